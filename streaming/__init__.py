@@ -1,0 +1,1 @@
+"""The live half: embedded services, the consumer, the HTTP side."""
