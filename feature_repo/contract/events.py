@@ -129,7 +129,10 @@ def parse_time(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError
         unit = 1_000_000 if abs(value) < _SECONDS_BELOW else 1_000 if abs(value) < _MILLISECONDS_BELOW else 1
-        return round(value * unit)
+        microseconds = round(value * unit)
+        if abs(microseconds) >= 2**63:
+            raise OverflowError
+        return microseconds
     except (ValueError, TypeError, OverflowError):
         raise ValueError(f"event_time {str(value)[:60]!r} is no timestamp; expected ISO 8601 or epoch milliseconds") from None
 

@@ -1,0 +1,59 @@
+"""Heavy fixtures, started once per run: the fetched assets, one Spark session, one broker with one valkey."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def assets_dir() -> Path:
+    """Folder of the fetched weights, ML-100K and jars (`make test` fetches them first)."""
+    from feature_repo.contract import assets
+
+    folder = Path(os.environ.get("INTENTSTORE_ASSETS", ROOT / ".intentstore" / "assets")).absolute()
+    assets.ensure_all(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base_settings(tmp_path_factory: pytest.TempPathFactory, assets_dir: Path) -> Any:
+    """Settings with a home of this test run and two-core Spark."""
+    from feature_repo.contract.settings import load_settings
+
+    home = tmp_path_factory.mktemp("home")
+    return load_settings(Path(os.devnull), {}, {"home": str(home), "assets": str(assets_dir), "spark.driver_memory": "2g", "spark.shuffle_partitions": 2})
+
+
+@pytest.fixture
+def settings(base_settings: Any, tmp_path: Path) -> Any:
+    """Settings with a home of this one test; Spark, broker and valkey are still shared."""
+    return base_settings.model_copy(update={"home": tmp_path / "home"})
+
+
+@pytest.fixture(scope="session")
+def spark(base_settings: Any) -> Iterator[Any]:
+    """The one Spark session of the run."""
+    from spark_jobs.spark_session import spark_session
+
+    session = spark_session(base_settings, app="intentstore-tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def services(base_settings: Any) -> Iterator[Any]:
+    """The embedded broker and valkey: `.bootstrap_servers`, `.online_store_url`, `.pids`."""
+    from streaming import broker
+
+    running = broker.up(base_settings)
+    yield running
+    broker.down(base_settings)
