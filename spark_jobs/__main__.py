@@ -1,0 +1,210 @@
+"""The command line of the batch jobs: ``python -m spark_jobs JOB``. Reads the settings, starts Spark, runs one job, prints its result."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from feature_repo.contract.settings import Settings, SettingsError, load_settings
+from spark_jobs.job import JobError, JobResult
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag of a job; `setting` = dotted setting it overrides, none = handed to the job's ``run`` by its name."""
+
+    name: str
+    help: str
+    kind: type = str
+    setting: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One word of the command line: the module with ``run``, and its flags."""
+
+    module: str
+    help: str
+    flags: tuple[Flag, ...] = ()
+
+
+_BROKER = Flag("bootstrap-servers", "Kafka broker, host:port[,host:port]; none = the embedded one", setting="kafka.bootstrap_servers")
+JOBS: dict[str, Job] = {
+    "ingest": Job("ingest", "clicks and items of a dataset folder, ML-100K or Kafka into Delta", (
+        Flag("dataset", "dataset folder (clicks.*, items.*); none = ML-100K", Path, "dataset.path"),
+        Flag("kafka", "read the clicks topic from where the table stops, instead of files", bool),
+        Flag("score-log", "commit what the consumer served (HOME/score_log) to the table score_log", bool),
+        Flag("max-offsets", "with --kafka: at most so many records of each partition", int),
+        _BROKER,
+    )),
+    "sessionise": Job("sessionise", "sessions by the gap rule, split by time"),
+    "item-vectors": Job("item_vectors", "title vectors of the text encoder"),
+    "session-text": Job("session_text", "long and short prompts of each session"),
+    "intents": Job("intents", "long and short intents: LLM under a budget, cached, grounded on items", (
+        Flag("max-calls", "at most so many sessions are sent to the LLM", int, "intents.max_calls"),
+        Flag("source", "llm, endpoint, encoder or none", str, "intents.source"),
+    )),
+    "intents-report": Job("intents_report", "what the intents run did: calls, cached, grounded, copied"),
+    "session-features": Job("session_features", "features after each click, by the one fold"),
+    "item-popularity": Job("item_popularity", "daily click counts and ranks of each item"),
+    "training-set": Job("training_set", "cases with the features known at their time, through Feast", (
+        Flag("pin", "TABLE=VERSION[,...]: Delta versions to read instead of the newest", str),
+    )),
+    "replay": Job("replay", "clicks to a Kafka topic in their original order", (
+        Flag("topic", "topic to send to; none = kafka.clicks_topic", str),
+        Flag("rate", "clicks a second; none = as fast as possible", float),
+        Flag("limit", "at most so many clicks", int),
+        Flag("held-out", "send the clicks that ingest held back, instead of the table's", bool),
+        Flag("from-time", "first event time, ISO 8601", str),
+        Flag("to-time", "first event time not sent any more, ISO 8601", str),
+        Flag("pin", "Delta version of clicks to read", int),
+        _BROKER,
+    )),
+    "parity": Job("parity", "features served live against a batch recomputation", (
+        Flag("no-online", "leave the online store out", bool),
+    )),
+}  # fmt: skip
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and leave with 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one job.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; none = of this process.
+
+    Returns
+    -------
+    int
+        0 done; 1 the job failed or the input is bad, after one line on stderr; 130 interrupted.
+    """
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("py4j", "py4j.clientserver", "kafka", "feast"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    home = Path(".intentstore")
+    try:
+        settings = _settings(given)
+        home = settings.home
+        result = _run(given.job, settings, given)
+    except (JobError, SettingsError) as error:
+        return _fail(given.job, " ".join(str(error).split()))
+    except KeyboardInterrupt:
+        return _fail(given.job, "interrupted; every table is at its last whole version, run the job again", 130)
+    except Exception as error:  # noqa: BLE001 - the last resort of an entry point: one line for the user, the trace in a file
+        return _fail(given.job, _unexpected(error, home))
+    print(result.to_json() if given.json else _table(result))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m spark_jobs", description="One batch job of IntentStore; each writes Delta tables and may be run again at will.")
+    words = parser.add_subparsers(dest="job", required=True, metavar="JOB", parser_class=_Parser)
+    for word, job in JOBS.items():
+        sub = words.add_parser(word, help=job.help, description=job.help)
+        sub.add_argument("--config", type=Path, help="settings file; none = intentstore.toml of this folder")
+        sub.add_argument("--date", type=_date, help="one day only, YYYY-MM-DD")
+        sub.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+        sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting, e.g. session.gap_minutes=30")
+        for flag in job.flags:
+            if flag.kind is bool:
+                sub.add_argument(f"--{flag.name}", action="store_true", help=flag.help)
+            else:
+                sub.add_argument(f"--{flag.name}", type=flag.kind, help=flag.help)
+    return parser
+
+
+def _date(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no date; expected YYYY-MM-DD") from None
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    overrides: dict[str, Any] = {}
+    for pair in given.set:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise SettingsError(f"--set '{pair}' is no KEY=VALUE; write e.g. --set session.gap_minutes=30")
+        overrides[key.strip()] = None if value.strip().lower() == "none" else value.strip()
+    for flag in JOBS[given.job].flags:
+        if flag.setting:
+            overrides[flag.setting] = getattr(given, flag.name.replace("-", "_"))
+    return load_settings(given.config, os.environ, overrides)
+
+
+def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
+    from spark_jobs.spark_session import spark_session
+
+    job = JOBS[word]
+    names = [flag.name.replace("-", "_") for flag in job.flags if not flag.setting]
+    module = importlib.import_module(f"spark_jobs.{job.module}")
+    signal.signal(signal.SIGTERM, _interrupt)
+    spark = spark_session(settings, f"intentstore {word}")
+    try:
+        result: JobResult = module.run(spark, settings, date=given.date, **{name: getattr(given, name) for name in names})
+    finally:
+        spark.stop()
+    return result
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(word: str, line: str, code: int = 1) -> int:
+    print(f"spark_jobs {word}: {line}", file=sys.stderr)
+    return code
+
+
+def _unexpected(error: Exception, home: Path) -> str:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    place = home / "spark" / "error.log"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError:
+        return f"{type(error).__name__}: {first[:300]}"
+    return f"{type(error).__name__}: {first[:300]}; the whole report is in {place}"
+
+
+def _table(result: JobResult) -> str:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=result.table, show_header=False)
+    rows = {
+        "rows": f"{result.rows:,}", "inserted": f"{result.inserted:,}", "updated": f"{result.updated:,}", "refused": f"{result.refused:,}",
+        "version": str(result.delta_version), "seconds": f"{result.seconds:.1f}",
+    }  # fmt: skip
+    for name, value in (rows | {name: str(value) for name, value in result.details.items()}).items():
+        table.add_row(name, value)
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

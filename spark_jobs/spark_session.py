@@ -1,0 +1,180 @@
+"""Starts the one Spark session of the batch jobs: Delta and Kafka jars, UTC, quiet, and gone when its parent is gone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from feature_repo.contract.settings import Settings
+from spark_jobs.job import JobError
+
+if TYPE_CHECKING:
+    from pyspark import SparkConf
+    from pyspark.sql import SparkSession
+
+LOGGER = logging.getLogger("intentstore.spark")
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+JAVA_VERSIONS = (17, 21)  # what Spark 4.1 is released for
+_LOG4J = """\
+rootLogger.level = error
+rootLogger.appenderRef.stderr.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
+"""
+
+
+def check_java() -> int:
+    """Find Java and check that Spark can run on it.
+
+    Returns
+    -------
+    int
+        Major version.
+
+    Raises
+    ------
+    JobError
+        No Java on JAVA_HOME or PATH, or a version that Spark 4.1 does not support.
+    """
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else "java"
+    try:
+        shown = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False).stderr
+    except (OSError, subprocess.TimeoutExpired) as error:
+        where = f"JAVA_HOME={home}" if home else "PATH"
+        raise JobError(f"no usable Java by {where} ({error}); install Java 17 or point JAVA_HOME at it") from None
+    found = re.search(r'version "(\d+)', shown)
+    major = int(found.group(1)) if found else 0
+    if major not in JAVA_VERSIONS:
+        raise JobError(f"Java '{shown.splitlines()[0] if shown else '?'}' of {java} does not run Spark 4.1; install Java 17 or point JAVA_HOME at it")
+    return major
+
+
+def spark_session(settings: Settings, app: str = "intentstore") -> SparkSession:
+    """Return the Spark session of this process, starting it when there is none.
+
+    Parameters
+    ----------
+    settings : Settings
+        `spark` section, `home` (log and scratch files under ``home/spark``) and `assets_dir` (jars).
+    app : str
+        Name shown in Spark's UI.
+
+    Returns
+    -------
+    SparkSession
+        With Delta and the Kafka source, session time zone UTC. Everything that the JVM prints goes to ``home/spark/driver.log``.
+
+    Raises
+    ------
+    JobError
+        Java missing or too old, jars not to be had, or a JVM that does not start; says where its log is.
+    """
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    if SparkContext._active_spark_context is not None:
+        return SparkSession.builder.getOrCreate()
+    check_java()
+    scratch = settings.home / "spark"
+    scratch.mkdir(parents=True, exist_ok=True)
+    _remove_stale_scratch(scratch)
+    conf = _configuration(settings, app, scratch)
+    LOGGER.info("starting Spark (%s, %s of memory)", settings.spark.master, settings.spark.driver_memory)
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable  # Spark's workers take it from here only
+    log = scratch / "driver.log"
+    with log.open("wb") as stream:
+        return _start(conf, stream, log)
+
+
+def _start(conf: SparkConf, stream: IO[bytes], log: Path) -> SparkSession:
+    # The gateway is launched here rather than by the builder so that the JVM's own output can go to a file. The JVM reads a pipe
+    # from us and ends when that breaks: whatever kills this process, Ctrl-C to kill -9, takes the JVM with it.
+    from py4j.protocol import Py4JError
+    from pyspark import SparkContext
+    from pyspark.errors import PySparkException
+    from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
+
+    try:
+        gateway = launch_gateway(conf, popen_kwargs={"stdout": stream, "stderr": stream})
+        SparkContext(conf=conf, gateway=gateway)
+        return SparkSession.builder.getOrCreate()
+    except (PySparkException, Py4JError, OSError) as error:
+        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-1:] or [str(error).splitlines()[0]]
+        raise JobError(f"Spark does not start ({last[0][:300]}); its log is {log}") from None
+
+
+def _configuration(settings: Settings, app: str, scratch: Path) -> SparkConf:
+    from pyspark import SparkConf
+
+    log4j = scratch / "log4j2.properties"
+    log4j.write_text(_LOG4J, encoding="utf-8")
+    local = scratch / f"local-{os.getpid()}"
+    local.mkdir(exist_ok=True)
+    partitions = str(settings.spark.shuffle_partitions)
+    options = f"-Duser.timezone=UTC -Dlog4j2.configurationFile={log4j.as_uri()} -Djava.io.tmpdir={local} -XX:+UseParallelGC"
+    values = {
+        "spark.master": settings.spark.master,
+        "spark.app.name": app,
+        "spark.driver.memory": settings.spark.driver_memory,
+        "spark.driver.extraJavaOptions": options,
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.local.dir": str(local),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.executorEnv.PYTHONPATH": str(PROJECT_ROOT),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": partitions,
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        # Delta's default of 50 costs seconds a read on one machine.
+        "spark.databricks.delta.snapshotPartitions": "2",
+        # Tables are pinned and read again by version, so old files are kept as long as their log is.
+        "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": "interval 30 days",
+        **_jars(settings),
+        **settings.spark.conf,
+    }
+    conf = SparkConf(loadDefaults=False)
+    conf.setAll(list(values.items()))
+    return conf
+
+
+def _jars(settings: Settings) -> dict[str, str]:
+    import pyspark
+    from feature_repo.contract import assets
+
+    folder = assets.fetch("delta", settings.assets_dir)
+    own = {_artifact(path) for path in (Path(pyspark.__file__).parent / "jars").glob("*.jar")}
+    # Ivy brings older copies of what Spark has itself (jackson, log4j, hadoop); in front of Spark's they would break it.
+    jars = sorted(str(path) for path in folder.rglob("*.jar") if not any(path.name.startswith(name) or f"_{name}" in path.name for name in own))
+    if not jars:
+        raise JobError(f"no jars under {folder}; remove that folder, it is fetched again")
+    if settings.spark.master.startswith("local"):
+        return {"spark.driver.extraClassPath": ":".join(jars)}  # one JVM: nothing to ship, nothing to copy
+    return {"spark.jars": ",".join(jars)}
+
+
+def _artifact(jar: Path) -> str:
+    """Return the name of a jar up to its version, with the dash: ``jackson-core-2.20.0.jar`` gives ``jackson-core-``."""
+    return re.split(r"-(?=\d)", jar.name, maxsplit=1)[0] + "-"
+
+
+def _remove_stale_scratch(scratch: Path) -> None:
+    """Remove the scratch folders of processes that are no more (a killed JVM leaves them)."""
+    for folder in scratch.glob("local-*"):
+        pid = folder.name.removeprefix("local-")
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
