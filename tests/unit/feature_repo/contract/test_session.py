@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from feature_repo.contract import columns, session
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState
 from feature_repo.contract.settings import SessionSettings
-from hypothesis import given
-from hypothesis import strategies as st
 
 SECOND = 1_000_000
 CONFIG = FoldConfig(gap_us=600 * SECOND, max_items=5)

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from feature_repo.contract.settings import Settings, SettingsError, load_settings
 
 DEFAULT_FILE = Path(__file__).parents[4] / "intentstore.toml"
@@ -72,9 +73,8 @@ def test_the_settings_are_frozen(tmp_path):
 def test_the_default_file_holds_the_defaults_and_every_commented_key_exists():
     text = DEFAULT_FILE.read_text()
     assert load_settings(DEFAULT_FILE).model_dump(exclude={"home"}) == Settings().model_dump(exclude={"home"})
-    uncommented = "\n".join(
-        line[1:] if line.startswith("#") and ("=" in line or line.startswith("#[")) and not line.startswith("# ") else line for line in text.splitlines()
-    )
+    lines = [line[1:] if line.startswith("#") and not line.startswith("# ") and "=" in line else line for line in text.splitlines()]
+    uncommented = "\n".join(lines)
     for section, keys in tomllib.loads(uncommented).items():
         if isinstance(keys, dict) and section != "model":
             known = type(getattr(Settings(), section)).model_fields
