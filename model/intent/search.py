@@ -1,0 +1,162 @@
+"""Nearest items by cosine: exact in blocks for batches, and a library's inverted lists for single look-ups in large catalogues."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+LARGE_CATALOGUE: Final = 100_000  # items; above this a single exact look-up costs more than 10 ms
+ITEM_BLOCK: Final = 16_384  # items of one matrix product: its scores stay in the processor's cache
+QUERY_BLOCK: Final = 1_024
+CANDIDATES: Final = 12  # extra candidates of the bfloat16 pass, scored again in float32
+SMALL_BATCH: Final = 32  # queries; above this one pass over all items is cheaper per query than walking lists
+TARGET_RECALL: Final = 0.97
+CALIBRATION_QUERIES: Final = 256
+
+logger = logging.getLogger("intentstore.intents")
+
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+
+class BlockedSearch:
+    """Exact nearest rows by cosine.
+
+    A first pass multiplies in bfloat16 where the processor does that in hardware and keeps a few candidates more than asked;
+    they are then scored in float32, so that the result is that of a float32 search (recall above 0.999).
+
+    Parameters
+    ----------
+    vectors : array, float32, shape (n, dim)
+        Unit rows.
+    """
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        import torch
+
+        self._vectors = vectors
+        fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        self._rough = torch.from_numpy(vectors).to(torch.bfloat16 if fast else torch.float32)
+
+    def search(self, queries: NDArray[np.float32], k: int) -> Found:
+        """Return the ``k`` nearest rows of each query and their cosines, nearest first; arrays of shape (n_queries, min(k, n))."""
+        k = min(k, len(self._vectors))
+        rows = np.empty((len(queries), k), np.int64)
+        cosines = np.empty((len(queries), k), np.float32)
+        for start in range(0, len(queries), QUERY_BLOCK):
+            part = slice(start, start + QUERY_BLOCK)
+            candidates = self._candidates(queries[part], min(k + CANDIDATES, len(self._vectors)))
+            rows[part], cosines[part] = _rescored(queries[part], self._vectors, candidates, k)
+        return rows, cosines
+
+    def _candidates(self, queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+        import torch
+
+        with torch.inference_mode():
+            asked = torch.from_numpy(np.ascontiguousarray(queries)).to(self._rough.dtype)
+            scores: list[Any] = []
+            places: list[Any] = []
+            for start in range(0, len(self._vectors), ITEM_BLOCK):
+                block = asked @ self._rough[start : start + ITEM_BLOCK].T
+                best = block.topk(min(count, block.shape[1]), dim=1, sorted=False)
+                scores.append(best.values)
+                places.append(best.indices + start)
+            kept = torch.cat(scores, 1).topk(count, dim=1, sorted=False).indices
+            found: NDArray[np.int64] = torch.cat(places, 1).gather(1, kept).numpy()
+        return found
+
+
+class ListSearch:
+    """Approximate nearest rows by faiss' inverted lists, its effort calibrated against the exact search.
+
+    Parameters
+    ----------
+    index : faiss index
+        Built by ``build`` or read by ``load``.
+    vectors : array, float32, shape (n, dim)
+        The unit rows it was built from, for the float32 scores.
+    """
+
+    def __init__(self, index: Any, vectors: NDArray[np.float32]) -> None:
+        self._index = index
+        self._vectors = vectors
+
+    @classmethod
+    def build(cls, vectors: NDArray[np.float32]) -> ListSearch | None:
+        """Build and calibrate an index.
+
+        Parameters
+        ----------
+        vectors : array, float32, shape (n, dim)
+            Unit rows.
+
+        Returns
+        -------
+        ListSearch or None
+            None when faiss is not installed, or when no effort below a quarter of the lists reaches a recall of 0.97 on this
+            catalogue (vectors without clusters); the caller then stays with the exact search.
+        """
+        try:
+            import faiss
+        except ImportError:
+            logger.info("faiss is not installed: catalogues above %d items are searched exactly, in blocks", LARGE_CATALOGUE)
+            return None
+        lists = max(16, int(np.sqrt(len(vectors))))
+        quantizer = faiss.IndexFlatIP(vectors.shape[1])
+        index = faiss.IndexIVFScalarQuantizer(quantizer, vectors.shape[1], lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+        sample = np.random.default_rng(0).permutation(len(vectors))[: 48 * lists]
+        index.train(vectors[sample])
+        for start in range(0, len(vectors), 100_000):
+            index.add(vectors[start : start + 100_000])
+        search = cls(index, vectors)
+        return search if search._calibrated(lists) else None
+
+    def _calibrated(self, lists: int) -> bool:
+        asked = self._vectors[np.random.default_rng(1).permutation(len(self._vectors))[:CALIBRATION_QUERIES]]
+        noise = np.random.default_rng(2).normal(size=asked.shape).astype(np.float32) / np.sqrt(asked.shape[1])
+        asked = asked + 0.5 * noise
+        asked /= np.linalg.norm(asked, axis=1, keepdims=True)
+        exact, _ = BlockedSearch(self._vectors).search(asked, 5)
+        effort = 4
+        while effort <= max(4, lists // 4):
+            self._index.nprobe = effort
+            found, _ = self.search(asked, 5)
+            recall = float(np.mean([len(np.intersect1d(one, two)) / len(two) for one, two in zip(found, exact, strict=True)]))
+            if recall >= TARGET_RECALL:
+                logger.info("inverted lists: %d lists, %d read per look-up, recall@5 %.3f", lists, effort, recall)
+                return True
+            effort *= 2
+        return False
+
+    def search(self, queries: NDArray[np.float32], k: int) -> Found:
+        """Return the ``k`` nearest rows found and their float32 cosines, nearest first."""
+        k = min(k, len(self._vectors))
+        _, candidates = self._index.search(np.ascontiguousarray(queries, np.float32), min(k + CANDIDATES, len(self._vectors)))
+        candidates = np.where(candidates < 0, candidates[:, :1].clip(min=0), candidates)
+        return _rescored(queries, self._vectors, candidates, k)
+
+    def save(self, path: Path) -> None:
+        """Write the index, effort included, to one file."""
+        import faiss
+
+        faiss.write_index(self._index, str(path))
+
+    @classmethod
+    def load(cls, path: Path, vectors: NDArray[np.float32]) -> ListSearch | None:
+        """Read what ``save`` wrote; none when faiss is missing or the file does not fit the vectors."""
+        try:
+            import faiss
+        except ImportError:
+            return None
+        index = faiss.read_index(str(path))
+        return cls(index, vectors) if index.ntotal == len(vectors) else None
+
+
+def _rescored(queries: NDArray[np.float32], vectors: NDArray[np.float32], candidates: NDArray[np.int64], k: int) -> Found:
+    cosines = np.einsum("qd,qcd->qc", queries, vectors[candidates], optimize=True).astype(np.float32)
+    # Equal cosines (equal titles) keep the catalogue's order, so that every run grounds an answer on the same items.
+    order = np.lexsort((candidates, -cosines), axis=1)[:, :k]
+    return np.take_along_axis(candidates, order, 1), np.take_along_axis(cosines, order, 1)
