@@ -1,72 +1,23 @@
-"""Time stamps of the outside world to microseconds UTC, one value or a column at a time. Knows no clock."""
+"""Columns of time stamps to microseconds UTC, by the rules of `events.parse_time`. Knows no clock."""
 
 from __future__ import annotations
-
-import datetime
-import math
-import re
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# Epoch numbers are told apart by size: seconds stay below 1e11 until the year 5138, milliseconds pass it since March 1973.
+from feature_repo.contract.events import parse_time
+
+# The limits of events.parse_time: seconds stay below 1e11 until the year 5138, milliseconds pass it since March 1973.
 SECONDS_BELOW = 1e11
 MILLISECONDS_BELOW = 1e14
-MICROSECONDS_BELOW = 1e17
-_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
-_NUMBER_RE2 = r"^\s*[+-]?\d+(\.\d*)?\s*$"
+MICROSECONDS_BELOW = 1e17  # the year 5138 again; a larger number is none of the three units
+_NUMBER_RE2 = r"^\s*[+-]?\d+(\.\d+)?\s*$"
 EXPECTED = "expected ISO 8601 or epoch seconds or milliseconds"
 
 
-def parse_time(value: str | int | float | datetime.datetime) -> int:
-    """Read one time stamp.
-
-    Parameters
-    ----------
-    value : str, int, float or datetime
-        ISO 8601 (without zone = UTC), or an epoch number in s, ms or microseconds, told apart by size.
-
-    Returns
-    -------
-    int
-        Microseconds since 1970-01-01 UTC.
-
-    Raises
-    ------
-    ValueError
-        If the value is no time stamp; the text names it and says what is expected.
-
-    Examples
-    --------
-    >>> parse_time("1970-01-01T00:00:01Z"), parse_time(1_396_860_669.277), parse_time("1396860669277")
-    (1000000, 1396860669277000, 1396860669277000)
-    """
-    if isinstance(value, datetime.datetime):
-        return _datetime_us(value)
-    if isinstance(value, str):
-        if not _NUMBER.fullmatch(value):
-            try:
-                return _datetime_us(datetime.datetime.fromisoformat(value.strip()))
-            except ValueError:
-                raise ValueError(f"event_time {value[:64]!r} is no timestamp; {EXPECTED}") from None
-        value = float(value) if "." in value else int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) >= MICROSECONDS_BELOW:
-        raise ValueError(f"event_time {value!r} is no timestamp; {EXPECTED}")
-    return round(value * _microseconds_per_unit(abs(value)))
-
-
-def _datetime_us(value: datetime.datetime) -> int:
-    aware = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
-    return (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
-
-
-def _microseconds_per_unit(size: float) -> int:
-    return 1_000_000 if size < SECONDS_BELOW else 1_000 if size < MILLISECONDS_BELOW else 1
-
-
 def parse_times(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Read a column of time stamps by the same rules as :func:`parse_time`, fast.
+    """Read a column of time stamps by the rules of ``events.parse_time``, fast.
 
     Parameters
     ----------

@@ -1,0 +1,136 @@
+"""The two evaluation protocols: who is training, validation and test. Knows nothing of files or tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from model.items import Catalogue
+from model.sequences import Cases, Sequences, cases_at, expand
+
+Protocol = Literal["leave-one-out", "next-item"]
+PROTOCOLS: tuple[Protocol, ...] = ("leave-one-out", "next-item")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A catalogue, the sessions to learn from, and what to predict.
+
+    Attributes
+    ----------
+    name : str
+    protocol : str
+        ``leave-one-out``, ``next-item`` or ``tables`` (the split of the training set table).
+    catalogue : Catalogue
+    train : Sequences
+        All that training may see; every click but the first of a session is a target. Holds no validation or test target.
+    valid, test : Cases
+        May be empty when the data are too few.
+    train_cases : Cases, optional
+        Training cases that carry intent vectors (from the training set table).
+    validation_sequences : Sequences, optional
+        What ``refit`` puts back: the training sessions with the validation items.
+    refused : int
+        Rows that were not taken; the reasons are in ``notes``.
+    notes : tuple of str
+        What a reader of the figures must know, one line each.
+    """
+
+    name: str
+    protocol: str
+    catalogue: Catalogue
+    train: Sequences
+    valid: Cases
+    test: Cases
+    train_cases: Cases | None = None
+    validation_sequences: Sequences | None = None
+    refused: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def item_counts(self) -> np.ndarray:
+        """Clicks of every item in training, int64, shape (items,)."""
+        return np.bincount(self.train.items, minlength=len(self.catalogue))
+
+    def with_catalogue(self, catalogue: Catalogue) -> Dataset:
+        """Return the dataset with the same items described differently (say, with text vectors)."""
+        return replace(self, catalogue=catalogue)
+
+    def refit(self) -> Dataset:
+        """Return the dataset whose training holds the validation items too; it has no validation cases any more."""
+        if self.validation_sequences is None:
+            return self
+        note = "refit: validation items are part of training"
+        return replace(self, train=self.validation_sequences, valid=self.valid.select(np.array([], dtype=np.int64)), notes=(*self.notes, note))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A split: training sessions, validation and test cases, and the training sessions with validation put back."""
+
+    train: Sequences
+    valid: Cases
+    test: Cases
+    validation_sequences: Sequences
+
+
+def leave_one_out(sessions: Sequences) -> Parts:
+    """Split off the last click of every session for testing and the one before for validation.
+
+    Parameters
+    ----------
+    sessions : Sequences
+
+    Returns
+    -------
+    Parts
+        A session of two clicks has a test case only, one of one click is training only (it still counts for popularity).
+
+    Examples
+    --------
+    >>> parts = leave_one_out(Sequences.of([[7, 8, 9, 5]]))
+    >>> parts.train[0].tolist(), parts.valid.targets.tolist(), parts.test.targets.tolist()
+    ([7, 8], [9], [5])
+    """
+    lengths = sessions.lengths
+    tested, validated = np.flatnonzero(lengths >= 2), np.flatnonzero(lengths >= 3)
+    held_back = np.where(lengths >= 3, 2, np.where(lengths == 2, 1, 0))
+    return Parts(
+        sessions.cut(lengths - held_back),
+        cases_at(sessions, validated, lengths[validated] - 2),
+        cases_at(sessions, tested, lengths[tested] - 1),
+        sessions.cut(lengths - (lengths >= 2)),
+    )
+
+
+def next_item(train: Sequences, valid: Sequences | None, test: Sequences | None, share: float = 0.1) -> Parts:
+    """Predict every next click of the test sessions; sessions are never cut.
+
+    Parameters
+    ----------
+    train : Sequences
+    valid, test : Sequences, optional
+        None = the sessions of ``train`` that ended last.
+    share : float
+        Share of the sessions taken for a missing part.
+
+    Returns
+    -------
+    Parts
+    """
+    if test is None:
+        train, test = by_time(train, share)
+    before = train if valid is None else train.joined(valid)
+    if valid is None:
+        train, valid = by_time(train, share)
+    return Parts(train, expand(valid), expand(test), before)
+
+
+def by_time(sessions: Sequences, share: float) -> tuple[Sequences, Sequences]:
+    """Split sessions by the time of their last click: the earlier ones, and the latest ``share`` of them (at least one of two)."""
+    order = np.argsort(sessions.last_times, kind="stable")
+    late = min(max(round(len(sessions) * share), 1), len(sessions) - 1) if len(sessions) > 1 else 0
+    border = len(sessions) - late
+    return sessions.select(np.sort(order[:border])), sessions.select(np.sort(order[border:]))
