@@ -1,0 +1,23 @@
+"""Our Feast stores and the light codec beneath them; importing this package costs nothing, each name is loaded on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "DeltaOfflineStore": "feature_repo.stores.offline",
+    "DeltaOfflineStoreConfig": "feature_repo.stores.offline",
+    "PackedOnlineStore": "feature_repo.stores.online",
+    "PackedOnlineStoreConfig": "feature_repo.stores.online",
+    "LiveFeatureWriter": "feature_repo.stores.live",
+    "LiveFeatureReader": "feature_repo.stores.live",
+    "LiveRow": "feature_repo.stores.live",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Feast finds a store and its config class by attribute of one module; the consumer must not pay for Feast's import.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'feature_repo.stores' has no attribute '{name}'; it has {', '.join(_HOMES)}")
+    return getattr(import_module(_HOMES[name]), name)
