@@ -1,0 +1,85 @@
+"""What each word of the command line does. Takes settings; prints for people or one JSON line for programs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from feature_repo.contract.assets import AssetError
+from feature_repo.contract.assets_java import JavaError
+from feature_repo.contract.endpoints import EndpointError
+from feature_repo.contract.settings import Settings
+from streaming.errors import StreamingError
+from streaming.processes import ServiceError
+
+EXPECTED_ERRORS = (ServiceError, AssetError, JavaError, EndpointError, StreamingError)
+
+
+def up(settings: Settings, options: argparse.Namespace) -> int:
+    """Start the embedded services and print where they are."""
+    from streaming import broker
+
+    services = broker.up(settings)
+    if options.json:
+        print(services.to_json())
+    else:
+        print(f"broker  {services.bootstrap_servers}  pid {services.pids['broker'] or '(not ours)'}")
+        print(f"valkey  {services.online_store_url}  pid {services.pids['valkey'] or '(not ours)'}")
+    return 0
+
+
+def down(settings: Settings, options: argparse.Namespace) -> int:
+    """Stop the embedded services."""
+    from streaming import broker
+
+    stopped = broker.down(settings)
+    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    return 0
+
+
+def consume(settings: Settings, options: argparse.Namespace) -> int:
+    """Run the consumer until it is told to stop, or idle."""
+    from streaming import consumer
+
+    return consumer.main(settings, model_dir=options.model, shadow_dir=options.shadow_model, until_idle_seconds=options.until_idle)
+
+
+def serve(settings: Settings, options: argparse.Namespace) -> int:
+    """Run the HTTP side."""
+    from streaming import serve as http
+
+    return int(http.main(settings, model_dir=options.model))
+
+
+def dlq_list(settings: Settings, options: argparse.Namespace) -> int:
+    """Show dead letters."""
+    from streaming import dlq
+
+    for letter in dlq.read(settings, reason=options.reason, limit=options.limit):
+        print(letter.to_json() if options.json else letter.to_line())
+    return 0
+
+
+def dlq_redrive(settings: Settings, options: argparse.Namespace) -> int:
+    """Send dead letters that are valid now back to the clicks topic."""
+    from streaming import dlq
+
+    outcome = dlq.redrive(settings, reason=options.reason, rekey=options.rekey, dry_run=options.dry_run)
+    print(outcome.to_line(), file=sys.stdout)
+    return 0
+
+
+def lag(settings: Settings, options: argparse.Namespace) -> int:
+    """Show how far the group is behind."""
+    from streaming import lag as lags
+
+    report = lags.measure(settings)
+    print(report.to_json() if options.json else report.to_table())
+    return 0
+
+
+def intents(settings: Settings, options: argparse.Namespace) -> int:
+    """Run the near-line intent worker."""
+    from streaming import near_line
+
+    return near_line.main(settings, until_idle_seconds=options.until_idle, max_calls=options.max_calls)

@@ -1,0 +1,15 @@
+"""Errors that end a streaming command with one line."""
+
+from __future__ import annotations
+
+
+class StreamingError(RuntimeError):
+    """Something the consumer or a tool of it cannot go on with; the text names the thing, the value and the remedy."""
+
+
+class StateLostError(StreamingError):
+    """State cannot be rebuilt because the topic no longer holds what it needs."""
+
+
+class BreakerError(StreamingError):
+    """Too large a share of the latest clicks was refused; somebody should look before more are."""
