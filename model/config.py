@@ -65,7 +65,7 @@ class ModelConfig(BaseModel):
     loss: Literal["full", "sampled"] | None = Field(None, description="none = full softmax up to `full_softmax_items`, sampled with log-q correction above.")
     full_softmax_items: int = Field(500_000, ge=1)
     negatives: int = Field(8_192, ge=1, description="Sampled softmax: shared negatives a step.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Of the products with the catalogue; auto = bfloat16 where the machine has it.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Of products with the catalogue; auto = bfloat16 where it is fast.")
     seed: int = Field(1, ge=0)
     device: str = Field("cpu", description="cpu, cuda, cuda:1, mps.")
     threads: int = Field(1, ge=1, description="CPU threads of torch; more than one is slower on a shared two-core machine.")

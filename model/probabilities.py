@@ -1,0 +1,63 @@
+"""The network as a scorer: prefixes of item places in, logits or probabilities over the whole catalogue out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.batches import pad
+from model.config import ModelConfig
+from model.losses import product_dtype
+from model.network import Network
+from model.ranking import Prefixes
+
+Floats = NDArray[np.float32]
+
+
+class NetworkScorer:
+    """Holds the item vectors once and scores batches of prefixes against them; no gradient, any device.
+
+    Parameters
+    ----------
+    network : Network
+        In evaluation mode.
+    config : ModelConfig
+    table : Tensor, shape (n_items, dim), optional
+        Prepared item vectors; none = those of the network now.
+    counts : ndarray, shape (n_items,), optional
+        Training clicks; items that have neither clicks nor text get no score.
+    """
+
+    def __init__(self, network: Network, config: ModelConfig, table: Tensor | None = None, counts: NDArray[np.int64] | None = None) -> None:
+        self.network = network
+        self.config = config
+        with torch.no_grad():
+            self.table = network.item_vectors() if table is None else network.prepare(table)
+            dtype = product_dtype(config.precision, self.table.device)
+            self.columns = self.table.to(dtype).T if dtype != self.table.dtype and len(self.table) > 100_000 else self.table.T
+        self.device = self.table.device
+
+    @torch.no_grad()
+    def sessions(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Tensor:
+        """Session vectors, shape (cases, dim); prefixes must not be empty."""
+        clicks = pad(prefixes, self.config.max_length)
+        moved = type(clicks)(clicks.items.to(self.device), clicks.lengths.to(self.device))
+        return self.network.encode(moved, self.table, _tensor(long, self.device), _tensor(short, self.device))
+
+    @torch.no_grad()
+    def logits(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Tensor:
+        """Scores of every item, float32, shape (cases, n_items)."""
+        sessions = self.sessions(prefixes, long, short)
+        return (sessions.to(self.columns.dtype) @ self.columns).float()
+
+    @torch.no_grad()
+    def probabilities(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Floats:
+        """Softmax of the logits, float32, shape (cases, n_items), rows sum to 1."""
+        found: Floats = torch.softmax(self.logits(prefixes, long, short), dim=1).cpu().numpy()
+        return found
+
+
+def _tensor(values: Floats | None, device: torch.device) -> Tensor | None:
+    return None if values is None else torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)

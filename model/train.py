@@ -1,0 +1,303 @@
+"""Training: batches, loss, early stop, checkpoints, refit. Reads top to bottom; knows no files but its checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model import checkpoint
+from model.backbones import needs_graph
+from model.batches import epoch_batches, make_graph, training_rows
+from model.checkpoint import Progress
+from model.config import ModelConfig
+from model.items import Catalogue
+from model.network import Network
+from model.objective import Objective
+from model.probabilities import NetworkScorer
+from model.ranking import pessimistic_ranks, remove_seen
+from model.sequences import Cases
+from model.splits import Dataset
+from model.text_space import TextSpace
+
+if TYPE_CHECKING:
+    from model.hybrid import Hybrid
+
+CHECKPOINT_SECONDS = 30.0  # at most this much work is lost by a kill
+EPOCHS_WITHOUT_VALIDATION = 15  # where there is nothing to stop on; about what Beauty needs
+VALIDATION_CASES = 25_000  # evenly spaced beyond; enough for +-0.002 of NDCG@10
+_log = logging.getLogger("intentstore.model.train")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a progress display hears after every step.
+
+    Attributes
+    ----------
+    phase : str
+        ``train`` or ``refit``.
+    epoch, epochs, step, steps : int
+        From 1.
+    loss : float
+        Mean of the epoch so far, nats a target.
+    record : dict, optional
+        At the end of an epoch: its line of the history.
+    """
+
+    phase: str
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    record: dict[str, float] | None = None
+
+
+ProgressCall = Callable[[Step], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model before it is saved.
+
+    Attributes
+    ----------
+    config : ModelConfig
+    catalogue : Catalogue
+    network : Network
+        At its best epoch, in evaluation mode.
+    space : TextSpace, optional
+        Map from raw text vectors to item vectors; none without text.
+    cold_map : ndarray float32, shape (text_dim, dim), optional
+        Adds to the text part what clicks taught about like titles; for items without clicks.
+    counts : ndarray int64, shape (n_items,)
+        Training clicks.
+    history : list of dict
+        epoch, loss, ndcg10, seconds of each epoch.
+    best_epoch : int
+    seconds : float
+    hybrid : Hybrid, optional
+        Parts beside the network with their weights.
+    refitted : bool
+        Whether the validation items are part of training.
+    """
+
+    config: ModelConfig
+    catalogue: Catalogue
+    network: Network
+    space: TextSpace | None
+    cold_map: NDArray[np.float32] | None
+    counts: NDArray[np.int64]
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    seconds: float = 0.0
+    hybrid: Hybrid | None = None
+    refitted: bool = False
+
+    def network_scorer(self) -> NetworkScorer:
+        """The network alone, for scoring."""
+        return NetworkScorer(self.network, self.config, counts=self.counts)
+
+
+def train(
+    dataset: Dataset, config: ModelConfig, *, checkpoint_dir: Path | None = None, progress: ProgressCall | None = None
+) -> Trained:
+    """Train a model: network first, then the hybrid's weights on validation, then (``config.refit``) once more with the validation items.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Only ``train``, ``valid`` and the catalogue are read; never ``test``.
+    config : ModelConfig
+    checkpoint_dir : Path, optional
+        A run killed at any instant goes on from here to the same result; none = no checkpoints.
+    progress : callable, optional
+        Called after every step.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint is damaged.
+    ValueError
+        If the training sequences hold no pair of clicks.
+    """
+    torch.set_num_threads(config.threads)
+    run = _Run(dataset, config, "train", checkpoint_dir, progress)
+    epochs = config.epochs if len(dataset.valid) else min(config.epochs, EPOCHS_WITHOUT_VALIDATION)
+    trained = run.fit(epochs, early_stop=len(dataset.valid) > 0)
+    hybrid = _fit_hybrid(dataset, trained) if config.hybrid and config.fusion == "intent" else None
+    if config.refit and len(dataset.valid):
+        full = dataset.refit()
+        _log.info("refit: training again on train + validation for %d epochs", trained.best_epoch)
+        again = _Run(full, config, "refit", checkpoint_dir, progress).fit(trained.best_epoch, early_stop=False)
+        hybrid = None if hybrid is None else hybrid.refit(full)
+        trained = replace(again, history=trained.history, best_epoch=trained.best_epoch, seconds=trained.seconds + again.seconds, refitted=True)
+    return replace(trained, hybrid=hybrid)
+
+
+def _fit_hybrid(dataset: Dataset, trained: Trained) -> Hybrid:
+    from model.hybrid import Hybrid
+
+    scorer = trained.network_scorer()
+    return Hybrid.fit(dataset, lambda cases: scorer.probabilities(cases.prefixes, cases.long, cases.short), trained.config)
+
+
+class _Run:
+    """One pass of training over one dataset: builds the network, runs epochs, keeps the best."""
+
+    def __init__(self, dataset: Dataset, config: ModelConfig, phase: str, folder: Path | None, progress: ProgressCall | None) -> None:
+        self.dataset, self.config, self.phase, self.progress = dataset, config, phase, progress
+        self.folder = None if folder is None else folder / phase
+        self.counts = dataset.item_counts
+        torch.manual_seed(config.seed)
+        self.space, self.network = build_network(dataset, config)
+        self.network.to(config.device)
+        self.objective = Objective(self.network, dataset, config)
+        self.rows = training_rows(dataset.train, config.max_length, self.network.backbone.every_position)
+        if not self.rows.targets:
+            raise ValueError(f"dataset '{dataset.name}' has no training session of two clicks; nothing can be learned from it")
+        self.optimizers = self.objective.optimizers()
+        self.best: dict[str, torch.Tensor] | None = None
+        self.state = Progress(history=[])
+        self.run = checkpoint.fingerprint(dataset, config, phase) if folder else ""
+
+    def fit(self, epochs: int, early_stop: bool) -> Trained:
+        """Run (or go on with) the epochs and return the network at its best."""
+        self._resume()
+        started, before = time.monotonic(), self.state.seconds
+        self._saved = started
+        while self.state.epoch < epochs and not (early_stop and self._stale()):
+            self._epoch(epochs, early_stop, lambda: before + time.monotonic() - started)
+            self._save()
+        if self.best is not None:
+            self.network.load_state_dict(self.best)
+        self.network.eval().requires_grad_(False)
+        cold_map = fill_cold(self.network, self.space, self.dataset.catalogue, self.counts)
+        return Trained(
+            self.config, self.dataset.catalogue, self.network, self.space, cold_map, self.counts,
+            list(self.state.history or []), self.state.best_epoch or self.state.epoch, before + time.monotonic() - started,
+        )  # fmt: skip
+
+    def _stale(self) -> bool:
+        return self.state.best_epoch > 0 and self.state.epoch - self.state.best_epoch >= self.config.patience
+
+    def _epoch(self, epochs: int, validate: bool, clock: Callable[[], float]) -> None:
+        state = self.state
+        begun = clock()
+        batches = epoch_batches(self.rows, self.config, state.epoch, self.network.backbone.pairwise)
+        self.network.train()
+        while state.step < len(batches):
+            # The random numbers of a step depend on its number alone, so a resumed run draws the same ones.
+            torch.manual_seed(self.config.seed * 1_000_003 + state.epoch * 100_003 + state.step)
+            chosen = batches[state.step]
+            loss, targets = self.objective.step(self.rows, chosen, self.optimizers)
+            state.loss_sum, state.targets, state.step = state.loss_sum + loss * targets, state.targets + targets, state.step + 1
+            state.seconds = clock()
+            if self.progress:
+                self.progress(Step(self.phase, state.epoch + 1, epochs, state.step, len(batches), state.loss_sum / state.targets))
+            if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+                self._save()
+        loss = state.loss_sum / max(state.targets, 1)
+        if not math.isfinite(loss):
+            raise ValueError(f"training loss is {loss} in epoch {state.epoch + 1}; lower learning_rate (now {self.config.learning_rate})")
+        value = self._validate() if validate else math.nan
+        state.epoch, state.step, state.loss_sum, state.targets = state.epoch + 1, 0, 0.0, 0
+        if validate and value > state.best_value:
+            state.best_value, state.best_epoch = value, state.epoch
+            self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        state.seconds = clock()
+        record = {"epoch": state.epoch, "loss": loss, "ndcg10": value if validate else 0.0, "seconds": state.seconds - begun}
+        state.history = [*(state.history or []), record]
+        if self.progress:
+            self.progress(Step(self.phase, state.epoch, epochs, len(batches), len(batches), loss, record))
+
+    def _validate(self) -> float:
+        cases = self.dataset.valid
+        if len(cases) > VALIDATION_CASES:
+            cases = cases.select(np.linspace(0, len(cases) - 1, VALIDATION_CASES).astype(np.int64))
+        self.network.eval()
+        return validation_ndcg(NetworkScorer(self.network, self.config, counts=self.counts), cases, self.config.remove_seen)
+
+    def _save(self) -> None:
+        self._saved = time.monotonic()
+        if self.folder is not None:
+            checkpoint.save(self.folder, self.run, self.state, self.network, self.optimizers, self.best)
+
+    def _resume(self) -> None:
+        if self.folder is None:
+            return
+        found = checkpoint.load(self.folder, self.run, self.network, self.optimizers)
+        if found is None:
+            if (self.folder / checkpoint.FILE).exists():
+                _log.warning("checkpoint in '%s' is of other data or settings; training starts anew", self.folder)
+            return
+        self.state, self.best = found
+        _log.info("%s goes on at epoch %d, step %d", self.phase, self.state.epoch + 1, self.state.step + 1)
+
+
+def build_network(dataset: Dataset, config: ModelConfig) -> tuple[TextSpace | None, Network]:
+    """Make the text space and a fresh network for a dataset; call ``torch.manual_seed`` before."""
+    vectors = dataset.catalogue.vectors if config.text or config.fusion == "paper" else None
+    if vectors is not None and not np.abs(vectors).any():
+        vectors = None
+    space = None if vectors is None else TextSpace.fit(vectors, config.dim, config.text_power, config.text_scale)
+    text_part = torch.from_numpy(space.apply(vectors)) if space is not None and config.text and vectors is not None else None
+    views = torch.from_numpy(space.centred(vectors)) if space is not None and config.fusion == "paper" and vectors is not None else None
+    if config.fusion == "paper" and views is None:
+        raise ValueError("fusion 'paper' needs text vectors, but the catalogue has none; give items.* with titles, or use --fusion none")
+    graph = make_graph(dataset.train, len(dataset.catalogue)) if needs_graph(config) else None
+    return space, Network(config, len(dataset.catalogue), text_part, views, graph)
+
+
+RIDGE = 10.0  # chosen on Beauty with 20 % of the items held out of training
+
+
+def fill_cold(network: Network, space: TextSpace | None, catalogue: Catalogue, counts: NDArray[np.int64]) -> NDArray[np.float32] | None:
+    """Give items without a click the residual that like titles got, by ridge regression from centred text vectors; in place.
+
+    Returns
+    -------
+    ndarray float32, shape (text_dim, dim), optional
+        The map, for items that join the catalogue later; none without text.
+    """
+    residual = network.residual.weight.data
+    warm = counts > 0
+    if space is None or not len(network.text_part) or catalogue.vectors is None:
+        residual[torch.from_numpy(~warm)] = 0.0  # a random vector must not be recommended
+        return None
+    has_text = np.abs(catalogue.vectors).sum(1) > 0
+    x = space.centred(catalogue.vectors).astype(np.float64)
+    learned = residual.cpu().numpy().astype(np.float64)
+    fit = warm & has_text
+    gram = x[fit].T @ x[fit] + RIDGE * np.eye(x.shape[1])
+    found = np.linalg.solve(gram, x[fit].T @ learned[fit]).astype(np.float32)
+    cold = torch.from_numpy(~warm)
+    residual[cold] = torch.from_numpy((x[~warm] @ found).astype(np.float32)).to(residual.device)
+    return found
+
+
+def validation_ndcg(scorer: NetworkScorer, cases: Cases, without_seen: bool) -> float:
+    """NDCG@10 of the network alone over all cases, misses counted as 0."""
+    total = 0.0
+    for place in range(0, len(cases), 512):
+        part = cases.select(np.arange(place, min(place + 512, len(cases))))
+        scores = scorer.logits(part.prefixes, part.long, part.short)
+        if without_seen:
+            remove_seen(scores, part.prefixes)
+        ranks = pessimistic_ranks(scores, torch.from_numpy(part.targets.astype(np.int64)).to(scores.device))
+        hits = ranks[ranks <= 10].double()
+        total += float((1 / torch.log2(hits + 1)).sum())
+    return total / max(len(cases), 1)
