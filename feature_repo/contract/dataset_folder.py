@@ -1,250 +1,65 @@
-"""Dataset folders: finding the files, and the rules by which a row is taken or refused. One code path for Spark and for the model; knows neither."""
+"""Dataset folders: finding the files and reading them block by block. The one code path for Spark and for the model; knows neither."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from feature_repo.contract.folder_files import DatasetFolderError, Refused, find_table, read_blocks, text_column
-from feature_repo.contract.times import EXPECTED, parse_times
+from feature_repo.contract.folder_files import Block, DatasetFolderError, Refused, find_table, read_blocks
+from feature_repo.contract.folder_rows import CLICK_ROWS, ITEM_ROWS, MAX_ID_CHARACTERS, TIME, derive_event_id, parse_items, parse_rows
 
 __all__ = [
-    "CLICK_ROWS", "CLICK_STEMS", "ITEM_ROWS", "DatasetFolderError", "FolderClicks", "Refused", "derive_event_id", "find_table",
-    "parse_items", "parse_rows", "read_blocks", "read_clicks", "read_items", "read_sequences",
+    "CLICK_ROWS", "CLICK_STEMS", "ITEM_ROWS", "Block", "DatasetFolderError", "FolderClicks", "FolderItems", "Refused", "derive_event_id", "find_table",
+    "parse_items", "parse_rows", "read_blocks", "read_clicks", "read_item_blocks", "read_items", "read_sequences",
 ]  # fmt: skip
 
-TIME = pa.timestamp("us", tz="UTC")
-REQUIRED = ("session_id", "item_id", "event_time")
-OPTIONAL = ("event_id", "user_id", "event_type")
 CLICK_STEMS = {"train": "clicks", "valid": "clicks_valid", "test": "clicks_test"}  # split -> file stem
-MAX_ID_CHARACTERS = 1024  # as on Kafka
-MAX_TITLE_CHARACTERS = 10_000  # a title is a line of text; more is a broken export
-MAX_TEXT_CHARACTERS = 1_000_000
 SECOND_US = 1_000_000
-DAY_US = 86_400 * SECOND_US
 SEQUENCE_START_US = 946_684_800 * SECOND_US  # 2000-01-01: sequences.txt has an order but no times, so clicks stand one second apart
-
-_S = pa.string()
-CLICK_ROWS = pa.schema([
-    ("event_id", _S), ("session_id", _S), ("item_id", _S), ("event_time", TIME), ("user_id", _S), ("event_type", _S), ("extra", _S),
-])  # fmt: skip
-ITEM_ROWS = pa.schema([("item_id", _S), ("title", _S), ("category", _S), ("description", _S)])
 
 
 @dataclass(frozen=True)
 class FolderClicks:
-    """One block of a folder's clicks: accepted rows (schema ``CLICK_ROWS``), refused rows, and where they come from."""
+    """One block of a folder's clicks: accepted rows (schema ``CLICK_ROWS``) with their lines, refused rows, and where they come from."""
 
     split: str
     file: str
     rows: pa.Table
     refused: list[Refused]
+    lines: np.ndarray
 
 
-def derive_event_id(session_id: str, item_id: str, event_time_us: int) -> str:
-    """Name a click that came without an event id by its content, so that the same row read twice is one click.
+@dataclass(frozen=True)
+class FolderItems:
+    """One block of a folder's items: accepted rows (schema ``ITEM_ROWS``) with their lines, and refused rows."""
 
-    Parameters
-    ----------
-    session_id, item_id : str
-    event_time_us : int
-        Microseconds UTC.
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits.
-
-    Examples
-    --------
-    >>> derive_event_id("s", "i", 1) == derive_event_id("s", "i", 1) != derive_event_id("s", "i", 2)
-    True
-    """
-    return hashlib.blake2b(f"{session_id}\x1f{item_id}\x1f{event_time_us}".encode(), digest_size=16).hexdigest()
-
-
-def parse_rows(
-    batch: pa.RecordBatch | pa.Table, *, file: str = "clicks", lines: Sequence[int] | np.ndarray | None = None, now_us: int | None = None
-) -> tuple[pa.Table, list[Refused]]:
-    """Sort rows of clicks into accepted and refused.
-
-    Parameters
-    ----------
-    batch : pa.RecordBatch or pa.Table
-        Columns ``session_id``, ``item_id``, ``event_time`` and optional ``event_id``, ``user_id``, ``event_type``, of any type;
-        further columns are kept as JSON in ``extra``.
-    file : str
-        Name for messages.
-    lines : sequence of int, optional
-        Line (or row) numbers of the batch in its file; none = 1, 2, ...
-    now_us : int, optional
-        The reader's clock; clicks more than a day ahead of it are refused. None = no such check.
-
-    Returns
-    -------
-    rows : pa.Table
-        Schema ``CLICK_ROWS``; a missing event id is derived from the content.
-    refused : list of Refused
-
-    Raises
-    ------
-    DatasetFolderError
-        If a required column is missing.
-
-    Examples
-    --------
-    >>> rows, refused = parse_rows(pa.table({"session_id": ["a", ""], "item_id": ["x", "y"], "event_time": ["2020-01-01", "2020-01-01"]}))
-    >>> rows.num_rows, refused[0].reason
-    (1, "clicks line 2: session_id '' is blank; give every click a session id")
-    """
-    table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
-    require_columns(file, table.column_names, REQUIRED)
-    numbers = np.arange(1, table.num_rows + 1) if lines is None else np.asarray(lines)
-    texts = {name: text_column(table, name) for name in (*REQUIRED[:2], *OPTIONAL) if name in table.column_names}
-    times, readable = parse_times(table.column("event_time").combine_chunks())
-    problems: dict[int, str] = {}
-    for name in ("session_id", "item_id"):
-        _check_ids(texts[name], name, problems)
-    for row in np.flatnonzero(~readable):
-        problems.setdefault(int(row), f"event_time {_shown(table, 'event_time', int(row))} is no timestamp; {EXPECTED}")
-    _check_times(times, readable, now_us, table, problems)
-    refused = [Refused(int(numbers[row]), f"{file} line {numbers[row]}: {text}", _raw(table, row)) for row, text in sorted(problems.items())]
-    keep = np.ones(table.num_rows, dtype=bool)
-    keep[list(problems)] = False
-    return _accepted(table, texts, times, keep), refused
-
-
-def require_columns(file: str, present: Sequence[str], required: Sequence[str]) -> None:
-    """Raise a ``DatasetFolderError`` that names the first missing column of a file, and the columns it has."""
-    for name in required:
-        if name not in present:
-            found = ", ".join(repr(column) for column in present[:20])
-            raise DatasetFolderError(f"{file}: column '{name}' is missing (found {found}); rename a column, or see `python -m model.prepare --help`")
-
-
-def _check_ids(ids: pa.Array, name: str, problems: dict[int, str]) -> None:
-    trimmed = pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(ids, "")))
-    what = name.removesuffix("_id").replace("_", " ")
-    for row in np.flatnonzero(np.asarray(pc.equal(trimmed, 0))):
-        problems.setdefault(int(row), f"{name} {ids[int(row)].as_py()!r} is blank; give every click {'an' if what == 'item' else 'a'} {what} id")
-    lengths = pc.fill_null(pc.utf8_length(ids), 0)
-    for row in np.flatnonzero(np.asarray(pc.greater(lengths, MAX_ID_CHARACTERS))):
-        start = str(ids[int(row)].as_py())[:32]
-        problems.setdefault(int(row), f"{name} '{start}...' has {lengths[int(row)]} characters; at most {MAX_ID_CHARACTERS} are taken")
-
-
-def _check_times(times: np.ndarray, readable: np.ndarray, now_us: int | None, table: pa.Table, problems: dict[int, str]) -> None:
-    for row in np.flatnonzero(readable & (times <= 0)):
-        problems.setdefault(int(row), f"event_time {_shown(table, 'event_time', int(row))} is before 1970; {EXPECTED}")
-    if now_us is not None:
-        for row in np.flatnonzero(readable & (times > now_us + DAY_US)):
-            shown = _shown(table, "event_time", int(row))
-            problems.setdefault(int(row), f"event_time {shown} is more than a day in the future; check the unit and the zone")
-
-
-def _shown(table: pa.Table, name: str, row: int) -> str:
-    value = table.column(name)[row].as_py()
-    return repr(value if not isinstance(value, str) else value[:64])
-
-
-def _raw(table: pa.Table, row: int) -> str:
-    values = {name: table.column(name)[row].as_py() for name in table.column_names}
-    return json.dumps(values, ensure_ascii=False, default=str)[:MAX_TITLE_CHARACTERS]
-
-
-def _accepted(table: pa.Table, texts: dict[str, pa.Array], times: np.ndarray, keep: np.ndarray) -> pa.Table:
-    mask = pa.array(keep)
-    taken = {name: column.filter(mask) for name, column in texts.items()}
-    moments = times[keep]
-    rows = int(keep.sum())
-    nothing = pa.nulls(rows, _S)
-    others = [name for name in table.column_names if name not in (*REQUIRED, *OPTIONAL)]
-    extra: pa.Array = nothing
-    if others:
-        records = table.select(others).filter(mask).to_pylist()
-        extra = pa.array([json.dumps(record, ensure_ascii=False, default=str) for record in records], _S)
-    columns = [
-        _event_ids(taken.get("event_id"), taken["session_id"], taken["item_id"], moments), taken["session_id"], taken["item_id"],
-        pa.array(moments, pa.int64()).cast(TIME), taken.get("user_id", nothing), taken.get("event_type", nothing), extra,
-    ]  # fmt: skip
-    return pa.Table.from_arrays(columns, schema=CLICK_ROWS)
-
-
-def _event_ids(given: pa.Array | None, sessions: pa.Array, items: pa.Array, times: np.ndarray) -> pa.Array:
-    names = given.to_pylist() if given is not None else [None] * len(times)
-    content = zip(names, sessions.to_pylist(), items.to_pylist(), times.tolist(), strict=True)
-    return pa.array([name or derive_event_id(session, item, time) for name, session, item, time in content], _S)
-
-
-def parse_items(
-    batch: pa.RecordBatch | pa.Table, *, file: str = "items", lines: Sequence[int] | np.ndarray | None = None
-) -> tuple[pa.Table, list[Refused]]:
-    r"""Sort rows of items into accepted and refused.
-
-    Parameters
-    ----------
-    batch : pa.RecordBatch or pa.Table
-        Column ``item_id``, optional ``title``, ``category``, ``description``. A blank text is a missing one.
-    file : str
-        Name for messages.
-    lines : sequence of int, optional
-        Line numbers of the batch in its file; none = 1, 2, ...
-
-    Returns
-    -------
-    rows : pa.Table
-        Schema ``ITEM_ROWS``; runs of white space in a title (newlines too) become one space.
-    refused : list of Refused
-
-    Raises
-    ------
-    DatasetFolderError
-        If ``item_id`` is missing.
-
-    Examples
-    --------
-    >>> parse_items(pa.table({"item_id": ["1"], "title": ["a\n b"]}))[0].column("title").to_pylist()
-    ['a b']
-    """
-    table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
-    require_columns(file, table.column_names, ("item_id",))
-    numbers = np.arange(1, table.num_rows + 1) if lines is None else np.asarray(lines)
-    problems: dict[int, str] = {}
-    columns = [text_column(table, "item_id")]
-    _check_ids(columns[0], "item_id", problems)
-    for name in ITEM_ROWS.names[1:]:
-        text = text_column(table, name) if name in table.column_names else pa.nulls(table.num_rows, _S)
-        limit = MAX_TITLE_CHARACTERS if name != "description" else MAX_TEXT_CHARACTERS
-        lengths = pc.fill_null(pc.utf8_length(text), 0)
-        for row in np.flatnonzero(np.asarray(pc.greater(lengths, limit))):
-            start = text[int(row)].as_py()[:32]
-            problems.setdefault(int(row), f"{name} '{start}...' has {lengths[int(row)]} characters; shorten it to {limit}")
-        columns.append(_clean(text))
-    refused = [Refused(int(numbers[row]), f"{file} line {numbers[row]}: {text}", _raw(table, row)) for row, text in sorted(problems.items())]
-    keep = np.ones(table.num_rows, dtype=bool)
-    keep[list(problems)] = False
-    return pa.Table.from_arrays(columns, schema=ITEM_ROWS).filter(pa.array(keep)), refused
-
-
-def _clean(text: pa.Array) -> pa.Array:
-    single = pc.utf8_trim_whitespace(pc.replace_substring_regex(text, r"[\s\x00-\x1f]+", " "))
-    return pc.if_else(pc.equal(pc.utf8_length(single), 0), pa.scalar(None, _S), single)
+    file: str
+    rows: pa.Table
+    refused: list[Refused]
+    lines: np.ndarray
 
 
 def read_items(folder: Path) -> Iterator[tuple[pa.Table, list[Refused]]]:
     """Yield the items of a folder, block by block, as :func:`parse_items` gives them; nothing when it has no items file."""
+    for block in read_item_blocks(folder):
+        yield block.rows, block.refused
+
+
+def read_item_blocks(folder: Path) -> Iterator[FolderItems]:
+    """Yield the items of a folder, block by block, with their line numbers; nothing when it has no items file."""
     path = find_table(folder, "items")
     if path is not None:
         for block in read_blocks(path, multiline=True):
             rows, refused = parse_items(block.rows, file=path.name, lines=block.lines)
-            yield rows, block.refused + refused
+            yield FolderItems(path.name, rows, block.refused + refused, _kept(block.lines, refused))
+
+
+def _kept(lines: np.ndarray, refused: Sequence[Refused]) -> np.ndarray:
+    return lines[~np.isin(lines, [row.line for row in refused])]
 
 
 def read_clicks(folder: Path, now_us: int | None = None) -> Iterator[FolderClicks]:
@@ -280,7 +95,7 @@ def read_clicks(folder: Path, now_us: int | None = None) -> Iterator[FolderClick
         if path is not None:
             for block in read_blocks(path, multiline=False):
                 rows, refused = parse_rows(block.rows, file=path.name, lines=block.lines, now_us=now_us)
-                yield FolderClicks(split, path.name, rows, block.refused + refused)
+                yield FolderClicks(split, path.name, rows, block.refused + refused, _kept(block.lines, refused))
 
 
 def read_sequences(path: Path, lines_per_block: int = 50_000) -> Iterator[FolderClicks]:
@@ -289,7 +104,7 @@ def read_sequences(path: Path, lines_per_block: int = 50_000) -> Iterator[Folder
     A session on two lines goes on. Event ids are derived from session, item and position.
     """
     following: dict[str, int] = {}
-    block: list[tuple[str, str, int]] = []
+    block: list[tuple[str, str, int, int]] = []
     refused: list[Refused] = []
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
@@ -297,11 +112,11 @@ def read_sequences(path: Path, lines_per_block: int = 50_000) -> Iterator[Folder
             if words:
                 start = following.get(words[0], 0)
                 following[words[0]] = start + len(words) - 1
-                block.extend((words[0], item, SEQUENCE_START_US + (start + step) * SECOND_US) for step, item in enumerate(words[1:]))
+                block.extend((words[0], item, SEQUENCE_START_US + (start + step) * SECOND_US, number) for step, item in enumerate(words[1:]))
             if number % lines_per_block == 0:
-                yield FolderClicks("train", path.name, _sequence_table(block), refused)
+                yield _sequence_block(path.name, block, refused)
                 block, refused = [], []
-    yield FolderClicks("train", path.name, _sequence_table(block), refused)
+    yield _sequence_block(path.name, block, refused)
 
 
 def _sequence_words(raw: bytes, name: str, number: int, refused: list[Refused]) -> list[str]:
@@ -321,7 +136,8 @@ def _sequence_words(raw: bytes, name: str, number: int, refused: list[Refused]) 
     return words
 
 
-def _sequence_table(block: list[tuple[str, str, int]]) -> pa.Table:
-    sessions, items, times = ([row[column] for row in block] for column in range(3))
-    plain = pa.table({"session_id": pa.array(sessions, _S), "item_id": pa.array(items, _S), "event_time": pa.array(times, pa.int64()).cast(TIME)})
-    return parse_rows(plain)[0]
+def _sequence_block(name: str, block: list[tuple[str, str, int, int]], refused: list[Refused]) -> FolderClicks:
+    sessions, items, times, lines = ([row[column] for row in block] for column in range(4))
+    moments = pa.array(times, pa.int64()).cast(TIME)
+    plain = pa.table({"session_id": pa.array(sessions, pa.string()), "item_id": pa.array(items, pa.string()), "event_time": moments})
+    return FolderClicks("train", name, parse_rows(plain)[0], refused, np.array(lines, dtype=np.int64))

@@ -94,7 +94,8 @@ def read_blocks(path: Path, *, multiline: bool) -> Iterator[Block]:
         If the file is empty or is no table.
     """
     try:
-        yield from _read_parquet(path) if path.suffix == ".parquet" else _read_text(path, multiline)
+        delimiter = "\t" if path.suffix == ".tsv" else ","
+        yield from _read_parquet(path) if path.suffix == ".parquet" else open_delimited(path, delimiter, multiline=multiline)
     except pa.ArrowInvalid as error:
         hint = f"a row is longer than {BLOCK_BYTES >> 20} MB or a quote is not closed" if "straddling" in str(error) else str(error).splitlines()[0]
         raise DatasetFolderError(f"{path.name} cannot be read as a {path.suffix[1:]} table ({hint}); check the file") from None
@@ -108,8 +109,8 @@ def _read_parquet(path: Path) -> Iterator[Block]:
             first += batch.num_rows
 
 
-def _read_text(path: Path, multiline: bool) -> Iterator[Block]:
-    delimiter = "\t" if path.suffix == ".tsv" else ","
+def open_delimited(path: Path, delimiter: str, *, multiline: bool = False, quoted: bool = True) -> Iterator[Block]:
+    """Read delimited text block by block, every value a string; rows of another width or not in UTF-8 are refused with their line."""
     names = _header(path, delimiter)
     odd: list[Refused] = []
 
@@ -121,7 +122,9 @@ def _read_text(path: Path, multiline: bool) -> Iterator[Block]:
     reader = pyarrow.csv.open_csv(
         path,
         read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=multiline, invalid_row_handler=note),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=multiline, invalid_row_handler=note, quote_char='"' if quoted else False
+        ),
         convert_options=pyarrow.csv.ConvertOptions(column_types={name: pa.binary() for name in names}),
     )
     following, reported = 2, 0  # line 1 is the header

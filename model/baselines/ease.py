@@ -1,0 +1,71 @@
+"""EASE: the closed-form item-item model (Steck, 2019, "Embarrassingly shallow autoencoders for sparse data", eq. 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import lapack
+
+from model.baselines.query import binary, steps_back, weighted
+from model.sequences import Cases
+from model.splits import Dataset
+
+MOST_ITEMS = 20_000  # the inverse is dense: 1.6 GB in float32 at 20,000 items, and its time grows with the third power
+
+
+@dataclass(frozen=True)
+class Ease:
+    """Scores are the prefix, older clicks weighing less, times the item-item weights.
+
+    Attributes
+    ----------
+    weights : ndarray float32, shape (items, items)
+        Zero diagonal.
+    """
+
+    weights: np.ndarray
+    query_decay: float = 0.8
+    name: str = "EASE"
+
+    @classmethod
+    def fit(cls, dataset: Dataset, *, regulariser: float = 200.0, query_decay: float = 0.8) -> Ease:
+        """Solve for the weights.
+
+        Parameters
+        ----------
+        dataset : Dataset
+        regulariser : float
+            Lambda of the paper.
+        query_decay : float
+            Weight of a click, per click after it.
+
+        Raises
+        ------
+        ValueError
+            If the catalogue is larger than ``MOST_ITEMS``, or the matrix cannot be inverted.
+        """
+        items = len(dataset.catalogue)
+        if items > MOST_ITEMS:
+            raise ValueError(f"EASE needs a dense {items} x {items} matrix; leave it out above {MOST_ITEMS} items")
+        incidence = binary(dataset.train, items)
+        gram = np.asfortranarray((incidence.T @ incidence).toarray())
+        gram[np.diag_indices(items)] += regulariser
+        factor, failed = lapack.spotrf(gram, lower=0, overwrite_a=1)
+        inverse, broken = lapack.spotri(factor, lower=0, overwrite_c=1)
+        if failed or broken:
+            raise ValueError(f"EASE: the Gram matrix of {items} items is not positive definite; raise the regulariser ({regulariser})")
+        lower = np.tril_indices(1024)
+        for start in range(0, items, 1024):  # only the upper triangle was written; mirrored in blocks, without a copy of the whole
+            stop = min(start + 1024, items)
+            block = inverse[start:stop, start:stop]
+            rows, columns = (index[(lower[0] < len(block)) & (lower[1] < len(block))] for index in lower)
+            block[rows, columns] = block[columns, rows]
+            inverse[stop:, start:stop] = inverse[start:stop, stop:].T
+        inverse /= -np.diag(inverse)[None, :].copy()
+        inverse[np.diag_indices(items)] = 0.0
+        return cls(inverse, query_decay)
+
+    def scores(self, cases: Cases) -> np.ndarray:
+        """Return one row a case, float32, shape (cases, items)."""
+        return np.asarray(weighted(cases.prefixes, self.query_decay ** steps_back(cases.prefixes), len(self.weights)) @ self.weights)

@@ -1,0 +1,50 @@
+"""Prefixes as sparse rows of weights, the form in which every count-based ranker reads a case."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from model.sequences import Sequences
+
+
+def steps_back(sequences: Sequences) -> np.ndarray:
+    """Return for each click how many clicks of its session follow it, int64, shape (clicks,); the last click has 0."""
+    ends = np.repeat(sequences.offsets[1:], sequences.lengths)
+    return np.asarray(ends - 1 - np.arange(sequences.clicks))
+
+
+def rows_of(sequences: Sequences) -> np.ndarray:
+    """Return for each click the place of its session, int64, shape (clicks,)."""
+    return np.repeat(np.arange(len(sequences)), sequences.lengths)
+
+
+def weighted(sequences: Sequences, weights: np.ndarray, items: int) -> sparse.csr_matrix:
+    """Return one row a session and one column an item; weights of repeated clicks add up.
+
+    Parameters
+    ----------
+    sequences : Sequences
+    weights : ndarray, shape (clicks,)
+    items : int
+        Items of the catalogue.
+
+    Returns
+    -------
+    csr_matrix float32, shape (sessions, items)
+    """
+    matrix = sparse.csr_matrix((weights.astype(np.float32), sequences.items, sequences.offsets), shape=(len(sequences), items))
+    matrix.sum_duplicates()
+    return matrix
+
+
+def binary(sequences: Sequences, items: int) -> sparse.csr_matrix:
+    """Return the incidence of sessions and items, 1 where an item was clicked at all."""
+    matrix = weighted(sequences, np.ones(sequences.clicks), items)
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def last_items(sequences: Sequences) -> np.ndarray:
+    """Return the last item of every session, int32, shape (sessions,); sessions must not be empty."""
+    return np.asarray(sequences.items[sequences.offsets[1:] - 1])
