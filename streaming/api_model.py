@@ -1,0 +1,138 @@
+"""The promoted model in memory, and its exchange while requests go on. A broken model folder never replaces a good one."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from feature_repo.contract.settings import Settings
+    from model.intent.types import SessionIntent
+    from model.scorer import Scorer
+
+LOG = logging.getLogger("intentstore.http")
+CHECK_SECONDS = 2.0  # a promotion is seen within this; one stat call each
+
+
+class IntentReader(Protocol):
+    """What infers the two intents of a session from its item ids, without an LLM call."""
+
+    def infer(self, prefixes: Sequence[Sequence[str]]) -> list[SessionIntent]:
+        """Give one pair of intents a prefix."""
+
+
+class LoadedModel(NamedTuple):
+    """A model folder in memory; exchanged as one, so that no request meets half of each."""
+
+    scorer: Scorer
+    intents: IntentReader | None
+    path: Path
+
+
+def load_model(settings: Settings, path: Path) -> LoadedModel:
+    """Load a model folder with its intents.
+
+    Parameters
+    ----------
+    settings : Settings
+        For the encoder and the intent cache.
+    path : Path
+        Folder of one model version.
+
+    Raises
+    ------
+    model.artifact.ArtifactError
+        If the folder is no whole model.
+    """
+    from model import artifact
+
+    scorer = artifact.load(path)
+    intents: IntentReader | None = None
+    if (path / "intent").is_dir():
+        from model.intent.live import LiveIntents
+
+        intents = LiveIntents.load(settings, path)
+    scorer.score([], 1)  # the first call pays for what is built lazily
+    return LoadedModel(scorer, intents, path)
+
+
+class ModelWatch:
+    """Holds the promoted model and picks up a newly promoted one.
+
+    Parameters
+    ----------
+    find : callable
+        Gives the promoted folder, or None.
+    load : callable
+        From a folder to a loaded model; may raise anything, which keeps the old model.
+
+    Attributes
+    ----------
+    current : LoadedModel or None
+        The model in use; read it once a request.
+    problem : str
+        Why there is none, or why the newest was refused; empty when all is well.
+    """
+
+    def __init__(self, find: Callable[[], Path | None], load: Callable[[Path], LoadedModel], seconds: float = CHECK_SECONDS) -> None:
+        self._find, self._load, self._seconds = find, load, seconds
+        self._seen: tuple[Path, int] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="model-watch", daemon=True)
+        self.current: LoadedModel | None = None
+        self.problem = "no model is promoted yet"
+        self.changed: Callable[[LoadedModel], object] = lambda model: None
+
+    def check(self) -> bool:
+        """Look once; load and exchange when another folder is promoted.
+
+        Returns
+        -------
+        bool
+            Whether the model was exchanged.
+        """
+        path = self._find()
+        if path is None:
+            self.problem = "no model is promoted; train one (`make demo`) or promote a version"
+            return False
+        manifest = path / "manifest.json"
+        mark = (path.resolve(), manifest.stat().st_mtime_ns if manifest.is_file() else 0)
+        if mark == self._seen:
+            return False
+        self._seen = mark  # a refused folder is tried again only when it changes
+        try:
+            model = self._load(path.resolve())
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the folder, the old model goes on answering
+            self.problem = f"model folder '{path}' is refused: {error}"
+            LOG.error("%s; %s", self.problem, "the model before goes on" if self.current else "train and promote another")
+            return False
+        self.current, self.problem = model, ""
+        gc.collect()
+        gc.freeze()  # the collector would walk the model's objects again and again, in the middle of requests
+        LOG.info("model %s is in use", model.scorer.version)
+        self.changed(model)
+        return True
+
+    def start(self) -> None:
+        """Load what is promoted, then keep watching, in a thread: the server answers meanwhile that it is not ready."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the watching."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.check()
+            except OSError as error:
+                self.problem = f"the folder of models cannot be read: {error}"
+                LOG.error("%s", self.problem)
+            if self._stop.wait(self._seconds):
+                return

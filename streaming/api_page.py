@@ -1,0 +1,41 @@
+"""The live page as a response: one HTML file with a policy that allows its own script and style and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+
+from streaming.api_wire import Headers, Response
+
+_INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+
+
+class Page:
+    """The page and its headers."""
+
+    def __init__(self, html: str) -> None:
+        hashes = {kind: _hash(text) for kind, text in _INLINE.findall(html)}
+        policy = (
+            f"default-src 'none'; script-src 'sha256-{hashes['script']}'; style-src 'sha256-{hashes['style']}'; connect-src 'self'; img-src data:; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        self._body = html.encode()
+        self._headers: Headers = [
+            (b"content-security-policy", policy.encode()), (b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"),
+            (b"cache-control", b"no-cache"),
+        ]  # fmt: skip
+
+    @classmethod
+    def load(cls) -> Page:
+        """Read ``page.html`` of this package."""
+        return cls(files("streaming").joinpath("page.html").read_text(encoding="utf-8"))
+
+    def response(self) -> Response:
+        """Give the page."""
+        return Response(self._body, content_type=b"text/html; charset=utf-8", headers=self._headers)
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

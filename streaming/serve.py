@@ -1,0 +1,232 @@
+"""Puts the HTTP side together from the real parts and runs it: `python -m streaming serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from feature_repo.contract import endpoints
+from feature_repo.contract.session import FoldConfig
+from feature_repo.contract.settings import Settings
+from streaming.api import Api, Nearest, Parts
+from streaming.api_answers import AnswerBoard, StoredAnswer
+from streaming.api_batch import Batcher
+from streaming.api_clicks import SEND_SECONDS, ClickSender
+from streaming.api_engine import Engine
+from streaming.api_items import ItemSearch, search_of
+from streaming.api_metrics import Metrics
+from streaming.api_model import LoadedModel, ModelWatch, load_model
+from streaming.api_reader import AnswerReader
+from streaming.api_rows import LiveRows
+from streaming.api_wire import Guard
+from streaming.clients import client_options
+from streaming.errors import StreamingError
+
+LOG = logging.getLogger("intentstore.http")
+MAX_HEAD_BYTES = 65_536  # request line and headers; an id has at most 1,024 characters, 12 kB when percent-encoded
+PROBE_SECONDS = 2.0
+SWITCH_SECONDS = 0.0005  # between threads; the default of 5 ms would by itself break a p99 of 5 ms
+STOP_SECONDS = 5
+
+
+class Server:
+    """All parts of one HTTP side, their threads, and the application in front of them.
+
+    Parameters
+    ----------
+    settings : Settings
+        Addresses, tokens, limits.
+    model_dir : Path, optional
+        One fixed model folder; none = the promoted one, picked up again at each promotion.
+    nearest : callable, optional
+        Nearest items by vector; see ``Parts``.
+    """
+
+    def __init__(self, settings: Settings, model_dir: Path | None = None) -> None:
+        self._settings = settings
+        self.metrics, self.board = Metrics(), AnswerBoard()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = threading.Event()
+        self.watch = ModelWatch(_finder(settings, model_dir), lambda path: load_model(settings, path))
+        self.watch.changed = self._model_changed
+        self._items: ItemSearch | None = None
+        self._rows, self._probe_rows = (LiveRows(lambda: _reader(settings), _max_age_us(settings)) for _ in range(2))  # a connection for each thread
+        self._store_problem = "the online store has not answered yet"
+        engine = Engine(self._rows, lambda: self.watch.current, FoldConfig.from_settings(settings.session))
+        engine.stage_seconds = lambda stage, seconds: self.metrics.stage.labels(stage).observe(seconds)
+        self._questions = Batcher(engine, "questions")
+        self._questions.observe = self.metrics.batch.observe
+        self._sender = ClickSender(lambda: _producer(settings), settings.kafka.clicks_topic)
+        self._clicks = Batcher(self._sender, "clicks")
+        self.reader = AnswerReader(lambda: _consumer(settings), settings.kafka.recommendations_topic, self._deliver)
+        self._prober = threading.Thread(target=self._probe, name="readiness", daemon=True)
+        guard = Guard([token.get_secret_value() for token in settings.http.tokens], settings.http.host)
+        parts = Parts(
+            self._questions, self._clicks, self.board, guard, self.metrics, self.problems, lambda: self._items, _nearest(settings), settings.http.max_body_bytes
+        )
+        self.api = Api(parts, self._up, self._down)
+
+    def problems(self) -> dict[str, str]:
+        """Say of each part why it is not ready; empty text = ready."""
+        model = "" if self.watch.current is not None else self.watch.problem
+        return {"model": model, "online_store": self._store_problem, "broker": self.reader.broker_problem, "answers": self.reader.problem}
+
+    def end_streams(self) -> None:
+        """Let the open event streams end, so that the server can close."""
+        self.board.close()
+
+    def _up(self) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
+        self._loop = asyncio.get_running_loop()
+        self.watch.start()
+        self.reader.start()
+        self._prober.start()
+
+    def _down(self) -> None:
+        self._stop.set()
+        for part in (self.watch, self.reader, self._questions, self._clicks, self._sender, self._rows):
+            part.close()
+
+    def _model_changed(self, model: LoadedModel) -> None:
+        self._items = search_of(model.scorer)
+        self.metrics.model_changed(model.scorer.version)
+
+    def _deliver(self, answers: list[StoredAnswer]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.board.put, answers)
+
+    def _probe(self) -> None:
+        """Keep readiness and the slow gauges fresh."""
+        while True:
+            self._store_problem = self._probe_rows.problem()
+            self.metrics.sessions.set(len(self.board))
+            self.metrics.held.set(self.board.held_bytes)
+            self.metrics.lag.set(self.reader.lag)
+            for part, problem in self.problems().items():
+                self.metrics.ready.labels(part).set(not problem)
+            if self._stop.wait(PROBE_SECONDS):
+                self._probe_rows.close()
+                return
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol with a bound on what comes before a request's body; without it a head may grow for ever."""
+
+    _head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes until the head is complete."""
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            LOG.warning("a request head of more than %d bytes was refused", MAX_HEAD_BYTES)
+            self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        """Start counting again; the body has its own limit."""
+        self._head_bytes = -(1 << 62)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next request of this connection begins."""
+        self._head_bytes = 0
+        super().on_message_complete()
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn that ends our event streams before it waits for connections to close."""
+
+    def __init__(self, config: uvicorn.Config, before_close: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._before_close = before_close
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Close in order."""
+        self._before_close()
+        await super().shutdown(sockets)
+
+
+def main(settings: Settings, model_dir: Path | None = None) -> int:
+    """Serve until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``http.host`` and ``http.port`` say where (port 0 = any free one, told in the log), ``http.tokens`` who may ask.
+    model_dir : Path, optional
+        One fixed model folder; none = the promoted one, followed.
+
+    Returns
+    -------
+    int
+        0 after an orderly stop.
+
+    Raises
+    ------
+    StreamingError
+        The address cannot be bound; says which and why.
+    """
+    server = Server(settings, model_dir)
+    config = uvicorn.Config(
+        server.api, host=settings.http.host, port=settings.http.port, loop="uvloop", http=LimitedProtocol, ws="none", lifespan="on",
+        log_config=None, access_log=False, server_header=False, date_header=False, timeout_keep_alive=75, timeout_graceful_shutdown=STOP_SECONDS,
+        backlog=2048, proxy_headers=False,
+    )  # fmt: skip
+    if not settings.http.tokens and settings.http.host not in {"127.0.0.1", "localhost", "::1"}:
+        LOG.warning("http.host is %s and http.tokens is empty: everybody who reaches this address may ask and send clicks", settings.http.host)
+    try:
+        sock = config.bind_socket()
+    except (OSError, SystemExit) as error:
+        raise StreamingError(f"cannot listen on {settings.http.host}:{settings.http.port} ({error}); choose another http.host or http.port") from None
+    print(f"serving on http://{settings.http.host}:{sock.getsockname()[1]}", flush=True)
+    _Uvicorn(config, server.end_streams).run(sockets=[sock])
+    return 0
+
+
+def _finder(settings: Settings, model_dir: Path | None) -> Callable[[], Path | None]:
+    if model_dir is not None:
+        return lambda: model_dir
+
+    def promoted() -> Path | None:
+        from model import artifact
+
+        return artifact.promoted_dir(settings.models_dir)
+
+    return promoted
+
+
+def _reader(settings: Settings) -> Any:
+    from feature_repo.stores.live import LiveFeatureReader
+
+    return LiveFeatureReader(endpoints.online_store_url(settings), cluster=settings.online.cluster)
+
+
+def _max_age_us(settings: Settings) -> int | None:
+    hours = settings.online.ttl_hours
+    return None if hours is None else round(hours * 3_600_000_000)
+
+
+def _producer(settings: Settings) -> Any:
+    from kafka import KafkaProducer
+
+    limits = {"delivery_timeout_ms": int(SEND_SECONDS * 1000), "request_timeout_ms": 5000, "max_block_ms": 5000}
+    return KafkaProducer(**client_options(settings), acks="all", linger_ms=0, **limits)
+
+
+def _consumer(settings: Settings) -> Any:
+    from kafka import KafkaConsumer
+
+    return KafkaConsumer(**client_options(settings), enable_auto_commit=False, isolation_level="read_committed", fetch_max_wait_ms=500)
+
+
+def _nearest(settings: Settings) -> Nearest | None:
+    return None
