@@ -262,13 +262,15 @@ def microseconds(value: datetime | int) -> int:
     return int(value)
 
 
-def entity_key(join_keys: Mapping[str, str | int]) -> bytes:
+def entity_key(join_keys: Mapping[str, str | int], narrow: frozenset[str] = frozenset()) -> bytes:
     """Serialise an entity as Feast's key format 3 does (a test holds the two equal).
 
     Parameters
     ----------
     join_keys : mapping
-        Join key name to value, string or 64-bit integer.
+        Join key name to value, string or integer.
+    narrow : frozenset of str
+        Join keys that are declared as 32-bit integers; others are 64-bit.
 
     Examples
     --------
@@ -285,6 +287,8 @@ def entity_key(join_keys: Mapping[str, str | int]) -> bytes:
         if isinstance(value, str):
             raw = value.encode()
             parts.append(struct.pack("<II", 2, len(raw)) + raw)
+        elif name in narrow:
+            parts.append(struct.pack("<IIi", 3, 4, value))  # 3 = ValueType.INT32
         else:
             parts.append(struct.pack("<IIq", 4, 8, value))  # 4 = ValueType.INT64
     return b"".join(parts)

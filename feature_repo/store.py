@@ -1,0 +1,127 @@
+"""The feature store of a home: configuration from the settings, `apply`, historical reads. Holds no definitions and no storage code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feature_repo.contract.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from feast import FeatureStore, RepoConfig
+    from pyspark.sql import SparkSession
+
+    from feature_repo.materialize import Materialized
+
+REPO = Path(__file__).resolve().parent
+SERVICES_FILE = Path("services") / "services.json"  # what `python -m streaming up` leaves under the home
+
+
+def online_url(settings: Settings) -> str:
+    """Address of the online store: the setting, else the embedded one that runs.
+
+    Raises
+    ------
+    SettingsError
+        Neither is there.
+    """
+    if settings.online.url is not None:
+        return settings.online.url.get_secret_value()
+    file = settings.home / SERVICES_FILE
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["online_store_url"])
+    except (OSError, ValueError, KeyError):
+        raise SettingsError(
+            f"no online store: setting 'online.url' is not given and {file} names none; run `python -m streaming up` or set online.url"
+        ) from None
+
+
+def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
+    """Build Feast's configuration: ``feature_store.yaml`` with the home's paths and the online store's address.
+
+    Parameters
+    ----------
+    settings : Settings
+    url : str, optional
+        Address of the online store; none = `online_url`, or an address that answers nothing where there is no store (offline work needs none).
+
+    Returns
+    -------
+    feast.RepoConfig
+    """
+    import yaml
+
+    os.environ.setdefault("FEAST_USAGE", "False")
+    from feast import RepoConfig
+
+    raw: dict[str, Any] = yaml.safe_load((REPO / "feature_store.yaml").read_text(encoding="utf-8"))
+    registry = settings.home / "feast" / "registry.db"
+    registry.parent.mkdir(parents=True, exist_ok=True)
+    raw["registry"]["path"] = str(registry)
+    raw["offline_store"]["lake"] = str(settings.lake)
+    if url is None:
+        try:
+            url = online_url(settings)
+        except SettingsError:
+            url = "redis://127.0.0.1:1/0"  # offline work goes on without a server; an online read says that none is there
+    ttl = settings.online.ttl_hours
+    raw["online_store"].update(url=url, cluster=settings.online.cluster, ttl_seconds=None if ttl is None else ttl * 3600)
+    config = RepoConfig(**raw)
+    config.repo_path = REPO
+    return config
+
+
+def feature_store(settings: Settings, *, url: str | None = None) -> FeatureStore:
+    """Open the feature store of a home; see `repo_config`.
+
+    Returns
+    -------
+    feast.FeatureStore
+        Historical reads need an active Spark session with Delta (``spark_jobs.spark_session``) in this process.
+    """
+    from feast import FeatureStore
+
+    return FeatureStore(config=repo_config(settings, url=url))
+
+
+def apply(settings: Settings, *, url: str | None = None) -> FeatureStore:
+    """Write the definitions into the registry; needs no Spark and no table.
+
+    Returns
+    -------
+    feast.FeatureStore
+        With everything of `definitions.OBJECTS` registered and what is no longer defined removed.
+    """
+    from feature_repo import definitions
+
+    store = feature_store(settings, url=url)
+    store.apply(list(definitions.OBJECTS), objects_to_delete=_no_longer_defined(store, definitions.OBJECTS), partial=False)
+    return store
+
+
+def _no_longer_defined(store: FeatureStore, objects: tuple[Any, ...]) -> list[Any]:
+    kept = {(type(thing).__name__, thing.name) for thing in objects}
+    found = [*store.list_feature_services(), *store.list_feature_views(), *store.list_entities(), *store.list_data_sources()]
+    return [thing for thing in found if (type(thing).__name__, thing.name) not in kept and not thing.name.startswith("__")]
+
+
+def pinned(versions: Mapping[str, int | str]) -> Any:
+    """Pin tables for the historical reads of a ``with`` block: table name to Delta version (int) or timestamp (ISO text).
+
+    Returns
+    -------
+    context manager
+    """
+    from feature_repo.stores.tables import pinned as pin
+
+    return pin(versions)
+
+
+def materialize(settings: Settings, spark: SparkSession, **options: Any) -> list[Materialized]:
+    """Bring the online store up to the Delta tables; see `feature_repo.materialize.materialize`."""
+    from feature_repo.materialize import materialize as run
+
+    return run(settings, spark, **options)

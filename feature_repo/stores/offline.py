@@ -1,0 +1,279 @@
+"""`DeltaOfflineStore`: Feast's Spark offline store with a right and slim as-of join over pinned Delta versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from feast import FeatureView, OnDemandFeatureView, RepoConfig
+from feast.data_source import DataSource
+from feast.infra.offline_stores import offline_utils
+from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStore, SparkOfflineStoreConfig, SparkRetrievalJob
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.utils import compute_non_entity_date_range
+from py4j.protocol import Py4JError
+from pydantic import StrictStr
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from feature_repo.stores import asof, entity_frame
+from feature_repo.stores.codec import EPOCH
+from feature_repo.stores.entity_frame import EntityFrame, EntityFrameError
+from feature_repo.stores.tables import FeatureTableError, PinnedTable, explain, open_source
+
+DUMMY_KEY = "__dummy_id"  # Feast's name for the key of views without an entity
+
+
+class DeltaOfflineStoreConfig(SparkOfflineStoreConfig):
+    """Settings under ``offline_store:`` of ``feature_store.yaml``."""
+
+    type: StrictStr = "feature_repo.stores.DeltaOfflineStore"
+    lake: str | None = None
+    """Folder or address of the Delta tables; relative source paths are taken from it, a relative lake from the repository."""
+
+
+class DeltaRetrievalJob(SparkRetrievalJob):
+    """A historical read that knows which Delta versions it reads, keeps the order of its rows and answers in UTC."""
+
+    def __init__(
+        self,
+        spark_session: SparkSession,
+        frame: DataFrame,
+        config: RepoConfig,
+        *,
+        order: str | None = None,
+        rows: int = 0,
+        full_feature_names: bool = False,
+        on_demand_feature_views: list[OnDemandFeatureView] | None = None,
+        metadata: RetrievalMetadata | None = None,
+        delta_versions: Mapping[str, int | None] | None = None,
+    ) -> None:
+        super().__init__(spark_session, "", full_feature_names, config, on_demand_feature_views, metadata)
+        self._frame, self._order, self._rows = frame, order, rows
+        self.delta_versions: dict[str, int | None] = dict(delta_versions or {})
+        """Source table to the Delta version read: what a training set's manifest records, and `store.pinned` takes back."""
+
+    def to_spark_df(self) -> DataFrame:
+        """Return the result as a lazy Spark data frame, rows in the order of the entity rows."""
+        return self._frame if self._order is None else self._frame.orderBy(self._order).drop(self._order)
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        if self._should_use_staging_for_arrow():
+            return self._to_arrow_via_staging()
+        try:
+            table: pa.Table = self._frame.toArrow()
+        except (PySparkException, Py4JError) as error:
+            clear = explain(error, self.delta_versions)
+            if clear is error:
+                raise
+            raise clear from None
+        if self._order is not None:  # sorting here saves Spark a shuffle of every vector
+            table = table.take(pc.sort_indices(table.column(self._order))).drop_columns([self._order])
+        return pa.table({field.name: _in_utc(table.column(field.name)) for field in table.schema})
+
+    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
+        return self._to_arrow_internal(timeout).to_pandas()
+
+
+class DeltaOfflineStore(SparkOfflineStore):
+    """Point-in-time reads: of a key the latest event time up to the row's, then the latest `created`, then the greatest content hash.
+
+    Rows come back as they were given: as many, in their order, with their extra columns. The join itself is in `asof`.
+    """
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: pd.DataFrame | str | DataFrame | None,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        filter_by_created_timestamp: bool = False,
+        **kwargs: Any,
+    ) -> RetrievalJob:
+        """Plan a historical read; tables are pinned now, rows are read when the job is asked for them.
+
+        Raises
+        ------
+        EntityFrameError
+            Entity rows without rows, time column or keys, of wrong types or from the future.
+        FeatureTableError
+            A table or version that is not there.
+        """
+        spark = _session(config)
+        on_demand = offline_utils._get_requested_on_demand_feature_views(feature_refs, project, registry)
+        views, _ = offline_utils._get_requested_feature_views_to_features_dict(feature_refs, feature_views, on_demand)
+        tables = {view.projection.name_to_use(): _open(spark, config, view) for view in views}
+        entities = _entities(spark, config, views, tables, entity_df, kwargs)
+        plans = []
+        for view, names in views.items():
+            table = tables[view.projection.name_to_use()]
+            plan = _plan(view, names, table, full_feature_names, filter_by_created_timestamp)
+            entity_frame.check_keys(entities, table.frame, plan.keys, view.name)
+            plans.append(plan)
+        _check_names(entities, plans)
+        joined = asof.join(entities.frame, plans, entities.rows).drop(asof.AT)
+        return DeltaRetrievalJob(
+            spark, joined, config, order=asof.ROW, rows=entities.rows, full_feature_names=full_feature_names,
+            on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+            metadata=RetrievalMetadata(
+                features=feature_refs, keys=sorted(set(entities.columns) - {entities.event}),
+                min_event_timestamp=entities.first, max_event_timestamp=entities.last,
+            ),
+            delta_versions={table.name: table.version for table in tables.values()},
+        )  # fmt: skip
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
+    ) -> RetrievalJob:
+        """Read the latest row of each key with an event time from `start_date` to `end_date`, chosen in Spark."""
+        spark = _session(config)
+        table = _open_source(spark, config, data_source)
+        frame = _between(table.frame, timestamp_field, start_date, end_date)
+        rows = asof.latest(frame, join_key_columns, timestamp_field, created_timestamp_column or None, feature_name_columns)
+        return DeltaRetrievalJob(spark, _renamed(rows, data_source, join_key_columns), config, delta_versions={table.name: table.version})
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> RetrievalJob:
+        """Read every row with an event time from `start_date` to `end_date`."""
+        spark = _session(config)
+        table = _open_source(spark, config, data_source)
+        frame = _between(table.frame, timestamp_field, start_date, end_date)
+        if feature_name_columns:
+            times = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
+            frame = frame.select(*(F.col(f"`{name}`") for name in [*join_key_columns, *feature_name_columns, *times]))
+        return DeltaRetrievalJob(spark, _renamed(frame, data_source, join_key_columns), config, delta_versions={table.name: table.version})
+
+    def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
+        """Check that a source's table is there and has its time columns."""
+        if not isinstance(data_source, SparkSource):
+            return
+        frame = _open_source(_session(config), config, data_source).frame
+        for column in (data_source.timestamp_field, data_source.created_timestamp_column):
+            if column and column not in frame.columns:
+                raise FeatureTableError(f"source '{data_source.name}' has no column '{column}'; it has {frame.columns}: correct the definition")
+
+    def get_table_column_names_and_types_from_data_source(self, config: RepoConfig, data_source: DataSource) -> list[tuple[str, str]]:
+        """List the columns of a source with Spark's type names."""
+        frame = _open_source(_session(config), config, data_source).frame
+        return [(field.name, field.dataType.simpleString()) for field in frame.schema]
+
+
+def _session(config: RepoConfig) -> SparkSession:
+    # Not Feast's own: that one makes every backticked name of the session a regular expression.
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    builder: Any = SparkSession.builder
+    for name, value in (config.offline_store.spark_conf or {}).items():
+        builder = builder.config(name, value)
+    session: SparkSession = builder.getOrCreate()
+    return session
+
+
+def _open_source(spark: SparkSession, config: RepoConfig, source: DataSource) -> PinnedTable:
+    if not isinstance(source, SparkSource):
+        raise FeatureTableError(f"source '{source.name}' is a {type(source).__name__}; this store reads SparkSource only")
+    return open_source(spark, source, getattr(config.offline_store, "lake", None), config.repo_path and Path(config.repo_path))
+
+
+def _open(spark: SparkSession, config: RepoConfig, view: FeatureView) -> PinnedTable:
+    if view.batch_source is None:
+        raise FeatureTableError(f"feature view '{view.name}' has no batch source; it cannot be read historically")
+    return _open_source(spark, config, view.batch_source)
+
+
+def _source_name(view: FeatureView, name: str) -> str:
+    back = {renamed: source for source, renamed in view.batch_source.field_mapping.items()}
+    return str(back.get(name, name))
+
+
+def _keys(view: FeatureView) -> tuple[tuple[str, str], ...]:
+    columns = [column for column in view.entity_columns if column.name != DUMMY_KEY]
+    return tuple((view.projection.join_key_map.get(column.name, column.name), _source_name(view, column.name)) for column in columns)
+
+
+def _plan(view: FeatureView, names: list[str], table: PinnedTable, full_names: bool, by_created: bool) -> asof.ViewPlan:
+    source = view.batch_source
+    prefix = f"{view.projection.name_to_use()}__" if full_names else ""
+    created = _source_name(view, source.created_timestamp_column) if source.created_timestamp_column else None
+    features = tuple((prefix + name, _source_name(view, name)) for name in names)
+    needed = [*(column for _, column in features), *(column for _, column in _keys(view)), source.timestamp_field]
+    missing = [column for column in needed if column not in table.frame.columns]
+    if missing:
+        raise FeatureTableError(f"table '{table.name}' (version {table.version}) lacks {missing} of view '{view.name}'; run its Spark job or pin a version")
+    return asof.ViewPlan(
+        frame=table.frame, keys=_keys(view), features=features, event=_source_name(view, source.timestamp_field), created=created,
+        ttl_us=(view.ttl or timedelta(0)) // timedelta(microseconds=1), known_by_created=by_created and created is not None,
+    )  # fmt: skip
+
+
+def _entities(
+    spark: SparkSession,
+    config: RepoConfig,
+    views: Mapping[FeatureView, list[str]],
+    tables: Mapping[str, PinnedTable],
+    entity_df: pd.DataFrame | str | DataFrame | None,
+    options: Mapping[str, Any],
+) -> EntityFrame:
+    if entity_df is not None:
+        return entity_frame.from_any(spark, entity_df)
+    start, end = compute_non_entity_date_range(list(views), start_date=options.get("start_date"), end_date=options.get("end_date"))
+    frames = [
+        (tables[view.projection.name_to_use()].frame, dict(_keys(view)), _source_name(view, view.batch_source.timestamp_field)) for view in views
+    ]
+    return entity_frame.from_history(spark, frames, start, end)
+
+
+def _check_names(entities: EntityFrame, plans: list[asof.ViewPlan]) -> None:
+    taken = set(entities.columns)
+    for plan in plans:
+        for output, _ in plan.features:
+            if output in taken:
+                raise EntityFrameError(f"column '{output}' would occur twice in the result; ask with full_feature_names=True or rename the entity column")
+            taken.add(output)
+
+
+def _between(frame: DataFrame, event: str, start: datetime | None, end: datetime | None) -> DataFrame:
+    for moment, is_start in ((start, True), (end, False)):
+        if moment is not None:
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+            bound = F.timestamp_micros(F.lit((aware - EPOCH) // timedelta(microseconds=1)))
+            frame = frame.where(F.col(f"`{event}`") >= bound if is_start else F.col(f"`{event}`") <= bound)
+    return frame
+
+
+def _renamed(frame: DataFrame, source: DataSource, keys: list[str]) -> DataFrame:
+    renamed = frame.withColumnsRenamed(dict(source.field_mapping))
+    return renamed if keys else renamed.withColumn(DUMMY_KEY, F.lit(""))
+
+
+def _in_utc(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.timestamp("us", tz="UTC")) if pa.types.is_timestamp(column.type) and column.type.tz is not None else column
