@@ -1,0 +1,152 @@
+"""Runs the child process of a graph step and turns what it reports into Dagster's events as they come."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from dagster_project import bound, kafka_watch, metadata, spark_steps, steps
+from dagster_project.resources import SettingsResource
+from dagster_project.step_memory import Report, StepMemory
+
+POLL_SECONDS = 0.2  # how late an event may reach the graph
+SEVERITY = {True: dg.AssetCheckSeverity.ERROR, False: dg.AssetCheckSeverity.WARN}
+Event = dg.MaterializeResult[None] | dg.AssetCheckResult
+
+
+def key_text(key: dg.AssetKey) -> str:
+    """Write an asset key with slashes."""
+    return "/".join(key.path)
+
+
+def run_family(
+    context: dg.AssetExecutionContext, resource: SettingsResource, family: str, *, dates: Sequence[str] = (), force: bool = False, options: Mapping[str, Any] | None = None
+) -> Iterator[Event]:
+    """Run the selected steps of a family in one child process, or in none when nothing changed.
+
+    Parameters
+    ----------
+    context : AssetExecutionContext
+        Its selection decides the steps.
+    resource : SettingsResource
+        Settings, handed on to the child.
+    family : str
+        ``batch``, ``live`` or ``daily``.
+    dates : sequence of str
+        Days, for ``daily``.
+    force : bool
+        Run steps even if nothing changed.
+    options : mapping, optional
+        For single steps of the child.
+
+    Yields
+    ------
+    MaterializeResult or AssetCheckResult
+        As each step ends.
+
+    Raises
+    ------
+    dagster.Failure
+        A step failed, a blocking check failed, or the child died; one line with the remedy. What was reported before stands.
+    """
+    selected = {key_text(key) for key in context.selected_asset_keys} | {key_text(check.asset_key) for check in context.selected_asset_check_keys}
+    every = {"batch": steps.BATCH, "live": steps.LIVE, "daily": steps.DAILY}[family]
+    chosen = [step for step in every if selected.intersection(step.assets)]
+    settings = resource.load()
+    if not force and not options and not dates:
+        known = _nothing_changed(resource, chosen)
+        if known is not None:
+            for step, report in known:
+                outcomes = spark_steps.outcomes_of(step, settings, report)
+                yield from _events(context, resource, step, report, outcomes)
+                _refuse(step, outcomes)
+            return
+    extras = {
+        "steps": [step.name for step in chosen], "family": family, "config": resource.config, "overrides": resource.overrides(),
+        "dates": list(dates), "force": force, "options": dict(options or {}),
+    }  # fmt: skip
+    yield from _child(context, resource, {step.name: step for step in chosen}, extras, list(dates))
+
+
+def _nothing_changed(resource: SettingsResource, chosen: Sequence[steps.Step]) -> list[tuple[steps.Step, Report]] | None:
+    settings = resource.load()
+    memory = StepMemory(settings, lambda: kafka_watch.topic_ends(settings))
+    known = []
+    for step in chosen:
+        report = memory.unchanged(step)
+        if report is None:
+            return None
+        known.append((step, report))
+    return known
+
+
+def _child(context: dg.AssetExecutionContext, resource: SettingsResource, by_name: Mapping[str, steps.Step], extras: dict[str, Any], dates: list[str]) -> Iterator[Event]:
+    failed: str | None = None
+    waiting: dict[str, list[dict[str, Any]]] = {}
+    with dg.open_pipes_session(context=context, context_injector=dg.PipesTempFileContextInjector(), message_reader=dg.PipesTempFileMessageReader(), extras=extras) as session:
+        environment = {**os.environ, **session.get_bootstrap_env_vars(), "PYTHONPATH": os.pathsep.join([str(steps.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+        process = bound.start([sys.executable, "-m", "dagster_project.spark_steps"], env=environment)
+        try:
+            while True:
+                ended = process.poll() is not None
+                for message in session.get_custom_messages():
+                    failed = message.get("failed") or failed
+                    if "step" in message and _last_day(message, dates, waiting):
+                        yield from _message_events(context, resource, by_name[message["step"]], waiting.pop(message["step"]))
+                if ended:
+                    break
+                time.sleep(POLL_SECONDS)
+        finally:
+            bound.stop(process)
+    # The reader drains the file when the session closes, so the last messages are only there now.
+    for message in session.get_custom_messages():
+        failed = message.get("failed") or failed
+        if "step" in message and _last_day(message, dates, waiting):
+            yield from _message_events(context, resource, by_name[message["step"]], waiting.pop(message["step"]))
+    if failed or process.returncode:
+        text = failed or f"the child process ended with {process.returncode} (killed, or out of memory); run the step again: tables are at their last whole version"
+        raise dg.Failure(description=text, metadata={"remedy": dg.MetadataValue.text("Correct what the message names, then 'Re-execute from failure'.")}, allow_retries=False)
+
+
+def _last_day(message: dict[str, Any], dates: list[str], waiting: dict[str, list[dict[str, Any]]]) -> bool:
+    """Collect the reports of a step's days; true when the last one has come (or there are no days)."""
+    waiting.setdefault(message["step"], []).append(message)
+    return not dates or message["date"] == dates[-1]
+
+
+def _message_events(context: dg.AssetExecutionContext, resource: SettingsResource, step: steps.Step, messages: list[dict[str, Any]]) -> Iterator[Event]:
+    reports = [Report(**message["report"]) for message in messages]
+    report = reports[-1]
+    if len(messages) > 1 or messages[0]["date"]:
+        days = {str(message["date"]): {name: getattr(one, name) for name in ("inserted", "updated", "refused")} for message, one in zip(messages, reports, strict=True)}
+        totals = {name: sum(getattr(one, name) for one in reports) for name in ("rows", "inserted", "updated", "refused", "seconds")}
+        report = Report(report.table, delta_version=report.delta_version, details={"days": days}, skipped=all(one.skipped for one in reports), **totals)
+    yield from _events(context, resource, step, report, messages[-1]["outcomes"])
+
+
+def _events(context: dg.AssetExecutionContext, resource: SettingsResource, step: steps.Step, report: Report, outcomes: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
+    settings = resource.load()
+    selected = {key_text(key) for key in context.selected_asset_keys}
+    checks = {(key_text(check.asset_key), check.name) for check in context.selected_asset_check_keys}
+    for asset in step.assets:
+        if asset in selected:
+            yield dg.MaterializeResult(
+                asset_key=dg.AssetKey(asset.split("/")), metadata=metadata.run_metadata(asset, settings, report), data_version=metadata.data_version(asset, settings, report)
+            )
+    for entry in outcomes:
+        if (entry["asset"], entry["name"]) in checks:
+            yield dg.AssetCheckResult(
+                asset_key=dg.AssetKey(str(entry["asset"]).split("/")), check_name=entry["name"], passed=entry["passed"], severity=SEVERITY[bool(entry["blocking"])],
+                description=entry["text"], metadata={name: metadata.figure(value) for name, value in entry["facts"].items()},
+            )  # fmt: skip
+
+
+def _refuse(step: steps.Step, outcomes: Sequence[Mapping[str, Any]]) -> None:
+    for entry in outcomes:
+        if entry["blocking"] and not entry["passed"]:
+            raise dg.Failure(description=f"{step.name}: check {entry['asset']}/{entry['name']} failed: {entry['text']}", allow_retries=False)

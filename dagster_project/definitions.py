@@ -1,0 +1,23 @@
+"""The Dagster code location: every step of IntentStore in one graph, with its checks, jobs and sensors."""
+
+from __future__ import annotations
+
+import warnings
+
+import dagster as dg
+
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+from dagster_project.defs import automation, batch, jobs, live, training  # noqa: E402 - after the filters: these use beta features on purpose
+from dagster_project.resources import SettingsResource  # noqa: E402
+
+defs = dg.Definitions(
+    assets=[*batch.ASSETS, *training.ASSETS, *live.ASSETS],
+    asset_checks=training.CHECKS,
+    jobs=jobs.JOBS,
+    schedules=automation.SCHEDULES,
+    sensors=automation.SENSORS,
+    resources={"settings": SettingsResource()},
+    loggers=jobs.LOGGERS,
+)

@@ -1,0 +1,88 @@
+"""What each asset of a Spark step is: group, kinds, description. Words only; the graph is built from them in `defs.batch` and `defs.live`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from dagster_project import expectations, metadata, steps
+
+OWNERS = ("team:recommendations",)
+TABLE_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30))  # a nightly run may be missed once
+MODEL_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=14), warn_window=timedelta(days=8))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Words on one asset."""
+
+    group: str
+    kinds: tuple[str, ...]
+    text: str
+
+
+CATALOGUE: dict[str, Entry] = {
+    "clicks": Entry("ingest", ("spark", "deltalake"), "Every click that was accepted, from files and from Kafka, once per `event_id`. Source: the dataset folder (`dataset.path`) or ML-100K."),
+    "items": Entry("ingest", ("spark", "deltalake"), "The catalogue: titles and categories. A click on an item that is not here is kept and counted."),
+    "quarantine": Entry("ingest", ("spark", "deltalake"), "Rows that ingest refused, with file, line and reason."),
+    "item_vectors": Entry("sessions", ("spark", "deltalake", "huggingface"), "One unit vector per item from the text encoder; only items whose text changed are encoded again."),
+    "sessions": Entry("sessions", ("spark", "deltalake"), "Clicks cut into sessions by the gap rule (`session.gap_minutes`), with the split they belong to."),
+    "session_text": Entry("intents", ("spark", "deltalake"), "The long and the short prompt of each session prefix, as the LLM sees them."),
+    "session_intents": Entry("intents", ("spark", "deltalake", "openai"), "Long and short intent of each session: text, the items it is grounded on, and its vector. LLM under a call budget, cached; the rest from the fallback source."),
+    "intent_cache": Entry("intents", ("deltalake",), "Every LLM answer that was ever paid for, by the hash of everything it depends on."),
+    "session_features": Entry("features", ("spark", "deltalake"), "What the one fold gives after each click, in order of arrival. The consumer computes the same live."),
+    "item_popularity": Entry("features", ("spark", "deltalake"), "Clicks and rank of each item per day."),
+    "feature_definitions": Entry("features", ("feast",), "Entities, views and services in Feast's registry (`feast apply`)."),
+    "training_set": Entry("features", ("spark", "deltalake", "feast"), "One row a case: the prefix, its features and intents as they were known at its time (as-of join), and the next item."),
+    "online_features": Entry("serving", ("feast", "redis"), "The newest features of each entity in the online store (`feast materialize`)."),
+    "live/replay": Entry("serving", ("kafka",), "The clicks that ingest held back, sent to the topic `clicks` in their original order."),
+    "live/recommendations": Entry("serving", ("kafka", "pytorch"), "The consumer's answers to the replayed clicks: rate, latency from click to answer, dead letters."),
+    "live/clicks": Entry("serving", ("spark", "kafka", "deltalake"), "The clicks of the topic, appended to the table `clicks` by offset range, exactly once."),
+    "live/score_log": Entry("serving", ("spark", "deltalake"), "What the consumer served, with the features that it used."),
+    "live/session_features": Entry("serving", ("spark", "deltalake"), "Features of the live clicks, recomputed in batch."),
+    "live/parity": Entry("serving", ("spark",), "Served features against recomputed ones, row by row. Anything but zero differences is a fault."),
+    "daily/clicks": Entry("daily", ("spark", "deltalake"), "One day of the dataset into the table `clicks`."),
+    "daily/sessions": Entry("daily", ("spark", "deltalake"), "Sessions of one day."),
+    "daily/session_text": Entry("daily", ("spark", "deltalake"), "Prompts of one day's sessions."),
+    "daily/session_intents": Entry("daily", ("spark", "deltalake"), "Intents of one day's sessions."),
+    "daily/session_features": Entry("daily", ("spark", "deltalake"), "Features of one day's clicks."),
+}  # fmt: skip
+
+
+def spec(asset: str, **given: Any) -> dg.AssetSpec:
+    """Build the specification of an asset that a Spark step makes.
+
+    Parameters
+    ----------
+    asset : str
+        Key with slashes.
+    **given
+        Further arguments of `AssetSpec`: automation condition, partitions.
+
+    Returns
+    -------
+    AssetSpec
+        Skippable, so that one op can make any subset.
+    """
+    entry, step = CATALOGUE[asset], steps.step_of(asset)
+    deps = [dg.AssetDep(dg.AssetKey(name.split("/"))) for name in step.reads]
+    return dg.AssetSpec(
+        dg.AssetKey(asset.split("/")), deps=deps, description=entry.text, group_name=entry.group, kinds=set(entry.kinds), owners=list(OWNERS),
+        tags={"intentstore/step": step.name}, code_version=step.code_version(), metadata=metadata.static_metadata(asset), skippable=True, **given,
+    )  # fmt: skip
+
+
+def check_specs(assets: tuple[str, ...]) -> list[dg.AssetCheckSpec]:
+    """Build the specifications of the checks on some assets."""
+    return [
+        dg.AssetCheckSpec(entry.name, asset=dg.AssetKey(entry.asset.split("/")), description=entry.text, blocking=entry.blocking)
+        for entry in expectations.of(assets)
+    ]
+
+
+def assets_of(family: tuple[steps.Step, ...]) -> tuple[str, ...]:
+    """List the assets of a family of steps, in order."""
+    return tuple(asset for step in family for asset in step.assets)

@@ -1,0 +1,8 @@
+"""The days that the daily assets are cut into."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+FIRST_DAY = "1997-09-20"  # of ML-100K; older datasets go through the whole-table assets, which know no first day
+DAYS = dg.DailyPartitionsDefinition(FIRST_DAY, end_offset=1, timezone="UTC")

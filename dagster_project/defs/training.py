@@ -1,0 +1,154 @@
+"""Training, its gates, promotion and the model card as assets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_project import gates, metadata, model_card, plots, promotion, training_run
+from dagster_project.defs import catalogue
+from dagster_project.expectations import Outcome
+from dagster_project.model_config import ModelSettings, merged
+from dagster_project.resources import SettingsResource
+
+CANDIDATE = dg.AssetKey("candidate_model")
+PROMOTED = dg.AssetKey("promoted_model")
+MIN_GROWTH = 0.10  # a model of 10 % fewer cases is as good within its intervals; training costs minutes
+_CODE = training_run.steps.Step("model", ("candidate_model",), (), training_run.SOURCES).code_version()
+_NIGHTLY = dg.AutomationCondition.on_cron("0 3 * * *") & dg.AutomationCondition.all_deps_blocking_checks_passed()
+_AFTER = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+
+
+class TrainingConfig(dg.Config):
+    """Settings of a training; `model` mirrors `model.config.ModelConfig`."""
+
+    model: ModelSettings = Field(default_factory=ModelSettings, description="The model's own settings; empty = as in the settings file.")  # type: ignore[valid-type]
+    force: bool = Field(False, description="Train even if code, settings and data are those of the latest candidate.")
+    min_growth: float = Field(MIN_GROWTH, ge=0, description="Share of new cases from which on the latest candidate is not kept but trained anew.")
+
+
+@dg.asset(
+    key=CANDIDATE, group_name="training", kinds={"pytorch"}, owners=list(catalogue.OWNERS), code_version=_CODE, pool="training",
+    deps=[dg.AssetKey(name) for name in training_run.READS], automation_condition=_NIGHTLY, freshness_policy=catalogue.MODEL_FRESHNESS,
+)  # fmt: skip
+def candidate_model(context: dg.AssetExecutionContext, config: TrainingConfig, settings: SettingsResource) -> dg.MaterializeResult[None]:
+    """Train backbone and intents on pinned table versions, measure them against popularity, Markov, V-SKNN and shuffled intents, save the model.
+
+    When code, settings and data are those of the latest candidate (or fewer than `min_growth` of the cases are new), that one is kept.
+    """
+    loaded = settings.load()
+    chosen = merged(loaded.model, config.model)
+    found = None if config.force else training_run.reusable(loaded, chosen, config.min_growth)
+    if found is not None:
+        context.log.info(f"kept model {found.version}: same code and settings, {found.growth:.1%} new cases")
+    made = found or training_run.train_candidate(loaded, chosen, progress=context.log.info)
+    own = made.metric(gates.CANDIDATE, gates.METRIC) or made.metric("backbone", gates.METRIC) or {"mean": 0.0}
+    shown: dict[str, Any] = {
+        "version": made.version, "seconds": round(made.seconds, 1), "kept": made.reused, "cases": made.cases, "new_cases_share": made.growth,
+        "delta_versions": made.delta_versions, gates.METRIC: own["mean"], "folder": str(loaded.models_dir / made.version), "settings": chosen.model_dump(mode="json"),
+    }  # fmt: skip
+    return dg.MaterializeResult(metadata={name: metadata.figure(value) for name, value in shown.items()} | _pictures(made), data_version=dg.DataVersion(made.version))
+
+
+def _pictures(made: training_run.Candidate) -> dict[str, dg.MetadataValue[Any]]:
+    found: dict[str, dg.MetadataValue[Any]] = {"quality": dg.MetadataValue.md(model_card.quality_markdown(made.report))}
+    if made.report.get("rows"):
+        found["quality_plot"] = metadata.picture(plots.quality(made.report["rows"]), "quality with 95 % intervals")
+    if made.report.get("history"):
+        found["training_curve"] = metadata.picture(plots.history(made.report["history"]), "training curve")
+    for name, values in (made.report.get("slices") or {}).items():
+        if isinstance(values, Mapping) and values and all(isinstance(value, int | float) for value in values.values()):
+            found[f"slice_{name}"] = metadata.picture(plots.bars(values, f"{gates.METRIC} by {name}"), f"{gates.METRIC} by {name}")
+    return found
+
+
+@dg.asset(key="model_quality", group_name="training", kinds={"python"}, owners=list(catalogue.OWNERS), deps=[CANDIDATE], automation_condition=_AFTER)
+def model_quality(settings: SettingsResource) -> dg.MaterializeResult[None]:
+    """Every model version on disk side by side: what it was made of and what it reached."""
+    loaded = settings.load()
+    rows, promoted = [], training_run.promoted_version(loaded)
+    for version in training_run.versions(loaded):
+        known = training_run.manifest(loaded, version)
+        own = next((row for row in known.get("metrics", {}).get("rows", []) if row["role"] == gates.CANDIDATE), None)
+        values = own["metrics"]["metrics"] if own else {}
+        figures = {name: round(float(values[name]["mean"]), 4) for name in model_card.SHOWN if name in values}
+        rows.append({"version": version, "promoted": version == promoted, "backbone": str(known.get("config", {}).get("backbone", "")), **figures})
+    table = "\n".join(["| version | backbone | " + " | ".join(model_card.SHOWN) + " | serves |", "|---" * (len(model_card.SHOWN) + 3) + "|"] + [
+        f"| {row['version']} | {row['backbone']} | " + " | ".join(str(row.get(name, "")) for name in model_card.SHOWN) + f" | {'yes' if row['promoted'] else ''} |" for row in rows
+    ])  # fmt: skip
+    return dg.MaterializeResult(metadata={"candidates": dg.MetadataValue.md(table), "dagster/row_count": len(rows)})
+
+
+@dg.asset(key=PROMOTED, group_name="training", kinds={"pytorch"}, owners=list(catalogue.OWNERS), deps=[CANDIDATE], automation_condition=_AFTER)
+def promoted_model(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
+    """Switch `models/promoted` to the candidate that passed its checks; the consumer picks it up without a restart. Back with the job `rollback`."""
+    loaded = settings.load()
+    made = training_run.latest(loaded)
+    if made is None:
+        raise dg.Failure("there is no candidate to promote; materialise `candidate_model` first", allow_retries=False)
+    changed = promotion.promote(loaded, made.version, f"run {context.run_id}")
+    context.log.info(f"model {made.version} {'serves now' if changed else 'served already'}")
+    return dg.MaterializeResult(metadata={"version": made.version, "changed": changed, "history": promotion.history(loaded)[-10:]}, data_version=dg.DataVersion(made.version))
+
+
+@dg.asset(key="model_card", group_name="training", kinds={"markdown"}, owners=list(catalogue.OWNERS), deps=[PROMOTED], automation_condition=_AFTER)
+def card(settings: SettingsResource) -> dg.MaterializeResult[None]:
+    """The card of the latest candidate: data, settings, quality, limits; also as `card.md` beside the model."""
+    loaded = settings.load()
+    made = training_run.latest(loaded)
+    if made is None:
+        raise dg.Failure("there is no model to describe; materialise `candidate_model` first", allow_retries=False)
+    text = model_card.write(made, training_run.manifest(loaded, made.version))
+    (loaded.models_dir / made.version / "card.md").write_text(text, encoding="utf-8")
+    return dg.MaterializeResult(metadata={"card": dg.MetadataValue.md(text), "version": made.version}, data_version=dg.DataVersion(made.version))
+
+
+def _result(outcome: Outcome) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=outcome.passed, severity=dg.AssetCheckSeverity.ERROR, description=outcome.text, metadata={name: metadata.figure(value) for name, value in outcome.facts.items()}
+    )
+
+
+def _judged(settings: SettingsResource) -> training_run.Candidate:
+    made = training_run.latest(settings.load())
+    if made is None:
+        raise dg.Failure("there is no candidate to judge; materialise `candidate_model` first", allow_retries=False)
+    return made
+
+
+def _gate_check(gate: gates.Gate) -> dg.AssetChecksDefinition:
+    @dg.asset_check(name=gate.name, asset=CANDIDATE, description=gate.text, blocking=True)
+    def judge(settings: SettingsResource) -> dg.AssetCheckResult:
+        return _result(gates.judge(gate, _judged(settings)))
+
+    return judge
+
+
+@dg.asset_check(asset=CANDIDATE, blocking=True, description="The candidate is not worse than the model that serves now, by its interval.")
+def not_worse_than_promoted(settings: SettingsResource) -> dg.AssetCheckResult:
+    """Compare with the manifest of the promoted model."""
+    loaded, made = settings.load(), _judged(settings)
+    serving = training_run.promoted_version(loaded)
+    rows = training_run.manifest(loaded, serving).get("metrics", {}).get("rows", []) if serving and serving != made.version else []
+    known = training_run.Candidate("", "", 0, {}, 0.0, {"rows": rows}, 0.0)
+    return _result(gates.compare(made, known.metric(gates.CANDIDATE, gates.METRIC), f"promoted model {serving}" if rows else "other promoted model"))
+
+
+@dg.asset_check(asset=PROMOTED, description="The promoted folder can be loaded and ranks items.")
+def loads_and_ranks(settings: SettingsResource) -> dg.AssetCheckResult:
+    """Load the promoted model as the consumer does and score one session."""
+    from model import artifact
+    from model.scorer import ScoreRequest
+
+    loaded = settings.load()
+    folder = artifact.promoted_dir(loaded.models_dir)
+    if folder is None:
+        return _result(Outcome(False, "no model is promoted; materialise `promoted_model`"))
+    scorer = artifact.load(folder)
+    found = scorer.score([ScoreRequest(items=list(scorer.item_ids[:1]))], 5)[0]
+    return _result(Outcome(len(found.items) > 0, f"{len(found.items)} items for a session of one click", {"items": list(found.items)}))
+
+
+ASSETS = [candidate_model, model_quality, promoted_model, card]
+CHECKS = [*map(_gate_check, gates.GATES), not_worse_than_promoted, loads_and_ranks]

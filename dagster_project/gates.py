@@ -1,0 +1,69 @@
+"""The demands on a candidate before it may serve: comparisons of quality rows by their intervals. Knows nothing of Dagster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dagster_project.expectations import Outcome
+from dagster_project.training_run import Candidate
+
+METRIC = "N@10"
+CANDIDATE = "with_intents"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A demand on a candidate.
+
+    Parameters
+    ----------
+    name : str
+        Name of the check.
+    role : str
+        Row of the quality report to compare with.
+    text : str
+        What is demanded, in words.
+    """
+
+    name: str
+    role: str
+    text: str
+
+
+GATES = (
+    Gate("better_than_popularity", "popularity", "The candidate is not worse than recommending the most popular items."),
+    Gate("not_worse_than_backbone", "backbone", "Intents never hurt: the candidate is not worse than its backbone alone."),
+)
+
+
+def compare(candidate: Candidate, other: dict[str, float] | None, name: str) -> Outcome:
+    """Judge the candidate against another row.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        Its row `with_intents` is judged.
+    other : dict or None
+        Mean, low and high of the other; none = nothing to compare with.
+    name : str
+        What the other is called.
+
+    Returns
+    -------
+    Outcome
+        Failed only when the candidate's whole interval lies below the other's, so that chance blocks nothing.
+    """
+    own = candidate.metric(CANDIDATE, METRIC) or candidate.metric("backbone", METRIC)
+    if own is None:
+        return Outcome(False, f"model {candidate.version} has no {METRIC} in its report; train again")
+    if other is None:
+        return Outcome(True, f"nothing to compare with: no {name}", {"candidate": own})
+    good = own["high"] >= other["low"]
+    shown = f"{METRIC} {own['mean']:.4f} [{own['low']:.4f}, {own['high']:.4f}] against {other['mean']:.4f} [{other['low']:.4f}, {other['high']:.4f}] of {name}"
+    remedy = "" if good else "; the promoted model stays: look at the training curve and the settings of this candidate"
+    return Outcome(good, shown + remedy, {"candidate": own, "other": other})
+
+
+def judge(gate: Gate, candidate: Candidate) -> Outcome:
+    """Judge the candidate against a row of its own report."""
+    return compare(candidate, candidate.metric(gate.role, METRIC), gate.role)

@@ -1,0 +1,195 @@
+"""Replays held-out clicks while the real consumer answers them, and measures both from the topics themselves."""
+
+from __future__ import annotations
+
+import logging
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dagster_project import bound, kafka_watch
+from feature_repo.contract.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LOGGER = logging.getLogger("intentstore.live")
+READY_SECONDS = 120.0  # loading the model and the encoder on two busy cores
+DRAIN_SECONDS = 180.0  # the last answers come within seconds; longer means that the consumer hangs
+POLL_SECONDS = 0.25
+
+
+class LiveError(RuntimeError):
+    """The consumer did not start, ended early or did not keep up; the text names the remedy."""
+
+
+# One replay, in this order; killed at any point it can be run again, because answered clicks are known to the consumer by their event id:
+#   1 note the ends of the topics   2 consumer up and assigned   3 replay   4 wait until nothing is left to answer   5 consumer down   6 measure
+def replay_and_answer(settings: Settings, spark: SparkSession, *, clicks_per_second: float = 400.0, max_clicks: int = 0) -> dict[str, Any]:
+    """Replay the clicks that ingest held back and let one consumer answer them.
+
+    Parameters
+    ----------
+    settings : Settings
+        Broker, topics, model.
+    spark : SparkSession
+        For the replay job.
+    clicks_per_second : float
+        Pace.
+    max_clicks : int
+        At most so many; 0 = all.
+
+    Returns
+    -------
+    dict
+        clicks, answers, dead_letters, unanswered, p50_ms, p99_ms (record time of the click to record time of its answer), clicks_per_second_answered, seconds,
+        model_version and `rows` (clicks sent).
+
+    Raises
+    ------
+    LiveError
+        The consumer failed.
+    """
+    from spark_jobs import replay
+    from streaming import broker, topics
+
+    services = broker.up(settings)
+    topics.ensure(settings, services.bootstrap_servers)
+    before = Ends.now(settings)
+    started = time.perf_counter()
+    consumer = bound.start([sys.executable, "-m", "streaming", "consume"])
+    try:
+        _wait_until_assigned(settings, consumer)
+        LOGGER.info("the consumer is ready after %.1f s; replaying at %.0f clicks a second", time.perf_counter() - started, clicks_per_second)
+        sent = replay.run(spark, settings, held_out=True, rate=clicks_per_second, limit=max_clicks or None)
+        LOGGER.info("%d clicks sent in %.1f s", sent.rows, sent.seconds)
+        _wait_until_answered(settings, consumer)
+    finally:
+        bound.stop(consumer, settings.streaming.grace_seconds)
+    found = measure(settings, before)
+    found["seconds"] = round(time.perf_counter() - started, 1)
+    return {"rows": found["clicks"], **found, "replay": dict(sent.details)}
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Offsets in the topics, partition (as text) to offset."""
+
+    clicks: dict[str, int]
+    answers: dict[str, int]
+    dead: dict[str, int]
+
+    @classmethod
+    def now(cls, settings: Settings) -> Ends:
+        """Return the present ends; empty where a topic does not exist yet."""
+        kafka = settings.kafka
+        return cls(*(kafka_watch.topic_ends(settings, topic) or {} for topic in (kafka.clicks_topic, kafka.recommendations_topic, kafka.dead_letter_topic)))
+
+    @classmethod
+    def before_now(cls, settings: Settings, records: int) -> Ends:
+        """Return offsets so many records (of each partition) before the present ends."""
+        ends = cls.now(settings)
+        return cls(*({partition: max(0, end - records) for partition, end in part.items()} for part in (ends.clicks, ends.answers, ends.dead)))
+
+
+def _wait_until_assigned(settings: Settings, consumer: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if consumer.poll() is not None:
+            raise LiveError(f"the consumer ended with {consumer.returncode} before it was ready; run `python -m streaming consume` to see why")
+        if kafka_watch.members(settings) > 0:
+            return
+        time.sleep(POLL_SECONDS)
+    raise LiveError(f"the consumer was not assigned any partition within {READY_SECONDS:.0f} s; look at `python -m streaming lag`")
+
+
+def _wait_until_answered(settings: Settings, consumer: subprocess.Popen[bytes]) -> None:
+    deadline, least = time.monotonic() + DRAIN_SECONDS, math.inf
+    while time.monotonic() < deadline:
+        state = kafka_watch.group_state(settings)
+        if state is not None and state.lag == 0:
+            return
+        if consumer.poll() is not None:
+            raise LiveError(f"the consumer ended with {consumer.returncode} with clicks unanswered; run the step again, it goes on where it stopped")
+        if state is not None and state.lag < least:
+            least, deadline = state.lag, time.monotonic() + DRAIN_SECONDS  # it moves: give it time
+        time.sleep(POLL_SECONDS)
+    raise LiveError(f"{least} clicks are still unanswered after {DRAIN_SECONDS:.0f} s without progress; look at `python -m streaming lag`")
+
+
+def measure(settings: Settings, before: Ends) -> dict[str, Any]:
+    """Compare clicks and answers that came since some offsets.
+
+    Parameters
+    ----------
+    settings : Settings
+        Topics.
+    before : Ends
+        Where to begin.
+
+    Returns
+    -------
+    dict
+        Counts, latencies in milliseconds, answered clicks a second; latencies are none when nothing was answered.
+    """
+    from feature_repo.contract import events
+
+    sent = {(partition, offset): stamp for partition, offset, stamp, _ in _records(settings, settings.kafka.clicks_topic, before.clicks)}
+    latencies: list[float] = []
+    stamps: list[int] = []
+    versions: set[str] = set()
+    for _, _, stamp, value in _records(settings, settings.kafka.recommendations_topic, before.answers):
+        answer = events.decode_recommendation(value)
+        clicked = sent.get((answer.source.partition, answer.source.offset))
+        if clicked is not None:
+            latencies.append(float(stamp - clicked))
+            stamps.append(stamp)
+            versions.add(answer.model_version)
+    dead = sum(1 for _ in _records(settings, settings.kafka.dead_letter_topic, before.dead))
+    span = (max(stamps) - min(stamps)) / 1000 if len(stamps) > 1 else 0.0
+    return {
+        "clicks": len(sent), "answers": len(latencies), "dead_letters": dead, "duplicates": max(0, len(sent) - len(latencies) - dead),
+        "p50_ms": quantile(latencies, 0.50), "p99_ms": quantile(latencies, 0.99), "answers_per_second": round(len(stamps) / span, 1) if span else None,
+        "model_version": ", ".join(sorted(versions)) or None,
+    }  # fmt: skip
+
+
+def quantile(values: list[float], share: float) -> float | None:
+    """Return the smallest value that at least `share` of the values do not exceed.
+
+    Examples
+    --------
+    >>> quantile([1.0, 2.0, 3.0, 4.0], 0.5), quantile([], 0.5)
+    (2.0, None)
+    """
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+
+
+def _records(settings: Settings, topic: str, since: Mapping[str, int]) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield (partition, offset, record time in ms, value) of a topic from some offsets to its present end."""
+    from kafka import KafkaConsumer, TopicPartition
+
+    ends = kafka_watch.topic_ends(settings, topic) or {}
+    left = {int(partition): end for partition, end in ends.items() if end > since.get(partition, 0)}
+    if not left:
+        return
+    consumer = KafkaConsumer(**kafka_watch.options(settings), group_id=None)
+    try:
+        consumer.assign([TopicPartition(topic, partition) for partition in left])
+        for partition in left:
+            consumer.seek(TopicPartition(topic, partition), since.get(str(partition), 0))
+        while left:
+            for part, batch in consumer.poll(timeout_ms=1000).items():
+                for record in batch:
+                    if record.offset < left.get(part.partition, 0):
+                        yield part.partition, record.offset, record.timestamp, record.value
+            for partition in list(left):
+                if consumer.position(TopicPartition(topic, partition)) >= left[partition]:
+                    del left[partition]
+    finally:
+        consumer.close()

@@ -1,0 +1,160 @@
+"""What the graph shows of a table: schema, lineage of columns, rows, size, figures, pictures. Computes nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from dagster_project import lake, steps
+from dagster_project.expectations import delta_type
+from dagster_project.step_memory import Report, plain
+from feature_repo.contract import columns
+from feature_repo.contract.settings import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_TEXT = 500  # characters of one figure's text; longer ones would push the rest off the page
+PICTURE_DPI = 80
+
+# Column lineage where a column comes from one of another name or of another table under its own name.
+_LINEAGE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
+    columns.ITEM_VECTORS: {"item_id": (("items", "item_id"),), "text": (("items", "title"), ("items", "category")), "vector": (("items", "title"), ("items", "category"))},
+    columns.SESSIONS: {
+        "session_id": (("clicks", "session_id"),), "items": (("clicks", "item_id"),), "event_ids": (("clicks", "event_id"),),
+        "times": (("clicks", "event_time"),), "session_start": (("clicks", "event_time"),), "session_end": (("clicks", "event_time"),),
+        "split": (("clicks", "event_time"), ("clicks", "split")),
+    },
+    columns.SESSION_TEXT: {
+        "session_id": (("sessions", "session_id"),), "items": (("sessions", "items"),), "titles": (("items", "title"), ("sessions", "items")),
+        "event_timestamp": (("sessions", "times"),), "long_prompt": (("items", "title"), ("sessions", "items")), "short_prompt": (("items", "title"), ("sessions", "items")),
+    },
+    columns.SESSION_INTENTS: {
+        **{name: (("session_text", "session_id"),) for name in ("session_id",)},
+        **{f"{view}_text": (("session_text", f"{view}_prompt"),) for view in ("long", "short")},
+        **{f"{view}_vector": (("session_text", f"{view}_prompt"), ("item_vectors", "vector")) for view in ("long", "short")},
+        **{f"{view}_items": (("item_vectors", "item_id"), ("session_text", f"{view}_prompt")) for view in ("long", "short")},
+    },
+    columns.SESSION_FEATURES: {
+        "session_id": (("clicks", "session_id"),), "event_timestamp": (("clicks", "event_time"),), "items": (("clicks", "item_id"), ("clicks", "arrival_time")),
+        "last_item": (("clicks", "item_id"),), "click_count": (("clicks", "event_id"),), "late_clicks": (("clicks", "arrival_time"), ("clicks", "event_time")),
+        "duration_seconds": (("clicks", "event_time"),), "session_start": (("clicks", "event_time"),), "event_id": (("clicks", "event_id"),),
+    },
+    columns.ITEM_POPULARITY: {"item_id": (("clicks", "item_id"),), **{name: (("clicks", "event_time"), ("clicks", "item_id")) for name in ("clicks_total", "clicks_1d", "clicks_7d", "popularity_rank")}},
+    columns.TRAINING_SET: {
+        "session_id": (("sessions", "session_id"),), "target": (("sessions", "items"),), "split": (("sessions", "split"),),
+        **{name: (("session_features", name),) for name, _ in columns.SESSION_FEATURE_FIELDS},
+        "intent_source": (("session_intents", "source"),), "long_vector": (("session_intents", "long_vector"),), "short_vector": (("session_intents", "short_vector"),),
+    },
+}  # fmt: skip
+
+
+def static_metadata(asset: str) -> dict[str, Any]:
+    """Return what is known of an asset's table before any run: its columns and where they come from.
+
+    Parameters
+    ----------
+    asset : str
+        Asset key with slashes.
+
+    Returns
+    -------
+    dict
+        Empty for assets without a table.
+    """
+    table = steps.TABLES.get(asset)
+    if table is None:
+        return {}
+    schema = columns.SCHEMAS[table]
+    shown = [
+        dg.TableColumn(field.name, delta_type(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable, unique=columns.MERGE_KEYS.get(table) == (field.name,)))
+        for field in schema
+    ]
+    found: dict[str, Any] = {"dagster/column_schema": dg.TableSchema(shown), "dagster/table_name": table}
+    if table in _LINEAGE and asset == table:
+        sources = {name: [dg.TableColumnDep(dg.AssetKey(origin), column) for origin, column in pairs] for name, pairs in _LINEAGE[table].items()}
+        found["dagster/column_lineage"] = dg.TableColumnLineage(sources)
+    return found
+
+
+def figure(value: Any) -> dg.MetadataValue[Any]:
+    """Turn one figure of a report into what the graph shows best.
+
+    Examples
+    --------
+    >>> figure(3).value, figure({"a": 1}).value
+    (3, {'a': 1})
+    """
+    if isinstance(value, bool):
+        return dg.MetadataValue.bool(value)
+    if isinstance(value, int):
+        return dg.MetadataValue.int(value)
+    if isinstance(value, float):
+        return dg.MetadataValue.float(value)
+    if isinstance(value, Mapping | list | tuple):
+        return dg.MetadataValue.json(plain(value))
+    return dg.MetadataValue.text(str(value)[:MAX_TEXT])
+
+
+def run_metadata(asset: str, settings: Settings, report: Report) -> dict[str, dg.MetadataValue[Any]]:
+    """Describe one materialisation of an asset.
+
+    Parameters
+    ----------
+    asset : str
+        Asset key with slashes.
+    settings : Settings
+        Where the tables are.
+    report : Report
+        What the step gave.
+
+    Returns
+    -------
+    dict
+        Rows, sizes, versions, durations and the step's further figures.
+    """
+    found: dict[str, dg.MetadataValue[Any]] = {"seconds": figure(round(report.seconds, 3)), "unchanged": figure(report.skipped)}
+    table = steps.TABLES.get(asset)
+    if table is not None and lake.latest_version(settings.table(table)) >= 0:
+        state = lake.snapshot(settings.table(table))
+        found |= {"dagster/row_count": figure(state.rows()), "bytes": figure(state.bytes), "files": figure(len(state.files)), "delta_version": figure(state.version)}
+        found["dagster/uri"] = dg.MetadataValue.path(str(settings.table(table)))
+    elif report.rows:
+        found["dagster/row_count"] = figure(report.rows)
+    if asset == steps.step_of(asset).assets[0]:
+        found |= {name: figure(getattr(report, name)) for name in ("inserted", "updated", "refused")}
+    return found | {name: figure(value) for name, value in report.details.items()}
+
+
+def data_version(asset: str, settings: Settings, report: Report) -> dg.DataVersion | None:
+    """Return the Delta version of an asset's table as its data version; none where there is no table."""
+    table = steps.TABLES.get(asset)
+    version = lake.latest_version(settings.table(table)) if table else -1
+    return dg.DataVersion(str(version)) if version >= 0 else None
+
+
+def picture(drawn: Figure, title: str) -> dg.MetadataValue[Any]:
+    """Embed a figure as PNG, so that it needs neither file nor server.
+
+    Parameters
+    ----------
+    drawn : matplotlib Figure
+        Closed here.
+    title : str
+        Shown where pictures are not.
+
+    Returns
+    -------
+    MetadataValue
+        Markdown with the picture in it.
+    """
+    from matplotlib import pyplot
+
+    target = io.BytesIO()
+    drawn.savefig(target, format="png", dpi=PICTURE_DPI, bbox_inches="tight")
+    pyplot.close(drawn)
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(target.getvalue()).decode()})")

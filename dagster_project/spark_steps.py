@@ -1,0 +1,258 @@
+"""The child process of a run: several Spark steps in one JVM, each checked and reported as it is done."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagster_pipes import PipesContext, open_dagster_pipes
+
+from dagster_project import bound, expectations, kafka_watch, steps
+from dagster_project.step_memory import Report, StepMemory
+from feature_repo.contract.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LOGGER = logging.getLogger("intentstore.steps")
+
+
+@dataclass
+class Work:
+    """What the parent asked for.
+
+    Parameters
+    ----------
+    settings : Settings
+        Read from the file and environment that the parent had.
+    names : list of str
+        Names of steps, in order.
+    family : str
+        ``batch``, ``live`` or ``daily``.
+    dates : list of str
+        Days, for ``daily``.
+    force : bool
+        Run steps even if nothing changed.
+    options : dict
+        For single steps: pace and number of the replay.
+    """
+
+    settings: Settings
+    names: list[str]
+    family: str
+    dates: list[str]
+    force: bool
+    options: dict[str, Any]
+
+    @classmethod
+    def from_extras(cls, extras: Mapping[str, Any]) -> Work:
+        """Read the parent's request."""
+        config = extras.get("config")
+        settings = load_settings(Path(config) if config else None, os.environ, extras.get("overrides") or {})
+        return cls(settings, list(extras["steps"]), extras["family"], list(extras.get("dates") or []), bool(extras.get("force")), dict(extras.get("options") or {}))
+
+    def plan(self) -> Iterator[tuple[steps.Step, str | None]]:
+        """Yield (step, day or none) in order; all steps of a day before the next day."""
+        family = {"batch": steps.BATCH, "live": steps.LIVE, "daily": steps.DAILY}[self.family]
+        chosen = [step for step in family if step.name in self.names]
+        for date in self.dates or [None]:
+            for step in chosen:
+                yield step, date
+
+
+class LazySpark:
+    """The one Spark session, started by the first step that really runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._spark: SparkSession | None = None
+
+    def __call__(self) -> SparkSession:
+        """Return the session."""
+        if self._spark is None:
+            from spark_jobs.spark_session import spark_session
+
+            started = time.perf_counter()
+            self._spark = spark_session(self._settings, "intentstore dagster")
+            LOGGER.info("Spark is up after %.1f s", time.perf_counter() - started)
+        return self._spark
+
+    def stop(self) -> None:
+        """Stop the JVM if there is one."""
+        if self._spark is not None:
+            self._spark.stop()
+
+
+def run_step(step: steps.Step, date: str | None, work: Work, spark: Callable[[], SparkSession]) -> Report:
+    """Run one step.
+
+    Parameters
+    ----------
+    step : Step
+        What to run.
+    date : str, optional
+        The day to limit it to, YYYY-MM-DD.
+    work : Work
+        Settings and options.
+    spark : callable
+        Gives the Spark session.
+
+    Returns
+    -------
+    Report
+        What the job gave, as plain data.
+    """
+    started = time.perf_counter()
+    if step.module:
+        module = importlib.import_module(f"spark_jobs.{step.module}")
+        day = datetime.date.fromisoformat(date) if date else None
+        result = module.run(spark(), work.settings, date=day, **dict(step.arguments))
+        return Report(result.table, result.rows, result.inserted, result.updated, result.refused, result.delta_version, result.seconds, dict(result.details))
+    details = _OWN_STEPS[step.name](work, spark)
+    return Report(step.assets[0], rows=int(details.pop("rows", 0)), seconds=time.perf_counter() - started, details=details)
+
+
+def _feature_definitions(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
+    from feature_repo import store
+
+    spark()
+    store.apply(work.settings)
+    found = store.feature_store(work.settings)
+    return {
+        "feature_views": sorted(view.name for view in found.list_feature_views()),
+        "feature_services": sorted(service.name for service in found.list_feature_services()),
+        "rows": sum(len(view.features) for view in found.list_feature_views()),
+    }
+
+
+def _online_features(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
+    from feature_repo import store
+
+    written = store.materialize(work.settings, spark())
+    counts = {str(name): int(number) for name, number in written.items()} if isinstance(written, Mapping) else {}
+    return {"rows": sum(counts.values()), "rows_by_view": counts}
+
+
+def _replay(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
+    from dagster_project import live_run
+
+    return live_run.replay_and_answer(work.settings, spark(), **work.options.get("replay", {}))
+
+
+_OWN_STEPS: dict[str, Callable[[Work, Callable[[], "SparkSession"]], dict[str, Any]]] = {
+    "feature_definitions": _feature_definitions, "online_features": _online_features, "replay": _replay,
+}  # fmt: skip
+
+
+# One step, in this order; a crash after any of them is repaired by running the step again, because each job is idempotent:
+#   1 fingerprint of the inputs   2 job (one Delta commit)   3 checks   4 remember   5 report
+def carry_out(step: steps.Step, date: str | None, work: Work, memory: StepMemory, spark: Callable[[], SparkSession]) -> tuple[Report, list[dict[str, Any]]]:
+    """Run, check and remember one step.
+
+    Parameters
+    ----------
+    step, date, work, spark
+        As `run_step`.
+    memory : StepMemory
+        Knows whether anything changed.
+
+    Returns
+    -------
+    tuple of Report and list of dict
+        What the step gave and the outcome of each check.
+    """
+    known = None if work.force or (step.name == "replay" and work.options.get("replay")) else memory.unchanged(step, date)
+    inputs = memory.now(step, date)
+    report = known or run_step(step, date, work, spark)
+    outcomes = outcomes_of(step, work.settings, report)
+    if known is None and not any(entry["blocking"] and not entry["passed"] for entry in outcomes):
+        memory.remember(step, inputs if step.name != "replay" else memory.now(step, date), report, date)
+    return report, outcomes
+
+
+def outcomes_of(step: steps.Step, settings: Settings, report: Report) -> list[dict[str, Any]]:
+    """Run the checks of a step's assets and return them as plain data."""
+    found = []
+    for entry in expectations.of(step.assets):
+        outcome = expectations.verify(entry, settings, report.details)
+        found.append({"asset": entry.asset, "name": entry.name, "blocking": entry.blocking, "passed": outcome.passed, "text": outcome.text, "facts": outcome.facts})
+    return found
+
+
+def _work_through(pipes: PipesContext, work: Work) -> str | None:
+    memory = StepMemory(work.settings, lambda: kafka_watch.topic_ends(work.settings))
+    spark = LazySpark(work.settings)
+    try:
+        for step, date in work.plan():
+            shown = f"{step.name} {date}" if date else step.name
+            LOGGER.info("%s ...", shown)
+            try:
+                report, outcomes = carry_out(step, date, work, memory, spark)
+            except Exception as error:
+                # The child's last resort: whatever a job raises ends as one line in the graph, its trace in the log.
+                LOGGER.exception("%s failed", shown)
+                return f"{shown}: {first_line(error)}"
+            pipes.report_custom_message({"step": step.name, "date": date, "report": vars(report), "outcomes": outcomes})
+            bad = [entry for entry in outcomes if entry["blocking"] and not entry["passed"]]
+            if bad:
+                return f"{shown}: check {bad[0]['asset']}/{bad[0]['name']} failed: {bad[0]['text']}"
+        return None
+    finally:
+        spark.stop()
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type where it has none.
+
+    Examples
+    --------
+    >>> first_line(ValueError("bad\\nworse"))
+    'bad'
+    """
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+class _ToPipes(logging.Handler):
+    """Sends what the jobs log to the run's log in the graph."""
+
+    def __init__(self, pipes: PipesContext) -> None:
+        super().__init__(logging.INFO)
+        self._pipes = pipes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one record on."""
+        send = self._pipes.log.error if record.levelno >= logging.ERROR else self._pipes.log.warning if record.levelno >= logging.WARNING else self._pipes.log.info
+        send(self.format(record))
+
+
+def main() -> int:
+    """Do what the parent asks through Pipes.
+
+    Returns
+    -------
+    int
+        0 all steps done; 1 one failed, after a message that says which and why.
+    """
+    with open_dagster_pipes() as pipes:
+        logger = logging.getLogger("intentstore")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(_ToPipes(pipes))
+        logger.propagate = False
+        failed = _work_through(pipes, Work.from_extras(pipes.extras))
+        if failed:
+            pipes.report_custom_message({"failed": failed})
+        return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--parent"]:
+        bound.bind_to_parent(int(sys.argv[2]))
+    raise SystemExit(main())

@@ -1,0 +1,177 @@
+"""Remembers what each step read when it last ended well, so that a run in which nothing changed starts no JVM."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from dagster_project import lake, steps
+from feature_repo.contract.settings import Settings
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one run of a step gave; the plain-JSON twin of `spark_jobs.job.JobResult`.
+
+    Parameters
+    ----------
+    table : str
+        Table or topic that was written or checked.
+    rows, inserted, updated, refused, delta_version : int
+        As in `JobResult`.
+    seconds : float
+        Wall time; that of the remembered run when `skipped`.
+    details : dict
+        Further figures by name.
+    skipped : bool
+        True when nothing had changed and the step did not run.
+    """
+
+    table: str
+    rows: int = 0
+    inserted: int = 0
+    updated: int = 0
+    refused: int = 0
+    delta_version: int = -1
+    seconds: float = 0.0
+    details: dict[str, Any] = field(default_factory=dict)
+    skipped: bool = False
+
+
+def plain(value: Any) -> Any:
+    """Turn settings into JSON values; a secret is represented by its hash, never by itself.
+
+    Examples
+    --------
+    >>> plain({"path": Path("a/b")})
+    {'path': 'a/b'}
+    """
+    if isinstance(value, SecretStr):
+        return hashlib.sha256(value.get_secret_value().encode()).hexdigest()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def input_files(settings: Settings) -> list[tuple[str, int, int]]:
+    """List the dataset folder as (name, bytes, modification time in ns); empty for the fetched ML-100K, which never changes."""
+    folder = settings.dataset.path
+    if folder is None or not folder.is_dir():
+        return []
+    return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in folder.iterdir() if file.is_file())
+
+
+def fingerprint(settings: Settings, step: steps.Step, date: str | None, topic_ends: Mapping[str, int] | None) -> str:
+    """Hash everything that a step's outcome rests on.
+
+    Parameters
+    ----------
+    settings : Settings
+        The sections that the step names go in.
+    step : Step
+        What is read.
+    date : str, optional
+        The day that the step is limited to.
+    topic_ends : mapping, optional
+        End offset of each partition of the clicks topic; only steps that read it take it in.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal.
+    """
+    sections = {name: plain(getattr(settings, name).model_dump()) for name in step.sections}
+    reads = {name: lake.latest_version(settings.table(steps.TABLES[name])) for name in step.reads if name in steps.TABLES}
+    facts: dict[str, Any] = {"code": step.code_version(), "settings": sections, "tables": reads, "arguments": list(step.arguments), "date": date}
+    if "click_files" in step.reads:
+        facts["files"] = input_files(settings)
+    if "kafka/clicks" in step.reads:
+        facts["topic"] = dict(topic_ends) if topic_ends is not None else None
+    if "promoted_model" in step.reads:
+        promoted = settings.models_dir / "promoted"
+        facts["model"] = os.path.realpath(promoted) if not promoted.is_file() else promoted.read_text(encoding="utf-8")
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+class StepMemory:
+    """One small JSON file a step under ``HOME/dagster/steps``; losing them costs a rerun, nothing else.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the files and the tables are.
+    topic_ends : callable, optional
+        Returns end offsets of the clicks topic; asked only for steps that read it.
+    """
+
+    def __init__(self, settings: Settings, topic_ends: Callable[[], Mapping[str, int] | None] | None = None) -> None:
+        self._settings = settings
+        self._topic_ends = topic_ends
+        self._folder = settings.home / "dagster" / "steps"
+
+    def now(self, step: steps.Step, date: str | None = None) -> str:
+        """Return the fingerprint of a step's inputs as they are."""
+        ends = self._topic_ends() if self._topic_ends and "kafka/clicks" in step.reads else None
+        return fingerprint(self._settings, step, date, ends)
+
+    def unchanged(self, step: steps.Step, date: str | None = None) -> Report | None:
+        """Return what the step gave last time if it would read the same now and its tables are still there.
+
+        Parameters
+        ----------
+        step : Step
+            The step.
+        date : str, optional
+            The day that it is limited to.
+
+        Returns
+        -------
+        Report or None
+            With ``skipped=True``; none when the step has to run.
+        """
+        file = self._file(step, date)
+        if not file.exists():
+            return None
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+            same = known["fingerprint"] == self.now(step, date) and self._tables_stand(known["versions"])
+            return Report(**{**known["report"], "skipped": True}) if same else None
+        except (ValueError, KeyError, TypeError):
+            return None  # a file of another version of this code: run the step, which writes it anew
+
+    def remember(self, step: steps.Step, inputs: str, report: Report, date: str | None = None) -> None:
+        """Store a step's end, atomically.
+
+        Parameters
+        ----------
+        step : Step
+            The step that ended well.
+        inputs : str
+            Its fingerprint taken before it ran, so that what changed meanwhile is seen next time.
+        report : Report
+            What it gave.
+        date : str, optional
+            The day that it was limited to.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        versions = {name: lake.latest_version(self._settings.table(steps.TABLES[name])) for name in step.assets if name in steps.TABLES}
+        text = json.dumps({"fingerprint": inputs, "versions": versions, "report": vars(report)}, default=str)
+        file = self._file(step, date)
+        temporary = file.with_suffix(f".{os.getpid()}")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(file)
+
+    def _file(self, step: steps.Step, date: str | None) -> Path:
+        return self._folder / f"{step.assets[0].replace('/', '.')}{'.' + date if date else ''}.json"
+
+    def _tables_stand(self, versions: Mapping[str, int]) -> bool:
+        return all(lake.latest_version(self._settings.table(steps.TABLES[name])) >= version for name, version in versions.items())

@@ -1,0 +1,247 @@
+"""Trains, measures and saves one model out of the lake's tables; decides whether that is needed at all. Knows nothing of Dagster."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagster_project import lake, steps
+from feature_repo.contract import columns
+from feature_repo.contract.settings import Settings
+from model.config import ModelConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from model.data import Dataset
+
+READS = (columns.TRAINING_SET, columns.SESSIONS, columns.ITEMS, columns.ITEM_VECTORS)
+# What a model rests on: all of the package but the intent sources, whose outcome is in the tables.
+SOURCES = ("model/train.py", "model/network.py", "model/report.py", "model/hybrid.py", "model/config.py", "model/artifact.py", "model/backbones", "model/baselines", "model/tables.py")
+LATEST = "latest_candidate.json"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained model on disk, and what is known of it.
+
+    Parameters
+    ----------
+    version : str
+        Name of its folder under ``models``.
+    identity : str
+        Hash of code and settings.
+    cases : int
+        Rows of the training set that it was made of.
+    delta_versions : dict
+        Table to Delta version.
+    seconds : float
+        Wall time of training and measuring.
+    report : dict
+        The quality report as plain data: ``rows`` with role, name and metrics.
+    trained_at : float
+        Seconds since 1970 UTC.
+    reused : bool
+        True when this run kept an earlier model because little had changed.
+    """
+
+    version: str
+    identity: str
+    cases: int
+    delta_versions: dict[str, int]
+    seconds: float
+    report: dict[str, Any]
+    trained_at: float
+    reused: bool = False
+    growth: float = field(default=0.0)
+
+    def metric(self, role: str, name: str) -> dict[str, float] | None:
+        """Return mean, low and high of one metric of one row, none when the report has no such row."""
+        for row in self.report.get("rows", []):
+            if row["role"] == role:
+                found = row["metrics"]["metrics"].get(name)
+                return None if found is None else {key: float(found[key]) for key in ("mean", "low", "high")}
+        return None
+
+
+def identity_of(config: ModelConfig) -> str:
+    """Hash the code and settings that a model is made with."""
+    digest = hashlib.sha256(steps.Step("model", ("candidate_model",), (), SOURCES).code_version().encode())
+    digest.update(json.dumps(config.model_dump(mode="json"), sort_keys=True).encode())
+    return digest.hexdigest()[:12]
+
+
+def read_tables(settings: Settings) -> tuple[dict[str, pa.Table], dict[str, int]]:
+    """Read what training needs, each table at one version.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the tables are.
+
+    Returns
+    -------
+    tuple of dict and dict
+        Tables by name, and the versions that were read.
+
+    Raises
+    ------
+    LakeError
+        A table is missing.
+    """
+    versions = {name: lake.latest_version(settings.table(name)) for name in READS}
+    tables = {name: lake.read(settings.table(name), version=version) for name, version in versions.items() if version >= 0 or name in READS[:2]}
+    return tables, versions
+
+
+def dataset_of(tables: Mapping[str, pa.Table]) -> Dataset:
+    """Make the model's dataset of the lake's tables."""
+    from model.data import from_tables
+
+    return from_tables(tables[columns.TRAINING_SET], tables[columns.SESSIONS], tables.get(columns.ITEMS), tables.get(columns.ITEM_VECTORS))
+
+
+def reusable(settings: Settings, config: ModelConfig, min_growth: float) -> Candidate | None:
+    """Return the latest candidate if training again would be wasted.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where models and tables are.
+    config : ModelConfig
+        What would be trained.
+    min_growth : float
+        Share of new cases from which on a new training pays.
+
+    Returns
+    -------
+    Candidate or None
+        With ``reused=True``; none when code, settings or enough of the data changed, or its folder is gone.
+    """
+    found = latest(settings)
+    if found is None or found.identity != identity_of(config) or not (settings.models_dir / found.version / "manifest.json").exists():
+        return None
+    cases = lake.snapshot(settings.table(columns.TRAINING_SET)).rows()
+    growth = abs(cases - found.cases) / max(1, found.cases)
+    unchanged = found.delta_versions.get(columns.TRAINING_SET) == lake.latest_version(settings.table(columns.TRAINING_SET))
+    if not unchanged and growth >= min_growth:
+        return None
+    return Candidate(**{**vars(found), "reused": True, "growth": growth})
+
+
+def latest(settings: Settings) -> Candidate | None:
+    """Return the candidate of the last training, none before the first."""
+    file = settings.models_dir / LATEST
+    if not file.exists():
+        return None
+    try:
+        return Candidate(**json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        return None  # written by another version of this code: train again, which writes it anew
+
+
+# One training, in this order; a crash after any step leaves the promoted model untouched, and the next run starts over (training from its checkpoint):
+#   1 read pinned tables   2 train and measure   3 save the folder under a temporary name   4 rename it   5 note it as the latest candidate
+def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callable[[str], None]) -> Candidate:
+    """Train on the lake, measure against every baseline and control, save.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where tables and models are.
+    config : ModelConfig
+        What to train.
+    progress : callable
+        Hears one line a stage.
+
+    Returns
+    -------
+    Candidate
+        Saved, not promoted.
+    """
+    from model import artifact, report
+
+    started = time.time()
+    tables, versions = read_tables(settings)
+    dataset = dataset_of(tables)
+    progress(f"{len(dataset.train):,} training sessions, {len(dataset.valid):,} validation and {len(dataset.test):,} test cases, {len(dataset.catalogue):,} items")
+    quality = report.quality_table(dataset, config, progress=progress)
+    identity = identity_of(config)
+    version = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{identity[:6]}"
+    plain = quality.to_dict()
+    folder = settings.models_dir / version
+    temporary = settings.models_dir / f".{version}.{os.getpid()}"
+    settings.models_dir.mkdir(parents=True, exist_ok=True)
+    artifact.save(quality.candidate, temporary, metrics=plain, delta_versions=versions, code_commit=code_commit(), feature_list=feature_list())
+    save_intents(settings, tables, temporary)
+    temporary.rename(folder)
+    made = Candidate(version, identity, tables[columns.TRAINING_SET].num_rows, versions, time.time() - started, plain, started)
+    _note(settings, made)
+    return made
+
+
+def save_intents(settings: Settings, tables: Mapping[str, pa.Table], folder: Path) -> None:
+    """Put what live intents need beside the model: the localiser of this catalogue, which grounds an answer on items."""
+    import numpy as np
+
+    from model.intent.locate import Localiser
+
+    vectors = tables.get(columns.ITEM_VECTORS)
+    if vectors is None or vectors.num_rows == 0:
+        return  # behaviour alone: there are no texts to ground on
+    items = tables[columns.ITEMS]
+    titles = dict(zip(items["item_id"].to_pylist(), items["title"].to_pylist(), strict=True))
+    ids = vectors["item_id"].to_pylist()
+    matrix = np.asarray(vectors["vector"].combine_chunks().flatten(), dtype=np.float32).reshape(len(ids), -1)
+    intents = settings.intents
+    Localiser(ids, [titles.get(item) or item for item in ids], matrix, mode=intents.vectors, top_r=intents.top_r).save(folder / "intent")
+
+
+def feature_list() -> list[str]:
+    """Return the features of `session_ranker_v1` as ``view:feature``, so that the manifest says what the model reads."""
+    return [f"session_features:{name}" for name, _ in columns.SESSION_FEATURE_FIELDS] + [
+        f"session_intents:{name}" for name in ("source", "long_vector", "short_vector")
+    ]  # fmt: skip
+
+
+def code_commit() -> str:
+    """Return the commit of the project's code, ``unknown`` outside a checkout."""
+    try:
+        done = subprocess.run(["git", "-C", str(steps.ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+def _note(settings: Settings, made: Candidate) -> None:
+    temporary = settings.models_dir / f".{LATEST}.{os.getpid()}"
+    temporary.write_text(json.dumps(vars(made)), encoding="utf-8")
+    temporary.replace(settings.models_dir / LATEST)
+
+
+def promoted_version(settings: Settings) -> str | None:
+    """Return the name of the promoted model's folder, none before the first promotion."""
+    from model import artifact
+
+    folder = artifact.promoted_dir(settings.models_dir)
+    return folder.name if folder else None
+
+
+def manifest(settings: Settings, version: str) -> dict[str, Any]:
+    """Read the manifest of a model version; empty when there is none."""
+    file = settings.models_dir / version / "manifest.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def versions(settings: Settings) -> list[str]:
+    """List the model versions on disk, oldest first."""
+    if not settings.models_dir.is_dir():
+        return []
+    return sorted(file.parent.name for file in settings.models_dir.glob("*/manifest.json") if not file.parent.is_symlink() and not file.parent.name.startswith("."))
