@@ -33,7 +33,9 @@ def weighted(sequences: Sequences, weights: np.ndarray, items: int) -> sparse.cs
     -------
     csr_matrix float32, shape (sessions, items)
     """
-    matrix = sparse.csr_matrix((weights.astype(np.float32), sequences.items, sequences.offsets), shape=(len(sequences), items))
+    # A copy: sum_duplicates sorts its arrays in place, and these are the sessions themselves.
+    parts = (weights.astype(np.float32), sequences.items.copy(), sequences.offsets.copy())
+    matrix = sparse.csr_matrix(parts, shape=(len(sequences), items))
     matrix.sum_duplicates()
     return matrix
 
