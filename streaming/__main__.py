@@ -54,6 +54,7 @@ def _consumer(words: Any) -> None:
     consume.add_argument("--model", type=Path, metavar="DIR", help="one model folder, instead of the promoted one")
     consume.add_argument("--shadow-model", type=Path, metavar="DIR", help="scored beside, compared in the metrics, never answered from")
     consume.add_argument("--until-idle", type=_seconds, metavar="SECONDS", help="end when nothing came for so long")
+    consume.add_argument("--rebuild-from-rest", action="store_true", help="when state is lost and the topic is trimmed: go on with what is left")
     consume.add_argument("--metrics-port", type=int, help="serve Prometheus metrics on this port of 127.0.0.1 (0 = any free one)")
     serve = _word(words, "serve", "the HTTP side", commands.serve)
     serve.add_argument("--host", help="address to listen on")

@@ -41,7 +41,9 @@ def consume(settings: Settings, options: argparse.Namespace) -> int:
     """Run the consumer until it is told to stop, or idle."""
     from streaming import consumer
 
-    return consumer.main(settings, model_dir=options.model, shadow_dir=options.shadow_model, until_idle_seconds=options.until_idle)
+    return consumer.main(
+        settings, model_dir=options.model, shadow_dir=options.shadow_model, until_idle_seconds=options.until_idle, accept_loss=options.rebuild_from_rest
+    )
 
 
 def serve(settings: Settings, options: argparse.Namespace) -> int:

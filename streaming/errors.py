@@ -13,3 +13,7 @@ class StateLostError(StreamingError):
 
 class BreakerError(StreamingError):
     """Too large a share of the latest clicks was refused; somebody should look before more are."""
+
+
+class StuckError(RuntimeError):
+    """A partition has records, and yet none come; new Kafka clients help."""

@@ -1,0 +1,144 @@
+"""Turns session prefixes into recommendations: intents, then one batched score; popularity where no model is. Knows neither Kafka nor state."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from feature_repo.contract.events import Intents, IntentView, RecommendedItem
+
+if TYPE_CHECKING:
+    from model.intent.types import SessionIntent
+    from model.scorer import Scored, Scorer
+    from streaming.api_model import LoadedModel
+
+log = logging.getLogger("intentstore.answers")
+NO_MODEL = "none"
+COUNTED_ITEMS = 10_000  # popularity without a model keeps no more than the most clicked
+_NO_VIEW = IntentView("", [])
+NO_INTENTS = Intents(_NO_VIEW, _NO_VIEW, "none")
+
+
+class Answer(NamedTuple):
+    """What one prefix gets: items best first, both intents, and which model said so."""
+
+    items: list[RecommendedItem]
+    intents: Intents
+    model_version: str
+
+
+class Popularity:
+    """Clicks per item, as far as this consumer saw them: the answer of last resort."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.changed = False
+        self._top: list[RecommendedItem] = []
+        self._top_k = 0
+
+    def count(self, items: Sequence[str]) -> None:
+        """Count one click on each."""
+        counts = self.counts
+        for item in items:
+            counts[item] = counts.get(item, 0) + 1
+        if items:
+            self.changed, self._top = True, []
+        if len(counts) > 2 * COUNTED_ITEMS:
+            self.counts = dict(heapq.nlargest(COUNTED_ITEMS, counts.items(), key=lambda pair: pair[1]))
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add what was saved before."""
+        for item, number in counts.items():
+            self.counts[item] = self.counts.get(item, 0) + number
+        self._top = []
+
+    def top(self, k: int) -> list[RecommendedItem]:
+        """Give the k most clicked items; ties by id, so that the answer does not depend on the order of arrival."""
+        if not self._top or self._top_k != k:
+            best = heapq.nsmallest(k, self.counts.items(), key=lambda pair: (-pair[1], pair[0]))
+            self._top, self._top_k = [RecommendedItem(item, float(number), "popular") for item, number in best], k
+        return self._top
+
+
+class Answerer:
+    """Answers batches of prefixes with the model in use.
+
+    Parameters
+    ----------
+    model : callable
+        Gives the loaded model, or None while there is none.
+    popularity : Popularity
+        Answers while there is none.
+    k : int
+        Items an answer holds at most.
+    shadow : LoadedModel, optional
+        Scored beside and compared; never answered from.
+    """
+
+    def __init__(self, model: Callable[[], LoadedModel | None], popularity: Popularity, k: int, shadow: LoadedModel | None = None) -> None:
+        self._model, self.popularity, self._k, self._shadow = model, popularity, k, shadow
+        self.failed: Callable[[int], object] = lambda prefixes: None
+        self.shadowed: Callable[[float], object] = lambda overlap: None
+
+    def __call__(self, prefixes: Sequence[Sequence[str]]) -> list[Answer]:
+        """Answer each prefix.
+
+        Parameters
+        ----------
+        prefixes : sequence of sequences of str
+            Item ids of a session, oldest first, each not empty.
+
+        Returns
+        -------
+        list of Answer
+            In the same order. Without a model, or when it fails: the most clicked items, version ``none``.
+        """
+        model = self._model()
+        if model is None or not prefixes:
+            return [Answer(self.popularity.top(self._k), NO_INTENTS, NO_MODEL) for _ in prefixes]
+        try:
+            answers = self._with(model, prefixes)
+        except Exception:
+            # Whatever is wrong inside a model, a click is answered; the counter and its alarm make sure that somebody looks.
+            log.exception("model %s failed on %d prefixes; answered by popularity", model.scorer.version, len(prefixes))
+            self.failed(len(prefixes))
+            return [Answer(self.popularity.top(self._k), NO_INTENTS, NO_MODEL) for _ in prefixes]
+        if self._shadow is not None:
+            self._compare(self._shadow, prefixes, answers)
+        return answers
+
+    def _with(self, model: LoadedModel, prefixes: Sequence[Sequence[str]]) -> list[Answer]:
+        intents = model.intents.infer(prefixes) if model.intents is not None else None
+        scored = score(model.scorer, prefixes, intents, self._k)
+        version = model.scorer.version
+        answers = []
+        for at, result in enumerate(scored):
+            items = [RecommendedItem(*entry) for entry in zip(result.items, result.scores, result.reasons, strict=True)]
+            answers.append(Answer(items, NO_INTENTS if intents is None else shown(intents[at]), version))
+        return answers
+
+    def _compare(self, shadow: LoadedModel, prefixes: Sequence[Sequence[str]], answers: Sequence[Answer]) -> None:
+        try:
+            theirs = self._with(shadow, prefixes)
+        except Exception:
+            log.exception("shadow model %s failed; the answers are not touched by it", shadow.scorer.version)
+            return
+        for mine, other in zip(answers, theirs, strict=True):
+            ours = {item.item_id for item in mine.items}
+            self.shadowed(len(ours & {item.item_id for item in other.items}) / max(len(ours), 1))
+
+
+def score(scorer: Scorer, prefixes: Sequence[Sequence[str]], intents: Sequence[SessionIntent] | None, k: int) -> list[Scored]:
+    """Score prefixes in one call, with the intents' vectors where there are any."""
+    from model.scorer import ScoreRequest
+
+    if intents is None:
+        return scorer.score([ScoreRequest(items) for items in prefixes], k)
+    return scorer.score([ScoreRequest(items, one.long.vector, one.short.vector) for items, one in zip(prefixes, intents, strict=True)], k)
+
+
+def shown(intent: SessionIntent) -> Intents:
+    """Give an intent as it goes over the wire."""
+    return Intents(IntentView(intent.long.text, list(intent.long.items)), IntentView(intent.short.text, list(intent.short.items)), intent.source)

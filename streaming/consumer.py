@@ -1,0 +1,380 @@
+"""The consumer: polls clicks from Kafka, hands them to the pipeline, stores, sends and commits. The only module that drives a Kafka consumer."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from feature_repo.contract.session import FoldConfig
+from feature_repo.contract.settings import Settings
+from feature_repo.stores.client import OnlineStoreError
+from streaming import topics
+from streaming.answers import Answerer, Popularity
+from streaming.clients import client_options
+from streaming.errors import StreamingError, StuckError
+from streaming.housekeeping import Housekeeping
+from streaming.metrics import ConsumerMetrics
+from streaming.models import open_models
+from streaming.partitions import Partitions
+from streaming.pipeline import Breaker, Outcome, Pipeline, RawRecord
+from streaming.score_log import ScoreLog
+from streaming.sinks import KafkaSink, OnlineSink, SendError
+from streaming.state import Outbox
+
+log = logging.getLogger("intentstore.consumer")
+POLL_MS = 200  # how long an idle poll waits; the delay of SIGTERM and of housekeeping
+COMMIT_SECONDS = 0.25  # the store is the truth, the commit tells others; a commit a batch would cost a millisecond of CPU each
+SESSION_TIMEOUT_MS = 6_000  # after a kill -9 without a static id, others take over this soon
+LIVE_RETRY_SECONDS = 0.2
+RESTART_SECONDS = 1.0  # between two tries with new Kafka clients
+MAX_RESTARTS = 20  # in a row without one good batch
+
+
+class Consumer:
+    """One consumer process.
+
+    Parameters
+    ----------
+    settings : Settings
+        All of it.
+    pipeline : Pipeline
+        What is done with records.
+    metrics : ConsumerMetrics
+        What is counted.
+    accept_loss : bool
+        See ``recovery.plan``.
+    until_idle_seconds : float, optional
+        End when nothing came for so long.
+    """
+
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, metrics: ConsumerMetrics, *, accept_loss: bool = False, until_idle_seconds: float | None = None
+    ) -> None:
+        self._settings, self._pipeline, self._metrics, self._until_idle = settings, pipeline, metrics, until_idle_seconds
+        self._topic = settings.kafka.clicks_topic
+        score_log = ScoreLog(settings.home / "score_log", self._topic)
+        self._partitions = Partitions(settings, score_log, metrics, accept_loss)
+        self._online = OnlineSink(settings)
+        self._house = Housekeeping(settings, self._partitions, score_log, metrics)
+        self._pending: list[tuple[int, Outbox]] = []  # live features that the online store has not taken yet
+        self._retry_at = 0.0
+        self._committed: dict[int, int] = {}
+        self._commit_at = 0.0
+        self._restarts = 0
+        self._last_record = time.monotonic()
+        self.stopping = False
+        self.totals: dict[str, int] = {"answered": 0, "duplicates": 0, "refused": 0, "restored": 0}
+
+    def run(self) -> None:
+        """Consume until told to stop, or idle.
+
+        Raises
+        ------
+        StreamingError
+            What only a person can mend: lost state, tripped breaker, no broker for a long time.
+        """
+        while not self.stopping:
+            try:
+                self._with_clients()
+            except (SendError, StuckError) as error:
+                self._restarts += 1
+                if self._restarts > MAX_RESTARTS:
+                    raise StreamingError(f"gave up after {MAX_RESTARTS} tries with new Kafka clients: {error}") from error
+                self._metrics.restarts.labels("send" if isinstance(error, SendError) else "stuck").inc()
+                log.warning("%s; going on with new Kafka clients", error)
+                time.sleep(RESTART_SECONDS)
+
+    def _with_clients(self) -> None:
+        streaming = self._settings.streaming
+        name = f"{streaming.group}-{streaming.instance_id or os.getpid()}"
+        sink = KafkaSink(self._settings, name if streaming.transactional else None)
+        consumer = _kafka_consumer(self._settings)
+        consumer.subscribe([self._topic], listener=_listener(self._partitions))
+        try:
+            while not self.stopping:
+                self._turn(consumer, sink)
+            self._finish(consumer)
+        finally:
+            self._partitions.close()
+            self._pending, self._committed = [], {}
+            consumer.close(autocommit=False, timeout_ms=2000)
+            sink.close(2.0)
+
+    def _turn(self, consumer: Any, sink: KafkaSink) -> None:
+        """One turn of the loop: poll, process, and what is due beside it."""
+        if self._pending:
+            consumer.pause(*consumer.assignment())
+        self._metrics.start()
+        polled = consumer.poll(timeout_ms=POLL_MS)
+        began = time.monotonic()
+        self._metrics.done("poll")
+        self._pending += self._partitions.adopt(consumer, sink)
+        if self._pending:
+            self._write_pending(consumer)
+        elif polled:
+            self._batch(consumer, sink, polled)
+        self._house.run(consumer, bool(polled))
+        if began >= self._commit_at and not self._pending:
+            self._commit(consumer)
+        self._pace(began, bool(polled))
+
+    # One batch, in this order; a crash after any step is repaired at the next start:
+    #   1 decode, drop duplicates, fold   2 score   3 state, next offset, outbox and score-log rows in one write   4 send
+    #   5 live features   6 wait for the broker   7 commit (at most every COMMIT_SECONDS)
+    # Before 3 nothing has happened. After it the outbox holds the very bytes to send; those that the output topics do not hold yet are sent again.
+    def _batch(self, consumer: Any, sink: KafkaSink, polled: Mapping[Any, Sequence[Any]]) -> None:
+        with self._partitions.lock:
+            stores = self._partitions.stores
+            records = {tp.partition: _raw(tp.partition, batch, stores[tp.partition].next_offset) for tp, batch in polled.items() if tp.partition in stores}
+            records = {partition: batch for partition, batch in records.items() if batch}
+            if not records:
+                return
+            self._metrics.start()
+            outcome = self._pipeline.process(records, stores, self._partitions.answer_from)
+            for partition, batch in outcome.partitions.items():
+                stores[partition].write(batch.next_offset, batch.states, batch.outbox, batch.rows)
+            self._metrics.done("store")
+            sink.begin()
+            for partition, batch in outcome.partitions.items():
+                sink.send(partition, batch.outbox)
+            self._metrics.done("send")
+            self._live(outcome)
+            self._metrics.done("live")
+        if sink.transactional:
+            self._transaction(consumer, sink, outcome)
+        else:
+            sink.flush(lambda: self.stopping)
+        self._metrics.done("flush")
+        self._count(records, outcome)
+        self._pipeline.check_breaker()
+
+    def _live(self, outcome: Outcome) -> None:
+        try:
+            self._online.write([pair for batch in outcome.partitions.values() for pair in batch.states.items()])
+        except OnlineStoreError as error:
+            self._refused(error)
+            self._pending = [(partition, batch.outbox) for partition, batch in outcome.partitions.items()]
+
+    def _refused(self, error: Exception) -> None:
+        self._metrics.sink_errors.labels("online").inc()
+        if not self._metrics.paused._value.get():
+            log.warning("the online store does not take features (%s); the input is paused until it does", error)
+        self._metrics.paused.set(1)
+        self._retry_at = time.monotonic() + LIVE_RETRY_SECONDS
+
+    def _write_pending(self, consumer: Any) -> None:
+        """Try again what the online store refused; the input stays paused meanwhile."""
+        if time.monotonic() < self._retry_at:
+            return
+        with self._partitions.lock:
+            stores = self._partitions.stores
+            rows = [pair for p, outbox in self._pending if p in stores for pair in stores[p].states(outbox.sessions).items()]
+        try:
+            self._online.write(rows)
+        except OnlineStoreError as error:
+            self._refused(error)
+            return
+        self._pending = []
+        self._metrics.paused.set(0)
+        self._rewind(consumer)
+        consumer.resume(*consumer.assignment())
+
+    def _rewind(self, consumer: Any) -> None:
+        """Read on after what is stored: records that a poll gave while the input was paused were not looked at."""
+        for name in consumer.assignment():
+            store = self._partitions.stores.get(name.partition)
+            if store is not None and store.next_offset is not None:
+                consumer.seek(name, store.next_offset)
+
+    def _transaction(self, consumer: Any, sink: KafkaSink, outcome: Outcome) -> None:
+        from kafka import TopicPartition
+        from kafka.structs import OffsetAndMetadata
+
+        offsets = {TopicPartition(self._topic, p): OffsetAndMetadata(batch.next_offset, "", -1) for p, batch in outcome.partitions.items()}
+        sink.commit(offsets, consumer.group_metadata())
+
+    def _commit(self, consumer: Any) -> None:
+        """Tell the group how far we are; the store knows it anyway, so a failure is only counted."""
+        from kafka import TopicPartition
+        from kafka.errors import KafkaError
+        from kafka.structs import OffsetAndMetadata
+
+        self._commit_at = time.monotonic() + COMMIT_SECONDS
+        with self._partitions.lock:
+            now = {p: store.next_offset for p, store in self._partitions.stores.items() if store.next_offset is not None}
+        changed = {p: offset for p, offset in now.items() if self._committed.get(p) != offset}
+        if not changed or self._settings.streaming.transactional:
+            return
+        self._metrics.start()
+        try:
+            consumer.commit_async({TopicPartition(self._topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in changed.items()}, self._commit_done)
+        except KafkaError as error:
+            self._commit_done(changed, error)
+            return
+        self._committed = now
+        self._metrics.done("commit")
+
+    def _commit_done(self, offsets: Any, error: object) -> None:
+        failed = isinstance(error, Exception)
+        if failed:
+            self._committed = {}  # so that the next turn tries again
+        self._metrics.commits.labels("failed" if failed else "done").inc()
+
+    def _finish(self, consumer: Any) -> None:
+        """Leave nothing undone at a proper end: score-log files and the last commit."""
+        from kafka.errors import KafkaError
+
+        self._house.roll_all()
+        self._committed, self._commit_at = {}, 0.0
+        if not self._pending:
+            self._commit(consumer)
+            try:
+                consumer.poll(timeout_ms=POLL_MS, max_records=1)  # lets the asynchronous commit finish
+            except KafkaError as error:
+                log.warning("the last commit may not have arrived (%s); the state knows better anyway", error)
+
+    def _count(self, records: Mapping[int, Sequence[RawRecord]], outcome: Outcome) -> None:
+        metrics, totals = self._metrics, self.totals
+        self._restarts, self._last_record = 0, time.monotonic()
+        metrics.batch.observe(sum(map(len, records.values())))
+        metrics.answered.inc(outcome.answered)
+        metrics.duplicates.inc(outcome.duplicates)
+        metrics.restored.inc(outcome.restored)
+        for reason, number in outcome.refused.items():
+            metrics.refused.labels(reason).inc(number)
+        for source, number in outcome.intent_sources.items():
+            metrics.intents.labels(source).inc(number)
+        now = time.time()
+        for batch in records.values():
+            metrics.click_age.observe(max(now - batch[0].timestamp_us / 1e6, 0.0))
+        if outcome.newest_click_us:
+            metrics.event_time.set(outcome.newest_click_us / 1e6)
+        for name, number in (("answered", outcome.answered), ("duplicates", outcome.duplicates), ("restored", outcome.restored)):
+            totals[name] += number
+        totals["refused"] += sum(outcome.refused.values())
+
+    def _pace(self, began: float, busy: bool) -> None:
+        """Keep polls apart: a poll costs a millisecond of CPU whether it brings one record or fifty."""
+        if busy:
+            rest = self._settings.streaming.linger_ms / 1000 - (time.monotonic() - began)
+            if rest > 0:
+                time.sleep(rest)
+        elif self._until_idle is not None and time.monotonic() - self._last_record > self._until_idle and not self._pending:
+            self.stopping = True
+
+
+def _raw(partition: int, batch: Sequence[Any], next_offset: int | None) -> list[RawRecord]:
+    """Give the client's records as ours, without those before ``next_offset``: a fetch that was under way before a seek may bring them."""
+    first = next_offset or 0
+    return [RawRecord(partition, r.offset, max(r.timestamp, 0) * 1000, r.key, r.value) for r in batch if r.offset >= first]
+
+
+def _kafka_consumer(settings: Settings) -> Any:
+    from kafka import KafkaConsumer
+    from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+    from kafka.errors import KafkaError
+
+    streaming = settings.streaming
+    try:
+        return KafkaConsumer(
+            **client_options(settings), group_id=streaming.group, group_instance_id=streaming.instance_id, enable_auto_commit=False,
+            auto_offset_reset="earliest", isolation_level="read_committed", partition_assignment_strategy=[CooperativeStickyAssignor],
+            max_poll_records=streaming.max_records, session_timeout_ms=SESSION_TIMEOUT_MS, heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
+        )  # fmt: skip
+    except KafkaError as error:
+        raise StreamingError(f"no consumer for broker {settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it running?") from None
+
+
+def _listener(partitions: Partitions) -> Any:
+    from kafka import ConsumerRebalanceListener
+
+    class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+        """Runs on the client's thread: closes stores, which frees them for the next owner; the poll thread opens new ones."""
+
+        def on_partitions_revoked(self, revoked: Any) -> None:
+            partitions.release([name.partition for name in revoked], "revoked")
+
+        def on_partitions_assigned(self, assigned: Any) -> None:
+            """Nothing: ``Partitions.adopt`` looks at the assignment itself."""
+
+        def on_partitions_lost(self, lost: Any) -> None:
+            partitions.release([name.partition for name in lost], "lost")
+
+    return Listener()
+
+
+def _stop_on_signals(consumer: Consumer) -> None:
+    """First signal: finish the batch and end. Second: end at once, which the outbox makes harmless."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if consumer.stopping:
+            os._exit(128 + number)
+        consumer.stopping = True
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(1))
+        signal.alarm(max(1, round(consumer._settings.streaming.grace_seconds)))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
+def main(
+    settings: Settings, *, model_dir: Path | None = None, shadow_dir: Path | None = None, until_idle_seconds: float | None = None, accept_loss: bool = False
+) -> int:
+    """Run the consumer in this process until SIGTERM, or idle; prints one JSON line with what it did.
+
+    Parameters
+    ----------
+    settings : Settings
+        All of it.
+    model_dir : Path, optional
+        One model folder; none = the promoted one, exchanged when another is promoted.
+    shadow_dir : Path, optional
+        Scored beside, never answered from.
+    until_idle_seconds : float, optional
+        End when nothing came for so long.
+    accept_loss : bool
+        Rebuild lost state from what is left of a trimmed topic.
+
+    Returns
+    -------
+    int
+        Exit code.
+
+    Raises
+    ------
+    StreamingError
+        What only a person can mend.
+    """
+    topics.ensure(settings)
+    metrics = ConsumerMetrics()
+    if settings.streaming.metrics_port is not None:
+        log.info("metrics on http://127.0.0.1:%d/metrics", metrics.serve(settings.streaming.metrics_port))
+    models = open_models(settings, model_dir, shadow_dir, metrics)
+    try:
+        answerer = Answerer(models.current, Popularity(), settings.streaming.top_k, models.shadow)
+        answerer.failed, answerer.shadowed = metrics.model_failures.inc, metrics.shadow.observe
+        streaming = settings.streaming
+        breaker = Breaker(streaming.dlq_breaker_share, streaming.dlq_breaker_window)
+        config = FoldConfig.from_settings(settings.session)
+        pipeline = Pipeline(settings.kafka.clicks_topic, streaming.group, config, answerer, breaker, _now_us)
+        pipeline.stage_seconds = metrics.done
+        consumer = Consumer(settings, pipeline, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds)
+        _stop_on_signals(consumer)
+        gc.collect()
+        gc.freeze()  # what was loaded so far lives as long as the process: the collector need not walk it
+        consumer.run()
+    finally:
+        models.close()
+    print(json.dumps(consumer.totals), flush=True)
+    return 0
+
+
+_now_us: Callable[[], int] = lambda: time.time_ns() // 1000

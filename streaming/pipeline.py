@@ -1,0 +1,210 @@
+"""From raw records to what is stored and sent: decode, dedupe, fold, score. Knows no Kafka client, so that it can be tested as a function."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from feature_repo.contract import session
+from feature_repo.contract.events import ClickError, Recommendation, Source, decode_click, encode_recommendation, format_time
+from feature_repo.contract.session import FoldClick, FoldConfig, SessionState
+from streaming import score_log
+from streaming.answers import Answer, Answerer
+from streaming.errors import BreakerError
+from streaming.state import Letter, Outbox, PartitionStore
+
+
+class RawRecord(NamedTuple):
+    """One record as Kafka holds it; ``timestamp_us`` is the broker's clock, microseconds UTC."""
+
+    partition: int
+    offset: int
+    timestamp_us: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass
+class PartitionBatch:
+    """What a batch means to one partition, to be written by ``PartitionStore.write`` and then sent."""
+
+    next_offset: int
+    states: dict[str, SessionState] = field(default_factory=dict)
+    outbox: Outbox = field(default_factory=lambda: Outbox([], [], []))
+    rows: list[tuple[int, bytes]] = field(default_factory=list)
+
+
+@dataclass
+class Outcome:
+    """A whole batch: per partition, and what to count."""
+
+    partitions: dict[int, PartitionBatch] = field(default_factory=dict)
+    answered: int = 0
+    duplicates: int = 0
+    restored: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    intent_sources: Counter[str] = field(default_factory=Counter)
+    newest_click_us: int = 0
+
+
+class _Folded(NamedTuple):
+    """An accepted click that wants an answer: its record, ids, and the state right after it."""
+
+    record: RawRecord
+    event_id: str
+    session_id: str
+    item_id: str
+    click_time_us: int
+    state: SessionState
+
+
+class Breaker:
+    """Stops the consumer when too large a share of the latest clicks is refused: then the sender is broken, not a click.
+
+    Parameters
+    ----------
+    share : float
+        More than this of a full window trips it; 1 never does.
+    window : int
+        Clicks looked at.
+    """
+
+    def __init__(self, share: float, window: int) -> None:
+        self._share, self._latest, self._bad = share, deque[bool](maxlen=window), 0
+
+    def count(self, refused: bool) -> None:
+        """Count one click."""
+        if len(self._latest) == self._latest.maxlen:
+            self._bad -= self._latest[0]
+        self._latest.append(refused)
+        self._bad += refused
+
+    def check(self) -> None:
+        """Raise when the window is full and too bad.
+
+        Raises
+        ------
+        BreakerError
+            Names the share and the remedy.
+        """
+        if len(self._latest) == self._latest.maxlen and self._bad > self._share * len(self._latest):
+            raise BreakerError(
+                f"{self._bad} of the latest {len(self._latest)} clicks were refused, more than streaming.dlq_breaker_share = {self._share}; "
+                "look at `python -m streaming dlq list`, mend the sender (or raise the share), then start again"
+            )
+
+
+class Pipeline:
+    """Processes batches.
+
+    Parameters
+    ----------
+    topic, group : str
+        Clicks topic and consumer group, as they are told in answers and dead letters.
+    config : FoldConfig
+        The fold's rules.
+    answerer : Answerer
+        Gives the recommendations.
+    breaker : Breaker
+        Counts refused clicks.
+    clock : callable
+        Microseconds UTC now; told as ``scored_at`` and ``failed_at``, which the outbox keeps for a replay.
+    """
+
+    def __init__(self, topic: str, group: str, config: FoldConfig, answerer: Answerer, breaker: Breaker, clock: Callable[[], int]) -> None:
+        self._topic, self._group, self._config = topic, group, config
+        self._answerer, self._breaker, self._clock = answerer, breaker, clock
+        self.stage_seconds: Callable[[str], Any] = lambda stage: None
+
+    def process(
+        self, records: Mapping[int, Sequence[RawRecord]], stores: Mapping[int, PartitionStore], answer_from: Mapping[int, int] | None = None
+    ) -> Outcome:
+        """Decode, fold and score one batch; writes and sends nothing.
+
+        Parameters
+        ----------
+        records : mapping of int to sequence of RawRecord
+            Partition to its records, in offset order.
+        stores : mapping of int to PartitionStore
+            Read only.
+        answer_from : mapping of int to int, optional
+            Records below this offset were answered before the state was lost: they are folded, and nothing else.
+
+        Returns
+        -------
+        Outcome
+            Answers of all partitions, scored in one call.
+        """
+        outcome, folded = Outcome(), []
+        for partition, batch in records.items():
+            first_answered = (answer_from or {}).get(partition, 0)
+            folded += self._fold(partition, batch, stores[partition], first_answered, outcome)
+        self.stage_seconds("fold")
+        answers = self._answerer([one.state.items for one in folded])
+        self.stage_seconds("score")
+        scored_at = self._clock()
+        for one, answer in zip(folded, answers, strict=True):
+            self._put(outcome.partitions[one.record.partition], one, answer, scored_at)
+            outcome.intent_sources[answer.intents.source] += 1
+        outcome.answered = len(folded)
+        self.stage_seconds("encode")
+        return outcome
+
+    def check_breaker(self) -> None:
+        """Raise ``BreakerError`` when too many were refused; called after the batch is stored and sent."""
+        self._breaker.check()
+
+    def _fold(self, partition: int, records: Sequence[RawRecord], store: PartitionStore, first_answered: int, outcome: Outcome) -> list[_Folded]:
+        mine = PartitionBatch(records[-1].offset + 1)
+        outcome.partitions[partition] = mine
+        clicks = []
+        for record in records:
+            answers = record.offset >= first_answered
+            try:
+                clicks.append((record, decode_click(record.value, record.key, record.timestamp_us), answers))
+                refused = False
+            except ClickError as error:
+                refused = True
+                if answers:
+                    outcome.refused[error.reason] += 1
+                    mine.outbox.letters.append(self._letter(record, error))
+            if answers:
+                self._breaker.count(refused)
+        states = store.states({click.session_id for _, click, _ in clicks})
+        folded: list[_Folded] = []
+        for record, click, answers in clicks:
+            before = states[click.session_id]
+            state = session.apply(before, FoldClick(click.event_id, click.item_id, click.event_time, record.timestamp_us), self._config)
+            if state is before:
+                outcome.duplicates += 1
+                continue
+            states[click.session_id] = mine.states[click.session_id] = state
+            if answers:
+                folded.append(_Folded(record, click.event_id, click.session_id, click.item_id, click.event_time, state))
+            else:
+                outcome.restored += 1
+            outcome.newest_click_us = max(outcome.newest_click_us, click.event_time)
+        mine.outbox.sessions.extend(mine.states)
+        self._answerer.popularity.count([one.item_id for one in folded])
+        return folded
+
+    def _put(self, batch: PartitionBatch, one: _Folded, answer: Answer, scored_at: int) -> None:
+        record = one.record
+        message = Recommendation(
+            event_id=one.event_id, session_id=one.session_id, items=answer.items, intents=answer.intents, model_version=answer.model_version,
+            source=Source(self._topic, record.partition, record.offset), click_time=format_time(one.click_time_us), scored_at=format_time(scored_at),
+        )  # fmt: skip
+        batch.outbox.answers.append((record.offset, one.session_id.encode(), encode_recommendation(message)))
+        source, ids = (self._topic, record.partition, record.offset), (one.event_id, one.session_id, one.item_id)
+        row = score_log.pack(source, ids, one.state, session.features(one.state), answer, (one.click_time_us, scored_at))
+        batch.rows.append((record.offset, row))
+
+    def _letter(self, record: RawRecord, error: ClickError) -> Letter:
+        headers = [
+            ("reason", error.reason.encode()), ("topic", self._topic.encode()), ("partition", str(record.partition).encode()),
+            ("offset", str(record.offset).encode()), ("failed_at", format_time(self._clock()).encode()), ("detail", str(error).encode()),
+            ("group", self._group.encode()),
+        ]  # fmt: skip
+        return Letter(record.offset, record.key, record.value, headers)

@@ -1,0 +1,181 @@
+"""Where a batch goes: answers and dead letters to Kafka, features to the online store. Each can be repeated without harm."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from feature_repo.contract import session
+from feature_repo.contract.endpoints import online_store_url
+from feature_repo.contract.session import SessionState
+from feature_repo.contract.settings import Settings
+from feature_repo.stores.live import LiveFeatureWriter, LiveRow
+from streaming.clients import client_options
+from streaming.errors import StreamingError
+from streaming.recovery import GROUP_HEADER, OFFSET_HEADER
+from streaming.state import Letter, Outbox
+
+log = logging.getLogger("intentstore.sinks")
+FLUSH_SECONDS = 100.0  # a restarting broker is back long before; below the client's own 120 s, so that we report, not it
+_FLUSH_STEP_SECONDS = 1.0
+_LARGE_BYTES = 500_000  # larger letters go compressed: they came in a compressed batch, and must fit the same limit
+MAX_REQUEST_BYTES = 256 << 20
+
+
+class SendError(RuntimeError):
+    """The broker did not take a batch; it is in the outbox and goes out again with a new client."""
+
+
+class KafkaSink:
+    """Sends answers and dead letters, each to the partition of its click, in offset order, idempotently.
+
+    Parameters
+    ----------
+    settings : Settings
+        Broker, topics, group, ``streaming.transactional``.
+    transactional_id : str, optional
+        Makes each batch and its commit one transaction.
+    """
+
+    def __init__(self, settings: Settings, transactional_id: str | None = None) -> None:
+        self._settings = settings
+        self._answers_topic, self._letters_topic = settings.kafka.recommendations_topic, settings.kafka.dead_letter_topic
+        self._group = (GROUP_HEADER, settings.streaming.group.encode())
+        self._futures: list[Any] = []
+        self._large: Any = None
+        self.transactional = transactional_id is not None
+        self._producer = self._make(transactional_id=transactional_id)
+        if self.transactional:
+            self._producer.init_transactions()
+
+    def begin(self) -> None:
+        """Start a batch."""
+        self._futures = []
+        if self.transactional:
+            self._producer.begin_transaction()
+
+    def send(self, partition: int, outbox: Outbox, answers_after: int = -1, letters_after: int = -1) -> int:
+        """Queue what a partition's batch has to say; nothing waits here.
+
+        Parameters
+        ----------
+        partition : int
+            Of the clicks, and so of the answers and letters.
+        outbox : Outbox
+            What to send.
+        answers_after, letters_after : int
+            Offsets up to these were sent before; they are left out.
+
+        Returns
+        -------
+        int
+            Messages queued.
+        """
+        send, topic, group, futures = self._producer.send, self._answers_topic, self._group, self._futures
+        before = len(futures)
+        for offset, key, value in outbox.answers:
+            if offset > answers_after:
+                futures.append(send(topic, value, key, [group, (OFFSET_HEADER, b"%d" % offset)], partition))
+        for letter in outbox.letters:
+            if letter.offset > letters_after:
+                futures.append(self._letter(partition, letter))
+        return len(futures) - before
+
+    def flush(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the broker has taken everything.
+
+        Parameters
+        ----------
+        stop : callable
+            Asked every second; true gives up early.
+
+        Raises
+        ------
+        SendError
+            It did not, in time; the batch is still in the outbox.
+        """
+        from kafka.errors import KafkaError, KafkaTimeoutError
+
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while True:
+            try:
+                self._producer.flush(timeout=_FLUSH_STEP_SECONDS)
+                if self._large is not None:
+                    self._large.flush(timeout=_FLUSH_STEP_SECONDS)
+                break
+            except KafkaTimeoutError:
+                if stop() or time.monotonic() > deadline:
+                    raise SendError("the broker did not take a batch in time") from None
+            except KafkaError as error:
+                raise SendError(f"the broker refused a batch ({error})") from error
+        for future in self._futures:
+            if future.exception is not None:
+                raise SendError(f"the broker refused a message ({future.exception})") from future.exception
+        self._futures = []
+
+    def commit(self, offsets: Mapping[Any, Any], group: Any) -> None:
+        """End the transaction together with the group's offsets.
+
+        Raises
+        ------
+        SendError
+            The transaction failed or another process has taken over; the batch is still in the outbox.
+        """
+        from kafka.errors import KafkaError
+
+        try:
+            self._producer.send_offsets_to_transaction(offsets, group)
+            self._producer.commit_transaction()
+        except KafkaError as error:
+            raise SendError(f"the transaction failed ({error})") from error
+
+    def close(self, seconds: float) -> None:
+        """Close the clients; what is still queued goes out or is given up after this time."""
+        for producer in (self._producer, self._large):
+            if producer is not None:
+                producer.close(timeout=seconds)
+
+    def _letter(self, partition: int, letter: Letter) -> Any:
+        producer = self._producer
+        if len(letter.value or b"") + len(letter.key or b"") > _LARGE_BYTES and not self.transactional:
+            self._large = self._large or self._make(compression_type="gzip")
+            producer = self._large
+        key = letter.key if letter.key is not None or letter.value is not None else b""
+        return producer.send(self._letters_topic, letter.value, key, list(letter.headers), partition)
+
+    def _make(self, **options: Any) -> Any:
+        from kafka import KafkaProducer
+        from kafka.errors import KafkaError
+
+        try:
+            return KafkaProducer(
+                **client_options(self._settings), acks="all", enable_idempotence=True, linger_ms=0, batch_size=256 << 10,
+                max_request_size=MAX_REQUEST_BYTES, **options,
+            )  # fmt: skip
+        except KafkaError as error:
+            raise StreamingError(f"no producer for broker {self._settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it running?") from None
+
+
+class OnlineSink:
+    """Writes the features of sessions to the online store; the newer row wins there, so repeating is harmless."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._writer = LiveFeatureWriter(online_store_url(settings), cluster=settings.online.cluster)
+
+    def write(self, states: Mapping[str, SessionState] | Sequence[tuple[str, SessionState]]) -> int:
+        """Write the rows of some sessions.
+
+        Raises
+        ------
+        OnlineStoreError
+            The store does not answer; try again.
+        """
+        pairs = states.items() if isinstance(states, Mapping) else states
+        rows = [LiveRow(name, state.event_timestamp_us, state.created_us, session.features(state)) for name, state in pairs]
+        return self._writer.write(rows) if rows else 0
+
+    def close(self) -> None:
+        """Return the connections."""
+        self._writer.close()
