@@ -25,7 +25,13 @@ def key_text(key: dg.AssetKey) -> str:
 
 
 def run_family(
-    context: dg.AssetExecutionContext, resource: SettingsResource, family: str, *, dates: Sequence[str] = (), force: bool = False, options: Mapping[str, Any] | None = None
+    context: dg.AssetExecutionContext,
+    resource: SettingsResource,
+    family: str,
+    *,
+    dates: Sequence[str] = (),
+    force: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> Iterator[Event]:
     """Run the selected steps of a family in one child process, or in none when nothing changed.
 
@@ -85,11 +91,19 @@ def _nothing_changed(resource: SettingsResource, chosen: Sequence[steps.Step]) -
     return known
 
 
-def _child(context: dg.AssetExecutionContext, resource: SettingsResource, by_name: Mapping[str, steps.Step], extras: dict[str, Any], dates: list[str]) -> Iterator[Event]:
+def _child(
+    context: dg.AssetExecutionContext, resource: SettingsResource, by_name: Mapping[str, steps.Step], extras: dict[str, Any], dates: list[str]
+) -> Iterator[Event]:
     failed: str | None = None
     waiting: dict[str, list[dict[str, Any]]] = {}
-    with dg.open_pipes_session(context=context, context_injector=dg.PipesTempFileContextInjector(), message_reader=dg.PipesTempFileMessageReader(), extras=extras) as session:
-        environment = {**os.environ, **session.get_bootstrap_env_vars(), "PYTHONPATH": os.pathsep.join([str(steps.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    with dg.open_pipes_session(
+        context=context, context_injector=dg.PipesTempFileContextInjector(), message_reader=dg.PipesTempFileMessageReader(), extras=extras
+    ) as session:
+        environment = {
+            **os.environ,
+            **session.get_bootstrap_env_vars(),
+            "PYTHONPATH": os.pathsep.join([str(steps.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        }
         process = bound.start([sys.executable, "-m", "dagster_project.spark_steps"], env=environment)
         try:
             while True:
@@ -109,8 +123,13 @@ def _child(context: dg.AssetExecutionContext, resource: SettingsResource, by_nam
         if "step" in message and _last_day(message, dates, waiting):
             yield from _message_events(context, resource, by_name[message["step"]], waiting.pop(message["step"]))
     if failed or process.returncode:
-        text = failed or f"the child process ended with {process.returncode} (killed, or out of memory); run the step again: tables are at their last whole version"
-        raise dg.Failure(description=text, metadata={"remedy": dg.MetadataValue.text("Correct what the message names, then 'Re-execute from failure'.")}, allow_retries=False)
+        text = (
+            failed
+            or f"the child process ended with {process.returncode} (killed, or out of memory); run the step again: tables are at their last whole version"
+        )
+        raise dg.Failure(
+            description=text, metadata={"remedy": dg.MetadataValue.text("Correct what the message names, then 'Re-execute from failure'.")}, allow_retries=False
+        )
 
 
 def _last_day(message: dict[str, Any], dates: list[str], waiting: dict[str, list[dict[str, Any]]]) -> bool:
@@ -123,20 +142,27 @@ def _message_events(context: dg.AssetExecutionContext, resource: SettingsResourc
     reports = [Report(**message["report"]) for message in messages]
     report = reports[-1]
     if len(messages) > 1 or messages[0]["date"]:
-        days = {str(message["date"]): {name: getattr(one, name) for name in ("inserted", "updated", "refused")} for message, one in zip(messages, reports, strict=True)}
+        days = {
+            str(message["date"]): {name: getattr(one, name) for name in ("inserted", "updated", "refused")}
+            for message, one in zip(messages, reports, strict=True)
+        }
         totals = {name: sum(getattr(one, name) for one in reports) for name in ("rows", "inserted", "updated", "refused", "seconds")}
         report = Report(report.table, delta_version=report.delta_version, details={"days": days}, skipped=all(one.skipped for one in reports), **totals)
     yield from _events(context, resource, step, report, messages[-1]["outcomes"])
 
 
-def _events(context: dg.AssetExecutionContext, resource: SettingsResource, step: steps.Step, report: Report, outcomes: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
+def _events(
+    context: dg.AssetExecutionContext, resource: SettingsResource, step: steps.Step, report: Report, outcomes: Sequence[Mapping[str, Any]]
+) -> Iterator[Event]:
     settings = resource.load()
     selected = {key_text(key) for key in context.selected_asset_keys}
     checks = {(key_text(check.asset_key), check.name) for check in context.selected_asset_check_keys}
     for asset in step.assets:
         if asset in selected:
             yield dg.MaterializeResult(
-                asset_key=dg.AssetKey(asset.split("/")), metadata=metadata.run_metadata(asset, settings, report), data_version=metadata.data_version(asset, settings, report)
+                asset_key=dg.AssetKey(asset.split("/")),
+                metadata=metadata.run_metadata(asset, settings, report),
+                data_version=metadata.data_version(asset, settings, report),
             )
     for entry in outcomes:
         if (entry["asset"], entry["name"]) in checks:

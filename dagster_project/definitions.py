@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import dagster as dg
@@ -18,6 +19,6 @@ defs = dg.Definitions(
     jobs=jobs.JOBS,
     schedules=automation.SCHEDULES,
     sensors=automation.SENSORS,
-    resources={"settings": SettingsResource()},
+    resources={"settings": SettingsResource(config=os.environ.get("DAGSTER_SETTINGS_FILE"))},
     loggers=jobs.LOGGERS,
 )

@@ -121,7 +121,9 @@ def keys_whole(table: str) -> Callable[[Settings, Mapping[str, Any]], Outcome]:
         repeats = pc.sum(repeated).as_py() or 0
         facts = {"rows": rows.num_rows, "blank": nulls, "repeated": repeats, "examples": _examples(rows, empty) + _examples(counted, repeated)}
         if nulls or repeats:
-            return Outcome(False, f"'{table}': {nulls} rows with a blank key {key}, {repeats} keys more than once, e.g. {facts['examples'][:1]}; see the job's log", facts)
+            return Outcome(
+                False, f"'{table}': {nulls} rows with a blank key {key}, {repeats} keys more than once, e.g. {facts['examples'][:1]}; see the job's log", facts
+            )
         return Outcome(True, f"{rows.num_rows:,} rows, every key {key} once", facts)
 
     return test
@@ -144,7 +146,10 @@ def refused_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     share = refused / max(1, refused + taken)
     examples: list[dict[str, Any]] = []
     if refused:
-        examples = [{key: str(value) for key, value in row.items()} for row in _read(settings, columns.QUARANTINE, "source", "line", "reason").slice(0, EXAMPLES).to_pylist()]
+        examples = [
+            {key: str(value) for key, value in row.items()}
+            for row in _read(settings, columns.QUARANTINE, "source", "line", "reason").slice(0, EXAMPLES).to_pylist()
+        ]
     text = f"{refused:,} of {refused + taken:,} rows refused ({share:.2%})"
     remedy = "" if share <= MAX_REFUSED_SHARE else f", more than {MAX_REFUSED_SHARE:.0%}; first: {examples[:1]}; correct the files named in `quarantine`"
     return Outcome(share <= MAX_REFUSED_SHARE, text + remedy, {"refused": refused, "share": share, "examples": examples})
@@ -216,12 +221,20 @@ def vectors_whole(settings: Settings, details: Mapping[str, Any]) -> Outcome:
 def copy_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     """Measure how many LLM answers only repeat an item of their session."""
     intents = _read(settings, columns.SESSION_INTENTS, "session_id", "event_timestamp", "source", "long_items", "short_items", "short_text")
-    texts = {(row["session_id"], row["event_timestamp"]): set(row["items"]) for row in _read(settings, columns.SESSION_TEXT, "session_id", "event_timestamp", "items").to_pylist()}
+    texts = {
+        (row["session_id"], row["event_timestamp"]): set(row["items"])
+        for row in _read(settings, columns.SESSION_TEXT, "session_id", "event_timestamp", "items").to_pylist()
+    }
     asked = [row for row in intents.to_pylist() if row["source"] in {"llm", "endpoint"}]
     copied = [row for row in asked if row["short_items"] and row["short_items"][0] in texts.get((row["session_id"], row["event_timestamp"]), set())]
     share = len(copied) / len(asked) if asked else 0.0
     text = f"{len(copied):,} of {len(asked):,} LLM answers are nearest to an item of their own session ({share:.0%})"
-    facts = {"asked": len(asked), "copied": len(copied), "share": share, "examples": [{"session_id": row["session_id"], "text": row["short_text"]} for row in copied[:EXAMPLES]]}
+    facts = {
+        "asked": len(asked),
+        "copied": len(copied),
+        "share": share,
+        "examples": [{"session_id": row["session_id"], "text": row["short_text"]} for row in copied[:EXAMPLES]],
+    }
     good = share <= MAX_COPY_SHARE
     return Outcome(good, text if good else f"{text}; change the prompt or the model, or take source = encoder", facts)
 
@@ -236,7 +249,9 @@ def cache_covers(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     lacking = pc.invert(pc.is_in(asked["cache_key"], value_set=cached))
     number = pc.sum(lacking).as_py() or 0
     text = f"{asked.num_rows - number:,} of {asked.num_rows:,} LLM intents are in the cache"
-    return Outcome(number == 0, text if not number else f"{text}; run `intents` again", {"asked": asked.num_rows, "lacking": number, "examples": _examples(asked, lacking)})
+    return Outcome(
+        number == 0, text if not number else f"{text}; run `intents` again", {"asked": asked.num_rows, "lacking": number, "examples": _examples(asked, lacking)}
+    )
 
 
 def intents_whole(settings: Settings, details: Mapping[str, Any]) -> Outcome:
@@ -246,7 +261,9 @@ def intents_whole(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     by_source = {row["values"]: row["counts"] for row in pc.value_counts(intents["source"]).to_pylist()}
     expected = 0 if settings.intents.source == "none" else texts
     good = intents.num_rows >= expected
-    return Outcome(good, f"{intents.num_rows:,} intents for {texts:,} session texts {by_source}" + ("" if good else "; run `intents` again"), {"by_source": by_source})
+    return Outcome(
+        good, f"{intents.num_rows:,} intents for {texts:,} session texts {by_source}" + ("" if good else "; run `intents` again"), {"by_source": by_source}
+    )
 
 
 def cases_known_in_time(settings: Settings, details: Mapping[str, Any]) -> Outcome:
@@ -267,7 +284,11 @@ def parity_holds(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     compared = int(details.get("compared") or 0)
     good = not any(wrong.values())
     text = f"{compared:,} served rows compared: {wrong}"
-    return Outcome(good, text if good else f"{text}; first: {list(details.get('examples') or [])[:1]}", {"compared": compared, **wrong, "examples": details.get("examples")})
+    return Outcome(
+        good,
+        text if good else f"{text}; first: {list(details.get('examples') or [])[:1]}",
+        {"compared": compared, **wrong, "examples": details.get("examples")},
+    )
 
 
 def live_answered(settings: Settings, details: Mapping[str, Any]) -> Outcome:

@@ -135,6 +135,7 @@ def members(settings: Settings, group: str | None = None) -> int:
         return 0
     from kafka import KafkaAdminClient
     from kafka.errors import KafkaError
+
     from streaming import clients
 
     name = group or settings.streaming.group

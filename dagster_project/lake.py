@@ -6,15 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from feature_repo.contract import columns
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
+
+# pyarrow.dataset and .parquet bring pandas, which takes a second: they are imported where rows are read, not with the definitions.
 
 
 class LakeError(RuntimeError):
@@ -52,6 +54,8 @@ class Snapshot:
 
     def rows(self) -> int:
         """Count rows, by the statistics of the log where it has them, by the file's footer otherwise."""
+        import pyarrow.parquet as pq
+
         total = 0
         for file in self.files:
             stats = file.get("stats")
@@ -115,6 +119,8 @@ def snapshot(path: Path, version: int | None = None) -> Snapshot:
 
 
 def _from_checkpoint(log: Path, wanted: int) -> tuple[dict[str, dict[str, Any]], tuple[str, ...], int]:
+    import pyarrow.parquet as pq
+
     found: dict[int, list[Path]] = {}
     for entry in log.glob("*.checkpoint*.parquet"):
         number = int(entry.name.split(".", 1)[0])
@@ -170,6 +176,8 @@ def read(path: Path, names: Sequence[str] | None = None, *, version: int | None 
 
 
 def _file_schema(state: Snapshot) -> pa.Schema:
+    import pyarrow.parquet as pq
+
     if not state.files:
         return pa.schema([])
     schema = pq.read_schema(state.path / unquote(state.files[0]["path"]))
@@ -180,6 +188,9 @@ def _file_schema(state: Snapshot) -> pa.Schema:
 
 
 def _read_file(state: Snapshot, file: dict[str, Any], schema: pa.Schema, wanted: list[str], row_filter: pc.Expression | None) -> pa.Table:
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
     values = file.get("partitionValues") or {}
     guarantee: pc.Expression | None = None
     for name, value in values.items():
@@ -193,6 +204,8 @@ def _read_file(state: Snapshot, file: dict[str, Any], schema: pa.Schema, wanted:
 
 def stored_schema(path: Path) -> dict[str, str]:
     """Return the columns that a table really has, name to Delta type as text (``string``, ``timestamp``, ``array<float>``)."""
+    import pyarrow.parquet as pq
+
     log = path / "_delta_log"
     for number in range(latest_version(path), -1, -1):
         commit = log / f"{number:020d}.json"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ LOGGER = logging.getLogger("intentstore.live")
 READY_SECONDS = 120.0  # loading the model and the encoder on two busy cores
 DRAIN_SECONDS = 180.0  # the last answers come within seconds; longer means that the consumer hangs
 POLL_SECONDS = 0.25
+EXAMPLES = 3  # sessions that the report shows
 
 
 class LiveError(RuntimeError):
@@ -29,7 +32,9 @@ class LiveError(RuntimeError):
 
 # One replay, in this order; killed at any point it can be run again, because answered clicks are known to the consumer by their event id:
 #   1 note the ends of the topics   2 consumer up and assigned   3 replay   4 wait until nothing is left to answer   5 consumer down   6 measure
-def replay_and_answer(settings: Settings, spark: SparkSession, *, clicks_per_second: float = 400.0, max_clicks: int = 0) -> dict[str, Any]:
+def replay_and_answer(
+    settings: Settings, spark: SparkSession, *, clicks_per_second: float = 400.0, max_clicks: int = 0, config: str | None = None
+) -> dict[str, Any]:
     """Replay the clicks that ingest held back and let one consumer answer them.
 
     Parameters
@@ -42,6 +47,8 @@ def replay_and_answer(settings: Settings, spark: SparkSession, *, clicks_per_sec
         Pace.
     max_clicks : int
         At most so many; 0 = all.
+    config : str, optional
+        Settings file, handed on to the consumer.
 
     Returns
     -------
@@ -61,7 +68,7 @@ def replay_and_answer(settings: Settings, spark: SparkSession, *, clicks_per_sec
     topics.ensure(settings, services.bootstrap_servers)
     before = Ends.now(settings)
     started = time.perf_counter()
-    consumer = bound.start([sys.executable, "-m", "streaming", "consume"])
+    consumer = bound.start([sys.executable, "-m", "streaming", "consume", *(("--config", config) if config else ())], env=_environment(settings))
     try:
         _wait_until_assigned(settings, consumer)
         LOGGER.info("the consumer is ready after %.1f s; replaying at %.0f clicks a second", time.perf_counter() - started, clicks_per_second)
@@ -73,6 +80,10 @@ def replay_and_answer(settings: Settings, spark: SparkSession, *, clicks_per_sec
     found = measure(settings, before)
     found["seconds"] = round(time.perf_counter() - started, 1)
     return {"rows": found["clicks"], **found, "replay": dict(sent.details)}
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {**os.environ, "INTENTSTORE_HOME": str(settings.home)}
 
 
 @dataclass(frozen=True)
@@ -142,6 +153,7 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
     latencies: list[float] = []
     stamps: list[int] = []
     versions: set[str] = set()
+    last: dict[str, dict[str, Any]] = {}
     for _, _, stamp, value in _records(settings, settings.kafka.recommendations_topic, before.answers):
         answer = events.decode_recommendation(value)
         clicked = sent.get((answer.source.partition, answer.source.offset))
@@ -149,12 +161,13 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
             latencies.append(float(stamp - clicked))
             stamps.append(stamp)
             versions.add(answer.model_version)
+            last[answer.session_id] = {"partition": answer.source.partition, "offset": answer.source.offset, "answer": json.loads(value)}
     dead = sum(1 for _ in _records(settings, settings.kafka.dead_letter_topic, before.dead))
     span = (max(stamps) - min(stamps)) / 1000 if len(stamps) > 1 else 0.0
     return {
         "clicks": len(sent), "answers": len(latencies), "dead_letters": dead, "duplicates": max(0, len(sent) - len(latencies) - dead),
         "p50_ms": quantile(latencies, 0.50), "p99_ms": quantile(latencies, 0.99), "answers_per_second": round(len(stamps) / span, 1) if span else None,
-        "model_version": ", ".join(sorted(versions)) or None,
+        "model_version": ", ".join(sorted(versions)) or None, "examples": list(last.values())[-EXAMPLES:],
     }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ _LINEAGE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         "event_timestamp": (("sessions", "times"),), "long_prompt": (("items", "title"), ("sessions", "items")), "short_prompt": (("items", "title"), ("sessions", "items")),
     },
     columns.SESSION_INTENTS: {
-        **{name: (("session_text", "session_id"),) for name in ("session_id",)},
+        **dict.fromkeys(("session_id",), (("session_text", "session_id"),)),
         **{f"{view}_text": (("session_text", f"{view}_prompt"),) for view in ("long", "short")},
         **{f"{view}_vector": (("session_text", f"{view}_prompt"), ("item_vectors", "vector")) for view in ("long", "short")},
         **{f"{view}_items": (("item_vectors", "item_id"), ("session_text", f"{view}_prompt")) for view in ("long", "short")},
@@ -44,7 +44,7 @@ _LINEAGE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         "last_item": (("clicks", "item_id"),), "click_count": (("clicks", "event_id"),), "late_clicks": (("clicks", "arrival_time"), ("clicks", "event_time")),
         "duration_seconds": (("clicks", "event_time"),), "session_start": (("clicks", "event_time"),), "event_id": (("clicks", "event_id"),),
     },
-    columns.ITEM_POPULARITY: {"item_id": (("clicks", "item_id"),), **{name: (("clicks", "event_time"), ("clicks", "item_id")) for name in ("clicks_total", "clicks_1d", "clicks_7d", "popularity_rank")}},
+    columns.ITEM_POPULARITY: {"item_id": (("clicks", "item_id"),), **dict.fromkeys(("clicks_total", "clicks_1d", "clicks_7d", "popularity_rank"), (("clicks", "event_time"), ("clicks", "item_id")))},
     columns.TRAINING_SET: {
         "session_id": (("sessions", "session_id"),), "target": (("sessions", "items"),), "split": (("sessions", "split"),),
         **{name: (("session_features", name),) for name, _ in columns.SESSION_FEATURE_FIELDS},
@@ -71,7 +71,11 @@ def static_metadata(asset: str) -> dict[str, Any]:
         return {}
     schema = columns.SCHEMAS[table]
     shown = [
-        dg.TableColumn(field.name, delta_type(field.type), constraints=dg.TableColumnConstraints(nullable=field.nullable, unique=columns.MERGE_KEYS.get(table) == (field.name,)))
+        dg.TableColumn(
+            field.name,
+            delta_type(field.type),
+            constraints=dg.TableColumnConstraints(nullable=field.nullable, unique=columns.MERGE_KEYS.get(table) == (field.name,)),
+        )
         for field in schema
     ]
     found: dict[str, Any] = {"dagster/column_schema": dg.TableSchema(shown), "dagster/table_name": table}
@@ -121,7 +125,12 @@ def run_metadata(asset: str, settings: Settings, report: Report) -> dict[str, dg
     table = steps.TABLES.get(asset)
     if table is not None and lake.latest_version(settings.table(table)) >= 0:
         state = lake.snapshot(settings.table(table))
-        found |= {"dagster/row_count": figure(state.rows()), "bytes": figure(state.bytes), "files": figure(len(state.files)), "delta_version": figure(state.version)}
+        found |= {
+            "dagster/row_count": figure(state.rows()),
+            "bytes": figure(state.bytes),
+            "files": figure(len(state.files)),
+            "delta_version": figure(state.version),
+        }
         found["dagster/uri"] = dg.MetadataValue.path(str(settings.table(table)))
     elif report.rows:
         found["dagster/row_count"] = figure(report.rows)

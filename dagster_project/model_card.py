@@ -51,7 +51,9 @@ def write(candidate: Candidate, manifest: dict[str, Any]) -> str:
     config = manifest.get("config", {})
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(candidate.trained_at))
     tables = ", ".join(f"`{name}` version {version}" for name, version in sorted(candidate.delta_versions.items()))
-    chosen = ", ".join(f"`{name}` = {value}" for name, value in sorted(config.items()) if name in {"backbone", "fusion", "dim", "layers", "epochs", "seed", "max_length"})
+    chosen = ", ".join(
+        f"`{name}` = {value}" for name, value in sorted(config.items()) if name in {"backbone", "fusion", "dim", "layers", "epochs", "seed", "max_length"}
+    )
     return f"""# Model {candidate.version}
 
 **What it does.** Ranks the next item of a session from its clicks and, where there are any, from its long and short intents (text, grounded on items).

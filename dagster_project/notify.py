@@ -37,5 +37,5 @@ def send(title: str, text: str, webhook: str | None) -> bool:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
             return True
     except (urllib.error.URLError, TimeoutError, ValueError) as error:
-        LOGGER.warning("webhook of the notices does not answer (%s); check INTENTSTORE_WEBHOOK", error)
+        LOGGER.warning("webhook of the notices does not answer (%s); check DAGSTER_WEBHOOK", error)
         return False

@@ -91,6 +91,7 @@ def troubles(state: LiveState) -> list[str]:
 def online_store(settings: Settings) -> dict[str, Any] | None:
     """Count keys and memory of the online store; none when it does not answer."""
     import redis
+
     from feature_repo.contract.endpoints import EndpointError, online_store_url
 
     try:

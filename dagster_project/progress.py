@@ -46,7 +46,13 @@ def short(record: logging.LogRecord) -> str:
         done = event.step_materialization_data.materialization
         rows = done.metadata.get("dagster/row_count")
         seconds, same = done.metadata.get("seconds"), done.metadata.get("unchanged")
-        tail = " (unchanged)" if same is not None and same.value else f" in {seconds.value:.1f} s" if seconds is not None and isinstance(seconds.value, int | float) else ""
+        tail = (
+            " (unchanged)"
+            if same is not None and same.value
+            else f" in {seconds.value:.1f} s"
+            if seconds is not None and isinstance(seconds.value, int | float)
+            else ""
+        )
         return f"done   {'/'.join(done.asset_key.path)}{f': {rows.value:,} rows' if rows is not None else ''}{tail}"
     if event.event_type_value == "ASSET_CHECK_EVALUATION":
         data = event.asset_check_evaluation_data

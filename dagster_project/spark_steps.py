@@ -43,6 +43,8 @@ class Work:
         Run steps even if nothing changed.
     options : dict
         For single steps: pace and number of the replay.
+    config : str, optional
+        The settings file, for processes that a step starts.
     """
 
     settings: Settings
@@ -51,13 +53,22 @@ class Work:
     dates: list[str]
     force: bool
     options: dict[str, Any]
+    config: str | None = None
 
     @classmethod
     def from_extras(cls, extras: Mapping[str, Any]) -> Work:
         """Read the parent's request."""
         config = extras.get("config")
         settings = load_settings(Path(config) if config else None, os.environ, extras.get("overrides") or {})
-        return cls(settings, list(extras["steps"]), extras["family"], list(extras.get("dates") or []), bool(extras.get("force")), dict(extras.get("options") or {}))
+        return cls(
+            settings,
+            list(extras["steps"]),
+            extras["family"],
+            list(extras.get("dates") or []),
+            bool(extras.get("force")),
+            dict(extras.get("options") or {}),
+            config,
+        )
 
     def plan(self) -> Iterator[tuple[steps.Step, str | None]]:
         """Yield (step, day or none) in order; all steps of a day before the next day."""
@@ -144,10 +155,10 @@ def _online_features(work: Work, spark: Callable[[], SparkSession]) -> dict[str,
 def _replay(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
     from dagster_project import live_run
 
-    return live_run.replay_and_answer(work.settings, spark(), **work.options.get("replay", {}))
+    return live_run.replay_and_answer(work.settings, spark(), config=work.config, **work.options.get("replay", {}))
 
 
-_OWN_STEPS: dict[str, Callable[[Work, Callable[[], "SparkSession"]], dict[str, Any]]] = {
+_OWN_STEPS: dict[str, Callable[[Work, Callable[[], SparkSession]], dict[str, Any]]] = {
     "feature_definitions": _feature_definitions, "online_features": _online_features, "replay": _replay,
 }  # fmt: skip
 
@@ -183,7 +194,9 @@ def outcomes_of(step: steps.Step, settings: Settings, report: Report) -> list[di
     found = []
     for entry in expectations.of(step.assets):
         outcome = expectations.verify(entry, settings, report.details)
-        found.append({"asset": entry.asset, "name": entry.name, "blocking": entry.blocking, "passed": outcome.passed, "text": outcome.text, "facts": outcome.facts})
+        found.append(
+            {"asset": entry.asset, "name": entry.name, "blocking": entry.blocking, "passed": outcome.passed, "text": outcome.text, "facts": outcome.facts}
+        )
     return found
 
 
@@ -229,7 +242,9 @@ class _ToPipes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one record on."""
-        send = self._pipes.log.error if record.levelno >= logging.ERROR else self._pipes.log.warning if record.levelno >= logging.WARNING else self._pipes.log.info
+        send = (
+            self._pipes.log.error if record.levelno >= logging.ERROR else self._pipes.log.warning if record.levelno >= logging.WARNING else self._pipes.log.info
+        )
         send(self.format(record))
 
 

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
 READS = (columns.TRAINING_SET, columns.SESSIONS, columns.ITEMS, columns.ITEM_VECTORS)
 # What a model rests on: all of the package but the intent sources, whose outcome is in the tables.
-SOURCES = ("model/train.py", "model/network.py", "model/report.py", "model/hybrid.py", "model/config.py", "model/artifact.py", "model/backbones", "model/baselines", "model/tables.py")
+SOURCES = (
+    "model/train.py",
+    "model/network.py",
+    "model/report.py",
+    "model/hybrid.py",
+    "model/config.py",
+    "model/artifact.py",
+    "model/backbones",
+    "model/baselines",
+    "model/tables.py",
+)
 LATEST = "latest_candidate.json"
 
 
@@ -148,7 +158,7 @@ def latest(settings: Settings) -> Candidate | None:
 
 
 # One training, in this order; a crash after any step leaves the promoted model untouched, and the next run starts over (training from its checkpoint):
-#   1 read pinned tables   2 train and measure   3 save the folder under a temporary name   4 rename it   5 note it as the latest candidate
+#   1 read pinned tables   2 train and measure   3 save the folder, whole or not at all   4 note it as the latest candidate
 def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callable[[str], None]) -> Candidate:
     """Train on the lake, measure against every baseline and control, save.
 
@@ -171,18 +181,16 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     started = time.time()
     tables, versions = read_tables(settings)
     dataset = dataset_of(tables)
-    progress(f"{len(dataset.train):,} training sessions, {len(dataset.valid):,} validation and {len(dataset.test):,} test cases, {len(dataset.catalogue):,} items")
+    progress(
+        f"{len(dataset.train):,} training sessions, {len(dataset.valid):,} validation and {len(dataset.test):,} test cases, {len(dataset.catalogue):,} items"
+    )
     quality = report.quality_table(dataset, config, progress=progress)
-    identity = identity_of(config)
-    version = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{identity[:6]}"
     plain = quality.to_dict()
-    folder = settings.models_dir / version
-    temporary = settings.models_dir / f".{version}.{os.getpid()}"
-    settings.models_dir.mkdir(parents=True, exist_ok=True)
-    artifact.save(quality.candidate, temporary, metrics=plain, delta_versions=versions, code_commit=code_commit(), feature_list=feature_list())
-    save_intents(settings, tables, temporary)
-    temporary.rename(folder)
-    made = Candidate(version, identity, tables[columns.TRAINING_SET].num_rows, versions, time.time() - started, plain, started)
+    folder = artifact.save_version(
+        quality.candidate, settings.models_dir, metrics=plain, delta_versions=versions, code_commit=code_commit(), feature_list=feature_list(),
+        without_seen=config.remove_seen is not False, encoder=encoder_name(tables), intent=lambda target: save_intents(settings, tables, target),
+    )  # fmt: skip
+    made = Candidate(folder.name, identity_of(config), tables[columns.TRAINING_SET].num_rows, versions, time.time() - started, plain, started)
     _note(settings, made)
     return made
 
@@ -201,7 +209,13 @@ def save_intents(settings: Settings, tables: Mapping[str, pa.Table], folder: Pat
     ids = vectors["item_id"].to_pylist()
     matrix = np.asarray(vectors["vector"].combine_chunks().flatten(), dtype=np.float32).reshape(len(ids), -1)
     intents = settings.intents
-    Localiser(ids, [titles.get(item) or item for item in ids], matrix, mode=intents.vectors, top_r=intents.top_r).save(folder / "intent")
+    Localiser(ids, [titles.get(item) or item for item in ids], matrix, mode=intents.vectors, top_r=intents.top_r).save(folder)
+
+
+def encoder_name(tables: Mapping[str, pa.Table]) -> str:
+    """Return the encoder whose vectors the model was made with; empty without any."""
+    vectors = tables.get(columns.ITEM_VECTORS)
+    return str(vectors["encoder"][0]) if vectors is not None and vectors.num_rows else ""
 
 
 def feature_list() -> list[str]:
@@ -242,6 +256,9 @@ def manifest(settings: Settings, version: str) -> dict[str, Any]:
 
 def versions(settings: Settings) -> list[str]:
     """List the model versions on disk, oldest first."""
-    if not settings.models_dir.is_dir():
-        return []
-    return sorted(file.parent.name for file in settings.models_dir.glob("*/manifest.json") if not file.parent.is_symlink() and not file.parent.name.startswith("."))
+    found = [
+        file.parent
+        for file in settings.models_dir.glob("*/manifest.json")
+        if not file.parent.is_symlink() and file.parent.name != "promoted" and file.parent.name[0] != "."
+    ]
+    return [folder.name for folder in sorted(found, key=lambda folder: (str(manifest(settings, folder.name).get("created", "")), folder.name))]

@@ -10,7 +10,7 @@ from dagster_project.defs import catalogue
 from dagster_project.resources import SettingsResource
 from dagster_project.steps import BATCH
 
-WEBHOOK = "INTENTSTORE_WEBHOOK"  # read here only: Dagster's daemon is the entry point
+WEBHOOK = "DAGSTER_WEBHOOK"  # read here only: Dagster's daemon is the entry point
 INGEST = [dg.AssetKey(name) for name in BATCH[0].assets]
 FIRST_HALF = [dg.AssetKey(name) for name in catalogue.assets_of(BATCH)]
 ON = dg.DefaultSensorStatus.RUNNING
@@ -21,7 +21,13 @@ conditions = dg.AutomationConditionSensorDefinition(
 )  # fmt: skip
 
 
-@dg.sensor(name="new_files", asset_selection=FIRST_HALF, minimum_interval_seconds=30, default_status=ON, description="Runs the batch half when the dataset folder changes.")
+@dg.sensor(
+    name="new_files",
+    asset_selection=FIRST_HALF,
+    minimum_interval_seconds=30,
+    default_status=ON,
+    description="Runs the batch half when the dataset folder changes.",
+)
 def new_files(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult | dg.SkipReason:
     """Compare the folder with the last look; the first look only remembers."""
     now = observe.files_cursor(settings.load())
@@ -34,7 +40,9 @@ def new_files(context: dg.SensorEvaluationContext, settings: SettingsResource) -
     return dg.SkipReason("first look at the dataset folder") if first else dg.SensorResult(run_requests=[dg.RunRequest(run_key=now)])
 
 
-@dg.sensor(name="live", minimum_interval_seconds=60, default_status=ON, description="Observes topics, consumer and online store; tells of lag and dead letters.")
+@dg.sensor(
+    name="live", minimum_interval_seconds=60, default_status=ON, description="Observes topics, consumer and online store; tells of lag and dead letters."
+)
 def live(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult | dg.SkipReason:
     """Report what runs outside Dagster as observations of its assets."""
     loaded = settings.load()
@@ -46,7 +54,10 @@ def live(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.
         _observation(["kafka", "clicks"], {"records": sum(group.ends.values()), **_only(rates, "clicks_per_second")}),
         _observation(["kafka", "recommendations"], {"records": group.answers, **_only(rates, "answers_per_second")}),
         _observation(["kafka", "dead_letters"], {"records": group.dead_letters, **_only(rates, "dead_letters_per_second")}),
-        _observation(["live", "consumer"], {"lag": group.lag, **_only(rates, "answers_per_second"), **observe.latency(loaded), "model_version": state.model_version or "none"}),
+        _observation(
+            ["live", "consumer"],
+            {"lag": group.lag, **_only(rates, "answers_per_second"), **observe.latency(loaded), "model_version": state.model_version or "none"},
+        ),
     ]
     store = observe.online_store(loaded)
     if store is not None:
@@ -64,7 +75,9 @@ def _only(rates: dict[str, float], name: str) -> dict[str, float]:
     return {name: rates[name]} if name in rates else {}
 
 
-@dg.sensor(name="quality", minimum_interval_seconds=300, default_status=ON, description="Tells when the model that serves is clearly worse than the one before it.")
+@dg.sensor(
+    name="quality", minimum_interval_seconds=300, default_status=ON, description="Tells when the model that serves is clearly worse than the one before it."
+)
 def quality(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SkipReason:
     """Notify once per drop; going back is a person's decision (job `rollback`)."""
     text = observe.quality_dropped(settings.load())
@@ -76,12 +89,19 @@ def quality(context: dg.SensorEvaluationContext, settings: SettingsResource) -> 
     return dg.SkipReason(text)
 
 
-@dg.run_failure_sensor(name="failures", default_status=ON, minimum_interval_seconds=30, description="Every failed run becomes one notice: log, and webhook if INTENTSTORE_WEBHOOK is set.")
+@dg.run_failure_sensor(
+    name="failures",
+    default_status=ON,
+    minimum_interval_seconds=30,
+    description="Every failed run becomes one notice: log, and webhook if DAGSTER_WEBHOOK is set.",
+)
 def failures(context: dg.RunFailureSensorContext) -> None:
     """Name the run, the step and the first line of what went wrong."""
     steps = [event.step_key or "?" for event in context.get_step_failure_events()]
     text = next((line for line in context.failure_event.message.splitlines() if line.strip()), "no message")
-    notify.send(f"run {context.dagster_run.run_id[:8]} of {context.dagster_run.job_name} failed at {', '.join(steps) or 'start'}", text, os.environ.get(WEBHOOK))
+    notify.send(
+        f"run {context.dagster_run.run_id[:8]} of {context.dagster_run.job_name} failed at {', '.join(steps) or 'start'}", text, os.environ.get(WEBHOOK)
+    )
 
 
 SENSORS: list[dg.SensorDefinition] = [conditions, new_files, live, quality, failures]

@@ -48,7 +48,9 @@ def candidate_model(context: dg.AssetExecutionContext, config: TrainingConfig, s
         "version": made.version, "seconds": round(made.seconds, 1), "kept": made.reused, "cases": made.cases, "new_cases_share": made.growth,
         "delta_versions": made.delta_versions, gates.METRIC: own["mean"], "folder": str(loaded.models_dir / made.version), "settings": chosen.model_dump(mode="json"),
     }  # fmt: skip
-    return dg.MaterializeResult(metadata={name: metadata.figure(value) for name, value in shown.items()} | _pictures(made), data_version=dg.DataVersion(made.version))
+    return dg.MaterializeResult(
+        metadata={name: metadata.figure(value) for name, value in shown.items()} | _pictures(made), data_version=dg.DataVersion(made.version)
+    )
 
 
 def _pictures(made: training_run.Candidate) -> dict[str, dg.MetadataValue[Any]]:
@@ -89,7 +91,9 @@ def promoted_model(context: dg.AssetExecutionContext, settings: SettingsResource
         raise dg.Failure("there is no candidate to promote; materialise `candidate_model` first", allow_retries=False)
     changed = promotion.promote(loaded, made.version, f"run {context.run_id}")
     context.log.info(f"model {made.version} {'serves now' if changed else 'served already'}")
-    return dg.MaterializeResult(metadata={"version": made.version, "changed": changed, "history": promotion.history(loaded)[-10:]}, data_version=dg.DataVersion(made.version))
+    return dg.MaterializeResult(
+        metadata={"version": made.version, "changed": changed, "history": promotion.history(loaded)[-10:]}, data_version=dg.DataVersion(made.version)
+    )
 
 
 @dg.asset(key="model_card", group_name="training", kinds={"markdown"}, owners=list(catalogue.OWNERS), deps=[PROMOTED], automation_condition=_AFTER)
@@ -106,7 +110,10 @@ def card(settings: SettingsResource) -> dg.MaterializeResult[None]:
 
 def _result(outcome: Outcome) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        passed=outcome.passed, severity=dg.AssetCheckSeverity.ERROR, description=outcome.text, metadata={name: metadata.figure(value) for name, value in outcome.facts.items()}
+        passed=outcome.passed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=outcome.text,
+        metadata={name: metadata.figure(value) for name, value in outcome.facts.items()},
     )
 
 

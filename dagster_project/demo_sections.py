@@ -1,0 +1,179 @@
+"""What the demo shows: each section made of the events of one run and the tables it left. No figure from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dagster_project import lake, steps
+from feature_repo.contract import columns
+from feature_repo.contract.settings import Settings
+
+METRICS = ("R@5", "R@10", "R@20", "N@10", "MRR@10")
+PREFIX_SHOWN, RECOMMENDED_SHOWN = 6, 5
+NOT_MADE = "not made in this run"
+Facts = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table of the summary.
+
+    Parameters
+    ----------
+    title : str
+        Above it.
+    head : sequence of str
+        Names of its columns.
+    rows : sequence of sequence of str
+        Its cells.
+    note : str
+        Below it; may be empty.
+    """
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def number(value: Any, digits: int = 0) -> str:
+    """Write a figure for a person; a dash where there is none.
+
+    Examples
+    --------
+    >>> number(12345), number(0.5, 2), number(None)
+    ('12,345', '0.50', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:,.{digits}f}" if isinstance(value, int | float) else str(value)
+
+
+def tables(settings: Settings, facts: Facts) -> Section:
+    """List each table with rows, version, and what this run changed."""
+    rows = []
+    for name in columns.SCHEMAS:
+        path = settings.table(name)
+        if lake.latest_version(path) < 0:
+            continue
+        state = lake.snapshot(path)
+        made = [known for key, known in facts.items() if steps.TABLES.get(key) == name]
+        added = sum(int(known.get("inserted") or 0) + int(known.get("updated") or 0) for known in made if not known.get("unchanged"))
+        seconds = sum(float(known.get("seconds") or 0) for known in made if not known.get("unchanged"))
+        rows.append((name, number(state.rows()), str(state.version), number(added) if made else "-", number(seconds, 1) if made else "-"))
+    return Section("Tables", ("table", "rows", "Delta version", "rows written by this run", "seconds"), rows)
+
+
+def intents(facts: Facts) -> Section:
+    """Show what the intents cost and how they look."""
+    known = facts.get(columns.SESSION_INTENTS)
+    if known is None:
+        return Section("Intents", ("", ""), [("intents", NOT_MADE)])
+    skipped = bool(known.get("unchanged"))
+    hidden = {"dagster/row_count", "bytes", "files", "delta_version", "dagster/uri", "refused", "unchanged", "seconds", "inserted", "updated"}
+    rows = [
+        ("intents in the table", number(known.get("dagster/row_count"))),
+        ("seconds of this run", "0 (nothing had changed)" if skipped else number(known.get("seconds"), 1)),
+    ]
+    if skipped:
+        rows.append(("LLM calls of this run", "0"))
+    else:
+        rows += [(name.replace("_", " "), _shown(value)) for name, value in known.items() if name not in hidden and not name.startswith("dagster/")]
+    return Section("Intents", ("", ""), rows, str(known.get("check:copy_share") or ""))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_shown(inner) for inner in value)
+    return number(value, 3) if isinstance(value, float) else number(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def quality(facts: Facts, report: Mapping[str, Any] | None) -> Section:
+    """Show the model against baselines and controls, with 95 % intervals."""
+    known = facts.get("candidate_model")
+    if known is None or not report:
+        return Section("Quality", ("model",), [(NOT_MADE,)])
+    rows = []
+    for row in report.get("rows", []):
+        found = row["metrics"]["metrics"]
+        rows.append(
+            (row["name"], *(f"{found[name]['mean']:.4f} [{found[name]['low']:.4f}, {found[name]['high']:.4f}]" if name in found else "-" for name in METRICS))
+        )
+    made = f"Model {known.get('version')}, {number(known.get('cases'))} cases, {number(known.get('seconds'), 0)} s. "
+    kept = (
+        f"Kept from an earlier run: same code and settings, {float(known.get('new_cases_share') or 0):.1%} new cases; measured then."
+        if known.get("kept")
+        else "Trained and measured in this run."
+    )
+    return Section("Quality on the test cases, mean and 95 % interval", ("model", *METRICS), rows, made + kept)
+
+
+def streaming(facts: Facts) -> Section:
+    """Show what the consumer answered and how fast."""
+    known = facts.get("live/recommendations")
+    if known is None:
+        return Section("Streaming", ("", ""), [("live clicks", NOT_MADE)])
+    if known.get("unchanged"):
+        return Section("Streaming", ("", ""), [("live clicks", "nothing was replayed in this run")])
+    rows = [
+        ("clicks sent", number(known.get("clicks"))), ("answers", number(known.get("answers"))), ("known duplicates", number(known.get("duplicates"))),
+        ("dead letters", number(known.get("dead_letters"))), ("p50, click to answer", f"{number(known.get('p50_ms'), 1)} ms"),
+        ("p99, click to answer", f"{number(known.get('p99_ms'), 1)} ms"), ("answers a second", number(known.get("answers_per_second"), 1)), ("model", number(known.get("model_version"))),
+    ]  # fmt: skip
+    return Section("Streaming", ("", ""), rows, "Latency: from the click's record time in Kafka to that of its answer.")
+
+
+def parity(facts: Facts) -> Section:
+    """Show how many served rows differ from the batch recomputation."""
+    known = facts.get("live/parity")
+    if known is None:
+        return Section("Live against batch features", ("", ""), [("comparison", NOT_MADE)])
+    rows = [(name, number(known.get(name))) for name in ("compared", "mismatch", "missing", "extra", "stale") if known.get(name) is not None]
+    return Section("Live against batch features", ("", ""), rows, "All but `compared` must be 0.")
+
+
+def sessions(settings: Settings, facts: Facts) -> Section:
+    """Show three answered sessions with titles, intents and recommendations."""
+    examples = (facts.get("live/recommendations") or {}).get("examples") or []
+    if not examples or (facts.get("live/recommendations") or {}).get("unchanged"):
+        return Section("Three sessions", ("",), [(NOT_MADE,)])
+    titles = _titles(settings)
+    prefixes = _prefixes(settings, examples)
+    rows = []
+    for entry in examples:
+        answer = entry["answer"]
+        seen = prefixes.get((entry["partition"], entry["offset"]), [])[-PREFIX_SHOWN:]
+        long, short = answer["intents"]["long"], answer["intents"]["short"]
+        rows.append((
+            str(answer["session_id"]), " > ".join(titles.get(item, item) for item in seen) or "-", f"{long.get('text') or '-'} / {short.get('text') or '-'}",
+            "; ".join(titles.get(item["item_id"], item["item_id"]) for item in answer["items"][:RECOMMENDED_SHOWN]),
+        ))  # fmt: skip
+    return Section("Three sessions, answered live", ("session", "last clicks", "intent, long / short", "recommended"), rows)
+
+
+def _titles(settings: Settings) -> dict[str, str]:
+    if lake.latest_version(settings.table(columns.ITEMS)) < 0:
+        return {}
+    items = lake.read(settings.table(columns.ITEMS), ["item_id", "title"])
+    return {item: title or item for item, title in zip(items["item_id"].to_pylist(), items["title"].to_pylist(), strict=True)}
+
+
+def _prefixes(settings: Settings, examples: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], list[str]]:
+    import pyarrow.compute as pc
+
+    if lake.latest_version(settings.table(columns.SCORE_LOG)) < 0:
+        return {}
+    wanted = [int(entry["offset"]) for entry in examples]
+    found = lake.read(settings.table(columns.SCORE_LOG), ["partition", "offset", "items"], filter=pc.field("offset").isin(wanted))
+    return {(row["partition"], row["offset"]): row["items"] for row in found.to_pylist()}
+
+
+def checks(outcomes: Sequence[tuple[str, str, bool, bool, str]]) -> Section:
+    """List failed checks; (asset, check, passed, blocking, text) each."""
+    bad = [(f"{asset}: {name}", "stops what follows" if blocking else "warns", text) for asset, name, passed, blocking, text in outcomes if not passed]
+    note = f"{len(outcomes) - len(bad)} of {len(outcomes)} checks passed."
+    return Section("Checks", ("check", "kind", "found"), bad or [("all", "", "passed")], note)
