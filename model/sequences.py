@@ -173,6 +173,11 @@ def last_steps(sequences: Sequences) -> Cases:
     return cases_at(sequences, places, sequences.lengths[places] - 1)
 
 
+def without_targets(prefixes: Sequences, long: np.ndarray | None = None, short: np.ndarray | None = None) -> Cases:
+    """Make cases of live prefixes, whose next click nobody knows; the targets are -1."""
+    return Cases(prefixes, np.full(len(prefixes), -1, dtype=np.int32), prefixes.first_position + prefixes.lengths, long, short)
+
+
 def cases_at(sequences: Sequences, places: np.ndarray, stops: np.ndarray) -> Cases:
     """Make cases whose target is click ``stops[i]`` (from 1) of session ``places[i]``."""
     prefixes = sequences.part(places, np.zeros(len(places), dtype=np.int64), stops)

@@ -105,7 +105,9 @@ def leave_one_out(sessions: Sequences) -> Parts:
     )
 
 
-def next_item(train: Sequences, valid: Sequences | None, test: Sequences | None, share: float = 0.1) -> Parts:
+def next_item(
+    train: Sequences, valid: Sequences | None, test: Sequences | None, *, valid_share: float = 0.05, test_share: float = 0.1
+) -> Parts:
     """Predict every next click of the test sessions; sessions are never cut.
 
     Parameters
@@ -113,18 +115,18 @@ def next_item(train: Sequences, valid: Sequences | None, test: Sequences | None,
     train : Sequences
     valid, test : Sequences, optional
         None = the sessions of ``train`` that ended last.
-    share : float
-        Share of the sessions taken for a missing part.
+    valid_share, test_share : float
+        Share of the sessions taken for a missing part. The newest sessions teach most about the test, so validation takes few.
 
     Returns
     -------
     Parts
     """
     if test is None:
-        train, test = by_time(train, share)
+        train, test = by_time(train, test_share)
     before = train if valid is None else train.joined(valid)
     if valid is None:
-        train, valid = by_time(train, share)
+        train, valid = by_time(train, valid_share)
     return Parts(train, expand(valid), expand(test), before)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -20,11 +20,17 @@ def sample(cases: Cases, count: int = SAMPLE) -> Cases:
     return cases if len(cases) <= count else cases.select(np.linspace(0, len(cases) - 1, count).astype(np.int64))
 
 
-def choose(dataset: Dataset, candidates: Iterable[Callable[[Dataset], RankerT]], seen: Seen | None = None) -> RankerT:
-    """Fit each candidate and return the one with the best NDCG@10 on validation; the first where there is no validation."""
-    fitted = [candidate(dataset) for candidate in candidates]
-    if len(dataset.valid) == 0 or len(fitted) == 1:
-        return fitted[0]
+def choose(dataset: Dataset, candidates: Sequence[Callable[[Dataset], RankerT]], seen: Seen | None = None) -> tuple[RankerT, int]:
+    """Fit each candidate and return the one with the best NDCG@10 on validation, and its place; the first where there is no validation."""
+    if len(dataset.valid) == 0 or len(candidates) == 1:
+        return candidates[0](dataset), 0
     rule, cases = seen or default_seen(dataset.protocol), sample(dataset.valid)
-    values = [evaluate(ranker, cases, lists=False).metrics(rule, samples=0)["N@10"].mean for ranker in fitted]
-    return fitted[int(np.argmax(values))]
+    best: tuple[RankerT, int] | None = None
+    highest = -1.0
+    for place, candidate in enumerate(candidates):  # one at a time: only the best so far stays in memory
+        ranker = candidate(dataset)
+        value = evaluate(ranker, cases, lists=False).metrics(rule, samples=0)["N@10"].mean
+        if value > highest:
+            best, highest = (ranker, place), value
+    assert best is not None
+    return best

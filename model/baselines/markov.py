@@ -6,6 +6,7 @@ Here both the distance in training and the age of a click in the prefix decay.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ class DecayedMarkov:
 
     @classmethod
     def fit(
-        cls, dataset: Dataset, *, distance: int = 10, decay: float = 0.9, query_decay: float = 0.8, damping: float = 0.5, backward: float = 0.0
+        cls, dataset: Dataset, *, distance: int = 10, decay: float = 1.0, query_decay: float = 0.6, damping: float = 0.3, backward: float = 0.0
     ) -> DecayedMarkov:
         """Count pairs.
 
@@ -81,7 +82,7 @@ class Markov:
         return np.asarray(self.transitions[last_items(cases.prefixes)].toarray())
 
 
-def pair_counts(sequences: Sequences, items: int, distance: int, weight: object) -> sparse.csr_matrix:
+def pair_counts(sequences: Sequences, items: int, distance: int, weight: Callable[[int], float]) -> sparse.csr_matrix:
     """Sum weights of pairs (earlier click, later click) up to a distance inside a session.
 
     Parameters
@@ -95,9 +96,8 @@ def pair_counts(sequences: Sequences, items: int, distance: int, weight: object)
     Returns
     -------
     csr_matrix float32, shape (items, items)
-        Without the diagonal's share of repeated clicks being treated differently: a repeat is a transition too.
+        A repeated item is a transition too, on the diagonal.
     """
-    assert callable(weight)
     session = np.repeat(np.arange(len(sequences)), sequences.lengths)
     total = sparse.csr_matrix((items, items), dtype=np.float32)
     for step in range(1, min(distance, int(sequences.lengths.max(initial=1)) - 1) + 1):

@@ -61,8 +61,8 @@ class SessionKnn:
     ----------
     sessions : Sequences
         Training sessions.
-    incidence : csc_matrix float32, shape (sessions, items)
-        Rows divided by the root of their length.
+    incidence : csr_matrix float32, shape (items, sessions)
+        Columns divided by the root of their length.
     rarity : ndarray float32, shape (items,)
     """
 
@@ -75,11 +75,14 @@ class SessionKnn:
     @classmethod
     def fit(cls, dataset: Dataset, settings: Settings = VSKNN, name: str = "V-SKNN") -> SessionKnn:
         """Index the training sessions; nothing is learned."""
-        items = len(dataset.catalogue)
-        sessions = dataset.train.select(dataset.train.lengths > 0)
+        return cls.index(dataset.train.select(dataset.train.lengths > 0), len(dataset.catalogue), settings, name)
+
+    @classmethod
+    def index(cls, sessions: Sequences, items: int, settings: Settings, name: str) -> SessionKnn:
+        """Index sessions, none of them empty, over a catalogue of ``items``."""
         incidence = binary(sessions, items)
         frequency = np.maximum(np.asarray(incidence.sum(axis=0)).ravel(), 1.0)
-        rarity = np.log(len(sessions) / frequency) if settings.rare_items else np.ones(items)
+        rarity = np.log(max(len(sessions), 2) / frequency) if settings.rare_items else np.ones(items)
         lengths = np.sqrt(np.maximum(np.asarray(incidence.sum(axis=1)).ravel(), 1.0))
         return cls(sessions, (sparse.diags(1.0 / lengths) @ incidence).T.tocsr().astype(np.float32), rarity.astype(np.float32), settings, name)
 
@@ -94,7 +97,8 @@ class SessionKnn:
         weights = self._age(steps_back(cases.prefixes))
         similarity = (weighted(cases.prefixes, weights, items) @ self.incidence).tocsr()
         result = np.zeros((len(cases), items), dtype=np.float32)
-        moments = cases.prefixes.last_times
+        # A live prefix without times is one of now: the time of the newest session.
+        moments = np.where(cases.prefixes.last_times > 0, cases.prefixes.last_times, self.sessions.times.max(initial=0))
         last_used = np.full(items, -1, dtype=np.int64)
         for row in range(len(cases)):
             start, stop = similarity.indptr[row], similarity.indptr[row + 1]

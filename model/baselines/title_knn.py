@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -70,12 +71,17 @@ class WordKnn:
         """Weigh the words of all titles."""
         return cls(tfidf(dataset.catalogue.texts), decay)
 
+    @cached_property
+    def columns(self) -> sparse.csr_matrix:
+        """The vectors by word, float32, shape (words, items); made once, a request must not pay for it."""
+        return self.vectors.T.tocsr()
+
     def scores(self, cases: Cases) -> np.ndarray:
         """Return cosines, float32, shape (cases, items)."""
         query = weighted(cases.prefixes, self.decay ** steps_back(cases.prefixes), self.vectors.shape[0]) @ self.vectors
         lengths = np.sqrt(np.asarray(query.multiply(query).sum(axis=1)).ravel())
         query = sparse.diags((1.0 / np.maximum(lengths, 1e-12)).astype(np.float32)) @ query
-        return np.asarray((query @ self.vectors.T).toarray(), dtype=np.float32)
+        return np.asarray((query @ self.columns).toarray(), dtype=np.float32)
 
 
 def tfidf(texts: Sequence[str]) -> sparse.csr_matrix:

@@ -1,0 +1,180 @@
+"""The hybrid score: network and parts mixed as probabilities, with weights chosen on validation. Knows nothing of how a network works."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from model.baselines.choose import sample
+from model.evaluate import Seen
+from model.items import Catalogue
+from model.mixing import pool, search
+from model.parts import KINDS, Part, applicable
+from model.sequences import Cases
+from model.splits import Dataset
+
+NETWORK = "network"
+VALIDATION_CASES = 6_000  # +-.003 of NDCG@10; weights do not need more
+Probabilities = Callable[[Cases], np.ndarray]
+_log = logging.getLogger("intentstore.model.hybrid")
+
+
+class HybridConfig(Protocol):
+    """What the hybrid reads of the model's config."""
+
+    @property
+    def parts(self) -> tuple[str, ...] | None:
+        """Names of ``model.parts.KINDS``; none = all that the data allow."""
+        ...
+
+    @property
+    def remove_seen(self) -> bool:
+        """Whether the weights are chosen with seen items taken out."""
+        ...
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """Weights and parts.
+
+    Attributes
+    ----------
+    weights : dict
+        ``network`` and part name to weight; they sum to 1. A part without proven use has weight 0 and is not kept.
+    parts : dict
+        Part name to part, those with weight only.
+    """
+
+    weights: dict[str, float]
+    parts: dict[str, Part]
+
+    @classmethod
+    def fit(cls, dataset: Dataset, network: Probabilities | None, config: HybridConfig, *, seen: Seen | None = None) -> Hybrid:
+        """Fit the parts on training and choose the weights on validation, starting from the network alone.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            Only ``train``, ``valid`` and the catalogue are read.
+        network : callable or None
+            Cases to probabilities, float32, shape (cases, items); None = parts alone (the no-training blend).
+        config : HybridConfig
+        seen : str, optional
+            Rule under which validation ranks; none = as ``config.remove_seen`` says.
+
+        Returns
+        -------
+        Hybrid
+
+        Raises
+        ------
+        ValueError
+            If ``config.parts`` names an unknown part.
+        """
+        names = applicable(dataset) if config.parts is None else config.parts
+        unknown = [name for name in names if name not in KINDS]
+        if unknown:
+            raise ValueError(f"part '{unknown[0]}' of the hybrid score is unknown; choose among {', '.join(KINDS)}")
+        parts: dict[str, Part] = {name: KINDS[name].fit(dataset) for name in names}
+        sources: dict[str, Probabilities] = {} if network is None else {NETWORK: network}
+        sources |= {name: part.probabilities for name, part in parts.items()}
+        if not sources:
+            raise ValueError("the hybrid score has neither a network nor parts; name at least one part")
+        if len(dataset.valid) == 0:
+            weights = {name: float(place == 0) for place, name in enumerate(sources)}
+        else:
+            rule = seen or ("removed" if config.remove_seen else "kept")
+            weights = search(pool(sources, sample(dataset.valid, VALIDATION_CASES), rule))
+        _log.info("hybrid weights: %s", ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()))
+        return cls(weights, {name: part for name, part in parts.items() if weights[name] > 0})
+
+    def refit(self, dataset: Dataset) -> Hybrid:
+        """Fit the same parts on other training data, with the same weights and the parts' own settings chosen as before."""
+        return replace(self, parts={name: part.refit(dataset) for name, part in self.parts.items()})
+
+    def mix(self, network: np.ndarray | None, cases: Cases) -> np.ndarray:
+        """Mix.
+
+        Parameters
+        ----------
+        network : ndarray, shape (cases, items), or None
+            Probabilities of the network.
+        cases : Cases
+            Targets are not read.
+
+        Returns
+        -------
+        ndarray float32, shape (cases, items)
+            Rows sum to 1 where every source knows something.
+        """
+        total = sum(part for _, part in self._weighted(network, cases))
+        return np.asarray(total, dtype=np.float32)
+
+    def shares(self, network: np.ndarray | None, cases: Cases, items: np.ndarray) -> dict[str, np.ndarray]:
+        """Say how much of each recommendation's score comes from which source.
+
+        Parameters
+        ----------
+        items : ndarray int, shape (cases, k)
+
+        Returns
+        -------
+        dict
+            Source name to float32, shape (cases, k); the shares of one recommendation sum to 1.
+        """
+        taken = {name: np.take_along_axis(part, items.astype(np.int64), axis=1) for name, part in self._weighted(network, cases)}
+        total = np.maximum(sum(taken.values()), 1e-30)
+        return {name: np.asarray(part / total, dtype=np.float32) for name, part in taken.items()}
+
+    def _weighted(self, network: np.ndarray | None, cases: Cases) -> list[tuple[str, np.ndarray]]:
+        found = [(name, self.weights[name] * part.probabilities(cases)) for name, part in self.parts.items()]
+        if network is not None and self.weights.get(NETWORK, 0.0) > 0:
+            found.insert(0, (NETWORK, self.weights[NETWORK] * network))
+        return found
+
+    def without(self, name: str) -> Hybrid:
+        """Return the same mix with one source switched off (its weight goes to the others in proportion)."""
+        rest = {other: weight for other, weight in self.weights.items() if other != name}
+        total = sum(rest.values())
+        if total <= 0:
+            raise ValueError(f"'{name}' is the only source of the hybrid score; it cannot be switched off")
+        return Hybrid({other: weight / total for other, weight in rest.items()}, {other: part for other, part in self.parts.items() if other != name})
+
+    def ranker(self, network: Probabilities | None, name: str) -> HybridRanker:
+        """Return what the judge reads."""
+        return HybridRanker(self, network, name)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all arrays to save, ``part/array`` to ndarray; the weights go beside them as JSON."""
+        return {f"{name}/{key}": value for name, part in self.parts.items() for key, value in part.arrays().items()}
+
+    @classmethod
+    def of(cls, weights: Mapping[str, float], arrays: Mapping[str, np.ndarray], catalogue: Catalogue) -> Hybrid:
+        """Rebuild a saved mix over a catalogue that may have grown at its end."""
+        parts: dict[str, Part] = {}
+        for name in (name for name, weight in weights.items() if name != NETWORK and weight > 0):
+            own = {key.split("/", 1)[1]: value for key, value in arrays.items() if key.startswith(f"{name}/")}
+            parts[name] = KINDS[name].of(own, catalogue)
+        return cls(dict(weights), parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the weights, for JSON."""
+        return {"weights": self.weights}
+
+
+@dataclass(frozen=True)
+class HybridRanker:
+    """A hybrid and its network as the judge reads them."""
+
+    hybrid: Hybrid
+    network: Probabilities | None
+    name: str
+
+    def scores(self, cases: Cases) -> np.ndarray:
+        """Return the mixed probabilities, float32, shape (cases, items)."""
+        return self.hybrid.mix(None if self.network is None else self.network(cases), cases)
+
