@@ -74,7 +74,7 @@ class ModelConfig(BaseModel):
     # hybrid score
     hybrid: bool = Field(True, description="Mix transitions and retrieval into the score, with weights by validation.")
     parts: tuple[str, ...] | None = Field(None, description="Parts beside the network (see model.hybrid); none = all that apply.")
-    remove_seen: bool = Field(True, description="Choose epochs and weights with the session's items taken out of the ranking.")
+    remove_seen: bool | None = Field(None, description="Choose epochs and weights with seen items removed; none = by protocol (see evaluate).")
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelConfig:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -53,6 +55,14 @@ class Network(nn.Module):
     def item_vectors(self) -> Tensor:
         """Item vectors as prefixes read them and as scores use them, shape (n_items, dim)."""
         return self.prepare(self.item_table())
+
+    def extended(self, views: Tensor) -> Network:
+        """Return a network that shares all weights and also reads the titles of items behind the known ones, (new, text_dim)."""
+        if not len(self.views):
+            return self
+        grown = copy.copy(self)  # shallow: the registered modules and parameters are shared, only the buffer table is its own
+        grown._buffers = {**self._buffers, "views": torch.cat([self.views, views.to(self.views.device)])}
+        return grown
 
     def prepare(self, table: Tensor) -> Tensor:
         """Propagate and, for cosine scores, normalise an item table; shape (n_items, dim)."""

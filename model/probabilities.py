@@ -12,6 +12,7 @@ from model.config import ModelConfig
 from model.losses import product_dtype
 from model.network import Network
 from model.ranking import Prefixes
+from model.sequences import Cases
 
 Floats = NDArray[np.float32]
 
@@ -26,11 +27,11 @@ class NetworkScorer:
     config : ModelConfig
     table : Tensor, shape (n_items, dim), optional
         Prepared item vectors; none = those of the network now.
-    counts : ndarray, shape (n_items,), optional
-        Training clicks; items that have neither clicks nor text get no score.
     """
 
-    def __init__(self, network: Network, config: ModelConfig, table: Tensor | None = None, counts: NDArray[np.int64] | None = None) -> None:
+    name = "network"
+
+    def __init__(self, network: Network, config: ModelConfig, table: Tensor | None = None) -> None:
         self.network = network
         self.config = config
         with torch.no_grad():
@@ -38,6 +39,8 @@ class NetworkScorer:
             dtype = product_dtype(config.precision, self.table.device)
             self.columns = self.table.to(dtype).T if dtype != self.table.dtype and len(self.table) > 100_000 else self.table.T
         self.device = self.table.device
+        # Neither clicks nor text: nothing is known of these items, so the network must not prefer them to disliked ones.
+        self.silent = torch.nonzero((self.table == 0).all(1)).flatten()
 
     @torch.no_grad()
     def sessions(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Tensor:
@@ -50,7 +53,15 @@ class NetworkScorer:
     def logits(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Tensor:
         """Scores of every item, float32, shape (cases, n_items)."""
         sessions = self.sessions(prefixes, long, short)
-        return (sessions.to(self.columns.dtype) @ self.columns).float()
+        found = (sessions.to(self.columns.dtype) @ self.columns).float()
+        if len(self.silent) and len(self.silent) < len(self.table):
+            found[:, self.silent] = float("-inf")
+        return found
+
+    def scores(self, cases: Cases) -> Floats:
+        """Logits for evaluation, float32, shape (cases, n_items)."""
+        found: Floats = self.logits(cases.prefixes, cases.long, cases.short).cpu().numpy()
+        return found
 
     @torch.no_grad()
     def probabilities(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Floats:

@@ -19,6 +19,7 @@ from model.backbones import needs_graph
 from model.batches import epoch_batches, make_graph, training_rows
 from model.checkpoint import Progress
 from model.config import ModelConfig
+from model.evaluate import default_seen
 from model.items import Catalogue
 from model.network import Network
 from model.objective import Objective
@@ -105,7 +106,7 @@ class Trained:
 
     def network_scorer(self) -> NetworkScorer:
         """The network alone, for scoring."""
-        return NetworkScorer(self.network, self.config, counts=self.counts)
+        return NetworkScorer(self.network, self.config)
 
 
 def train(
@@ -152,7 +153,7 @@ def _fit_hybrid(dataset: Dataset, trained: Trained) -> Hybrid:
     from model.hybrid import Hybrid
 
     scorer = trained.network_scorer()
-    return Hybrid.fit(dataset, lambda cases: scorer.probabilities(cases.prefixes, cases.long, cases.short), trained.config)
+    return Hybrid.fit(dataset, scorer, trained.config)
 
 
 class _Run:
@@ -229,7 +230,7 @@ class _Run:
         if len(cases) > VALIDATION_CASES:
             cases = cases.select(np.linspace(0, len(cases) - 1, VALIDATION_CASES).astype(np.int64))
         self.network.eval()
-        return validation_ndcg(NetworkScorer(self.network, self.config, counts=self.counts), cases, self.config.remove_seen)
+        return validation_ndcg(NetworkScorer(self.network, self.config), cases, without_seen(self.dataset, self.config))
 
     def _save(self) -> None:
         self._saved = time.monotonic()
@@ -246,6 +247,11 @@ class _Run:
             return
         self.state, self.best = found
         _log.info("%s goes on at epoch %d, step %d", self.phase, self.state.epoch + 1, self.state.step + 1)
+
+
+def without_seen(dataset: Dataset, config: ModelConfig) -> bool:
+    """Whether choices are made with seen items removed: ``config.remove_seen``, else by the dataset's protocol."""
+    return default_seen(dataset.protocol) == "removed" if config.remove_seen is None else config.remove_seen
 
 
 def build_network(dataset: Dataset, config: ModelConfig) -> tuple[TextSpace | None, Network]:
@@ -289,13 +295,13 @@ def fill_cold(network: Network, space: TextSpace | None, catalogue: Catalogue, c
     return found
 
 
-def validation_ndcg(scorer: NetworkScorer, cases: Cases, without_seen: bool) -> float:
+def validation_ndcg(scorer: NetworkScorer, cases: Cases, drop_seen: bool) -> float:
     """NDCG@10 of the network alone over all cases, misses counted as 0."""
     total = 0.0
     for place in range(0, len(cases), 512):
         part = cases.select(np.arange(place, min(place + 512, len(cases))))
         scores = scorer.logits(part.prefixes, part.long, part.short)
-        if without_seen:
+        if drop_seen:
             remove_seen(scores, part.prefixes)
         ranks = pessimistic_ranks(scores, torch.from_numpy(part.targets.astype(np.int64)).to(scores.device))
         hits = ranks[ranks <= 10].double()

@@ -1,0 +1,158 @@
+"""`python -m model`: benchmark a dataset folder, recommend for one session, run the studies."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from feature_repo.contract.settings import SettingsError, load_settings
+from model.config import BACKBONES, FUSIONS, ConfigError, ModelConfig, make_config
+
+STUDY = "study"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command line's parser."""
+    root = argparse.ArgumentParser(prog="python -m model", description="Train, evaluate and ask recommendation models.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    bench = commands.add_parser("benchmark", help="train and evaluate on a dataset folder; writes predictions.jsonl, metrics.json and model/")
+    bench.add_argument("dataset", type=Path, help="folder with clicks.* or sequences.txt, and optional items.*")
+    bench.add_argument("--protocol", choices=("leave-one-out", "next-item"), help="default: next-item where the folder has clicks_test.*, else leave-one-out")
+    bench.add_argument("--out", type=Path, required=True, help="folder for the results; a killed run goes on from its checkpoint")
+    bench.add_argument("--backbone", choices=BACKBONES)
+    bench.add_argument("--fusion", choices=FUSIONS, help="none = the backbone alone, paper = LLM4SBR's gates, intent = retrieval at score level (default)")
+    bench.add_argument("--intents", choices=("encoder", "none"), default="encoder", help="source of the cases' intents")
+    bench.add_argument("--no-text", action="store_true", help="trained ids only: items.* is not read by the network")
+    bench.add_argument("--no-hybrid", action="store_true", help="the network alone, without transitions and retrieval")
+    bench.add_argument("--refit", action="store_true", help="afterwards train once more on train + validation for the best number of epochs")
+    bench.add_argument("--score", choices=("dot", "cosine"))
+    bench.add_argument("--gap-minutes", type=float, help="a longer pause starts a new session; default: sessions as they are in the folder")
+    for name, kind in (("dim", int), ("epochs", int), ("batch-size", int), ("learning-rate", float), ("seed", int), ("threads", int)):
+        bench.add_argument(f"--{name}", type=kind)
+    bench.add_argument("--device")
+    bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any other key of model.config.ModelConfig, value as JSON")
+    bench.add_argument("--config", type=Path, help="settings file (default: intentstore.toml where there is one)")
+    bench.add_argument("--json", action="store_true", help="print the metrics as one JSON line")
+    ask = commands.add_parser("recommend", help="top items and intents for one session")
+    ask.add_argument("--model", type=Path, required=True, help="model folder, or a folder of models with a promoted one")
+    ask.add_argument("--session", required=True, help="item ids, oldest first, separated by commas; or a JSON list of strings")
+    ask.add_argument("-k", type=int, default=10)
+    ask.add_argument("--json", action="store_true", help="print one JSON line")
+    study = commands.add_parser(STUDY, help="the paper's tables and figures on a dataset folder (see `study --help`)", add_help=False)
+    study.add_argument("rest", nargs=argparse.REMAINDER)
+    return root
+
+
+def config_of(arguments: argparse.Namespace, base: dict[str, Any]) -> ModelConfig:
+    """Merge the settings' ``[model]`` section and the flags into a config; raises ``ConfigError``."""
+    values = dict(base)
+    for key in ("backbone", "fusion", "score", "dim", "epochs", "batch_size", "learning_rate", "seed", "threads", "device"):
+        if getattr(arguments, key) is not None:
+            values[key] = getattr(arguments, key)
+    for flag, key, value in (("no_text", "text", False), ("no_hybrid", "hybrid", False), ("refit", "refit", True)):
+        if getattr(arguments, flag):
+            values[key] = value
+    for pair in arguments.set:
+        key, sign, text = pair.partition("=")
+        if not sign:
+            raise ConfigError(f"--set {pair}: expected KEY=VALUE, such as --set patience=5")
+        values[key] = _value(text)
+    return make_config(values)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def benchmark(arguments: argparse.Namespace) -> int:
+    """Run `benchmark`."""
+    from model.benchmark import run
+    from model.progress import shown
+
+    settings = load_settings(arguments.config, os.environ)
+    config = config_of(arguments, settings.model)
+    session = None if arguments.gap_minutes is None else settings.session.model_copy(update={"gap_minutes": arguments.gap_minutes})
+    with shown() as progress:
+        outcome = run(
+            settings, arguments.dataset, config, arguments.out, protocol=arguments.protocol, source=arguments.intents, session=session, progress=progress,
+        )  # fmt: skip
+    if arguments.json:
+        print(json.dumps(outcome.metrics, ensure_ascii=False))
+        return 0
+    _print_metrics(outcome.metrics, arguments.out)
+    return 0
+
+
+def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{metrics['dataset']}, {metrics['protocol']}, {metrics['test_cases']} test cases, 95 % intervals")
+    table.add_column("metric")
+    for seen in ("removed", "kept"):
+        table.add_column(f"seen items {seen}" + (" (first)" if metrics["seen_first"] == seen else ""))
+    for name in metrics["model"]["seen_removed"]:
+        cells = [metrics["model"][f"seen_{seen}"][name] for seen in ("removed", "kept")]
+        if all(isinstance(cell, dict) and "mean" in cell for cell in cells):
+            table.add_row(name, *(f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]" for cell in cells))
+    console = Console()
+    console.print(table)
+    weights = ", ".join(f"{name} {weight:.2f}" for name, weight in metrics["weights"].items()) or "network alone"
+    console.print(f"best epoch {metrics['best_epoch']}, {metrics['train_seconds']} s of training, {metrics['peak_memory_mb']} MB at most; score = {weights}")
+    for note in metrics["notes"]:
+        console.print(f"note: {note}")
+    console.print(f"written: {out}/predictions.jsonl, {out}/metrics.json, {out}/model")
+
+
+def recommend(arguments: argparse.Namespace) -> int:
+    """Run `recommend`."""
+    from model import artifact
+    from model.recommend import answer
+
+    folder = artifact.promoted_dir(arguments.model) or arguments.model
+    text = arguments.session.strip()
+    items = json.loads(text) if text.startswith("[") else [item.strip() for item in text.split(",") if item.strip()]
+    found = answer(artifact.load(folder), [str(item) for item in items], arguments.k)
+    if arguments.json:
+        print(json.dumps(found, ensure_ascii=False))
+        return 0
+    for view in ("long", "short"):
+        print(f"{view} intent: {found['intents'][view]['text'] or '(no title known)'}")
+    if found["unknown"]:
+        print(f"not in the model: {', '.join(found['unknown'])}")
+    for place, row in enumerate(found["items"], start=1):
+        print(f"{place:3d}. {row['item_id']}  {row['title']}  ({row['score']:.4f}; {row['reason']})")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
+    if words[:1] == [STUDY]:
+        from model.study import main as study
+
+        return int(study(words[1:]))
+    arguments = parser().parse_args(words)
+    try:
+        return {"benchmark": benchmark, "recommend": recommend}[arguments.command](arguments)
+    except (SettingsError, ConfigError, ValueError, RuntimeError, OSError) as error:
+        # Our own errors are one line with a remedy; torch and the system may give several, of which the first says what happened.
+        print(f"python -m model {arguments.command}: {str(error).splitlines()[0] if str(error) else type(error).__name__}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the checkpoint", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

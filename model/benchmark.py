@@ -1,0 +1,136 @@
+"""`python -m model benchmark`: a dataset folder in; predictions, metrics and a model folder out. No Spark, no Kafka."""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feature_repo.contract.settings import SessionSettings, Settings
+from model import artifact
+from model.config import ModelConfig
+from model.data import Cases, Dataset, Protocol, load_folder
+from model.evaluate import default_seen, evaluate, speed, write_predictions
+from model.scorer import Scorer
+from model.train import ProgressCall, Trained, train, without_seen
+
+_log = logging.getLogger("intentstore.model.benchmark")
+SOURCES = ("encoder", "none")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a benchmark made: the metrics as written, and the trained model."""
+
+    metrics: dict[str, Any]
+    trained: Trained
+
+
+def prepare(
+    settings: Settings, folder: Path, protocol: Protocol | None, config: ModelConfig, source: str, session: SessionSettings | None = None
+) -> tuple[Dataset, str]:
+    """Read a dataset folder, encode its titles and attach intents to its cases.
+
+    Sessions are taken as they are, unless ``session`` gives a gap rule: benchmark data come in sessions already.
+
+    Returns
+    -------
+    dataset : Dataset
+    encoder : str
+        Name of the text encoder, empty where no text is used.
+    """
+    dataset = load_folder(folder, session, protocol=protocol)
+    if not dataset.catalogue.has_text:
+        _log.info("'%s' has no titles: the model works on behaviour alone", folder)
+        return dataset, ""
+    if not config.text and config.fusion == "none":
+        return dataset, ""
+    from model.encoder import TextEncoder
+    from model.vector_cache import encoded
+
+    encoder = TextEncoder.load(settings.encoder)
+    dataset = dataset.with_catalogue(encoded(dataset.catalogue, encoder, settings.home / "vectors"))
+    return (with_intents(dataset, settings) if source == "encoder" else dataset), encoder.name
+
+
+def with_intents(dataset: Dataset, settings: Settings) -> Dataset:
+    """Attach the encoder source's intents (recency-weighted titles, no LLM) to validation and test cases."""
+    from model.intent.encoder_source import EncoderSource
+    from model.intent.locate import Localiser
+
+    catalogue = dataset.catalogue
+    if catalogue.vectors is None:
+        return dataset
+    localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors, settings.intents.vectors, settings.intents.top_r)
+    source = EncoderSource(localiser, settings.intents.recency_half_life)
+
+    def attach(cases: Cases) -> Cases:
+        if not len(cases):
+            return cases
+        names = np.array(catalogue.item_ids, dtype=object)
+        long, short = source.vectors([names[prefix].tolist() for prefix in cases.prefixes])
+        return cases.with_intents(long, short)
+
+    return replace(dataset, valid=attach(dataset.valid), test=attach(dataset.test))
+
+
+def run(
+    settings: Settings, folder: Path, config: ModelConfig, out: Path, *, protocol: Protocol | None = None, source: str = "encoder",
+    session: SessionSettings | None = None, code_commit: str = "", progress: ProgressCall | None = None,
+) -> Outcome:  # fmt: skip
+    """Train, evaluate once on test, and write ``predictions.jsonl``, ``metrics.json`` and ``model/`` to ``out``.
+
+    Parameters
+    ----------
+    settings : Settings
+        For sessions, encoder and intents; ``home`` holds the vector cache.
+    folder : Path
+        Dataset folder.
+    config : ModelConfig
+    out : Path
+        Made when missing. A run that was killed goes on from ``out/checkpoint``.
+    protocol : str, optional
+        None = by the folder.
+    source : str
+        Intents of the cases: ``encoder`` or ``none``.
+    session : SessionSettings, optional
+        Gap rule and least length; none = one session an id.
+    code_commit : str
+        For the manifest.
+    progress : callable, optional
+
+    Returns
+    -------
+    Outcome
+    """
+    dataset, encoder = prepare(settings, folder, protocol, config, source, session)
+    out.mkdir(parents=True, exist_ok=True)
+    _log.info(
+        "%s (%s): %d items, %d training clicks in %d sessions, %d validation and %d test cases", dataset.name, dataset.protocol,
+        len(dataset.catalogue), dataset.train.clicks, len(dataset.train), len(dataset.valid), len(dataset.test),
+    )  # fmt: skip
+    trained = train(dataset, config, checkpoint_dir=out / "checkpoint", progress=progress)
+    scorer = Scorer.of(trained, without_seen=without_seen(dataset, config))
+    evaluation = evaluate(scorer, dataset.test)
+    metrics: dict[str, Any] = {
+        "dataset": dataset.name, "protocol": dataset.protocol, "seen_first": default_seen(dataset.protocol), "test_cases": len(dataset.test),
+        "model": evaluation.to_dict(), "weights": {} if trained.hybrid is None else trained.hybrid.weights, "best_epoch": trained.best_epoch,
+        "refitted": trained.refitted, "train_seconds": round(trained.seconds, 1), "peak_memory_mb": _peak_mb(), "history": trained.history,
+        "notes": list(dataset.notes), "config": config.model_dump(), "speed": speed(scorer, dataset.test) if len(dataset.test) else {},
+    }  # fmt: skip
+    write_predictions(out / "predictions.jsonl", evaluation, dataset.catalogue.item_ids, default_seen(dataset.protocol))
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
+    artifact.save(
+        trained, out / "model", metrics=metrics["model"], code_commit=code_commit, without_seen=scorer.without_seen, encoder=encoder,
+    )  # fmt: skip
+    return Outcome(metrics, trained)
+
+
+def _peak_mb() -> float:
+    """Largest memory of this process so far, MB (Linux counts KB)."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, 1)

@@ -1,0 +1,253 @@
+"""The finished model at work: sessions in, best items with reasons out. One thread, no gradient, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.config import ModelConfig
+from model.items import Catalogue
+from model.network import Network
+from model.probabilities import NetworkScorer
+from model.ranking import best_items, remove_seen
+from model.sequences import Cases, Sequences
+from model.text_space import TextSpace
+
+if TYPE_CHECKING:
+    from model.hybrid import Hybrid
+    from model.train import Trained
+
+SCORES_AT_ONCE = 8_388_608  # 32 MB of float32: larger blocks fall out of the caches without being faster
+ROWS_AT_ONCE = 256
+POPULAR = "popular with everybody"
+FITS = "fits the session as a whole"
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """One session to be answered.
+
+    Attributes
+    ----------
+    items : sequence of str
+        Clicks, oldest first; ids that the model does not know are skipped.
+    long, short : ndarray float32, shape (text_dim,), optional
+        Intent vectors; none or zeros = made from the clicked titles.
+    """
+
+    items: Sequence[str]
+    long: Floats | None = None
+    short: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An answer, best item first; ``reasons[i]`` says in a few words why ``items[i]`` is there."""
+
+    items: tuple[str, ...]
+    scores: tuple[float, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A trained model that answers sessions.
+
+    Attributes
+    ----------
+    version : str
+    config : ModelConfig
+    catalogue : Catalogue
+        Every item that can be recommended.
+    network : NetworkScorer
+    hybrid : Hybrid, optional
+        Parts beside the network; none = the network alone.
+    counts : ndarray int64, shape (n_items,)
+        Training clicks; the order of answers to sessions about which nothing is known.
+    space : TextSpace, optional
+    cold_map : ndarray float32, shape (text_dim, dim), optional
+        What makes vectors for items that join later.
+    without_seen : bool
+        Whether a session's own items are left out of its answer.
+    """
+
+    version: str
+    config: ModelConfig
+    catalogue: Catalogue
+    network: NetworkScorer
+    hybrid: Hybrid | None
+    counts: NDArray[np.int64]
+    space: TextSpace | None = None
+    cold_map: Floats | None = None
+    without_seen: bool = True
+    name: str = field(default="model")
+
+    @classmethod
+    def of(cls, trained: Trained, version: str = "unsaved", without_seen: bool = True) -> Scorer:
+        """Make a scorer of a model that was just trained."""
+        return cls(
+            version, trained.config, trained.catalogue, trained.network_scorer(), trained.hybrid, trained.counts,
+            trained.space, trained.cold_map, without_seen,
+        )  # fmt: skip
+
+    @property
+    def item_ids(self) -> list[str]:
+        """Every item that can be recommended."""
+        return self.catalogue.item_ids
+
+    @property
+    def text_dim(self) -> int | None:
+        """Length of intent vectors, none where the model knows no text."""
+        return None if self.catalogue.vectors is None else int(self.catalogue.vectors.shape[1])
+
+    def scores(self, cases: Cases) -> Floats:
+        """Final scores of all items, nothing filtered, float32, shape (cases, n_items); the form that `model.evaluate` reads."""
+        probabilities = self.network.probabilities(cases.prefixes, cases.long, cases.short)
+        return probabilities if self.hybrid is None else self.hybrid.scores(cases, probabilities)
+
+    def score(self, requests: Sequence[ScoreRequest], k: int = 20) -> list[Scored]:
+        """Answer sessions.
+
+        Parameters
+        ----------
+        requests : sequence of ScoreRequest
+            Any number; equal lengths are batched together.
+        k : int
+            Items wanted; a smaller catalogue gives all it has.
+
+        Returns
+        -------
+        list of Scored
+            In the order of the requests. A session without a known item is answered by popularity.
+
+        Raises
+        ------
+        ValueError
+            If k is below 1, or an intent vector has a wrong length or holds NaN.
+        """
+        if k < 1:
+            raise ValueError(f"k = {k}; ask for at least one item")
+        known = [self.catalogue.known(request.items) for request in requests]
+        answers: list[Scored | None] = [None] * len(requests)
+        order = sorted((place for place, items in enumerate(known) if items), key=lambda place: len(known[place]))
+        rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // max(1, len(self.catalogue))))
+        for start in range(0, len(order), rows):
+            block = order[start : start + rows]
+            cases = self._cases([known[place] for place in block], [requests[place] for place in block])
+            for place, answer in zip(block, self._answer(cases, k), strict=True):
+                answers[place] = answer
+        popular = self._popular(k) if len(order) < len(requests) else None
+        return [answer or popular for answer in answers]  # type: ignore[misc]
+
+    def _cases(self, known: list[list[int]], requests: list[ScoreRequest]) -> Cases:
+        keep = max(self.config.max_length, 50)
+        cut = [items[-keep:] for items in known]
+        lengths = np.array([len(items) for items in cut], dtype=np.int64)
+        flat = np.fromiter((item for items in cut for item in items), dtype=np.int32, count=int(lengths.sum()))
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        none = np.zeros(len(cut), dtype=np.int64)
+        prefixes = Sequences([""] * len(cut), flat, offsets, np.zeros(len(flat), dtype=np.int64), none)
+        long, short = (self._views([getattr(request, view) for request in requests], view) for view in ("long", "short"))
+        return Cases(prefixes, np.zeros(len(cut), dtype=np.int32), lengths, long, short)
+
+    def _views(self, vectors: list[Floats | None], view: str) -> Floats | None:
+        if self.text_dim is None or all(vector is None for vector in vectors):
+            return None
+        found = np.zeros((len(vectors), self.text_dim), dtype=np.float32)
+        for row, vector in enumerate(vectors):
+            if vector is None:
+                continue
+            if np.shape(vector) != (self.text_dim,):
+                raise ValueError(f"{view} intent vector of shape {np.shape(vector)}; model {self.version} reads {self.text_dim} numbers, use its encoder")
+            found[row] = vector
+        if not np.isfinite(found).all():
+            raise ValueError(f"{view} intent vector holds NaN or infinity; infer the intent again")
+        return found
+
+    def _answer(self, cases: Cases, k: int) -> list[Scored]:
+        with torch.no_grad():
+            probabilities = self.network.probabilities(cases.prefixes, cases.long, cases.short)
+            # The hybrid may write in place, but reasons need the network's own share of the chosen items.
+            mixed = probabilities if self.hybrid is None else self.hybrid.scores(cases, probabilities.copy())
+            scores = torch.from_numpy(mixed)
+            if self.without_seen:
+                remove_seen(scores, cases.prefixes)
+            values, items = (found.numpy() for found in best_items(scores, k))
+        reasons = self._reasons(cases, items, np.take_along_axis(probabilities, items, axis=1))
+        names = self.catalogue.item_ids
+        answers = []
+        for row, why in enumerate(reasons):
+            kept = int(np.isfinite(values[row]).sum())  # fewer than k where the session saw nearly all items
+            ids = tuple(names[item] for item in items[row, :kept].tolist())
+            answers.append(Scored(ids, tuple(values[row, :kept].tolist()), tuple(why[:kept])))
+        return answers
+
+    def _reasons(self, cases: Cases, items: NDArray[np.int64], shares: Floats) -> list[tuple[str, ...]]:
+        if self.hybrid is None:
+            return [(FITS,) * items.shape[1]] * len(items)
+        return self.hybrid.reasons(cases, items, shares)
+
+    def _popular(self, k: int) -> Scored:
+        total = max(int(self.counts.sum()), 1)
+        order = np.argsort(-self.counts, kind="stable")[:k].tolist()
+        ids = tuple(self.catalogue.item_ids[item] for item in order)
+        return Scored(ids, tuple(float(self.counts[item]) / total for item in order), (POPULAR,) * len(order))
+
+    def with_items(self, new: Catalogue) -> Scorer:
+        """Return a scorer that can also recommend items that joined the catalogue after training.
+
+        Parameters
+        ----------
+        new : Catalogue
+            With text vectors of the same encoder; ids that are known already are left as they are.
+
+        Returns
+        -------
+        Scorer
+            The new items stand behind the known ones and are ranked from their titles at once.
+
+        Raises
+        ------
+        ValueError
+            If the vectors are of another length.
+        """
+        places = [place for place, item in enumerate(new.item_ids) if item not in self.catalogue.index]
+        if not places:
+            return self
+        vectors, table = self._new_vectors(new, places)
+        old = self.catalogue
+        catalogue = Catalogue(
+            old.item_ids + [new.item_ids[place] for place in places], old.titles + [new.titles[place] for place in places],
+            old.categories + [new.categories[place] for place in places], None if old.vectors is None else np.concatenate([old.vectors, vectors]),
+        )  # fmt: skip
+        inner: Network = self.network.network
+        grown = torch.cat([inner.item_table(), torch.from_numpy(table).to(inner.residual.weight.device)])
+        network = inner.extended(torch.from_numpy(self.space.centred(vectors))) if self.space is not None else inner
+        hybrid = None
+        if self.hybrid is not None:
+            settings, tensors = self.hybrid.state()
+            hybrid = type(self.hybrid).restore(settings, tensors, catalogue)
+        counts = np.concatenate([self.counts, np.zeros(len(places), dtype=np.int64)])
+        return replace(self, catalogue=catalogue, network=NetworkScorer(network, self.config, grown), hybrid=hybrid, counts=counts)
+
+    def _new_vectors(self, new: Catalogue, places: list[int]) -> tuple[Floats, Floats]:
+        width = self.text_dim or 0
+        vectors = np.zeros((len(places), width), dtype=np.float32)
+        table = np.zeros((len(places), self.config.dim), dtype=np.float32)
+        if not width or new.vectors is None:
+            return vectors, table
+        if new.vectors.shape[1] != width:
+            raise ValueError(f"new items have text vectors of {new.vectors.shape[1]} numbers, model {self.version} reads {width}; use its encoder")
+        vectors = new.vectors[places]
+        if self.config.text and self.space is not None:
+            table = self.space.apply(vectors)
+            if self.cold_map is not None:
+                table = table + self.space.centred(vectors) @ self.cold_map
+        return vectors, table
