@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from model.baselines.choose import sample
-from model.evaluate import Seen
+from model.evaluate import Seen, default_seen
 from model.items import Catalogue
 from model.mixing import pool, search
 from model.parts import KINDS, Part, applicable
-from model.sequences import Cases
+from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
 NETWORK = "network"
+REASONS = {
+    NETWORK: "fits the session as a whole", "transitions": "often clicked after the last items", "neighbours": "clicked in sessions like this one",
+    "titles": "like the items just clicked", "words": "named like the items just clicked", "intents": "fits the inferred intent",
+}  # fmt: skip
 VALIDATION_CASES = 6_000  # +-.003 of NDCG@10; weights do not need more
-Probabilities = Callable[[Cases], np.ndarray]
 _log = logging.getLogger("intentstore.model.hybrid")
 
 
@@ -32,8 +36,16 @@ class HybridConfig(Protocol):
         ...
 
     @property
-    def remove_seen(self) -> bool:
-        """Whether the weights are chosen with seen items taken out."""
+    def remove_seen(self) -> bool | None:
+        """Whether the weights are chosen with seen items taken out; none = by the protocol."""
+        ...
+
+
+class NetworkProbabilities(Protocol):
+    """The network as the mix reads it; `model.probabilities.NetworkScorer` is one."""
+
+    def probabilities(self, prefixes: Sequences, long: np.ndarray | None = None, short: np.ndarray | None = None) -> np.ndarray:
+        """Return float32, shape (cases, items), rows sum to 1."""
         ...
 
 
@@ -53,15 +65,15 @@ class Hybrid:
     parts: dict[str, Part]
 
     @classmethod
-    def fit(cls, dataset: Dataset, network: Probabilities | None, config: HybridConfig, *, seen: Seen | None = None) -> Hybrid:
+    def fit(cls, dataset: Dataset, network: NetworkProbabilities | None, config: HybridConfig, *, seen: Seen | None = None) -> Hybrid:
         """Fit the parts on training and choose the weights on validation, starting from the network alone.
 
         Parameters
         ----------
         dataset : Dataset
             Only ``train``, ``valid`` and the catalogue are read.
-        network : callable or None
-            Cases to probabilities, float32, shape (cases, items); None = parts alone (the no-training blend).
+        network : NetworkProbabilities or None
+            None = parts alone (the no-training blend).
         config : HybridConfig
         seen : str, optional
             Rule under which validation ranks; none = as ``config.remove_seen`` says.
@@ -80,14 +92,14 @@ class Hybrid:
         if unknown:
             raise ValueError(f"part '{unknown[0]}' of the hybrid score is unknown; choose among {', '.join(KINDS)}")
         parts: dict[str, Part] = {name: KINDS[name].fit(dataset) for name in names}
-        sources: dict[str, Probabilities] = {} if network is None else {NETWORK: network}
+        sources: dict[str, Callable[[Cases], np.ndarray]] = {} if network is None else {NETWORK: partial(_ask, network)}
         sources |= {name: part.probabilities for name, part in parts.items()}
         if not sources:
             raise ValueError("the hybrid score has neither a network nor parts; name at least one part")
         if len(dataset.valid) == 0:
             weights = {name: float(place == 0) for place, name in enumerate(sources)}
         else:
-            rule = seen or ("removed" if config.remove_seen else "kept")
+            rule = seen or _rule(dataset, config)
             weights = search(pool(sources, sample(dataset.valid, VALIDATION_CASES), rule))
         _log.info("hybrid weights: %s", ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()))
         return cls(weights, {name: part for name, part in parts.items() if weights[name] > 0})
@@ -96,41 +108,61 @@ class Hybrid:
         """Fit the same parts on other training data, with the same weights and the parts' own settings chosen as before."""
         return replace(self, parts={name: part.refit(dataset) for name, part in self.parts.items()})
 
-    def mix(self, network: np.ndarray | None, cases: Cases) -> np.ndarray:
+    def scores(self, cases: Cases, network: np.ndarray | None) -> np.ndarray:
         """Mix.
 
         Parameters
         ----------
-        network : ndarray, shape (cases, items), or None
-            Probabilities of the network.
         cases : Cases
             Targets are not read.
+        network : ndarray, shape (cases, items), or None
+            Probabilities of the network.
 
         Returns
         -------
         ndarray float32, shape (cases, items)
             Rows sum to 1 where every source knows something.
         """
-        total = sum(part for _, part in self._weighted(network, cases))
+        total = sum(part for _, part in self._weighted(cases, network))
         return np.asarray(total, dtype=np.float32)
 
-    def shares(self, network: np.ndarray | None, cases: Cases, items: np.ndarray) -> dict[str, np.ndarray]:
+    def shares(self, cases: Cases, items: np.ndarray, network: np.ndarray | None) -> dict[str, np.ndarray]:
         """Say how much of each recommendation's score comes from which source.
 
         Parameters
         ----------
+        cases : Cases
         items : ndarray int, shape (cases, k)
+            Recommended items; places in the catalogue.
+        network : ndarray, shape (cases, k), or None
+            The network's probabilities of these items.
 
         Returns
         -------
         dict
             Source name to float32, shape (cases, k); the shares of one recommendation sum to 1.
         """
-        taken = {name: np.take_along_axis(part, items.astype(np.int64), axis=1) for name, part in self._weighted(network, cases)}
+        places = items.astype(np.int64)
+        taken = {name: self.weights[name] * np.take_along_axis(part.probabilities(cases), places, axis=1) for name, part in self.parts.items()}
+        if network is not None and self.weights.get(NETWORK, 0.0) > 0:
+            taken[NETWORK] = self.weights[NETWORK] * network
         total = np.maximum(sum(taken.values()), 1e-30)
         return {name: np.asarray(part / total, dtype=np.float32) for name, part in taken.items()}
 
-    def _weighted(self, network: np.ndarray | None, cases: Cases) -> list[tuple[str, np.ndarray]]:
+    def reasons(self, cases: Cases, items: np.ndarray, network: np.ndarray | None) -> list[tuple[str, ...]]:
+        """Say in a few words which source speaks most for each recommendation.
+
+        Returns
+        -------
+        list of tuple of str
+            One tuple a case, one text an item; arguments as in :meth:`shares`.
+        """
+        found = self.shares(cases, items, network)
+        names = list(found)
+        strongest = np.argmax(np.stack([found[name] for name in names]), axis=0)
+        return [tuple(REASONS[names[place]] for place in row) for row in strongest.tolist()]
+
+    def _weighted(self, cases: Cases, network: np.ndarray | None) -> list[tuple[str, np.ndarray]]:
         found = [(name, self.weights[name] * part.probabilities(cases)) for name, part in self.parts.items()]
         if network is not None and self.weights.get(NETWORK, 0.0) > 0:
             found.insert(0, (NETWORK, self.weights[NETWORK] * network))
@@ -144,26 +176,26 @@ class Hybrid:
             raise ValueError(f"'{name}' is the only source of the hybrid score; it cannot be switched off")
         return Hybrid({other: weight / total for other, weight in rest.items()}, {other: part for other, part in self.parts.items() if other != name})
 
-    def ranker(self, network: Probabilities | None, name: str) -> HybridRanker:
+    def ranker(self, network: NetworkProbabilities | None, name: str) -> HybridRanker:
         """Return what the judge reads."""
         return HybridRanker(self, network, name)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return all arrays to save, ``part/array`` to ndarray; the weights go beside them as JSON."""
-        return {f"{name}/{key}": value for name, part in self.parts.items() for key, value in part.arrays().items()}
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what to save: plain settings for JSON, and arrays by name."""
+        arrays = {f"{name}/{key}": value for name, part in self.parts.items() for key, value in part.arrays().items()}
+        return {"weights": self.weights}, arrays
 
     @classmethod
-    def of(cls, weights: Mapping[str, float], arrays: Mapping[str, np.ndarray], catalogue: Catalogue) -> Hybrid:
-        """Rebuild a saved mix over a catalogue that may have grown at its end."""
+    def restore(cls, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray], catalogue: Catalogue) -> Hybrid:
+        """Rebuild a saved mix over a catalogue that may have grown at its end; raises ``ValueError`` for a part of another version."""
+        weights = dict(settings["weights"])
         parts: dict[str, Part] = {}
         for name in (name for name, weight in weights.items() if name != NETWORK and weight > 0):
-            own = {key.split("/", 1)[1]: value for key, value in arrays.items() if key.startswith(f"{name}/")}
+            if name not in KINDS:
+                raise ValueError(f"part '{name}' of the saved hybrid score is unknown to this version; train the model again")
+            own = {key.split("/", 1)[1]: np.asarray(value) for key, value in arrays.items() if key.startswith(f"{name}/")}
             parts[name] = KINDS[name].of(own, catalogue)
-        return cls(dict(weights), parts)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the weights, for JSON."""
-        return {"weights": self.weights}
+        return cls(weights, parts)
 
 
 @dataclass(frozen=True)
@@ -171,10 +203,19 @@ class HybridRanker:
     """A hybrid and its network as the judge reads them."""
 
     hybrid: Hybrid
-    network: Probabilities | None
+    network: NetworkProbabilities | None
     name: str
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return the mixed probabilities, float32, shape (cases, items)."""
-        return self.hybrid.mix(None if self.network is None else self.network(cases), cases)
+        return self.hybrid.scores(cases, None if self.network is None else _ask(self.network, cases))
 
+
+def _ask(network: NetworkProbabilities, cases: Cases) -> np.ndarray:
+    return network.probabilities(cases.prefixes, cases.long, cases.short)
+
+
+def _rule(dataset: Dataset, config: HybridConfig) -> Seen:
+    if config.remove_seen is None:
+        return default_seen(dataset.protocol)
+    return "removed" if config.remove_seen else "kept"
