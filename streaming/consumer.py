@@ -353,7 +353,7 @@ def main(
     StreamingError
         What only a person can mend.
     """
-    topics.ensure(settings)
+    topics.ensure_patiently(settings)
     metrics = ConsumerMetrics()
     if settings.streaming.metrics_port is not None:
         log.info("metrics on http://127.0.0.1:%d/metrics", metrics.serve(settings.streaming.metrics_port))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
 from typing import Any
 
 from feature_repo.contract.settings import Settings
@@ -11,7 +14,10 @@ from streaming.errors import StreamingError
 MAX_MESSAGE_BYTES = 4 << 20  # poison of 1 MB must get in, to get out again as a dead letter
 # The broker's clock, not the sender's: refusing by time and the order of features must not depend on what a sender claims.
 _CLICKS_CONFIG = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
-_TIMEOUT_MS = 30_000
+_TIMEOUT_MS = 5_000
+BROKER_WAIT_SECONDS = 120.0  # a broker that recovers its logs on a busy machine
+_RETRY_SECONDS = 0.5
+log = logging.getLogger("intentstore.topics")
 
 
 def wanted(settings: Settings) -> dict[str, dict[str, str]]:
@@ -68,6 +74,25 @@ def ensure(settings: Settings) -> dict[str, int]:
         if found[name] < clicks:
             raise StreamingError(f"topic '{name}' has {found[name]} partitions, but '{settings.kafka.clicks_topic}' has {clicks}; give it as many")
     return found
+
+
+def ensure_patiently(settings: Settings, seconds: float = BROKER_WAIT_SECONDS, stopping: Callable[[], bool] = lambda: False) -> dict[str, int]:
+    """Do as ``ensure``, and wait for a broker that is just coming up.
+
+    Raises
+    ------
+    StreamingError
+        As ``ensure``, after so many seconds without success.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ensure(settings)
+        except StreamingError as error:
+            if time.monotonic() > deadline or stopping():
+                raise
+            log.warning("%s; trying again", error)
+            time.sleep(_RETRY_SECONDS)
 
 
 def _partitions(admin: Any, names: list[str]) -> dict[str, int]:

@@ -1,0 +1,145 @@
+"""Independent oracle of the live half: plain Python over the clicks topic in offset order. Shares no rule with the consumer but the written contract."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+GAP_US, KEPT = 600 * 1_000_000, 50  # the default settings: ten minutes, fifty items
+
+
+@dataclass
+class Session:
+    """One session id, naively: all clicks of the current session in a list."""
+
+    clicks: list[tuple[int, int, str]] = field(default_factory=list)  # time, arrival number, item
+    newest: int = 0
+    start: int = 0
+    count: int = 0
+    late: int = 0
+    created: int = 0
+    seen: set[str] = field(default_factory=set)
+
+    def click(self, number: int, event: str, item: str, time: int, arrival: int) -> bool:
+        """Count a click; False for a duplicate."""
+        if event in self.seen:
+            return False
+        self.seen.add(event)
+        self.created = max(arrival, self.created + 1)
+        if not self.count or time - self.newest > GAP_US:
+            self.clicks, self.newest, self.start, self.count, self.late = [(time, number, item)], time, time, 1, 0
+            return True
+        self.late += time < self.newest
+        if self.start - time > GAP_US:
+            return True
+        self.clicks = sorted([*self.clicks, (time, number, item)])
+        self.newest, self.start, self.count = max(self.newest, time), min(self.start, time), self.count + 1
+        return True
+
+    def features(self) -> dict[str, Any]:
+        """Give the features by their definitions."""
+        kept = self.clicks[-KEPT:]
+        items, times = [item for _, _, item in kept], [time for time, _, _ in kept]
+        return {
+            "items": items, "last_item": items[-1], "click_count": self.count, "distinct_items": len(set(items)),
+            "repeat_share": (len(items) - len(set(items))) / len(items), "duration_seconds": (self.newest - self.start) / 1e6,
+            "mean_gap_seconds": (times[-1] - times[0]) / (len(times) - 1) / 1e6 if len(times) > 1 else 0.0,
+            "last_gap_seconds": (times[-1] - times[-2]) / 1e6 if len(times) > 1 else 0.0, "late_clicks": self.late, "session_start": self.start,
+            "event_timestamp_us": self.newest, "created_us": self.created,
+        }  # fmt: skip
+
+
+def valid(value: bytes | None, key: bytes | None, broker_us: int) -> dict[str, Any] | None:
+    """Give the click of a record, or None when the contract refuses it."""
+    try:
+        fields = json.loads((value or b"").decode("utf-8"))
+        ids = [fields[name] for name in ("event_id", "session_id", "item_id")]
+        time = fields["event_time"]
+        time = round(datetime.fromisoformat(time).timestamp() * 1e6) if isinstance(time, str) else time * 1000
+        good = (
+            fields.get("schema_version", 1) == 1
+            and all(isinstance(one, str) and one.strip() and len(one) <= 1024 for one in ids)
+            and key == ids[1].encode()
+            and datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1e6 <= time <= broker_us + 86_400_000_000
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return {"event_id": ids[0], "session_id": ids[1], "item_id": ids[2], "time": time} if good else None
+
+
+@dataclass
+class Truth:
+    """What the topic says must have come out."""
+
+    sessions: dict[str, Session]
+    answered: dict[tuple[int, int], str]  # partition, offset -> event id
+    poison: dict[tuple[int, int], tuple[bytes | None, bytes | None]]
+    duplicates: int
+
+
+def truth(records: list[Any]) -> Truth:
+    """Work out the truth from all records of the clicks topic."""
+    result = Truth(defaultdict(Session), {}, {}, 0)
+    for number, record in enumerate(sorted(records, key=lambda one: (one.partition, one.offset))):
+        at = (record.partition, record.offset)
+        click = valid(record.value, record.key, record.timestamp * 1000)
+        if click is None:
+            result.poison[at] = (record.key, record.value)
+        elif result.sessions[click["session_id"]].click(number, click["event_id"], click["item_id"], click["time"], record.timestamp * 1000):
+            result.answered[at] = click["event_id"]
+        else:
+            result.duplicates += 1
+    return result
+
+
+def check_answers(expected: Truth, records: list[Any]) -> dict[str, int]:
+    """Compare the recommendations topic: nothing missing, nothing extra, no event with two contents."""
+    by_event: dict[str, set[bytes]] = defaultdict(set)
+    sources: set[tuple[int, int]] = set()
+    for record in records:
+        answer = json.loads(record.value)
+        by_event[answer["event_id"]].add(record.value)
+        sources.add((answer["source"]["partition"], answer["source"]["offset"]))
+    wanted = set(expected.answered)
+    return {
+        "answers_wanted": len(wanted), "answer_records": len(records), "answers_missing": len(wanted - sources), "answers_extra": len(sources - wanted),
+        "answers_contradicting": sum(len(contents) > 1 for contents in by_event.values()),
+        "answers_repeated_identically": len(records) - sum(len(contents) for contents in by_event.values()),
+    }  # fmt: skip
+
+
+def check_letters(expected: Truth, records: list[Any]) -> dict[str, int]:
+    """Compare the dead letters: every poison message there, with its bytes, and nothing else."""
+    found: dict[tuple[int, int], tuple[bytes | None, bytes | None]] = {}
+    for record in records:
+        headers = dict(record.headers)
+        found[(int(headers["partition"]), int(headers["offset"]))] = (record.key, record.value)
+    wrong = sum(found[at] != (key, value) and not (key is None and value is None) for at, (key, value) in expected.poison.items() if at in found)
+    return {
+        "letters_wanted": len(expected.poison), "letters_missing": len(set(expected.poison) - set(found)),
+        "letters_extra": len(set(found) - set(expected.poison)), "letters_with_other_bytes": wrong, "letters_repeated": len(records) - len(found),
+    }  # fmt: skip
+
+
+def check_features(expected: Truth, rows: dict[str, dict[str, Any] | None], name: str) -> dict[str, int]:
+    """Compare features by session, exactly."""
+    missing = sum(rows.get(session) is None for session in expected.sessions)
+    wrong = sum(rows[s] != state.features() for s, state in expected.sessions.items() if rows.get(s) is not None)
+    return {f"{name}_missing": missing, f"{name}_wrong": wrong, f"{name}_extra": len(set(rows) - set(expected.sessions))}
+
+
+def check_score_log(expected: Truth, folder: Path) -> dict[str, int]:
+    """Compare the score-log files: one row per answered click, none twice."""
+    import pyarrow as pa
+
+    rows = []
+    for file in sorted(folder.glob("*.arrow")):
+        with pa.OSFile(str(file)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        rows += list(zip(table["partition"].to_pylist(), table["offset"].to_pylist(), strict=True))
+    wanted = set(expected.answered)
+    return {"log_missing": len(wanted - set(rows)), "log_extra": len(set(rows) - wanted), "log_doubled": len(rows) - len(set(rows))}
