@@ -106,7 +106,7 @@ class TextEncoder:
         return cls(
             network,
             tokenizer,
-            name=f"{folder.name if settings.model else DEFAULT_NAME}-{_digest(folder)}-{dtype}",
+            name=encoder_name(settings),
             dim=int(config["hidden_size"]),
             pooling="cls" if pooling.get("pooling_mode_cls_token") else "mean",
             device=settings.device,
@@ -171,6 +171,26 @@ class TextEncoder:
                 pooled = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1.0)
             unit = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
         return cast(NDArray[np.float32], unit)
+
+
+def encoder_name(settings: EncoderSettings) -> str:
+    """Return the name that ``TextEncoder.load(settings).name`` has, without loading anything.
+
+    Raises
+    ------
+    EncoderError
+        If the folder is missing.
+
+    Examples
+    --------
+    >>> from feature_repo.contract.settings import EncoderSettings
+    >>> encoder_name(EncoderSettings()).startswith("all-MiniLM-L6-v2-")
+    True
+    """
+    folder = settings.model or default_folder()
+    if not folder.is_dir():
+        raise EncoderError(f"encoder folder '{folder}' does not exist; set encoder.model to a local Hugging Face folder, or leave it out")
+    return f"{folder.name if settings.model else DEFAULT_NAME}-{_digest(folder)}-{settings.dtype}"
 
 
 def default_folder() -> Path:

@@ -1,0 +1,107 @@
+"""The LLM's own dialogue format: messages to token ids, and token ids to an answer. Knows nothing of intents."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from model.intent.weights import ModelMissingError, silence
+
+logger = logging.getLogger("intentstore.intents")
+PLAIN = "{system}\n\n{user}\n\nAnswer:"  # for models without a chat template
+
+
+class Chat:
+    """Tokenizer and chat template of one model.
+
+    Parameters
+    ----------
+    folder : Path
+        A Hugging Face folder.
+
+    Raises
+    ------
+    ModelMissingError
+        If it holds no tokenizer.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoTokenizer
+
+        silence()
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelMissingError(f"llm.model folder '{folder}' has no readable tokenizer ({str(error).splitlines()[0][:200]})") from None
+        self._has_template = bool(getattr(self._tokenizer, "chat_template", None))
+        if not self._has_template:
+            logger.warning("the model in '%s' has no chat template: prompts are given as plain text", folder.name)
+        self._specials = frozenset(self._tokenizer.all_special_ids) | self._added_specials()
+        self.stop_ids = self._stop_ids()
+
+    @property
+    def has_template(self) -> bool:
+        """Whether prompts go through the model's chat template."""
+        return self._has_template
+
+    def render(self, system: str, user: str) -> str:
+        """Return the whole prompt as text, up to where the answer starts."""
+        if not self._has_template:
+            return PLAIN.format(system=system, user=user)
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        try:
+            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except Exception as error:  # noqa: BLE001 - jinja's own error class; templates without a system role raise it (Gemma)
+            logger.debug("chat template refuses a system message (%s); it goes into the user's", error)
+            merged = [{"role": "user", "content": f"{system}\n\n{user}"}]
+            return str(self._tokenizer.apply_chat_template(merged, tokenize=False, add_generation_prompt=True))
+
+    def ids(self, text: str) -> list[int]:
+        """Return token ids of a rendered prompt; its own special tokens are read as such."""
+        encoded: list[int] = self._tokenizer(text, add_special_tokens=not self._has_template)["input_ids"]
+        return encoded
+
+    def specials_in(self, ids: Sequence[int]) -> int:
+        """Return how many special tokens there are; more than the empty prompt has means that a title forged one."""
+        return sum(token in self._specials for token in ids)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return generated ids as an answer: its first line that is not blank, without special tokens, quotes and list marks."""
+        return clean_answer(str(self._tokenizer.decode(list(ids), skip_special_tokens=True)))
+
+    def is_line_end(self, token: int) -> bool:
+        """Whether a token's text holds a line break."""
+        return token in self._line_ends
+
+    def _stop_ids(self) -> frozenset[int]:
+        self._line_ends = frozenset(
+            token for text, token in self._tokenizer.get_vocab().items() if "\n" in text or "Ċ" in text or "<0x0A>" in text
+        )  # byte-level and byte-fallback vocabularies write a line break as Ċ and <0x0A>
+        named = {"<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "</s>", "<|endoftext|>"}
+        found = {token for text, token in self._tokenizer.get_added_vocab().items() if text in named}
+        end = self._tokenizer.eos_token_id
+        return frozenset(found | ({end} if end is not None else set()))
+
+    def _added_specials(self) -> frozenset[int]:
+        added = getattr(self._tokenizer, "added_tokens_decoder", {})
+        return frozenset(int(token) for token, entry in added.items() if entry.special)
+
+
+def clean_answer(text: str) -> str:
+    r"""Return the first line of an answer that is not blank, without the wrapping that models put around a name.
+
+    Examples
+    --------
+    >>> clean_answer('\n1. "Toy Story (1995)".\nBecause ...')
+    'Toy Story (1995)'
+    >>> clean_answer("   ")
+    ''
+    """
+    line = next((row.strip() for row in text.splitlines() if row.strip()), "")
+    head, dot, rest = line.partition(". ")
+    if dot and head.isdigit() and rest:
+        line = rest
+    line = line.strip().strip("\"'“”*`").strip()
+    return line.removesuffix(".").strip().strip("\"'“”*`").strip()[:500]

@@ -1,0 +1,216 @@
+"""Intents within a millisecond: a cached LLM answer where there is one, the student's or the encoder's guess otherwise; never the LLM."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from model.intent.cache import Recipe
+from model.intent.encoder_source import EncoderSource
+from model.intent.locate import ITEMS_FILE, Localiser
+from model.intent.prompts import recent_titles
+from model.intent.student import STUDENT_FILE, Student
+from model.intent.types import SessionIntent, ViewIntent, no_intent
+
+if TYPE_CHECKING:
+    from feature_repo.contract.settings import Settings
+
+LIVE_FILE: Final = "live.json"
+TITLES_FILE: Final = "prompt_titles.json"
+ANSWERS_FILE: Final = "answers.arrow"
+TEXT_DIM: Final = 384  # of a zero vector where there is no catalogue at all: the default encoder's
+
+logger = logging.getLogger("intentstore.intents")
+
+
+def live_folder(settings: Settings) -> Path:
+    """Return the folder that the `intents` job keeps up to date for live use."""
+    return settings.home / "intents" / "live"
+
+
+def export(settings: Settings, folder: Path) -> None:
+    """Copy what live intents need beside a model (``MODEL/intent``), so that the model folder is whole; nothing without intents."""
+    source = live_folder(settings)
+    if source.is_dir():
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+
+
+class LiveIntents:
+    """Infers intents of prefixes without ever calling the LLM.
+
+    Parameters
+    ----------
+    localiser : Localiser or None
+        None = there are no titles; every intent is then ``none``.
+    half_life : float
+        Of the encoder source.
+    recipe : Recipe, optional
+        By which content keys are made; none = no LLM configured, so there is no key.
+    prompt_titles : dict, optional
+        Item id to the title as prompts show it.
+    answers : dict, optional
+        Content key to a cached LLM intent.
+    student : Student, optional
+        Guesses the LLM's intents of prefixes it never saw.
+    fallback : str
+        ``student``, ``encoder`` or ``none`` for prefixes without a cached answer.
+    """
+
+    name = "live"
+
+    def __init__(
+        self,
+        localiser: Localiser | None,
+        *,
+        half_life: float = 3.0,
+        recipe: Recipe | None = None,
+        prompt_titles: dict[str, str] | None = None,
+        answers: dict[str, SessionIntent] | None = None,
+        student: Student | None = None,
+        fallback: str = "encoder",
+    ) -> None:
+        self.localiser = localiser
+        self.recipe = recipe
+        self._titles = prompt_titles or {}
+        self._answers = dict(answers or {})
+        self._student = student
+        self._encoder = None if localiser is None else EncoderSource(localiser, half_life)
+        self._fallback = fallback
+        self.counts: dict[str, int] = {}
+
+    @classmethod
+    def load(cls, settings: Settings, model_dir: Path | None = None) -> LiveIntents:
+        """Load what the `intents` job left.
+
+        Parameters
+        ----------
+        settings : Settings
+            For the home folder and the fallback.
+        model_dir : Path, optional
+            A model folder; its ``intent/`` is taken where it is there, else the home's.
+
+        Returns
+        -------
+        LiveIntents
+            With ``none`` intents where nothing was left (no titles).
+
+        Raises
+        ------
+        LocaliserError
+            If the files are there but broken.
+        """
+        beside = None if model_dir is None else model_dir / "intent"
+        folder = beside if beside is not None and (beside / ITEMS_FILE).is_file() else live_folder(settings)
+        if not (folder / ITEMS_FILE).is_file():
+            logger.info("no live intents in '%s': answers carry none", folder)
+            return cls(None)
+        localiser = Localiser.load(folder)
+        content = _json(folder / LIVE_FILE)
+        recipe = Recipe(**content["recipe"]) if content.get("recipe") else None
+        answers_folder = live_folder(settings) if (live_folder(settings) / ANSWERS_FILE).is_file() else folder
+        return cls(
+            localiser,
+            half_life=float(content.get("half_life", settings.intents.recency_half_life)),
+            recipe=recipe,
+            prompt_titles=_json(folder / TITLES_FILE),
+            answers=read_answers(answers_folder / ANSWERS_FILE, localiser.dim) if recipe else {},
+            student=Student.load(folder / STUDENT_FILE) if (folder / STUDENT_FILE).is_file() else None,
+            fallback=settings.intents.fallback,
+        )
+
+    def key(self, prefix: Sequence[str]) -> str:
+        """Return the content key of a prefix, the same that the batch job gives it; empty without an LLM or a title."""
+        if self.recipe is None:
+            return ""
+        items, titles = recent_titles(prefix, self._titles.get, str, self.recipe.max_items)
+        return self.recipe.key(items, titles) if items else ""
+
+    def remember(self, key: str, intent: SessionIntent) -> None:
+        """Keep an LLM intent that became known (near-line worker), for this process."""
+        self._answers[key] = intent
+
+    def infer(self, prefixes: Sequence[Sequence[str]]) -> list[SessionIntent]:
+        """Return one intent a prefix.
+
+        Parameters
+        ----------
+        prefixes : sequence of sequences of item ids
+            Oldest click first; unknown ids are skipped.
+
+        Returns
+        -------
+        list of SessionIntent
+            ``source`` says where each comes from; ``counts`` adds up how often.
+        """
+        keys = [self.key(prefix) for prefix in prefixes]
+        found = [self._answers.get(key) if key else None for key in keys]
+        missing = [place for place, intent in enumerate(found) if intent is None]
+        for place, intent in zip(missing, self._guess([prefixes[place] for place in missing]), strict=True):
+            found[place] = SessionIntent(intent.long, intent.short, intent.source, keys[place])
+        result = [intent for intent in found if intent is not None]
+        for intent in result:
+            self.counts[intent.source] = self.counts.get(intent.source, 0) + 1
+        return result
+
+    def _guess(self, prefixes: list[Sequence[str]]) -> list[SessionIntent]:
+        if self._encoder is None or self.localiser is None or self._fallback == "none":
+            dim = TEXT_DIM if self.localiser is None else self.localiser.dim
+            return [no_intent(dim) for _ in prefixes]
+        if not prefixes:
+            return []
+        if self._student is not None and self._fallback == "student":
+            return self._student.infer(prefixes, self._encoder)
+        return self._encoder.infer(prefixes)
+
+
+def answers_table(keys: Sequence[str], intents: Sequence[SessionIntent]) -> pa.Table:
+    """Return LLM intents as a table for live look-ups: key, source, and text, items, cosines and vector of both views."""
+    columns: dict[str, Any] = {"cache_key": list(keys), "source": [intent.source for intent in intents]}
+    for view in ("long", "short"):
+        parts: list[ViewIntent] = [getattr(intent, view) for intent in intents]
+        columns[f"{view}_text"] = [part.text for part in parts]
+        columns[f"{view}_items"] = [list(part.items) for part in parts]
+        columns[f"{view}_cosines"] = [list(part.cosines) for part in parts]
+        columns[f"{view}_vector"] = [part.vector.tobytes() for part in parts]
+    return pa.table(columns)
+
+
+def write_answers(path: Path, table: pa.Table) -> None:
+    """Write the table to an Arrow file, at once or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    part.replace(path)
+
+
+def read_answers(path: Path, dim: int) -> dict[str, SessionIntent]:
+    """Return cached LLM intents by content key; empty without a file, and without those of another vector length."""
+    if not path.is_file():
+        return {}
+    with pa.memory_map(str(path)) as source:
+        rows = pa.ipc.open_file(source).read_all().to_pylist()
+    vector: Callable[[bytes], NDArray[np.float32]] = lambda raw: np.frombuffer(raw, np.float32)
+    found: dict[str, SessionIntent] = {}
+    for row in rows:
+        views = [
+            ViewIntent(row[f"{view}_text"], tuple(row[f"{view}_items"]), tuple(row[f"{view}_cosines"]), vector(row[f"{view}_vector"]))
+            for view in ("long", "short")
+        ]
+        if all(len(view.vector) == dim for view in views):
+            found[row["cache_key"]] = SessionIntent(views[0], views[1], row["source"], row["cache_key"])
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

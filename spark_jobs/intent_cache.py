@@ -1,0 +1,109 @@
+"""The table `intent_cache`: every LLM answer ever paid for, by its content key; with the spool that saves answers of killed runs."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from feature_repo.contract.columns import INTENT_CACHE, INTENT_CACHE_SCHEMA, SESSION_INTENTS
+from feature_repo.contract.settings import Settings
+from model.intent.spool import clear, spooled
+from spark_jobs import delta_tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+LOGGER = logging.getLogger("intentstore.intents")
+RETRY_FILE = "retry.jsonl"
+
+
+def spool_folder(settings: Settings) -> Path:
+    """Return the folder where workers write answers before they are committed."""
+    return settings.home / "intents" / "spool"
+
+
+def import_spool(spark: SparkSession, settings: Settings) -> int:
+    """Commit answers that a run left in the spool, and empty it.
+
+    Returns
+    -------
+    int
+        Answers that were not in the table yet.
+    """
+    delta_tables.empty_if_missing(spark, settings, INTENT_CACHE)
+    rows, files = spooled(spool_folder(settings))
+    if not files:
+        return 0
+    inserted = 0
+    if rows:
+        distinct = {row["cache_key"]: row for row in rows}
+        inserted = commit(spark, settings, list(distinct.values()))
+    clear(files)
+    return inserted
+
+
+def commit(spark: SparkSession, settings: Settings, rows: list[dict[str, Any]]) -> int:
+    """Add answers to the table; a known key is left as it is.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Columns of ``INTENT_CACHE_SCHEMA``; ``created`` as ISO 8601 text or datetime.
+
+    Returns
+    -------
+    int
+        Rows added.
+    """
+    for row in rows:
+        if isinstance(row["created"], str):
+            row["created"] = datetime.datetime.fromisoformat(row["created"])
+    frame = spark.createDataFrame(pa.Table.from_pylist(rows, schema=INTENT_CACHE_SCHEMA))
+    return delta_tables.merge(spark, settings, INTENT_CACHE, frame, update_changed=False).inserted
+
+
+def answers(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Return the cached answers: ``cache_key``, ``long_text``, ``short_text``."""
+    return delta_tables.read(spark, settings, INTENT_CACHE).select("cache_key", "long_text", "short_text")
+
+
+def prune(spark: SparkSession, settings: Settings, wanted: DataFrame) -> int:
+    """Delete answers that neither `session_intents` nor the sessions of now refer to.
+
+    Parameters
+    ----------
+    wanted : DataFrame
+        ``cache_key`` of the sessions of now, under the settings of now.
+
+    Returns
+    -------
+    int
+        Rows deleted; no commit when it is 0.
+    """
+    from delta.tables import DeltaTable
+
+    used = wanted.select("cache_key")
+    if delta_tables.exists(spark, settings, SESSION_INTENTS):
+        used = used.unionByName(delta_tables.read(spark, settings, SESSION_INTENTS).select("cache_key"))
+    orphans = answers(spark, settings).select("cache_key").join(used.distinct(), "cache_key", "left_anti")
+    with delta_tables.told(INTENT_CACHE, settings), delta_tables.staged(spark, settings, orphans) as rows:
+        count = int(rows.count())
+        if count:
+            table = DeltaTable.forPath(spark, str(settings.table(INTENT_CACHE))).alias("t")
+            table.merge(rows.alias("s"), "s.cache_key = t.cache_key").whenMatchedDelete().execute()
+    return count
+
+
+def write_retries(settings: Settings, failures: list[dict[str, Any]]) -> None:
+    """Write down the calls that failed; they have no row in the cache, so the next run makes them again."""
+    path = settings.home / "intents" / RETRY_FILE
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(failure) + "\n" for failure in failures), encoding="utf-8")

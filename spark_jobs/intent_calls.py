@@ -1,0 +1,173 @@
+"""The calls to the LLM: which sessions get one, and the work of Spark's Python workers that make them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from feature_repo.contract.columns import SESSIONS
+from feature_repo.contract.settings import Settings
+from model.intent.budget import RECENCY_DAYS, affordable, unsureness
+from model.intent.cache import Recipe
+from model.intent.llm import Answer, LocalLlm
+from model.intent.spool import Spool
+from spark_jobs import delta_tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+SESSIONS_PER_WORKER = 12  # below that a second worker costs more to load the model than it saves
+CALLS_PER_COMMIT = 2_000
+
+# What a worker gives back for each call; `reason` is empty when it succeeded.
+OUTCOME = pa.schema([
+    ("cache_key", pa.string()), ("items", pa.list_(pa.string())), ("long_text", pa.string()), ("short_text", pa.string()),
+    ("input_tokens", pa.int64()), ("output_tokens", pa.int64()), ("seconds", pa.float64()), ("reason", pa.string()),
+])  # fmt: skip
+
+
+def choose(spark: SparkSession, settings: Settings, wanted: DataFrame) -> DataFrame:
+    """Choose the sessions that get an LLM intent, best first, within the budget.
+
+    A call is worth most where the clicks leave doubt about the next item (entropy of what followed the prefix's last item),
+    where the session is recent, and where most of its items have a title. The choice is over all sessions, answered or not,
+    so that a second run chooses the same and makes no call.
+
+    Parameters
+    ----------
+    wanted : DataFrame
+        ``cache_key, items, titles, event_timestamp, characters, titled``; one row a session.
+
+    Returns
+    -------
+    DataFrame
+        Distinct ``cache_key, items, titles, worth``; at most ``intents.max_calls`` rows, and within ``intents.max_cost``.
+    """
+    from pyspark.sql import functions as F
+    from pyspark.sql.window import Window
+
+    newest = wanted.agg(F.max("event_timestamp")).first()[0]
+    if newest is None:
+        return wanted.limit(0).select("cache_key", "items", "titles", F.lit(0.0).alias("worth"))
+    days = (F.lit(newest).cast("long") - F.col("event_timestamp").cast("long")) / 86_400.0
+    scored = (
+        wanted.withColumn("last_item", F.element_at("items", -1))
+        .join(_unsureness(spark, settings), "last_item", "left")
+        .withColumn("worth", F.coalesce("unsure", F.lit(1.0)) * F.pow(F.lit(0.5), days / RECENCY_DAYS) * F.col("titled"))
+    )
+    once = F.row_number().over(Window.partitionBy("cache_key").orderBy(F.desc("worth"), "session_id", "event_timestamp"))
+    best = scored.withColumn("_once", once).where("_once = 1").orderBy(F.desc("worth"), "cache_key").limit(settings.intents.max_calls)
+    if settings.intents.max_cost is None:
+        return best.select("cache_key", "items", "titles", "worth")
+    characters = [int(row["characters"]) for row in best.select("characters", "worth", "cache_key").orderBy(F.desc("worth"), "cache_key").collect()]
+    prices = settings.endpoint.cost_per_million_input_tokens, settings.endpoint.cost_per_million_output_tokens
+    count = affordable(characters, settings.intents.max_calls, settings.intents.max_cost, *prices, settings.llm.max_new_tokens)
+    return best.orderBy(F.desc("worth"), "cache_key").limit(count).select("cache_key", "items", "titles", "worth")
+
+
+def _unsureness(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Return ``last_item, unsure``: how little the clicks say about what follows an item."""
+    from pyspark.sql import functions as F
+
+    # Only prefixes are counted: the last click of a session is what its model is tested on.
+    pairs = delta_tables.read(spark, settings, SESSIONS).where("length >= 3").selectExpr(
+        "explode(arrays_zip(slice(items, 1, length - 2) as a, slice(items, 2, length - 2) as b)) as pair"
+    )  # fmt: skip
+    counts = pairs.groupBy(F.col("pair.a").alias("last_item"), F.col("pair.b").alias("next")).count()
+    following = counts.groupBy("last_item").agg(F.collect_list("count").alias("following"))
+    return following.mapInArrow(_unsure_batches, "last_item string, unsure double")
+
+
+def _unsure_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        values = unsureness([np.asarray(counts) for counts in batch.column("following").to_pylist()])
+        yield pa.RecordBatch.from_arrays([batch.column("last_item"), pa.array(values, pa.float64())], names=["last_item", "unsure"])
+
+
+def make(spark: SparkSession, settings: Settings, recipe: Recipe, todo: DataFrame, spool: Path) -> DataFrame:
+    """Return the frame whose evaluation makes the calls: one row of ``OUTCOME`` a session.
+
+    Parameters
+    ----------
+    todo : DataFrame
+        ``cache_key, items, titles``.
+    spool : Path
+        Where each answer is written the moment it is there.
+    """
+    from pyspark.sql import functions as F
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    count = todo.count()
+    workers = max(1, min(spark.sparkContext.defaultParallelism, count // SESSIONS_PER_WORKER))
+    # Round robin over sessions sorted by length: every worker gets as many long prompts as the others.
+    spread = todo.orderBy(F.size("items"), "cache_key").withColumn("_number", F.monotonically_increasing_id())
+    spread = spread.repartition(workers, F.col("_number") % workers).select("cache_key", "items", "titles")
+    return spread.mapInArrow(_caller(settings, recipe, spool), from_arrow_schema(OUTCOME))
+
+
+def _caller(settings: Settings, recipe: Recipe, spool: Path) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if batch.num_rows:
+                yield pa.RecordBatch.from_pylist(call(batch.to_pylist(), settings, recipe, spool), schema=OUTCOME)
+
+    return run_in_worker
+
+
+def call(rows: list[dict[str, Any]], settings: Settings, recipe: Recipe, spool: Path) -> list[dict[str, Any]]:
+    """Ask the LLM about some sessions; runs in a worker.
+
+    Parameters
+    ----------
+    rows : list of dict
+        ``cache_key, items, titles``.
+    settings, recipe
+        Which LLM, and how.
+    spool : Path
+        Where answers are written at once.
+
+    Returns
+    -------
+    list of dict
+        Columns of ``OUTCOME``; a failed call has a ``reason`` and no texts.
+    """
+    outcomes: list[dict[str, Any]] = []
+    written = Spool(spool)
+
+    def keep(place: int, answer: Answer) -> None:
+        row = rows[place]
+        outcome = {**vars(answer), "cache_key": row["cache_key"], "items": list(row["items"])}
+        written.append(cache_row(outcome, recipe))
+        outcomes.append({**outcome, "reason": ""})
+
+    try:
+        titles = [list(row["titles"]) for row in rows]
+        if recipe.source == "endpoint":
+            from model.intent.endpoint import EndpointLlm
+
+            failures = EndpointLlm(settings).answer(titles, keep)
+            outcomes += [{"cache_key": rows[place]["cache_key"], "items": list(rows[place]["items"]), "reason": reason} for place, reason in failures]
+        else:
+            _local(settings).answer(titles, keep)
+    finally:
+        written.close()
+    return outcomes
+
+
+def cache_row(outcome: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """Return the row of `intent_cache` of a successful call; ``created`` as ISO 8601 text."""
+    kept = {name: outcome[name] for name in ("cache_key", "items", "long_text", "short_text", "input_tokens", "output_tokens", "seconds")}
+    now = datetime.datetime.now(datetime.UTC).isoformat()
+    return {**kept, "source": recipe.source, "model": recipe.model, "prompt_version": recipe.prompt_version, "created": now}
+
+
+@lru_cache(maxsize=1)
+def _local(settings: Settings) -> LocalLlm:
+    """Return the local LLM, loaded once a worker process."""
+    return LocalLlm(settings)

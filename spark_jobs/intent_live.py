@@ -1,0 +1,80 @@
+"""What the `intents` job leaves for live use: the student, and the grounded answers of the cache by content key."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from feature_repo.contract.columns import INTENT_CACHE
+from feature_repo.contract.settings import Settings
+from model.intent.cache import Recipe
+from model.intent.encoder_source import EncoderSource
+from model.intent.live import ANSWERS_FILE, answers_table, live_folder, write_answers
+from model.intent.locate import Localiser
+from model.intent.student import STUDENT_FILE, Student, train_student
+from spark_jobs import delta_tables
+from spark_jobs.intent_rows import ground_answers
+from spark_jobs.item_vectors import loaded_encoder
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+LOGGER = logging.getLogger("intentstore.intents")
+MOST_LIVE_ANSWERS = 200_000  # the newest; each takes 4 KB of every consumer's memory, older ones cost the student's guess
+MOST_LESSONS = 20_000  # sessions that the student learns from
+GROWTH = 1.25  # it is trained again when there are so many times more LLM intents than last time
+
+
+def publish_student(settings: Settings, localiser: Localiser, recipe: Recipe | None, answered: DataFrame) -> Student | None:
+    """Train the student on the LLM intents there are, when they have grown by a quarter since it was trained; return the newest.
+
+    Parameters
+    ----------
+    answered : DataFrame
+        ``items, long_text, short_text`` (null without an answer).
+
+    Returns
+    -------
+    Student or None
+        None with fewer LLM intents than it takes to learn something.
+    """
+    path = live_folder(settings) / STUDENT_FILE
+    known = Student.load(path) if path.is_file() else None
+    lessons = answered.where("long_text <> '' and short_text <> ''").dropDuplicates(["cache_key"]) if recipe is not None else None
+    if lessons is None:
+        return known
+    count = lessons.count()
+    if known is not None and count < GROWTH * (known.agreement.sessions + known.agreement.held_out):
+        return known
+    rows = lessons.select("cache_key", "items", "long_text", "short_text").orderBy("cache_key").limit(MOST_LESSONS).toArrow().to_pylist()
+    if not rows:
+        return known
+    encoder = loaded_encoder(settings.encoder)
+    trivial = EncoderSource(localiser, settings.intents.recency_half_life).vectors([row["items"] for row in rows])
+    wanted = tuple(np.stack([vector for _, _, vector in localiser.ground(encoder.encode([row[f"{view}_text"] for row in rows]))]) for view in ("long", "short"))
+    student = train_student(trivial, (wanted[0], wanted[1]))
+    if student is None:
+        return known
+    student.save(path)
+    LOGGER.info("intents: student trained on %d LLM intents: %s", len(rows), student.agreement)
+    return student
+
+
+def publish_answers(spark: SparkSession, settings: Settings, localiser: Localiser, recipe: Recipe | None) -> dict[str, Any]:
+    """Write the grounded answers of this recipe for live look-ups, unless they are written already; return how many there are."""
+    if recipe is None:
+        return {}
+    path = live_folder(settings) / ANSWERS_FILE
+    note = path.with_suffix(".version")
+    cache = delta_tables.read(spark, settings, INTENT_CACHE).where("long_text <> '' and short_text <> ''")
+    stamp = f"{delta_tables.version(spark, settings, INTENT_CACHE)} {localiser.centre.sum():.9g} {len(localiser)} {recipe.to_dict()}"
+    if path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == stamp:
+        return {}
+    mine = cache.where((cache.source == recipe.source) & (cache.model == recipe.model) & (cache.prompt_version == recipe.prompt_version))
+    rows = mine.orderBy("created", ascending=False).limit(MOST_LIVE_ANSWERS).select("cache_key", "long_text", "short_text").toArrow().to_pylist()
+    intents = ground_answers(settings, localiser, recipe.source, rows) if rows else []
+    write_answers(path, answers_table([row["cache_key"] for row in rows], intents))
+    note.write_text(stamp, encoding="utf-8")
+    return {"live_answers": len(rows)}

@@ -1,0 +1,220 @@
+"""From answers to rows of `session_intents`: the localiser that all workers share, grounding, and the fallback's intents."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_repo.contract.columns import ITEM_VECTORS, SESSION_INTENTS_SCHEMA
+from feature_repo.contract.settings import Settings
+from model.intent.cache import Recipe
+from model.intent.encoder_source import EncoderSource
+from model.intent.live import LIVE_FILE, TITLES_FILE, live_folder
+from model.intent.locate import ITEMS_FILE, Localiser, LocaliserError
+from model.intent.student import STUDENT_FILE, Student
+from model.intent.types import SessionIntent, ViewIntent
+from spark_jobs import delta_tables
+from spark_jobs.item_vectors import loaded_encoder, vectors_column
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+REFIT_SHARE = 0.2  # the space is fitted again when the catalogue has changed by that much; until then stored vectors stay comparable
+
+
+def publish_localiser(
+    spark: SparkSession, settings: Settings, recipe: Recipe | None, titles: dict[str, str], prompt_titles: dict[str, str]
+) -> Localiser | None:
+    """Bring the localiser in ``HOME/intents/live`` up to date with `item_vectors`.
+
+    The centre of the space is kept while the catalogue grows, so that one new item does not move every stored intent.
+
+    Parameters
+    ----------
+    titles, prompt_titles : dict
+        Item id to title, and to the title as prompts show it.
+
+    Returns
+    -------
+    Localiser or None
+        None when no item has a vector.
+    """
+    folder = live_folder(settings)
+    state = _state(spark, settings, recipe)
+    known = _read(folder / LIVE_FILE)
+    if known.get("state") == state and (folder / ITEMS_FILE).is_file():
+        return Localiser.load(folder)
+    rows = arrow_of(delta_tables.read(spark, settings, ITEM_VECTORS).select("item_id", "vector").orderBy("item_id"), settings)
+    if not rows.num_rows:
+        return None
+    ids = rows.column("item_id").to_pylist()
+    vectors = np.asarray(rows.column("vector").combine_chunks().flatten(), np.float32).reshape(len(ids), -1)
+    localiser = _fitted(folder, known, state, ids, [titles.get(item, item) for item in ids], vectors, settings)
+    localiser.build_index()
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    if folder.is_dir():
+        shutil.copytree(folder, part)
+    localiser.save(part)
+    (part / TITLES_FILE).write_text(json.dumps(prompt_titles, ensure_ascii=False), encoding="utf-8")
+    fitted = known.get("fitted_items", len(ids)) if localiser.centre is not None and _kept(known, state, len(ids)) else len(ids)
+    content = {
+        "state": state, "fitted_items": fitted, "recipe": recipe.to_dict() if recipe else None, "half_life": settings.intents.recency_half_life,
+    }  # fmt: skip
+    (part / LIVE_FILE).write_text(json.dumps(content), encoding="utf-8")
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.is_dir():
+        folder.rename(old)
+    part.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return localiser
+
+
+def _state(spark: SparkSession, settings: Settings, recipe: Recipe | None) -> dict[str, Any]:
+    row = delta_tables.read(spark, settings, ITEM_VECTORS).select("encoder").first()
+    intents = settings.intents
+    return {
+        "item_vectors": delta_tables.version(spark, settings, ITEM_VECTORS), "encoder": row[0] if row else "", "mode": intents.vectors,
+        "top_r": intents.top_r, "half_life": intents.recency_half_life, "recipe": recipe.to_dict() if recipe else None,
+    }  # fmt: skip
+
+
+def _kept(known: dict[str, Any], state: dict[str, Any], count: int) -> bool:
+    before = known.get("state", {})
+    fitted = int(known.get("fitted_items", 0))
+    same = all(before.get(name) == state[name] for name in ("encoder", "mode"))
+    return same and fitted > 0 and abs(count - fitted) <= REFIT_SHARE * fitted
+
+
+def _fitted(folder: Path, known: dict[str, Any], state: dict[str, Any], ids: list[str], titles: list[str], vectors: Any, settings: Settings) -> Localiser:
+    mode, top_r = settings.intents.vectors, settings.intents.top_r
+    if _kept(known, state, len(ids)):
+        try:
+            before = Localiser.load(folder)
+            return Localiser(ids, titles, vectors, mode, top_r, centre=before.centre, transform=before.transform)
+        except LocaliserError:
+            shutil.rmtree(folder, ignore_errors=True)
+    return Localiser(ids, titles, vectors, mode, top_r)
+
+
+def space_of(localiser: Localiser, settings: Settings, student: Student | None) -> str:
+    """Return a digest of everything that rows depend on besides the answer: space, r, half-life and the student."""
+    import hashlib
+
+    digest = hashlib.blake2b(localiser.centre.tobytes(), digest_size=12)
+    digest.update(f"{localiser.mode}:{localiser.top_r}:{settings.intents.recency_half_life}".encode())
+    if student is not None and settings.intents.fallback == "student":
+        digest.update(json.dumps(vars(student.agreement)).encode())
+    return digest.hexdigest()
+
+
+def ground(frame: DataFrame, settings: Settings, recipe: Recipe | None, folder: Path) -> DataFrame:
+    """Return rows of `session_intents` for sessions with or without an answer.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``session_id, event_timestamp, session_date, cache_key, items, long_text, short_text`` (texts null without an answer).
+    folder : Path
+        Of the localiser; every worker loads it once.
+
+    Returns
+    -------
+    DataFrame
+        Schema of `session_intents`; a session of which nothing is known has no row.
+    """
+    from feature_repo.contract.columns import SESSION_INTENTS
+
+    stamp = str((folder / LIVE_FILE).stat().st_mtime_ns)
+
+    def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        grounder = _grounder(settings, recipe, folder, stamp)
+        for batch in batches:
+            if batch.num_rows:
+                yield grounder(batch)
+
+    return frame.mapInArrow(run_in_worker, delta_tables.spark_schema(SESSION_INTENTS))
+
+
+@lru_cache(maxsize=1)
+def _grounder(settings: Settings, recipe: Recipe | None, folder: Path, stamp: str) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    import torch
+
+    torch.set_num_threads(1)
+    localiser = Localiser.load(folder)
+    student = Student.load(folder / STUDENT_FILE) if settings.intents.fallback == "student" and (folder / STUDENT_FILE).is_file() else None
+    encoder = EncoderSource(localiser, settings.intents.recency_half_life)
+
+    def ground_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+        rows = batch.to_pylist()
+        answered = [place for place, row in enumerate(rows) if row["long_text"] and row["short_text"]]
+        intents: list[SessionIntent | None] = [None] * len(rows)
+        if answered and recipe is not None:
+            grounded = ground_answers(settings, localiser, recipe.source, [rows[place] for place in answered])
+            for place, intent in zip(answered, grounded, strict=True):
+                intents[place] = intent
+        rest = [place for place, intent in enumerate(intents) if intent is None]
+        if rest and settings.intents.fallback != "none":
+            prefixes = [rows[place]["items"] for place in rest]
+            guessed = student.infer(prefixes, encoder) if student is not None else encoder.infer(prefixes)
+            for place, intent in zip(rest, guessed, strict=True):
+                intents[place] = intent
+        return _batch(rows, intents)
+
+    return ground_batch
+
+
+def ground_answers(settings: Settings, localiser: Localiser, source: str, rows: list[dict[str, Any]]) -> list[SessionIntent]:
+    """Ground answers (``long_text``, ``short_text``, ``cache_key``) on the catalogue; equal texts are encoded once."""
+    texts = [row["long_text"] for row in rows] + [row["short_text"] for row in rows]
+    grounded = localiser.ground(loaded_encoder(settings.encoder).encode(texts))
+    views = [ViewIntent(text, *found) for text, found in zip(texts, grounded, strict=True)]
+    return [SessionIntent(views[place], views[len(rows) + place], source, row["cache_key"]) for place, row in enumerate(rows)]
+
+
+def _batch(rows: list[dict[str, Any]], intents: list[SessionIntent | None]) -> pa.RecordBatch:
+    kept = [(row, intent) for row, intent in zip(rows, intents, strict=True) if intent is not None and intent.source != "none"]
+    now = datetime.datetime.now(datetime.UTC)
+    columns: dict[str, Any] = {name: [row[name] for row, _ in kept] for name in ("session_id", "event_timestamp", "session_date", "cache_key")}
+    columns["created"] = [now] * len(kept)
+    columns["source"] = [intent.source for _, intent in kept]
+    for view in ("long", "short"):
+        parts: list[ViewIntent] = [getattr(intent, view) for _, intent in kept]
+        columns[f"{view}_text"] = [part.text for part in parts]
+        columns[f"{view}_items"] = [list(part.items) for part in parts]
+        columns[f"{view}_cosines"] = [list(part.cosines) for part in parts]
+        columns[f"{view}_vector"] = vectors_column(np.stack([part.vector for part in parts])) if parts else []
+    arrays = []
+    for field in SESSION_INTENTS_SCHEMA:
+        values = columns[field.name]
+        arrays.append(values.cast(field.type) if isinstance(values, pa.Array) else pa.array(values, field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=SESSION_INTENTS_SCHEMA)
+
+
+def arrow_of(frame: DataFrame, settings: Settings) -> pa.Table:
+    """Return a frame's rows as Arrow by way of Parquet files, so that they never pass through the driver's Java heap."""
+    folder = settings.home / "spark" / "staged" / uuid.uuid4().hex
+    try:
+        frame.write.parquet(str(folder))
+        files = sorted(folder.glob("*.parquet"))
+        return pa.concat_tables([pq.read_table(file, schema=None) for file in files]) if files else frame.limit(0).toArrow()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,225 @@
+"""The `intents` job: LLM answers under a budget, cached by content, grounded on items; the fallback source for the rest."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from feature_repo.contract.columns import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
+from feature_repo.contract.settings import Settings
+from model.encoder import EncoderError
+from model.intent.cache import Recipe
+from model.intent.live import live_folder
+from model.intent.llm import recipe_of
+from model.intent.prompts import PromptError
+from model.intent.weights import ModelMissingError
+from spark_jobs import delta_tables, intent_cache, intent_calls, intent_live, intent_rows
+from spark_jobs.job import JobError, JobResult
+from spark_jobs.session_text import titles_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+LOGGER = logging.getLogger("intentstore.intents")
+SPACE_FILE = "space.json"
+
+
+# One run, in this order; a crash after any step loses no answer, and the next run goes on where this one stopped:
+#   1 commit what a killed run left in the spool   2 keys of all session texts   3 choose within the budget
+#   4 call, each answer spooled at once, committed by batch   5 localiser and student   6 ground what is new or changed   7 live view.
+def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, explain: str | None = None, prune: bool = False) -> JobResult:
+    """Bring `session_intents` up to date with `session_text`.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The session.
+    settings : Settings
+        ``intents``, ``llm``, ``endpoint``, ``encoder``.
+    date : datetime.date, optional
+        Only sessions of this day (UTC); the budget is then spent on these.
+    explain : str, optional
+        Change nothing; tell prompt, answer, grounding and cache key of this session in `details`.
+    prune : bool
+        Also delete cached answers that no session refers to.
+
+    Returns
+    -------
+    JobResult
+        `details`: ``llm_calls`` (made by this run), ``cached`` (chosen sessions that needed none), ``failed``, ``empty_answers``,
+        ``llm_seconds``, ``input_tokens``, ``output_tokens``, ``cost``, ``by_source`` (rows of the table), ``student`` (agreement).
+
+    Raises
+    ------
+    JobError
+        The LLM, encoder or prompt version is missing, or no session text was ever made.
+    """
+    started = time.monotonic()
+    delta_tables.empty_if_missing(spark, settings, SESSION_INTENTS)
+    recovered = intent_cache.import_spool(spark, settings)
+    try:
+        if explain is not None:
+            from spark_jobs.intent_explain import explanation
+
+            return JobResult(SESSION_INTENTS, details={"explanation": explanation(spark, settings, explain)})
+        if settings.intents.source == "none":
+            LOGGER.info("intents: intents.source is 'none', so no session gets an intent")
+            return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})
+        texts = delta_tables.read(spark, settings, SESSION_TEXT)
+        texts = texts if date is None else texts.where(f"session_date = DATE'{date.isoformat()}'")
+        if texts.isEmpty():
+            LOGGER.info("intents: no session has a text (no titles), so there are no intents; the pipeline goes on with clicks alone")
+            return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})
+        return _run(spark, settings, texts, started, recovered, prune, date)
+    except (EncoderError, ModelMissingError, PromptError) as error:
+        raise JobError(str(error)) from None
+
+
+def _run(spark: SparkSession, settings: Settings, texts: DataFrame, started: float, recovered: int, prune: bool, date: datetime.date | None) -> JobResult:
+    recipe = recipe_of(settings)
+    with delta_tables.staged(spark, settings, keyed(texts, recipe)) as wanted:
+        details: dict[str, Any] = {"sessions": wanted.count(), "llm_calls": 0, "cached": 0, "failed": 0, "recovered": recovered}
+        if recipe is not None:
+            details |= _call(spark, settings, recipe, wanted)
+        prompt_titles = _prompt_titles(wanted)
+        localiser = intent_rows.publish_localiser(spark, settings, recipe, titles_of(spark, settings), prompt_titles)
+        if localiser is None:
+            raise JobError("table 'item_vectors' holds no vector; run `python -m spark_jobs item-vectors` first")
+        answered = wanted.join(intent_cache.answers(spark, settings), "cache_key", "left")
+        student = intent_live.publish_student(settings, localiser, recipe, answered)
+        space = intent_rows.space_of(localiser, settings, student)
+        result = _ground(spark, settings, recipe, answered, anew=space != _space(settings))
+        if date is None:
+            _write_space(settings, space)
+        details |= intent_live.publish_answers(spark, settings, localiser, recipe)
+        if student is not None:
+            details["student"] = vars(student.agreement)
+        if prune:
+            details["pruned"] = intent_cache.prune(spark, settings, wanted)
+    return _result(spark, settings, started, result, details)
+
+
+def keyed(texts: DataFrame, recipe: Recipe | None) -> DataFrame:
+    """Add ``cache_key``, ``characters`` (of both prompts) and ``titled`` (share of prompts' rows with a real title) to session texts."""
+    columns = "session_id string, event_timestamp timestamp, session_date date, cache_key string, items array<string>, titles array<string>"
+    chosen = texts.select("session_id", "event_timestamp", "session_date", "items", "titles", "long_prompt", "short_prompt")
+    return chosen.mapInArrow(_keyer(recipe), f"{columns}, characters long, titled double")
+
+
+def _keyer(recipe: Recipe | None) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    from model.intent.prompts import UNTITLED
+
+    def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        names = ["session_id", "event_timestamp", "session_date", "cache_key", "items", "titles", "characters", "titled"]
+        for batch in batches:
+            items, titles = batch.column("items").to_pylist(), batch.column("titles").to_pylist()
+            keys = ["" if recipe is None else recipe.key(*pair) for pair in zip(items, titles, strict=True)]
+            prompts = zip(batch.column("long_prompt").to_pylist(), batch.column("short_prompt").to_pylist(), strict=True)
+            characters = pa.array([len(long) + len(short) for long, short in prompts], pa.int64())
+            titled = pa.array([sum(title != UNTITLED for title in one) / max(1, len(one)) for one in titles], pa.float64())
+            kept = [batch.column(name) for name in names[:3]]
+            yield pa.RecordBatch.from_arrays(
+                [*kept, pa.array(keys, pa.string()), batch.column("items"), batch.column("titles"), characters, titled], names=names
+            )
+
+    return run_in_worker
+
+
+def _call(spark: SparkSession, settings: Settings, recipe: Recipe, wanted: DataFrame) -> dict[str, Any]:
+    began = time.monotonic()
+    totals: dict[str, Any] = {"llm_calls": 0, "failed": 0, "empty_answers": 0, "input_tokens": 0, "output_tokens": 0}
+    failures: list[dict[str, Any]] = []
+    with delta_tables.staged(spark, settings, intent_calls.choose(spark, settings, wanted)) as chosen:
+        selected = chosen.count()
+        known = delta_tables.read(spark, settings, INTENT_CACHE).select("cache_key")
+        todo = chosen.join(known, "cache_key", "left_anti").orderBy("cache_key")
+        missing = [row["cache_key"] for row in todo.select("cache_key").collect()]
+        if missing:
+            LOGGER.info("intents: %d sessions chosen, %d in the cache, %d calls to %s", selected, selected - len(missing), len(missing), recipe.model)
+        for start in range(0, len(missing), intent_calls.CALLS_PER_COMMIT):
+            keys = missing[start : start + intent_calls.CALLS_PER_COMMIT]
+            part = chosen.where(_between(keys[0], keys[-1])).join(known, "cache_key", "left_anti")
+            outcomes = intent_calls.make(spark, settings, recipe, part, intent_cache.spool_folder(settings)).toArrow().to_pylist()
+            intent_cache.import_spool(spark, settings)
+            failures += [{"cache_key": row["cache_key"], "reason": row["reason"]} for row in outcomes if row["reason"]]
+            _add(totals, outcomes)
+    intent_cache.write_retries(settings, failures)
+    if failures:
+        LOGGER.warning("intents: %d calls failed (%s); they are made again by the next run", len(failures), failures[0]["reason"])
+    prices = settings.endpoint
+    cost = (totals["input_tokens"] * prices.cost_per_million_input_tokens + totals["output_tokens"] * prices.cost_per_million_output_tokens) / 1e6
+    seconds = time.monotonic() - began if missing else 0.0
+    return {**totals, "cached": selected - len(missing), "llm_seconds": round(seconds, 2), "cost": cost}
+
+
+def _between(first: str, last: str) -> str:
+    """Keys are hexadecimal text, so they need no quoting beyond quotes."""
+    return f"cache_key >= '{first}' AND cache_key <= '{last}'"
+
+
+def _add(totals: dict[str, Any], outcomes: list[dict[str, Any]]) -> None:
+    for row in outcomes:
+        if row["reason"]:
+            totals["failed"] += 1
+            continue
+        totals["llm_calls"] += 1
+        totals["input_tokens"] += row["input_tokens"]
+        totals["output_tokens"] += row["output_tokens"]
+        totals["empty_answers"] += not (row["long_text"] and row["short_text"])
+
+
+def _prompt_titles(wanted: DataFrame) -> dict[str, str]:
+    pairs = wanted.selectExpr("explode(arrays_zip(items, titles)) as pair").select("pair.items", "pair.titles").distinct().toArrow()
+    return dict(zip(pairs.column("items").to_pylist(), pairs.column("titles").to_pylist(), strict=True))
+
+
+def _ground(spark: SparkSession, settings: Settings, recipe: Recipe | None, answered: DataFrame, *, anew: bool) -> delta_tables.MergeResult:
+    """Ground sessions that have no row yet, or one of another content or source; all of them when the space itself changed."""
+    from pyspark.sql import functions as F
+
+    source = F.lit(recipe.source if recipe else "")
+    has_answer = F.col("long_text").isNotNull() & (F.col("long_text") != "") & F.col("short_text").isNotNull() & (F.col("short_text") != "")
+    due = answered.withColumn("_source", F.when(has_answer, source).otherwise(F.lit(settings.intents.fallback)))
+    if not anew:
+        rows = delta_tables.read(spark, settings, SESSION_INTENTS)
+        made = rows.select("session_id", "event_timestamp", F.col("cache_key").alias("_key"), F.col("source").alias("_made"))
+        # A student that is not there yet leaves rows of the encoder, which are as good as it gets until it is.
+        same = (F.col("_key") == F.col("cache_key")) & (
+            (F.col("_made") == F.col("_source")) | ((F.col("_source") == "student") & (F.col("_made") == "encoder"))
+        )
+        due = due.join(made, ["session_id", "event_timestamp"], "left").where(~F.coalesce(same, F.lit(False)))
+    columns = due.select("session_id", "event_timestamp", "session_date", "cache_key", "items", "long_text", "short_text")
+    with delta_tables.staged(spark, settings, columns) as rows:
+        if rows.isEmpty():
+            return delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSION_INTENTS))
+        grounded = intent_rows.ground(rows, settings, recipe, live_folder(settings))
+        with delta_tables.staged(spark, settings, grounded) as ready:
+            return delta_tables.merge(spark, settings, SESSION_INTENTS, ready)
+
+
+def _space(settings: Settings) -> str:
+    path = _space_path(settings)
+    return str(json.loads(path.read_text(encoding="utf-8"))["space"]) if path.is_file() else ""
+
+
+def _write_space(settings: Settings, space: str) -> None:
+    _space_path(settings).write_text(json.dumps({"space": space}), encoding="utf-8")
+
+
+def _space_path(settings: Settings) -> Path:
+    return settings.home / "intents" / SPACE_FILE
+
+
+def _result(spark: SparkSession, settings: Settings, started: float, result: delta_tables.MergeResult, details: dict[str, Any]) -> JobResult:
+    counted = delta_tables.read(spark, settings, SESSION_INTENTS).groupBy("source").count().collect()
+    details["by_source"] = {row["source"]: int(row["count"]) for row in counted}
+    version = delta_tables.version(spark, settings, SESSION_INTENTS)
+    rows = sum(details["by_source"].values())
+    return JobResult(SESSION_INTENTS, rows, result.inserted, result.updated, 0, version, time.monotonic() - started, details)

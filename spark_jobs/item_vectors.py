@@ -1,0 +1,161 @@
+"""The `item-vectors` job: the text encoder's vector of every item that has a title; only new and changed texts are encoded."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from feature_repo.contract.columns import ITEM_VECTORS, ITEM_VECTORS_SCHEMA, ITEMS
+from feature_repo.contract.settings import EncoderSettings, Settings
+from model.encoder import EncoderError, TextEncoder, encoder_name
+from model.items import item_text
+from spark_jobs import delta_tables
+from spark_jobs.job import JobError, JobResult
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+ITEMS_PER_WORKER = 4_000  # below that a second worker costs more to start than it saves
+LOGGER = logging.getLogger("intentstore.intents")
+
+
+def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None) -> JobResult:
+    """Bring `item_vectors` up to date with `items`.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The session.
+    settings : Settings
+        ``encoder``.
+    date : datetime.date, optional
+        Only items whose row became known on this day (UTC).
+
+    Returns
+    -------
+    JobResult
+        `details`: ``encoded`` (texts), ``untitled`` (items without a title, which get no vector), ``encoder``.
+
+    Raises
+    ------
+    JobError
+        The encoder cannot be loaded.
+    """
+    started = time.monotonic()
+    delta_tables.empty_if_missing(spark, settings, ITEM_VECTORS)
+    if not delta_tables.exists(spark, settings, ITEMS):
+        LOGGER.info("item-vectors: there is no table 'items', so there are no titles; the pipeline goes on with clicks alone")
+        return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), 0, 0, "")
+    try:
+        name = encoder_name(settings.encoder)
+        items = delta_tables.read(spark, settings, ITEMS)
+        texts, untitled = _texts(spark, items, name, date)
+        changed = _changed(spark, settings, texts)
+        count = changed.count()
+        if not count:
+            result = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, ITEM_VECTORS))
+        else:
+            workers = max(1, min(spark.sparkContext.defaultParallelism, count // ITEMS_PER_WORKER))
+            encoded = encode_frame(changed.repartition(workers), settings.encoder)
+            result = delta_tables.merge(spark, settings, ITEM_VECTORS, encoded)
+    except EncoderError as error:
+        raise JobError(str(error)) from None
+    if untitled:
+        LOGGER.info("item-vectors: %d items have no title and get no vector", untitled)
+    return _result(spark, settings, started, result, count, untitled, name)
+
+
+def content_hash(encoder: str, text: str) -> str:
+    """Return the hash by which a changed text, or another encoder, is noticed."""
+    return hashlib.blake2b(f"{encoder}\x1f{text}".encode(), digest_size=16).hexdigest()
+
+
+def _texts(spark: SparkSession, items: DataFrame, encoder: str, date: datetime.date | None) -> tuple[DataFrame, int]:
+    from pyspark.sql import functions as F
+
+    chosen = items if date is None else items.where(F.to_date("created") == F.lit(date))
+    schema = "item_id string, event_timestamp timestamp, text string, content_hash string"
+    texts = chosen.select("item_id", "event_timestamp", "title", "category").mapInArrow(_texter(encoder), schema)
+    untitled = texts.where("text = ''").count()
+    return texts.where("text <> ''"), untitled
+
+
+def _texter(encoder: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            columns = batch.to_pydict()
+            texts = [item_text(title, category) for title, category in zip(columns["title"], columns["category"], strict=True)]
+            hashes = pa.array([content_hash(encoder, text) for text in texts], pa.string())
+            yield pa.RecordBatch.from_arrays(
+                [batch.column("item_id"), batch.column("event_timestamp"), pa.array(texts, pa.string()), hashes],
+                names=["item_id", "event_timestamp", "text", "content_hash"],
+            )
+
+    return run_in_worker
+
+
+def _changed(spark: SparkSession, settings: Settings, texts: DataFrame) -> DataFrame:
+    known = delta_tables.read(spark, settings, ITEM_VECTORS).select("item_id", "content_hash")
+    return texts.join(known, ["item_id", "content_hash"], "left_anti")
+
+
+def encode_frame(frame: DataFrame, settings: EncoderSettings) -> DataFrame:
+    """Encode rows of ``item_id, event_timestamp, text, content_hash`` in Spark's workers; each loads the encoder once.
+
+    Returns
+    -------
+    DataFrame
+        Schema of `item_vectors`.
+    """
+    return frame.mapInArrow(_encoder(settings), delta_tables.spark_schema(ITEM_VECTORS))
+
+
+def _encoder(settings: EncoderSettings) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        encoder = loaded_encoder(settings)
+        for batch in batches:
+            if batch.num_rows:
+                yield _encoded(batch, encoder)
+
+    return run_in_worker
+
+
+def _encoded(batch: pa.RecordBatch, encoder: TextEncoder) -> pa.RecordBatch:
+    vectors = encoder.encode(batch.column("text").to_pylist())
+    now = datetime.datetime.now(datetime.UTC)
+    columns: dict[str, Any] = {name: batch.column(name) for name in ("item_id", "text", "content_hash", "event_timestamp")}
+    columns["encoder"] = pa.array([encoder.name] * len(vectors), pa.string())
+    columns["vector"] = vectors_column(vectors)
+    columns["created"] = pa.array([now] * len(vectors), ITEM_VECTORS_SCHEMA.field("created").type)
+    arrays = [columns[field.name].cast(field.type) for field in ITEM_VECTORS_SCHEMA]
+    return pa.RecordBatch.from_arrays(arrays, schema=ITEM_VECTORS_SCHEMA)
+
+
+def vectors_column(vectors: Any) -> pa.Array:
+    """Return a float32 matrix of shape (n, dim) as an Arrow column of lists, without a Python object per number."""
+    rows, dim = vectors.shape
+    offsets = pa.array(range(0, rows * dim + 1, dim) if dim else [0] * (rows + 1), pa.int32())
+    return pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1), pa.float32()))
+
+
+@lru_cache(maxsize=2)
+def loaded_encoder(settings: EncoderSettings) -> TextEncoder:
+    """Return the encoder, loaded once a process, on one thread: Spark runs one worker a core."""
+    import torch
+
+    torch.set_num_threads(1)
+    return TextEncoder.load(settings)
+
+
+def _result(spark: SparkSession, settings: Settings, started: float, result: delta_tables.MergeResult, encoded: int, untitled: int, name: str) -> JobResult:
+    rows = delta_tables.read(spark, settings, ITEM_VECTORS).count()
+    details = {"encoded": encoded, "untitled": untitled, "encoder": name}
+    version = delta_tables.version(spark, settings, ITEM_VECTORS)
+    return JobResult(ITEM_VECTORS, rows, result.inserted, result.updated, 0, version, time.monotonic() - started, details)
