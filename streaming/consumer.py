@@ -33,6 +33,7 @@ log = logging.getLogger("intentstore.consumer")
 POLL_MS = 200  # how long an idle poll waits; the delay of SIGTERM and of housekeeping
 COMMIT_SECONDS = 0.25  # the store is the truth, the commit tells others; a commit a batch would cost a millisecond of CPU each
 SESSION_TIMEOUT_MS = 6_000  # after a kill -9 without a static id, others take over this soon
+JOIN_SECONDS = 15.0  # being idle counts from the first assignment, or from here when other members hold everything
 LIVE_RETRY_SECONDS = 0.2
 RESTART_SECONDS = 1.0  # between two tries with new Kafka clients
 MAX_RESTARTS = 20  # in a row without one good batch
@@ -69,7 +70,7 @@ class Consumer:
         self._committed: dict[int, int] = {}
         self._commit_at = 0.0
         self._restarts = 0
-        self._last_record = time.monotonic()
+        self._last_record = time.monotonic() + JOIN_SECONDS
         self.stopping = False
         self.totals: dict[str, int] = {"answered": 0, "duplicates": 0, "refused": 0, "restored": 0}
 
@@ -116,7 +117,10 @@ class Consumer:
         polled = consumer.poll(timeout_ms=POLL_MS)
         began = time.monotonic()
         self._metrics.done("poll")
+        held = len(self._partitions.stores)
         self._pending += self._partitions.adopt(consumer, sink)
+        if len(self._partitions.stores) > held:
+            self._last_record = time.monotonic()
         if self._pending:
             self._write_pending(consumer)
         elif polled:

@@ -1,0 +1,230 @@
+"""Dead letters: read them, and send those that are valid now back to the clicks topic, in order, once. Deletes nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from feature_repo.contract.events import ClickError, decode_click
+from feature_repo.contract.settings import Settings
+from streaming.clients import client_options
+from streaming.errors import StreamingError
+from streaming.topics import MAX_MESSAGE_BYTES
+
+LEDGER_SUFFIX = ".redriven"  # compacted topic beside the dead letters: which were sent back; written in one transaction with the click
+_SHOWN = 80
+_BATCH = 200  # letters a transaction
+_TRANSACTION_MS = 60_000
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One dead letter: the original bytes, where they came from and why they were refused."""
+
+    reason: str
+    detail: str
+    topic: str
+    partition: int
+    offset: int
+    failed_at: str
+    key: bytes | None
+    value: bytes | None
+
+    @property
+    def name(self) -> str:
+        """Of the record that was refused."""
+        return f"{self.topic}-{self.partition}@{self.offset}"
+
+    def to_line(self) -> str:
+        """Give one line for people."""
+        value = "(no value)" if self.value is None else repr(self.value[:_SHOWN])[2:-1] + (" ..." if len(self.value) > _SHOWN else "")
+        return f"{self.failed_at}  {self.name}  {self.reason}  {self.detail[:_SHOWN]}  | {value}"
+
+    def to_json(self) -> str:
+        """Give one JSON line; bytes that are not UTF-8 are written with replacement characters."""
+        shown = {"key": _text(self.key), "value": _text(self.value), "bytes": len(self.value or b"")}
+        return json.dumps({**{name: getattr(self, name) for name in ("reason", "detail", "topic", "partition", "offset", "failed_at")}, **shown})
+
+
+@dataclass
+class Redriven:
+    """What a redrive did: sent back, refused again by reason, and sent back by an earlier one."""
+
+    sent: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    before: int = 0
+    dry_run: bool = False
+
+    def to_line(self) -> str:
+        """Give one line for people."""
+        again = ", ".join(f"{reason} {number}" for reason, number in sorted(self.refused.items())) or "none"
+        return f"{'would send' if self.dry_run else 'sent'} {self.sent} back; still refused: {again}; sent back earlier: {self.before}"
+
+
+def read(settings: Settings, *, reason: str | None = None, limit: int | None = None) -> Iterator[DeadLetter]:
+    """Read dead letters, oldest first; one that a crash wrote twice is given once.
+
+    Parameters
+    ----------
+    settings : Settings
+        Broker and ``kafka.dead_letter_topic``.
+    reason : str, optional
+        Only these.
+    limit : int, optional
+        At most so many.
+
+    Yields
+    ------
+    DeadLetter
+        Up to the present end of the topic.
+
+    Raises
+    ------
+    StreamingError
+        The topic is not there, or the broker does not answer.
+    """
+    seen: set[str] = set()
+    for record in sorted(_records(settings, settings.kafka.dead_letter_topic), key=lambda one: (one.timestamp, one.partition, one.offset)):
+        letter = _letter(record)
+        if letter.name in seen or (reason is not None and letter.reason != reason):
+            continue
+        if limit is not None and len(seen) >= limit:
+            return
+        seen.add(letter.name)
+        yield letter
+
+
+def redrive(settings: Settings, *, reason: str | None = None, rekey: bool = False, dry_run: bool = False) -> Redriven:
+    """Check dead letters by today's rules and send the valid ones back.
+
+    Parameters
+    ----------
+    settings : Settings
+        Broker and topics.
+    reason : str, optional
+        Only these.
+    rekey : bool
+        Give those with a wrong key the key of their session id; their value stays as it is.
+    dry_run : bool
+        Send nothing.
+
+    Returns
+    -------
+    Redriven
+        Counts. A letter goes back at most once, however often and wherever this runs.
+
+    Raises
+    ------
+    StreamingError
+        Topics or broker not to be had.
+    """
+    from kafka.errors import KafkaError
+
+    outcome = Redriven(dry_run=dry_run)
+    done = {record.key.decode() for record in _records(settings, settings.kafka.dead_letter_topic + LEDGER_SUFFIX, missing_is_empty=True)}
+    ready: list[tuple[DeadLetter, bytes | None]] = []
+    for letter in read(settings, reason=reason):
+        if letter.name in done:
+            outcome.before += 1
+            continue
+        try:
+            ready.append((letter, _valid_key(letter, rekey)))
+        except ClickError as error:
+            outcome.refused[error.reason] += 1
+    ready.sort(key=lambda pair: (pair[0].topic, pair[0].partition, pair[0].offset))
+    try:
+        if ready and not dry_run:
+            _send(settings, ready)
+    except KafkaError as error:
+        raise StreamingError(f"dead letters cannot be sent back ({error}); what was sent is noted, run it again") from None
+    outcome.sent = len(ready)
+    return outcome
+
+
+def _valid_key(letter: DeadLetter, rekey: bool) -> bytes | None:
+    key = letter.key
+    if rekey and letter.reason == "wrong_key" and letter.value is not None:
+        fields = msgspec.json.decode(letter.value)
+        key = str(fields["session_id"]).encode()
+    decode_click(letter.value, key, time.time_ns() // 1000)
+    return key
+
+
+def _send(settings: Settings, ready: list[tuple[DeadLetter, bytes | None]]) -> None:
+    from kafka import KafkaProducer
+
+    ledger = settings.kafka.dead_letter_topic + LEDGER_SUFFIX
+    _ensure_ledger(settings, ledger)
+    # One id for all redrives: a second one that runs at the same time fences the first instead of doubling its work.
+    producer = KafkaProducer(
+        **client_options(settings), transactional_id=f"{settings.kafka.dead_letter_topic}-redrive", acks="all", max_request_size=MAX_MESSAGE_BYTES,
+        transaction_timeout_ms=_TRANSACTION_MS,
+    )  # fmt: skip
+    try:
+        producer.init_transactions()
+        for start in range(0, len(ready), _BATCH):
+            producer.begin_transaction()
+            for letter, key in ready[start : start + _BATCH]:
+                producer.send(letter.topic, letter.value, key, [("redrive_of", letter.name.encode())])
+                producer.send(ledger, letter.failed_at.encode(), letter.name.encode())
+            producer.flush()
+            producer.commit_transaction()
+    finally:
+        producer.close(timeout=10)
+
+
+def _ensure_ledger(settings: Settings, ledger: str) -> None:
+    from kafka import KafkaAdminClient
+    from kafka.errors import TopicAlreadyExistsError
+
+    admin = KafkaAdminClient(**client_options(settings))
+    try:
+        options = {"num_partitions": 1, "replication_factor": settings.kafka.replication_factor, "configs": {"cleanup.policy": "compact"}}
+        admin.create_topics({ledger: options}, wait_for_metadata=True)
+    except TopicAlreadyExistsError:
+        return
+    finally:
+        admin.close()
+
+
+def _records(settings: Settings, topic: str, missing_is_empty: bool = False) -> Iterator[Any]:
+    from kafka import KafkaConsumer, TopicPartition
+    from kafka.errors import KafkaError
+
+    try:
+        reader = KafkaConsumer(**client_options(settings), group_id=None, enable_auto_commit=False, isolation_level="read_committed")
+        try:
+            if topic not in reader.topics():
+                if missing_is_empty:
+                    return
+                raise StreamingError(f"topic '{topic}' does not exist; start the consumer, which makes it, or name another by kafka.dead_letter_topic")
+            names = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
+            reader.assign(names)
+            ends = reader.end_offsets(names)
+            reader.seek_to_beginning(*names)
+            while any(reader.position(name) < ends[name] for name in names):
+                for batch in reader.poll(timeout_ms=500).values():
+                    yield from batch
+        finally:
+            reader.close(autocommit=False)
+    except KafkaError as error:
+        raise StreamingError(f"topic '{topic}' cannot be read ({error}); is the broker running?") from None
+
+
+def _letter(record: Any) -> DeadLetter:
+    headers = {name: value.decode(errors="replace") for name, value in record.headers}
+    number = {name: int(headers.get(name, "-1")) for name in ("partition", "offset")}
+    return DeadLetter(
+        headers.get("reason", "?"), headers.get("detail", ""), headers.get("topic", "?"), number["partition"], number["offset"],
+        headers.get("failed_at", "?"), record.key, record.value,
+    )  # fmt: skip
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode("utf-8", errors="replace")
