@@ -48,7 +48,9 @@ class Materialized:
     seconds: float
 
 
-def materialize(settings: Settings, spark: SparkSession, *, views: Sequence[str] | None = None, full: bool = False, url: str | None = None) -> list[Materialized]:
+def materialize(
+    settings: Settings, spark: SparkSession, *, views: Sequence[str] | None = None, full: bool = False, url: str | None = None
+) -> list[Materialized]:
     """Bring the online store up to the Delta tables.
 
     Parameters

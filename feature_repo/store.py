@@ -52,7 +52,7 @@ def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
     -------
     feast.RepoConfig
     """
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     os.environ.setdefault("FEAST_USAGE", "False")
     from feast import RepoConfig

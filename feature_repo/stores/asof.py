@@ -92,11 +92,11 @@ def _one_view(entities: DataFrame, plan: ViewPlan, entity_rows: int) -> DataFram
 def _find(entities: DataFrame, plan: ViewPlan) -> DataFrame:
     """Steps 1 to 3: (row, keys, event time, created) of the feature row each entity row sees; rows that see none are left out."""
     names = [_key(number) for number in range(len(plan.keys))]
-    known = F.col(_EVENT) if not plan.known_by_created else F.greatest(_EVENT, _CREATED)
-    history = plan.frame.select(*_key_columns(plan), _micros(plan.event).alias(_EVENT), _created(plan).alias(_CREATED))
-    history = history.dropna(subset=[*names, _EVENT]).select(
-        *names, known.alias(_INSTANT), F.lit(0).alias(_SIDE), F.struct(_EVENT, _CREATED).alias(_BEST), F.lit(None).cast("bigint").alias(ROW),
-    )
+    known = F.greatest(_EVENT, _CREATED) if plan.known_by_created else F.col(_EVENT)
+    needed = [*names, _EVENT, *([_CREATED] if plan.known_by_created else [])]  # a row of unknown creation is never known to be known
+    history = plan.frame.select(*_key_columns(plan), _micros(plan.event).alias(_EVENT), _created(plan).alias(_CREATED)).dropna(subset=needed)
+    best, no_row = F.struct(_EVENT, _CREATED).alias(_BEST), F.lit(None).cast("bigint").alias(ROW)
+    history = history.select(*names, known.alias(_INSTANT), F.lit(0).alias(_SIDE), best, no_row)
     asked = entities.select(
         *(_column(entity).alias(_key(number)) for number, (entity, _) in enumerate(plan.keys)), F.col(AT).alias(_INSTANT), F.lit(1).alias(_SIDE),
         F.lit(None).cast(f"struct<{_EVENT}:bigint,{_CREATED}:bigint>").alias(_BEST), F.col(ROW),

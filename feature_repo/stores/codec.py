@@ -11,36 +11,20 @@ Layout, little-endian::
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
+from feature_repo.stores.slots import KINDS, SCALARS, PackedValueError, heap_bytes, microseconds, read_slot
+
 MAGIC = b"ISP1"
 HEADER = struct.Struct("<4sB3x8sqq")
 NO_CREATED = -(2**63)  # rows without a creation time lose against any row that has one
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MICROSECOND = timedelta(microseconds=1)
 _DELETED = 1
-
-# kind -> (struct code, numpy dtype inside the slot)
-SCALARS: dict[str, tuple[str, str]] = {
-    "i64": ("q", "<i8"), "i32": ("i4x", "<i4"), "f64": ("d", "<f8"), "f32": ("f4x", "<f4"), "bool": ("?7x", "?"), "time": ("q", "<i8"),
-}  # fmt: skip
-LISTS: dict[str, str] = {
-    "list<i64>": "<i8", "list<i32>": "<i4", "list<f64>": "<f8", "list<f32>": "<f4", "list<bool>": "?", "list<time>": "<i8",
-}  # fmt: skip
-TEXTS = ("str", "bytes", "proto")  # proto = a serialised Feast value of a type without its own kind
-TEXT_LISTS = ("list<str>", "list<bytes>")
-KINDS = (*SCALARS, *LISTS, *TEXTS, *TEXT_LISTS)
-
-
-class PackedValueError(ValueError):
-    """A row that does not fit its schema, or bytes that are no packed value; names view, field and remedy."""
 
 
 class PackedSchemaError(PackedValueError):
@@ -121,6 +105,21 @@ class PackedSchema:
         return self.slots_at + 8 * len(self.fields)
 
     @cached_property
+    def slot_dtype(self) -> np.dtype[Any]:
+        """Null words and slots as one numpy record, for reading many rows at once; list slots are (at, count)."""
+        span = np.dtype([("at", "<u4"), ("count", "<u4")])
+        formats = [("<u8", (self.words,)), *(SCALARS[kind][1] if kind in SCALARS else span for _, kind in self.fields)]
+        offsets = [0, *(8 * (self.words + number) for number in range(len(self.fields)))]
+        names = ["__nulls", *self.index]
+        return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self.heap_at - HEADER.size})
+
+    @cached_property
+    def blank(self) -> bytes:
+        """A deleted row with room for every slot: stands in for what is missing."""
+        head = HEADER.pack(MAGIC, _DELETED, self.hash, 0, NO_CREATED)
+        return head + b"\xff" * (8 * self.words) + bytes(8 * len(self.fields))
+
+    @cached_property
     def _pack(self) -> struct.Struct:
         codes = "".join(SCALARS[kind][0] if kind in SCALARS else "II" for _, kind in self.fields)
         return struct.Struct(f"{HEADER.format}{self.words}Q{codes}")
@@ -146,7 +145,9 @@ class PackedSchema:
         """
         if len(values) != len(self.fields) or any(name not in values for name, _ in self.fields):
             self._refuse_names(values)
-        nulls, arguments, heap, end = 0, [], [], self.heap_at
+        nulls, end = 0, self.heap_at
+        arguments: list[Any] = []
+        heap: list[bytes] = []
         for number, (name, kind) in enumerate(self.fields):
             value = values[name]
             if value is None:
@@ -156,7 +157,7 @@ class PackedSchema:
                 arguments.append(microseconds(value) if kind == "time" else value)
             else:
                 try:
-                    blob, count = _heap_bytes(kind, value)
+                    blob, count = heap_bytes(kind, value)
                 except (TypeError, ValueError, AttributeError) as error:
                     raise PackedValueError(f"view '{self.view}': feature '{name}' = {value!r:.80} is no {kind} ({error}); correct the writer") from None
                 arguments.extend((end, count))
@@ -219,7 +220,7 @@ class PackedSchema:
                 number = self.index[name]
             except KeyError:
                 raise PackedValueError(f"view '{self.view}' has no feature '{name}'; it has {', '.join(self.index)}") from None
-            result[name] = None if nulls >> number & 1 else _read(value, self.fields[number][1], self.slots_at + 8 * number)
+            result[name] = None if nulls >> number & 1 else read_slot(value, self.fields[number][1], self.slots_at + 8 * number)
         return result
 
     def _refuse_names(self, values: Mapping[str, Any]) -> None:
@@ -240,92 +241,3 @@ def header(value: bytes) -> Header:
         raise PackedValueError(f"{len(value)} bytes starting {value[:8]!r} are no packed feature row; another program writes under these keys")
     _, flags, schema_hash, event_us, created_us = HEADER.unpack_from(value)
     return Header(bool(flags & _DELETED), schema_hash, event_us, created_us)
-
-
-def microseconds(value: datetime | int) -> int:
-    """Turn an aware datetime (or microseconds already) into microseconds UTC, without passing through a float.
-
-    Raises
-    ------
-    PackedValueError
-        For a datetime without a time zone.
-
-    Examples
-    --------
-    >>> microseconds(datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=timezone.utc))
-    1000005
-    """
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise PackedValueError(f"time {value.isoformat()} has no time zone; give an aware datetime, e.g. with tzinfo=timezone.utc")
-        return (value - EPOCH) // _MICROSECOND
-    return int(value)
-
-
-def entity_key(join_keys: Mapping[str, str | int], narrow: frozenset[str] = frozenset()) -> bytes:
-    """Serialise an entity as Feast's key format 3 does (a test holds the two equal).
-
-    Parameters
-    ----------
-    join_keys : mapping
-        Join key name to value, string or integer.
-    narrow : frozenset of str
-        Join keys that are declared as 32-bit integers; others are 64-bit.
-
-    Examples
-    --------
-    >>> entity_key({"item_id": "7"}).hex()
-    '010000000200000007000000...'
-    """
-    names = sorted(join_keys)
-    parts = [struct.pack("<I", len(names))]
-    for name in names:
-        raw = name.encode()
-        parts.append(struct.pack("<II", 2, len(raw)) + raw)  # 2 = Feast's ValueType.STRING
-    for name in names:
-        value = join_keys[name]
-        if isinstance(value, str):
-            raw = value.encode()
-            parts.append(struct.pack("<II", 2, len(raw)) + raw)
-        elif name in narrow:
-            parts.append(struct.pack("<IIi", 3, 4, value))  # 3 = ValueType.INT32
-        else:
-            parts.append(struct.pack("<IIq", 4, 8, value))  # 4 = ValueType.INT64
-    return b"".join(parts)
-
-
-def storage_key(project: str, view: str, entity: bytes) -> bytes:
-    """Name of one value in the store; the braces put all views of one entity on one cluster node."""
-    return b"feast:%b:%b:{%b}" % (project.encode(), view.encode(), entity)
-
-
-def _heap_bytes(kind: str, value: Any) -> tuple[bytes, int]:
-    if kind in LISTS:
-        if kind == "list<time>":
-            value = [microseconds(moment) for moment in value]
-        array = np.ascontiguousarray(value, dtype=LISTS[kind])
-        if array.ndim != 1:
-            raise ValueError(f"{array.ndim} dimensions")
-        return array.tobytes(), array.size
-    if kind in TEXT_LISTS:
-        parts: Sequence[bytes] = [part.encode() for part in value] if kind == "list<str>" else list(value)
-        return struct.pack(f"<{len(parts)}I", *map(len, parts)) + b"".join(parts), len(parts)
-    blob = value.encode() if kind == "str" else bytes(value)
-    return blob, len(blob)
-
-
-def _read(value: bytes, kind: str, slot: int) -> Any:
-    if kind in SCALARS:
-        return struct.unpack_from("<" + SCALARS[kind][0], value, slot)[0]
-    start, count = struct.unpack_from("<II", value, slot)
-    if kind in LISTS:
-        return np.frombuffer(value, LISTS[kind], count, start)
-    if kind in TEXT_LISTS:
-        lengths = struct.unpack_from(f"<{count}I", value, start)
-        parts, at = [], start + 4 * count
-        for length in lengths:
-            parts.append(value[at : at + length])
-            at += length
-        return [part.decode() for part in parts] if kind == "list<str>" else parts
-    blob = value[start : start + count]
-    return blob.decode() if kind == "str" else blob

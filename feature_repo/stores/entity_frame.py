@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import IntegralType, TimestampNTZType, TimestampType
 
 from feature_repo.stores.asof import AT, ROW
-from feature_repo.stores.codec import EPOCH
+from feature_repo.stores.slots import EPOCH
 
 MAX_AHEAD = timedelta(days=1)
 
@@ -149,7 +149,7 @@ def check_keys(entities: EntityFrame, source: DataFrame, keys: Sequence[tuple[st
 
 def _time_column(kinds: dict[str, object]) -> str:
     try:
-        event = infer_event_timestamp_from_entity_df({name: kind for name, kind in kinds.items()})
+        event = infer_event_timestamp_from_entity_df(kinds)
     except ValueError:
         raise EntityFrameError(f"entity_df has columns {list(kinds)}: none is named 'event_timestamp' and not exactly one holds times; name it so") from None
     return str(event)
@@ -162,7 +162,7 @@ def _microseconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _checked(entities: EntityFrame) -> EntityFrame:
-    if entities.last > datetime.now(timezone.utc) + MAX_AHEAD:
+    if entities.last > datetime.now(UTC) + MAX_AHEAD:
         raise EntityFrameError(
             f"entity_df column '{entities.event}' reaches {entities.last.isoformat()}, more than a day ahead; no feature can be known then, correct the times"
         )

@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from feature_repo.contract.columns import SESSION_FEATURE_FIELDS, SESSION_FEATURES
 from feature_repo.stores.client import PackedClient
-from feature_repo.stores.codec import PackedSchema, PackedValueError, entity_key, storage_key
+from feature_repo.stores.codec import PackedSchema
+from feature_repo.stores.keys import entity_key, storage_key
+from feature_repo.stores.slots import PackedValueError
 
 PROJECT = "intentstore"
 SESSION_KEY = "session_id"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from feature_repo.stores import asof, entity_frame
-from feature_repo.stores.codec import EPOCH
 from feature_repo.stores.entity_frame import EntityFrame, EntityFrameError
+from feature_repo.stores.slots import EPOCH
 from feature_repo.stores.tables import FeatureTableError, PinnedTable, explain, open_source
 
 DUMMY_KEY = "__dummy_id"  # Feast's name for the key of views without an entity
@@ -63,7 +63,8 @@ class DeltaRetrievalJob(SparkRetrievalJob):
 
     def to_spark_df(self) -> DataFrame:
         """Return the result as a lazy Spark data frame, rows in the order of the entity rows."""
-        return self._frame if self._order is None else self._frame.orderBy(self._order).drop(self._order)
+        frame: DataFrame = self._frame if self._order is None else self._frame.orderBy(self._order).drop(self._order)
+        return frame
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         if self._should_use_staging_for_arrow():
@@ -80,7 +81,8 @@ class DeltaRetrievalJob(SparkRetrievalJob):
         return pa.table({field.name: _in_utc(table.column(field.name)) for field in table.schema})
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._to_arrow_internal(timeout).to_pandas()
+        rows: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()
+        return rows
 
 
 class DeltaOfflineStore(SparkOfflineStore):
@@ -246,9 +248,7 @@ def _entities(
     if entity_df is not None:
         return entity_frame.from_any(spark, entity_df)
     start, end = compute_non_entity_date_range(list(views), start_date=options.get("start_date"), end_date=options.get("end_date"))
-    frames = [
-        (tables[view.projection.name_to_use()].frame, dict(_keys(view)), _source_name(view, view.batch_source.timestamp_field)) for view in views
-    ]
+    frames = [(tables[view.projection.name_to_use()].frame, dict(_keys(view)), _source_name(view, view.batch_source.timestamp_field)) for view in views]
     return entity_frame.from_history(spark, frames, start, end)
 
 
@@ -264,7 +264,7 @@ def _check_names(entities: EntityFrame, plans: list[asof.ViewPlan]) -> None:
 def _between(frame: DataFrame, event: str, start: datetime | None, end: datetime | None) -> DataFrame:
     for moment, is_start in ((start, True), (end, False)):
         if moment is not None:
-            aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+            aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
             bound = F.timestamp_micros(F.lit((aware - EPOCH) // timedelta(microseconds=1)))
             frame = frame.where(F.col(f"`{event}`") >= bound if is_start else F.col(f"`{event}`") <= bound)
     return frame

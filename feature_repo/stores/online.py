@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from feast import Entity, FeatureView, RepoConfig, utils
@@ -18,8 +18,10 @@ from feast.repo_config import FeastConfigBaseModel
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_repo.stores.client import AsyncPackedClient, PackedClient
-from feature_repo.stores.codec import EPOCH, PackedSchema, PackedValueError, microseconds, storage_key
+from feature_repo.stores.codec import PackedSchema
+from feature_repo.stores.keys import storage_key, watermark_key
 from feature_repo.stores.protos import from_message, schema_of, to_message
+from feature_repo.stores.slots import EPOCH, PackedValueError, microseconds
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 ReadRow = tuple[datetime | None, dict[str, Value] | None]  # (None, None) not found; (time, None) outside the maximum age
@@ -82,9 +84,7 @@ class PackedOnlineStore(OnlineStore):
         if progress:
             progress(len(data))
 
-    async def online_write_batch_async(
-        self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
-    ) -> None:
+    async def online_write_batch_async(self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None) -> None:
         """Asyncio form of `online_write_batch`."""
         await self._async(config).write(self._pack(config, table, data), self._keep_ms(config, table))
         if progress:
@@ -105,9 +105,7 @@ class PackedOnlineStore(OnlineStore):
         rows = [(self._key(config, table, key), value) for key in entity_keys]
         self.client(config).write(rows, self._keep_ms(config, table))
 
-    def online_read(
-        self, config: RepoConfig, table: FeatureView, entity_keys: list[EntityKey], requested_features: list[str] | None = None
-    ) -> list[ReadRow]:
+    def online_read(self, config: RepoConfig, table: FeatureView, entity_keys: list[EntityKey], requested_features: list[str] | None = None) -> list[ReadRow]:
         """Read rows of one view; see `ReadRow` for what missing and too old rows look like."""
         values = self.client(config).read([self._key(config, table, key) for key in entity_keys])
         return self._unpack(config, table, values, requested_features)
@@ -177,7 +175,7 @@ class PackedOnlineStore(OnlineStore):
                 metadata.name, metadata.version = table.projection.name_alias or table.name, getattr(table, "current_version_number", 0) or 0
 
     def _pack(self, config: RepoConfig, table: FeatureView, data: Sequence[Row]) -> list[tuple[bytes, bytes]]:
-        schema, latest = schema_of(table), datetime.now(timezone.utc) + MAX_AHEAD
+        schema, latest = schema_of(table), datetime.now(UTC) + MAX_AHEAD
         kinds = dict(schema.fields)
         rows = []
         for key, messages, event, created in data:
@@ -195,7 +193,7 @@ class PackedOnlineStore(OnlineStore):
         schema = schema_of(table)
         wanted = [(name, dict(schema.fields)[name]) for name in (names or schema.index)]
         ttl = self.ttl_seconds(config, table)
-        oldest = microseconds(datetime.now(timezone.utc)) - int(ttl * 1e6) if ttl else None
+        oldest = microseconds(datetime.now(UTC)) - int(ttl * 1e6) if ttl else None
         return [(None, None) if value is None else _read_row(schema, wanted, value, oldest) for value in values]
 
     def ttl_seconds(self, config: RepoConfig, table: FeatureView) -> float:
@@ -243,11 +241,6 @@ class PackedOnlineStore(OnlineStore):
         """Record that all rows of one Delta version are in; kept beside the rows, so that it is lost exactly when they are."""
         mark = {"version": version, "table_id": table_id, "schema": schema_of(table).hash.hex()}
         self.client(config).put(watermark_key(config.project, table.name), json.dumps(mark).encode())
-
-
-def watermark_key(project: str, view: str) -> bytes:
-    """Name of a view's watermark in the store."""
-    return f"feast-watermark:{project}:{view}".encode()
 
 
 def _read_row(schema: PackedSchema, wanted: list[tuple[str, str]], value: bytes, oldest_us: int | None) -> ReadRow:

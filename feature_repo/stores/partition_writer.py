@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from feature_repo.stores.client import PackedClient
-from feature_repo.stores.codec import PackedSchema, entity_key, storage_key
+from feature_repo.stores.codec import PackedSchema
+from feature_repo.stores.keys import entity_key, storage_key
 
 ROWS_PER_WRITE = 2048
 

@@ -14,7 +14,7 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-_pins: ContextVar[Mapping[str, int | str]] = ContextVar("pins", default={})
+_pins: ContextVar[Mapping[str, int | str] | None] = ContextVar("pins", default=None)
 
 
 class FeatureTableError(RuntimeError):
@@ -39,7 +39,7 @@ def pinned(versions: Mapping[str, int | str]) -> Iterator[None]:
     versions : mapping
         Source name to Delta version (int) or timestamp (text that Delta reads, e.g. ``2026-01-31T12:00:00Z``).
     """
-    token = _pins.set({**_pins.get(), **versions})
+    token = _pins.set({**(_pins.get() or {}), **versions})
     try:
         yield
     finally:
@@ -73,7 +73,7 @@ def open_source(spark: SparkSession, source: SparkSource, lake: str | None, repo
         return PinnedTable(source.name, None, _plain(spark, source, lake, repo))
     path = location(source, lake, repo)
     options: dict[str, Any] = dict(source.table_format.properties)
-    pin = _pins.get().get(source.name)
+    pin = (_pins.get() or {}).get(source.name)
     if pin is not None:
         options = {"versionAsOf": pin} if isinstance(pin, int) else {"timestampAsOf": pin}
     try:

@@ -1,0 +1,155 @@
+"""Historical reads through Feast's own calls on Delta tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pandas as pd
+import pytest
+from feast.errors import FeatureViewNotFoundException
+
+from feature_repo import store
+from feature_repo.stores.entity_frame import EntityFrameError
+from feature_repo.stores.tables import FeatureTableError
+
+START = dt.datetime(2024, 3, 10, 6, 0, tzinfo=dt.UTC)  # of the small lake
+
+
+def at(seconds):
+    return START + dt.timedelta(seconds=seconds)
+
+
+@pytest.fixture(scope="module")
+def feast_store(lake):
+    return store.feature_store(lake)
+
+
+def ask(feast_store, entity_df, features=("session_features:click_count", "session_intents:long_vector"), **options):
+    return feast_store.get_historical_features(entity_df=entity_df, features=list(features), **options)
+
+
+def entity_rows(*rows, **more):
+    return pd.DataFrame({"session_id": [key for key, _ in rows], "event_timestamp": [at(second) for _, second in rows], **more})
+
+
+def counts(frame):
+    return [None if pd.isna(value) else int(value) for value in frame["click_count"]]
+
+
+def test_rows_come_back_as_given_with_the_latest_known_feature(feast_store):
+    asked = entity_rows(("b", 8000), ("a", 2), ("a", 1.5), ("nobody", 9), (None, 9), ("a", 0), ("a", 2), note=list("tuvwxyz"))
+    frame = ask(feast_store, asked).to_df()
+    assert counts(frame) == [5, 3, 1, None, None, None, 3]
+    assert frame["note"].tolist() == list("tuvwxyz")
+    assert [None if v is None else list(v) for v in frame["long_vector"]] == [[0.5] * 4, [0.25] * 4, [0.25] * 4, None, None, None, [0.25] * 4]
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
+def test_no_session_time_zone_or_clock_change_moves_a_row(feast_store, spark, zone):
+    # 06:00 to 08:00 UTC on 10 March 2024 spans New York's missing hour.
+    asked = entity_rows(("b", 3599), ("b", 3600), ("b", 7199), ("b", 7200))
+    spark.conf.set("spark.sql.session.timeZone", zone)
+    try:
+        frame = ask(feast_store, asked).to_df()
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
+    assert counts(frame) == [None, 4, 4, 5]
+    assert frame["event_timestamp"].tolist() == asked["event_timestamp"].tolist()
+
+
+def test_sql_and_spark_frames_give_the_same_as_pandas(feast_store, spark):
+    asked = entity_rows(("b", 8000), ("a", 2), ("a", 1.5))
+    spark.createDataFrame(asked).coalesce(1).createOrReplaceTempView("asked")
+    by_sql = ask(feast_store, "SELECT * FROM asked").to_df()
+    by_spark = ask(feast_store, spark.table("asked")).to_spark_df().toPandas()
+    assert counts(by_sql) == counts(by_spark) == counts(ask(feast_store, asked).to_df()) == [5, 3, 1]
+
+
+def test_knowledge_time_cut_off_hides_the_later_correction(feast_store):
+    asked = entity_rows(("a", 2), ("a", 3))
+    assert counts(ask(feast_store, asked).to_df()) == [3, 3]
+    assert counts(ask(feast_store, asked, filter_by_created_timestamp=True).to_df()) == [2, 3]
+
+
+def test_full_feature_names_keep_an_entity_column_of_the_same_name(feast_store):
+    asked = entity_rows(("a", 2), click_count=[77])
+    frame = ask(feast_store, asked, full_feature_names=True).to_df()
+    assert (frame["click_count"][0], frame["session_features__click_count"][0]) == (77, 3)
+    with pytest.raises(EntityFrameError, match="'click_count' would occur twice"):
+        ask(feast_store, asked)
+
+
+def test_pinned_version_reads_the_same_set_again_and_is_recorded(lake, spark, feast_store, small):
+    asked = entity_rows(("a", 50))
+    before = ask(feast_store, asked)
+    first = before.to_df()
+    small.write(spark, lake, "session_features", [small.feature_row("a", 40, 40, 9)], mode="append")
+    later = ask(feast_store, asked)
+    assert counts(before.to_df()) == counts(first) == [3], "a job that was planned keeps its version"
+    assert counts(later.to_df()) == [9]
+    assert later.delta_versions["session_features"] == before.delta_versions["session_features"] + 1
+    with store.pinned(before.delta_versions):
+        again = ask(feast_store, asked)
+    pd.testing.assert_frame_equal(again.to_df(), first)
+    assert again.delta_versions == before.delta_versions
+
+
+def test_table_that_is_missing_or_vacuumed_is_named(lake, spark, feast_store, small):
+    with pytest.raises(FeatureTableError, match="'item_popularity' is no Delta table yet"):
+        asked = pd.DataFrame({"item_id": ["i"], "event_timestamp": [at(1)]})
+        feast_store.get_historical_features(entity_df=asked, features=["item_popularity:clicks_total"])
+    with store.pinned({"session_features": 999}), pytest.raises(FeatureTableError, match="cannot be read at {'versionAsOf': 999}"):
+        ask(feast_store, entity_rows(("a", 2)))
+    table = lake.table("session_intents")
+    small.write(spark, lake, "session_intents", [small.intent_row("a", 1, 0.25), small.intent_row("b", 3600, 0.5)])
+    with store.pinned({"session_intents": 0}):
+        job = ask(feast_store, entity_rows(("a", 2)))
+    hidden = {file: file.read_bytes() for file in table.glob("*.parquet")}
+    for file in hidden:
+        file.unlink()
+    try:
+        with pytest.raises(FeatureTableError, match="vacuumed past the pinned version"):
+            job.to_df()
+    finally:
+        for file, data in hidden.items():
+            file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (pd.DataFrame({"session_id": [], "event_timestamp": pd.to_datetime([], utc=True)}), "has no rows"),
+        (pd.DataFrame({"session": ["a"], "event_timestamp": [at(1)]}), "needs the entity column 'session_id'"),
+        (pd.DataFrame({"session_id": [1], "event_timestamp": [at(1)]}), "is bigint, view 'session_features' has string"),
+        (pd.DataFrame({"session_id": ["a"], "event_timestamp": [dt.datetime(2999, 1, 1, tzinfo=dt.UTC)]}), "more than a day ahead"),
+        (pd.DataFrame({"session_id": ["a"], "event_timestamp": pd.to_datetime([None], utc=True)}), "is null"),
+        (pd.DataFrame({"session_id": ["a"]}), "none is named 'event_timestamp'"),
+    ],
+)
+def test_bad_entity_rows_are_refused_in_one_line(feast_store, frame, words):
+    with pytest.raises(EntityFrameError, match=words):
+        ask(feast_store, frame, features=["session_features:click_count"])
+
+
+def test_times_without_a_zone_are_refused_in_spark(feast_store, spark):
+    asked = spark.sql("SELECT 'a' session_id, TIMESTAMP_NTZ'2024-03-10 06:00:02' event_timestamp")
+    with pytest.raises(EntityFrameError, match="no time zone"):
+        ask(feast_store, asked)
+
+
+def test_unknown_feature_view_is_named(feast_store):
+    with pytest.raises(FeatureViewNotFoundException, match="nothing_v9"):
+        ask(feast_store, entity_rows(("a", 2)), features=["nothing_v9:click_count"])
+
+
+def test_a_range_of_time_stands_in_for_entity_rows(feast_store):
+    frame = feast_store.get_historical_features(features=["session_features:click_count"], start_date=at(0), end_date=at(3600)).to_df()
+    assert dict(zip(frame["session_id"], counts(frame), strict=True)) == {"a": 9, "b": 4}
+
+
+def test_latest_rows_are_chosen_in_spark(lake, feast_store, spark):
+    provider = feast_store._get_provider()
+    source = feast_store.get_feature_view("session_features").batch_source
+    pull = provider.offline_store.pull_latest_from_table_or_query
+    frame = pull(feast_store.config, source, ["session_id"], ["click_count"], "event_timestamp", "created", at(0), at(10)).to_df()
+    assert dict(zip(frame["session_id"], frame["click_count"], strict=True)) == {"a": 3}
