@@ -10,6 +10,7 @@ import msgspec
 
 from feature_repo.contract.events import RecommendedItem, format_time
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState, apply
+from streaming.answers import score
 from streaming.api_model import LoadedModel
 from streaming.api_wire import ApiError
 
@@ -165,19 +166,13 @@ class Engine:
         return as_if_clicked(row, ask.items[-1], ask.at_us, self._config)
 
     def _score(self, model: LoadedModel, sessions: list[list[str]], counts: list[int]) -> list[Answer]:
-        from model.scorer import ScoreRequest
-
-        intents = [None] * len(sessions) if model.intents is None else model.intents.infer(sessions)
-        requests = [
-            ScoreRequest(session) if intent is None else ScoreRequest(session, intent.long.vector, intent.short.vector)
-            for session, intent in zip(sessions, intents, strict=True)
-        ]
-        version = model.scorer.version
-        answers = []
-        for session, intent, scored, k in zip(sessions, intents, model.scorer.score(requests, max(counts)), counts, strict=True):
+        intents = None if model.intents is None else model.intents.infer(sessions)
+        version, answers = model.scorer.version, []
+        for at, scored in enumerate(score(model.scorer, sessions, intents, max(counts))):
+            k = counts[at]
             ranked = zip(scored.items[:k], scored.scores[:k], scored.reasons[:k], strict=True)
-            items = [RecommendedItem(item, score, reason) for item, score, reason in ranked]
-            answers.append(Answer(items, _NO_INTENTS if intent is None else intents_answer(intent), version, session))
+            items = [RecommendedItem(item, value, reason) for item, value, reason in ranked]
+            answers.append(Answer(items, _NO_INTENTS if intents is None else intents_answer(intents[at]), version, sessions[at]))
         return answers
 
 

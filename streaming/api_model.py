@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from streaming.answers import score
+
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
     from model.intent.types import SessionIntent
@@ -49,14 +51,11 @@ def load_model(settings: Settings, path: Path) -> LoadedModel:
         If the folder is no whole model.
     """
     from model import artifact
+    from model.intent.live import LiveIntents
 
-    scorer = artifact.load(path)
-    intents: IntentReader | None = None
-    if (path / "intent").is_dir():
-        from model.intent.live import LiveIntents
-
-        intents = LiveIntents.load(settings, path)
-    scorer.score([], 1)  # the first call pays for what is built lazily
+    scorer, intents = artifact.load(path), LiveIntents.load(settings, path)
+    first: list[list[str]] = [[], scorer.item_ids[:2]]
+    score(scorer, first, intents.infer(first), 1)  # the first call pays for what is built lazily
     return LoadedModel(scorer, intents, path)
 
 

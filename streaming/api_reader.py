@@ -63,8 +63,10 @@ class AnswerReader:
             try:
                 self._follow()
             except Exception as error:  # noqa: BLE001 - whatever the client raises, the remedy is a new connection at the same place
-                self.broker_problem = f"the broker does not answer ({type(error).__name__}: {str(error)[:200]}); check kafka.bootstrap_servers"
-                LOG.warning("reading '%s': %s", self._topic, self.broker_problem)
+                problem = f"topic '{self._topic}' cannot be read ({type(error).__name__}: {str(error)[:200]}); check kafka.bootstrap_servers"
+                if problem != self.broker_problem:  # told once, not at every try
+                    LOG.warning("%s", problem)
+                self.broker_problem = problem
                 self._stop.wait(RETRY_SECONDS)
 
     def _follow(self) -> None:
