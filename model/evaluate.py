@@ -13,6 +13,7 @@ import numpy as np
 
 from model.metrics import Metrics, measure
 from model.sequences import Cases
+from model.splits import Dataset
 
 Seen = Literal["removed", "kept"]
 SEEN: tuple[Seen, ...] = ("removed", "kept")
@@ -81,9 +82,37 @@ class Evaluation:
         return {f"seen_{seen}": self.metrics(seen, samples=samples).to_dict() for seen in SEEN} | {"cases_per_second": speed}
 
 
-def default_seen(protocol: str) -> Seen:
-    """Return the rule that is quoted first: leave-one-out data hardly repeat items, sessions of shops do."""
-    return "removed" if protocol == "leave-one-out" else "kept"
+MANY_REPEATS = 0.01  # share of validation targets that were clicked before; above it, removing them throws real answers away
+
+
+def default_seen(data: Dataset | str) -> Seen:
+    """Return the rule that is quoted first.
+
+    Parameters
+    ----------
+    data : Dataset or str
+        A dataset, or the name of a protocol.
+
+    Returns
+    -------
+    str
+        ``removed`` for leave-one-out (as the published figures); otherwise by the share of validation targets that repeat an item
+        of their session (``kept`` where there is no validation, or only a name was given).
+    """
+    protocol = data if isinstance(data, str) else data.protocol
+    if protocol == "leave-one-out":
+        return "removed"
+    if isinstance(data, str) or not len(data.valid):
+        return "kept"
+    return "kept" if float(repeats(data.valid).mean()) > MANY_REPEATS else "removed"
+
+
+def repeats(cases: Cases) -> np.ndarray:
+    """Return whether each target was clicked before in its session, bool, shape (cases,)."""
+    rows = np.repeat(np.arange(len(cases)), cases.prefixes.lengths)
+    found = np.zeros(len(cases), dtype=bool)
+    found[rows[cases.prefixes.items == cases.targets[rows]]] = True
+    return found
 
 
 def evaluate(ranker: Ranker, cases: Cases, *, batch: int = BATCH, lists: bool = True) -> Evaluation:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from model.splits import Dataset
 
 NETWORK = "network"
 REASONS = {
-    NETWORK: "fits the session as a whole", "transitions": "often clicked after the last items", "neighbours": "clicked in sessions like this one",
+    NETWORK: "fits the session as a whole", "transitions": "often clicked after the last items", "neighbours": "clicked in sessions like this one", "items": "goes with the items of this session",
     "titles": "like the items just clicked", "words": "named like the items just clicked", "intents": "fits the inferred intent",
 }  # fmt: skip
 VALIDATION_CASES = 6_000  # +-.003 of NDCG@10; weights do not need more
@@ -41,12 +41,16 @@ class HybridConfig(Protocol):
         ...
 
 
+@runtime_checkable
 class NetworkProbabilities(Protocol):
     """The network as the mix reads it; `model.probabilities.NetworkScorer` is one."""
 
     def probabilities(self, prefixes: Sequences, long: np.ndarray | None = None, short: np.ndarray | None = None) -> np.ndarray:
         """Return float32, shape (cases, items), rows sum to 1."""
         ...
+
+
+Network = NetworkProbabilities | Callable[[Cases], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -65,14 +69,14 @@ class Hybrid:
     parts: dict[str, Part]
 
     @classmethod
-    def fit(cls, dataset: Dataset, network: NetworkProbabilities | None, config: HybridConfig, *, seen: Seen | None = None) -> Hybrid:
+    def fit(cls, dataset: Dataset, network: Network | None, config: HybridConfig, *, seen: Seen | None = None) -> Hybrid:
         """Fit the parts on training and choose the weights on validation, starting from the network alone.
 
         Parameters
         ----------
         dataset : Dataset
             Only ``train``, ``valid`` and the catalogue are read.
-        network : NetworkProbabilities or None
+        network : NetworkProbabilities, or a function of cases that gives probabilities, or None
             None = parts alone (the no-training blend).
         config : HybridConfig
         seen : str, optional
@@ -176,7 +180,7 @@ class Hybrid:
             raise ValueError(f"'{name}' is the only source of the hybrid score; it cannot be switched off")
         return Hybrid({other: weight / total for other, weight in rest.items()}, {other: part for other, part in self.parts.items() if other != name})
 
-    def ranker(self, network: NetworkProbabilities | None, name: str) -> HybridRanker:
+    def ranker(self, network: Network | None, name: str) -> HybridRanker:
         """Return what the judge reads."""
         return HybridRanker(self, network, name)
 
@@ -203,7 +207,7 @@ class HybridRanker:
     """A hybrid and its network as the judge reads them."""
 
     hybrid: Hybrid
-    network: NetworkProbabilities | None
+    network: Network | None
     name: str
 
     def scores(self, cases: Cases) -> np.ndarray:
@@ -211,11 +215,13 @@ class HybridRanker:
         return self.hybrid.scores(cases, None if self.network is None else _ask(self.network, cases))
 
 
-def _ask(network: NetworkProbabilities, cases: Cases) -> np.ndarray:
+def _ask(network: Network, cases: Cases) -> np.ndarray:
+    if not isinstance(network, NetworkProbabilities):
+        return network(cases)
     return network.probabilities(cases.prefixes, cases.long, cases.short)
 
 
 def _rule(dataset: Dataset, config: HybridConfig) -> Seen:
     if config.remove_seen is None:
-        return default_seen(dataset.protocol)
+        return default_seen(dataset)
     return "removed" if config.remove_seen else "kept"

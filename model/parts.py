@@ -2,6 +2,7 @@
 
 transitions  what followed the recent clicks in other sessions (decayed Markov)
 neighbours   what like sessions clicked (STAN)
+items        what goes with the clicked items (EASE)
 titles       items with titles like those of the recent clicks (dense vectors)
 words        the same by TF-IDF
 intents      items close to the inferred long and short intents
@@ -17,6 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from model.baselines.choose import choose
+from model.baselines.ease import Ease
 from model.baselines.markov import DecayedMarkov
 from model.baselines.session_knn import STAN, SessionKnn, Settings
 from model.baselines.title_knn import REDUCED, TitleKnn, WordKnn, reduced, tfidf, unit
@@ -25,6 +27,8 @@ from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
 SHARPNESS = 12.0  # cosine -> exp(12 * cosine): the best title then weighs about as much as 100 average ones
+LONGEST_SESSIONS = 15.0  # clicks, on average; a vote reads every click of 500 neighbours, and whole user histories are no sessions
+QUICK_EASE_ITEMS = 4_000  # 4 s of one core and 64 MB; at 12,000 items a minute and 600 MB in every model folder
 MOST_TEXT_ITEMS = 200_000  # beyond, a pass over all title vectors costs more than the whole budget of a request
 DECAYS = (0.6, 0.8, 0.95)
 Arrays = dict[str, np.ndarray]
@@ -145,6 +149,37 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
+class Items:
+    """See the module."""
+
+    ranker: Ease
+
+    @classmethod
+    def fit(cls, dataset: Dataset) -> Items:
+        """Solve, with the regulariser that ranks best on validation."""
+        return cls(choose(dataset, [partial(_ease, regulariser) for regulariser in (100.0, 500.0)])[0])
+
+    def refit(self, dataset: Dataset) -> Items:
+        """Solve again with the same regulariser."""
+        return Items(_ease(self.ranker.regulariser, dataset))
+
+    def probabilities(self, cases: Cases) -> np.ndarray:
+        """Return the shares of the positive scores."""
+        return shares(np.maximum(self.ranker.scores(cases), 0.0))
+
+    def arrays(self) -> Arrays:
+        """Return the weights and the settings."""
+        return {"weights": self.ranker.weights, "settings": np.array([self.ranker.query_decay, self.ranker.regulariser])}
+
+    @classmethod
+    def of(cls, arrays: Arrays, catalogue: Catalogue) -> Items:
+        """Rebuild; items that joined the catalogue later have no weights."""
+        more = len(catalogue) - len(arrays["weights"])
+        decay, regulariser = arrays["settings"].tolist()
+        return cls(Ease(np.pad(arrays["weights"], ((0, more), (0, more))), decay, regulariser))
+
+
+@dataclass(frozen=True)
 class Titles:
     """See the module."""
 
@@ -244,8 +279,8 @@ class Intents:
         return cls(reduced(_vectors(catalogue)), float(arrays["short_share"][0]))
 
 
-KINDS: dict[str, type[Transitions] | type[Neighbours] | type[Titles] | type[Words] | type[Intents]] = {
-    "transitions": Transitions, "neighbours": Neighbours, "titles": Titles, "words": Words, "intents": Intents,
+KINDS: dict[str, type[Transitions] | type[Neighbours] | type[Items] | type[Titles] | type[Words] | type[Intents]] = {
+    "transitions": Transitions, "neighbours": Neighbours, "items": Items, "titles": Titles, "words": Words, "intents": Intents,
 }  # fmt: skip
 
 
@@ -254,7 +289,9 @@ def applicable(dataset: Dataset) -> tuple[str, ...]:
     catalogue = dataset.catalogue
     small = len(catalogue) <= MOST_TEXT_ITEMS
     dense = small and catalogue.vectors is not None and bool(catalogue.vectors.any())
-    names = ["transitions", "neighbours"]
+    names = ["transitions"]
+    names += ["neighbours"] if dataset.train.clicks <= LONGEST_SESSIONS * len(dataset.train) else []
+    names += ["items"] if len(catalogue) <= QUICK_EASE_ITEMS else []
     names += ["titles"] if dense else []
     names += ["words"] if small and catalogue.has_text else []
     with_intents = dense and any(view is not None and bool(view.any()) for view in (dataset.valid.long, dataset.valid.short))
@@ -269,6 +306,10 @@ def _vectors(catalogue: Catalogue) -> np.ndarray:
 
 def _transitions(settings: dict[str, Any], dataset: Dataset) -> DecayedMarkov:
     return DecayedMarkov.fit(dataset, **settings)
+
+
+def _ease(regulariser: float, dataset: Dataset) -> Ease:
+    return Ease.fit(dataset, regulariser=regulariser)
 
 
 def _titles(vectors: np.ndarray, decay: float, _: Dataset) -> TitleKnn:

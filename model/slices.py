@@ -6,17 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from model.evaluate import Evaluation, Seen
+from model.evaluate import Evaluation, Seen, repeats
 from model.metrics import bands, measure
 from model.sequences import Cases
-
-
-def repeats(cases: Cases) -> np.ndarray:
-    """Return whether each target was clicked before in its session, bool, shape (cases,)."""
-    rows = np.repeat(np.arange(len(cases)), cases.prefixes.lengths)
-    found = np.zeros(len(cases), dtype=bool)
-    found[rows[cases.prefixes.items == cases.targets[rows]]] = True
-    return found
 
 
 def masks(cases: Cases, item_counts: np.ndarray) -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ def choose(dataset: Dataset, candidates: Sequence[Callable[[Dataset], RankerT]],
     """Fit each candidate and return the one with the best NDCG@10 on validation, and its place; the first where there is no validation."""
     if len(dataset.valid) == 0 or len(candidates) == 1:
         return candidates[0](dataset), 0
-    rule, cases = seen or default_seen(dataset.protocol), sample(dataset.valid)
+    rule, cases = seen or default_seen(dataset), sample(dataset.valid)
     best: tuple[RankerT, int] | None = None
     highest = -1.0
     for place, candidate in enumerate(candidates):  # one at a time: only the best so far stays in memory

@@ -26,6 +26,7 @@ class Ease:
 
     weights: np.ndarray
     query_decay: float = 0.8
+    regulariser: float = 200.0
     name: str = "EASE"
 
     @classmethod
@@ -64,7 +65,7 @@ class Ease:
             inverse[stop:, start:stop] = inverse[start:stop, stop:].T
         inverse /= -np.diag(inverse)[None, :].copy()
         inverse[np.diag_indices(items)] = 0.0
-        return cls(inverse, query_decay)
+        return cls(inverse, query_decay, regulariser)
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""

@@ -1,0 +1,248 @@
+"""The quality table of a trained model beside every baseline and control; read by the demo, Dagster and the gate. Draws nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from model.baselines.registry import baselines
+from model.config import ModelConfig
+from model.evaluate import Evaluation, Ranker, Seen, evaluate
+from model.hybrid import Hybrid
+from model.metrics import Metrics, difference
+from model.scorer import Scorer
+from model.sequences import Cases
+from model.slices import sliced
+from model.splits import Dataset
+from model.train import Trained, train, without_seen
+
+GATE_METRICS = ("N@10", "MRR@20")
+SHOWN = ("R@5", "R@10", "R@20", "N@10", "MRR@20")
+CANDIDATE = "with_intents"
+CONTROLS = ("backbone", "without_intents", "with_intents", "shuffled_intents")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class QualityRow:
+    """One line of the table.
+
+    Attributes
+    ----------
+    name, role : str
+        For people, and for programs (``popularity``, ``markov``, ..., ``backbone``, ``with_intents``, ``shuffled_intents``).
+    metrics, other : Metrics
+        Under the report's rule about seen items, and under the other one.
+    seconds : float
+        Fitting and scoring.
+    """
+
+    name: str
+    role: str
+    metrics: Metrics
+    other: Metrics
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "name": self.name, "role": self.role, "seconds": round(self.seconds, 2),
+            "metrics": self.metrics.to_dict(), "metrics_other_rule": self.other.to_dict(),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """The table, the model it is about, and what must be said of both.
+
+    Attributes
+    ----------
+    seen : str
+        Rule of ``rows``: ``removed`` or ``kept``; the other rule's figures stand beside them in JSON and are never mixed in.
+    candidate : Trained
+        What gets saved.
+    warnings : tuple of str
+        One line for each metric of the gate on which the model is below the best baseline.
+    slices : dict
+        Metrics of the candidate by kind of case.
+    """
+
+    dataset: Dataset
+    rows: list[QualityRow]
+    candidate: Trained
+    seen: Seen
+    ranks: dict[str, np.ndarray]
+    warnings: tuple[str, ...]
+    slices: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """Lines of the candidate's training, one an epoch."""
+        return self.candidate.history
+
+    def row(self, role: str) -> QualityRow:
+        """Return the row of a role; raises ``KeyError`` when the report has none."""
+        for row in self.rows:
+            if row.role == role:
+                return row
+        raise KeyError(f"the quality report has no row '{role}'; it has {', '.join(row.role for row in self.rows)}")
+
+    def difference(self, role: str, other: str) -> Metrics:
+        """Return the paired difference of two rows on the test cases, first minus second."""
+        return difference(self.ranks[role], self.ranks[other], self.dataset.test.prefixes.session_ids)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        roles = {row.role for row in self.rows}
+        compared = [role for role in (*CONTROLS, best_baseline(self.rows, "N@10")) if role in roles and role != CANDIDATE]
+        return {
+            "dataset": self.dataset.name, "protocol": self.dataset.protocol, "test_cases": len(self.dataset.test), "seen": self.seen,
+            "rows": [row.to_dict() for row in self.rows], "warnings": list(self.warnings), "warning": " ".join(self.warnings),
+            "best_baseline": best_baseline(self.rows, "N@10"), "passes": not self.warnings,
+            "differences": {f"{CANDIDATE} - {role}": self.difference(CANDIDATE, role).to_dict() for role in compared},
+            "weights": {} if self.candidate.hybrid is None else self.candidate.hybrid.weights,
+            "slices": self.slices, "history": self.history, "notes": list(self.dataset.notes),
+        }  # fmt: skip
+
+    def markdown(self) -> str:
+        """Return the table with its conditions and warnings as Markdown."""
+        lines = [
+            f"{self.dataset.name}, {self.dataset.protocol}: {len(self.dataset.test):,} test cases, all {len(self.dataset.catalogue):,} items ranked, "
+            f"seen items {self.seen}, ties against the model, misses 0; mean and 95 % bootstrap interval over sessions.", "",
+            "| | " + " | ".join(SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|",
+        ]  # fmt: skip
+        lines += [f"| {row.name} | " + " | ".join(str(row.metrics[name]) for name in SHOWN) + " |" for row in self.rows]
+        return "\n".join([*lines, *(f"\n**Warning.** {text}" for text in self.warnings)])
+
+
+def best_baseline(rows: Sequence[QualityRow], metric: str) -> str:
+    """Return the role of the baseline with the highest mean; empty when there is none."""
+    others = [row for row in rows if row.role not in CONTROLS]
+    return max(others, key=lambda row: row.metrics[metric].mean).role if others else ""
+
+
+def quality_table(
+    dataset: Dataset, config: ModelConfig, *, progress: Say | None = None, controls: bool = True, samples: int = 1000, ease: bool | None = None,
+) -> QualityReport:  # fmt: skip
+    """Train a model and measure it beside every baseline and control, on the same cases, once.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    config : ModelConfig
+        The network is trained once; with ``fusion='paper'`` a second time without texts in the gates, for the row `backbone`.
+    progress : callable, optional
+        Hears one line a stage.
+    controls : bool
+        Whether `backbone`, `without_intents` and `shuffled_intents` are measured.
+    samples : int
+        Bootstrap samples.
+    ease : bool, optional
+        As in ``baselines``.
+
+    Returns
+    -------
+    QualityReport
+    """
+    say = progress or (lambda text: None)
+    seen: Seen = "removed" if without_seen(dataset, config) else "kept"
+    measured = _Table(dataset, seen, samples, say)
+    for baseline in baselines(dataset, ease=ease):
+        started = time.perf_counter()
+        measured.add(baseline.role, baseline.fit(dataset), started)
+    started = time.perf_counter()
+    measured.add("no-training-blend", Hybrid.fit(dataset, None, config).ranker(None, "no-training blend"), started)
+    say(f"training {config.backbone}, fusion {config.fusion}")
+    started = time.perf_counter()
+    trained = train(dataset, config)
+    say(f"trained in {trained.seconds:.0f} s, best epoch {trained.best_epoch}")
+    candidate = measured.add(CANDIDATE, Named(Scorer.of(trained), f"{config.backbone} with intents"), started)
+    if controls:
+        _add_controls(measured, dataset, config, trained)
+    order = [row for row in measured.rows if row.role not in CONTROLS]
+    order += [row for role in CONTROLS for row in measured.rows if row.role == role]
+    slices = sliced(candidate, dataset.item_counts, seen) if len(dataset.test) else {}
+    return QualityReport(dataset, order, trained, seen, measured.ranks, warnings(order), slices)
+
+
+def _add_controls(measured: _Table, dataset: Dataset, config: ModelConfig, trained: Trained) -> None:
+    """Measure the network alone, the mix without intents, and the model with the intents of other cases."""
+    name = config.backbone
+    started = time.perf_counter()
+    if config.fusion == "paper":
+        alone = train(dataset, config.model_copy(update={"fusion": "none"}))
+        measured.add("backbone", Named(Scorer.of(alone), f"{name} alone"), started)
+    else:
+        measured.add("backbone", Named(Scorer.of(replace(trained, hybrid=None)), f"{name} alone"), started)
+    started = time.perf_counter()
+    hybrid = trained.hybrid
+    if hybrid is not None and "intents" in hybrid.parts and len(hybrid.weights) > 1:
+        without = Scorer.of(replace(trained, hybrid=hybrid.without("intents")))
+        measured.add("without_intents", Named(without, f"{name}, all parts but intents"), started)
+    started = time.perf_counter()
+    measured.add("shuffled_intents", Shuffled(Scorer.of(trained), dataset.test, f"{name} with shuffled intents"), started)
+
+
+def warnings(rows: Sequence[QualityRow]) -> tuple[str, ...]:
+    """Return a line for each metric of the gate on which the candidate's mean is below the best baseline's."""
+    found = []
+    own = next((row for row in rows if row.role == CANDIDATE), None)
+    for metric in GATE_METRICS if own is not None else ():
+        best = next((row for row in rows if row.role == best_baseline(rows, metric)), None)
+        if own is not None and best is not None and own.metrics[metric].mean < best.metrics[metric].mean:
+            found.append(f"{metric}: the model ({own.metrics[metric]}) is below {best.name} ({best.metrics[metric]}); do not promote it for this metric.")
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A ranker under another name."""
+
+    ranker: Ranker
+    name: str
+
+    def scores(self, cases: Cases) -> np.ndarray:
+        """Return the ranker's scores."""
+        return self.ranker.scores(cases)
+
+
+class Shuffled:
+    """A ranker that is given the intents of other test cases: the control that shows whether the intents' content matters."""
+
+    def __init__(self, ranker: Ranker, cases: Cases, name: str, seed: int = 0) -> None:
+        self.ranker, self.name = ranker, name
+        order = np.random.default_rng(seed).permutation(len(cases))
+        self.long = None if cases.long is None else cases.long[order]
+        self.short = None if cases.short is None else cases.short[order]
+        self.place = {case: place for place, case in enumerate(cases.ids)}
+
+    def scores(self, cases: Cases) -> np.ndarray:
+        """Return the scores with foreign intents."""
+        places = np.array([self.place[case] for case in cases.ids], dtype=np.int64)
+        long, short = (None if view is None else view[places] for view in (self.long, self.short))
+        return self.ranker.scores(cases.with_intents(long, short))
+
+
+class _Table:
+    """Rows as they are measured."""
+
+    def __init__(self, dataset: Dataset, seen: Seen, samples: int, say: Say) -> None:
+        self.dataset, self.seen, self.samples, self.say = dataset, seen, samples, say
+        self.rows: list[QualityRow] = []
+        self.ranks: dict[str, np.ndarray] = {}
+
+    def add(self, role: str, ranker: Ranker, started: float) -> Evaluation:
+        """Measure a ranker on the test cases."""
+        found = evaluate(ranker, self.dataset.test, lists=False)
+        other: Seen = "kept" if self.seen == "removed" else "removed"
+        row = QualityRow(
+            ranker.name, role, found.metrics(self.seen, samples=self.samples), found.metrics(other, samples=self.samples), time.perf_counter() - started
+        )
+        self.rows.append(row)
+        self.ranks[role] = found.ranking(self.seen).ranks
+        self.say(f"{row.name}: N@10 {row.metrics['N@10']}, MRR@20 {row.metrics['MRR@20']} ({row.seconds:.1f} s)")
+        return found
