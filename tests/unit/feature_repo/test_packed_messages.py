@@ -47,7 +47,8 @@ def test_consumer_and_feast_have_one_schema_for_session_features():
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("str", Value(string_val="ä")), ("bytes", Value(bytes_val=b"\0")), ("i32", Value(int32_val=-1)), ("i64", Value(int64_val=2**62)), ("bool", Value(bool_val=True)),
+        ("str", Value(string_val="ä")), ("bytes", Value(bytes_val=b"\0")), ("i32", Value(int32_val=-1)), ("i64", Value(int64_val=2**62)),
+        ("bool", Value(bool_val=True)),
         ("f64", Value(double_val=0.1)), ("f32", Value(float_val=0.5)), ("time", Value(unix_timestamp_val=1_700_000_000)),
     ],
 )  # fmt: skip
@@ -90,4 +91,4 @@ def test_arrow_rows_are_packed_as_single_rows_are():
     })  # fmt: skip
     expected = [({"vec": [1.0, 2.0], "t": 7, "name": "x"}, 10, None), ({"vec": None, "t": 8, "name": None}, 11, 12)]
     assert list(writer.rows(batch)) == [(storage_key("p", "v", entity_key({"k": key})), schema.encode(*row)) for key, row in zip("ab", expected, strict=True)]
-    assert list(writer.rows(batch.slice(1)))[0][1] == schema.encode(*expected[1])
+    assert next(iter(writer.rows(batch.slice(1))))[1] == schema.encode(*expected[1])
