@@ -100,10 +100,9 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
     table.add_column("metric")
     for seen in ("removed", "kept"):
         table.add_column(f"seen items {seen}" + (" (first)" if metrics["seen_first"] == seen else ""))
-    for name in metrics["model"]["seen_removed"]:
-        cells = [metrics["model"][f"seen_{seen}"][name] for seen in ("removed", "kept")]
-        if all(isinstance(cell, dict) and "mean" in cell for cell in cells):
-            table.add_row(name, *(f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]" for cell in cells))
+    for name in metrics["model"]["seen_removed"]["metrics"]:
+        cells = [metrics["model"][f"seen_{seen}"]["metrics"][name] for seen in ("removed", "kept")]
+        table.add_row(name, *(f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]" for cell in cells))
     console = Console()
     console.print(table)
     weights = ", ".join(f"{name} {weight:.2f}" for name, weight in metrics["weights"].items()) or "network alone"

@@ -118,7 +118,8 @@ def run(
     scorer = Scorer.of(trained, without_seen=without_seen(dataset, config))
     evaluation = evaluate(scorer, dataset.test)
     metrics: dict[str, Any] = {
-        "dataset": dataset.name, "protocol": dataset.protocol, "seen_first": default_seen(dataset.protocol), "test_cases": len(dataset.test),
+        "dataset": dataset.name, "protocol": dataset.protocol, "seen_first": default_seen(dataset.protocol),
+        "predictions": f"seen_{default_seen(dataset.protocol)}", "test_cases": len(dataset.test),
         "model": evaluation.to_dict(), "weights": {} if trained.hybrid is None else trained.hybrid.weights, "best_epoch": trained.best_epoch,
         "refitted": trained.refitted, "train_seconds": round(trained.seconds, 1), "peak_memory_mb": _peak_mb(), "history": trained.history,
         "notes": list(dataset.notes), "config": config.model_dump(), "speed": speed(scorer, dataset.test) if len(dataset.test) else {},

@@ -63,6 +63,10 @@ class NetworkScorer:
         found: Floats = self.logits(cases.prefixes, cases.long, cases.short).cpu().numpy()
         return found
 
+    def of_cases(self, cases: Cases) -> Floats:
+        """Return probabilities of evaluation cases, float32, shape (cases, n_items)."""
+        return self.probabilities(cases.prefixes, cases.long, cases.short)
+
     @torch.no_grad()
     def probabilities(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Floats:
         """Softmax of the logits, float32, shape (cases, n_items), rows sum to 1."""

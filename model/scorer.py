@@ -109,7 +109,7 @@ class Scorer:
 
     def scores(self, cases: Cases) -> Floats:
         """Final scores of all items, nothing filtered, float32, shape (cases, n_items); the form that `model.evaluate` reads."""
-        probabilities = self.network.probabilities(cases.prefixes, cases.long, cases.short)
+        probabilities = self.network.of_cases(cases)
         return probabilities if self.hybrid is None else self.hybrid.scores(cases, probabilities)
 
     def score(self, requests: Sequence[ScoreRequest], k: int = 20) -> list[Scored]:
@@ -172,27 +172,40 @@ class Scorer:
         return found
 
     def _answer(self, cases: Cases, k: int) -> list[Scored]:
-        with torch.no_grad():
-            probabilities = self.network.probabilities(cases.prefixes, cases.long, cases.short)
-            # The hybrid may write in place, but reasons need the network's own share of the chosen items.
-            mixed = probabilities if self.hybrid is None else self.hybrid.scores(cases, probabilities.copy())
-            scores = torch.from_numpy(mixed)
-            if self.without_seen:
-                remove_seen(scores, cases.prefixes)
-            values, items = (found.numpy() for found in best_items(scores, k))
-        reasons = self._reasons(cases, items, np.take_along_axis(probabilities, items, axis=1))
+        sources = self._sources(cases)
+        total = sources[0][1] if len(sources) == 1 else np.add(sources[0][1], sources[1][1])
+        for _, share in sources[2:]:
+            total += share
+        scores = torch.from_numpy(total)
+        if self.without_seen:
+            kept = scores if len(sources) > 1 else scores.clone()  # a lone source is read again for the reasons
+            remove_seen(kept, cases.prefixes)
+            scores = kept
+        values, items = (found.numpy() for found in best_items(scores, k))
+        taken = np.stack([np.take_along_axis(share, items, axis=1) for _, share in sources])
+        texts = np.array([text for text, _ in sources], dtype=object)
+        reasons = texts[taken.argmax(axis=0)]
         names = self.catalogue.item_ids
         answers = []
-        for row, why in enumerate(reasons):
-            kept = int(np.isfinite(values[row]).sum())  # fewer than k where the session saw nearly all items
-            ids = tuple(names[item] for item in items[row, :kept].tolist())
-            answers.append(Scored(ids, tuple(values[row, :kept].tolist()), tuple(why[:kept])))
+        for row, why in enumerate(reasons.tolist()):
+            kept_items = int(np.isfinite(values[row]).sum())  # fewer than k where the session saw nearly all items
+            ids = tuple(names[item] for item in items[row, :kept_items].tolist())
+            answers.append(Scored(ids, tuple(values[row, :kept_items].tolist()), tuple(why[:kept_items])))
         return answers
 
-    def _reasons(self, cases: Cases, items: NDArray[np.int64], shares: Floats) -> list[tuple[str, ...]]:
+    def _sources(self, cases: Cases) -> list[tuple[str, Floats]]:
+        """Weighted scores by source with its reason; each is computed once and serves both the sum and the reasons."""
         if self.hybrid is None:
-            return [(FITS,) * items.shape[1]] * len(items)
-        return self.hybrid.reasons(cases, items, shares)
+            return [(FITS, self.network.of_cases(cases))]
+        from model.hybrid import NETWORK, REASONS
+
+        found: list[tuple[str, Floats]] = []
+        weights = self.hybrid.weights
+        if weights.get(NETWORK, 0.0) > 0:
+            found.append((REASONS[NETWORK], self.network.of_cases(cases) * np.float32(weights[NETWORK])))
+        for name, part in self.hybrid.parts.items():
+            found.append((REASONS[name], part.probabilities(cases) * np.float32(weights[name])))
+        return found
 
     def _popular(self, k: int) -> Scored:
         total = max(int(self.counts.sum()), 1)
