@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import operator
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feature_repo.contract.columns import MERGE_KEYS, SCHEMAS
 from feature_repo.contract.settings import Settings
@@ -27,6 +28,8 @@ _WRITERS = {
     "sessions": "sessionise", "session_text": "session-text", "session_intents": "intents", "intent_cache": "intents",
     "session_features": "session-features", "item_popularity": "item-popularity", "training_set": "training-set",
 }  # fmt: skip
+
+_WRITTEN_AT = ("created", "ingest_time")  # when a row was written; no part of what it says
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,9 @@ def conform(frame: DataFrame, table: str) -> DataFrame:
     return frame.select(*columns)
 
 
-def merge(spark: SparkSession, settings: Settings, table: str, frame: DataFrame, *, update_changed: bool = True) -> MergeResult:
+def merge(
+    spark: SparkSession, settings: Settings, table: str, frame: DataFrame, *, update_changed: bool = True, metadata: Mapping[str, Any] | None = None
+) -> MergeResult:
     """Insert new rows and update changed ones by the table's key, in one commit, or in none when nothing differs.
 
     Parameters
@@ -174,6 +179,8 @@ def merge(spark: SparkSession, settings: Settings, table: str, frame: DataFrame,
         At most one row a key. `created` and `ingest_time` say when a row was written, so they do not make a row different.
     update_changed : bool
         False: a known key is left as it is (tables whose rows never change).
+    metadata : mapping, optional
+        Plain JSON kept with the commit; see `metadata`.
 
     Returns
     -------
@@ -192,55 +199,20 @@ def merge(spark: SparkSession, settings: Settings, table: str, frame: DataFrame,
     source = conform(frame, table)
     with told(table, settings):
         if fresh or _is_empty(spark, settings, table):
-            return append(spark, settings, table, source)
+            return append(spark, settings, table, source, metadata=metadata)
         target = read(spark, settings, table)
-        joined = functools.reduce(operator.and_, [F.col(f"s.{key}") == F.col(f"t.{key}") for key in keys])
         if not update_changed:
-            new = source.alias("s").join(target.select(*keys).alias("t"), joined, "left_anti")
-            return append(spark, settings, table, new)
-        compared = [name for name in source.columns if name not in {*keys, "created", "ingest_time"}]
-        differs = functools.reduce(operator.or_, [~F.col(f"s.{name}").eqNullSafe(F.col(f"t.{name}")) for name in compared], F.lit(False))
-        paired = source.alias("s").join(target.alias("t"), joined, "left").where(F.col(f"t.{keys[0]}").isNull() | differs)
-        flagged = paired.select("s.*", F.col(f"t.{keys[0]}").isNotNull().alias("_known"))
-        return _merge_changes(spark, settings, table, flagged, keys)
+            new = source.alias("s").join(target.select(*keys).alias("t"), _same_key(keys), "left_anti")
+            return append(spark, settings, table, new, metadata=metadata)
+        known = F.col(f"t.{keys[0]}").isNotNull()
+        paired = source.alias("s").join(target.alias("t"), _same_key(keys), "left").where(~known | _differs(source.columns, keys))
+        return _apply(spark, settings, table, paired.select("s.*", F.when(known, "u").otherwise("i").alias("_change")), metadata)
 
 
-def _merge_changes(spark: SparkSession, settings: Settings, table: str, flagged: DataFrame, keys: Sequence[str]) -> MergeResult:
-    from delta.tables import DeltaTable
-    from pyspark.sql import functions as F
-
-    with staged(spark, settings, flagged) as changes:
-        counts = changes.agg(F.count_if("_known").alias("updated"), F.count_if(~F.col("_known")).alias("inserted")).first()
-        inserted, updated = int(counts["inserted"]), int(counts["updated"])
-        if not inserted and not updated:
-            return MergeResult(0, 0, version(spark, settings, table))
-        rows = changes.drop("_known")
-        if not updated:
-            rows.write.format("delta").mode("append").save(str(settings.table(table)))
-        else:
-            condition = " AND ".join(f"s.`{key}` = t.`{key}`" for key in keys)
-            deltas = DeltaTable.forPath(spark, str(settings.table(table))).alias("t")
-            deltas.merge(rows.alias("s"), condition).whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
-        return MergeResult(inserted, updated, version(spark, settings, table))
-
-
-def append(spark: SparkSession, settings: Settings, table: str, frame: DataFrame) -> MergeResult:
-    """Append rows in one commit, or make none when there are no rows.
-
-    Returns
-    -------
-    MergeResult
-        `inserted` is the number of rows of the commit.
-    """
-    with told(table, settings), staged(spark, settings, frame) as rows:
-        count = rows.count()
-        if count:
-            rows.write.format("delta").mode("append").save(str(settings.table(table)))
-        return MergeResult(count, 0, version(spark, settings, table))
-
-
-def overwrite_partitions(spark: SparkSession, settings: Settings, table: str, frame: DataFrame, condition: str) -> MergeResult:
-    """Replace the rows that a condition selects by the rows of a frame, in one commit, or in none when they are the same.
+def synchronise(
+    spark: SparkSession, settings: Settings, table: str, frame: DataFrame, *, within: DataFrame | None = None, metadata: Mapping[str, Any] | None = None
+) -> MergeResult:
+    """Make a table, or the part of it that some keys select, hold exactly the rows of a frame, in one commit or none.
 
     Parameters
     ----------
@@ -251,14 +223,16 @@ def overwrite_partitions(spark: SparkSession, settings: Settings, table: str, fr
     table : str
         Name in ``columns.MERGE_KEYS``.
     frame : DataFrame
-        What should stand there; every row must fulfil the condition, and at most one row a key.
-    condition : str
-        SQL on the table's columns, e.g. ``event_date = DATE'2026-01-31'`` or ``true``.
+        What should stand there; at most one row a key.
+    within : DataFrame, optional
+        Distinct values of one or more columns of the table; only rows with these are compared and deleted. None = the whole table.
+    metadata : mapping, optional
+        Plain JSON kept with the commit; see `metadata`.
 
     Returns
     -------
     MergeResult
-        Rows added, changed and deleted.
+        Rows added, changed and deleted; only these are written.
 
     Raises
     ------
@@ -267,22 +241,134 @@ def overwrite_partitions(spark: SparkSession, settings: Settings, table: str, fr
     """
     from pyspark.sql import functions as F
 
-    keys = list(MERGE_KEYS[table])
-    empty_if_missing(spark, settings, table)
-    with told(table, settings), staged(spark, settings, conform(frame, table)) as rows:
-        known = read(spark, settings, table).where(condition)
-        compared = [name for name in rows.columns if name not in {*keys, "created", "ingest_time"}]
-        joined = functools.reduce(operator.and_, [F.col(f"s.{key}") == F.col(f"t.{key}") for key in keys])
-        differs = functools.reduce(operator.or_, [~F.col(f"s.{name}").eqNullSafe(F.col(f"t.{name}")) for name in compared], F.lit(False))
+    keys = MERGE_KEYS[table]
+    fresh = empty_if_missing(spark, settings, table)
+    source = conform(frame, table)
+    with told(table, settings):
+        if fresh or _is_empty(spark, settings, table):
+            return append(spark, settings, table, source, metadata=metadata)
+        target = read(spark, settings, table)
+        if within is not None:
+            target = target.join(within, within.columns, "left_semi").select(*source.columns)
         here, there = F.col(f"s.{keys[0]}").isNotNull(), F.col(f"t.{keys[0]}").isNotNull()
-        counts = (
-            rows.alias("s").join(known.alias("t"), joined, "full")
-            .agg(F.count_if(here & ~there).alias("i"), F.count_if(here & there & differs).alias("u"), F.count_if(there & ~here).alias("d")).first()
-        )  # fmt: skip
-        inserted, updated, deleted = int(counts["i"]), int(counts["u"]), int(counts["d"])
-        if inserted or updated or deleted:
-            rows.write.format("delta").mode("overwrite").option("replaceWhere", condition).save(str(settings.table(table)))
+        paired = source.alias("s").join(target.alias("t"), _same_key(keys), "full").where(~here | ~there | _differs(source.columns, keys))
+        change = F.when(~here, "d").when(~there, "i").otherwise("u").alias("_change")
+        columns = [F.when(here, F.col(f"s.{name}")).otherwise(F.col(f"t.{name}")).alias(name) for name in source.columns]
+        return _apply(spark, settings, table, paired.select(*columns, change), metadata)
+
+
+def _same_key(keys: Sequence[str]) -> Column:
+    from pyspark.sql import functions as F
+
+    return functools.reduce(operator.and_, [F.col(f"s.{key}") == F.col(f"t.{key}") for key in keys])
+
+
+def _differs(columns: Sequence[str], keys: Sequence[str]) -> Column:
+    from pyspark.sql import functions as F
+
+    compared = [name for name in columns if name not in {*keys, *_WRITTEN_AT}]
+    return functools.reduce(operator.or_, [~F.col(f"s.{name}").eqNullSafe(F.col(f"t.{name}")) for name in compared], F.lit(False))
+
+
+def _apply(spark: SparkSession, settings: Settings, table: str, changes: DataFrame, metadata: Mapping[str, Any] | None) -> MergeResult:
+    from delta.tables import DeltaTable
+
+    with staged(spark, settings, changes) as rows:
+        counted = {row["_change"]: int(row["count"]) for row in rows.groupBy("_change").count().collect()}
+        inserted, updated, deleted = (counted.get(kind, 0) for kind in "iud")
+        if updated or deleted:
+            condition = " AND ".join(f"s.`{key}` = t.`{key}`" for key in MERGE_KEYS[table])
+            values = {f"`{name}`": f"s.`{name}`" for name in rows.columns if name != "_change"}
+            with _kept_with_commit(spark, metadata):
+                change = DeltaTable.forPath(spark, str(settings.table(table))).alias("t").merge(rows.alias("s"), condition)
+                change = change.whenMatchedDelete("s._change = 'd'").whenMatchedUpdate(set=values).whenNotMatchedInsert(values=values)
+                change.execute()
+        elif inserted:
+            _write(rows.drop("_change"), settings.table(table), metadata)
         return MergeResult(inserted, updated, version(spark, settings, table), deleted)
+
+
+def append(
+    spark: SparkSession, settings: Settings, table: str, frame: DataFrame, *, metadata: Mapping[str, Any] | None = None, has_rows: bool = False
+) -> MergeResult:
+    """Append rows in one commit, or make none when there are no rows.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The session.
+    settings : Settings
+        For the lake's folder.
+    table : str
+        Name in ``columns.SCHEMAS``.
+    frame : DataFrame
+        With the table's columns.
+    metadata : mapping, optional
+        Plain JSON kept with the commit; see `metadata`.
+    has_rows : bool
+        True: the caller knows that there are rows, so they are written in one go instead of being counted first.
+
+    Returns
+    -------
+    MergeResult
+        `inserted` is the number of rows of the commit.
+
+    Raises
+    ------
+    JobError
+        As `merge`.
+    """
+    empty_if_missing(spark, settings, table)
+    with told(table, settings):
+        if has_rows:
+            _write(conform(frame, table), settings.table(table), metadata)
+            metrics = commit(settings, table).get("operationMetrics", {})
+            return MergeResult(int(metrics.get("numOutputRows", 0)), 0, version(spark, settings, table))
+        with staged(spark, settings, conform(frame, table)) as rows:
+            count = rows.count()
+            if count:
+                _write(rows, settings.table(table), metadata)
+            return MergeResult(count, 0, version(spark, settings, table))
+
+
+def _write(rows: DataFrame, path: Path, metadata: Mapping[str, Any] | None) -> None:
+    writer = rows.write.format("delta").mode("append")
+    if metadata is not None:
+        writer = writer.option("userMetadata", json.dumps(metadata))
+    writer.save(str(path))
+
+
+@contextlib.contextmanager
+def _kept_with_commit(spark: SparkSession, metadata: Mapping[str, Any] | None) -> Iterator[None]:
+    """Set the metadata of commits that the builder of MERGE makes, which takes no option."""
+    name = "spark.databricks.delta.commitInfo.userMetadata"
+    if metadata is not None:
+        spark.conf.set(name, json.dumps(metadata))
+    try:
+        yield
+    finally:
+        spark.conf.unset(name)
+
+
+def commit(settings: Settings, table: str) -> dict[str, Any]:
+    """Return what Delta recorded of the newest commit of a table (``commitInfo``); empty when there is no table."""
+    path = settings.table(table)
+    newest = _latest(path)
+    if newest < 0:
+        return {}
+    for line in (path / "_delta_log" / f"{newest:020d}.json").read_text(encoding="utf-8").splitlines():
+        action = json.loads(line)
+        if "commitInfo" in action:
+            recorded: dict[str, Any] = action["commitInfo"]
+            return recorded
+    return {}
+
+
+def metadata(settings: Settings, table: str) -> dict[str, Any]:
+    """Return the JSON that the newest commit of a table was given: of which input versions, under which rules it was made."""
+    text = commit(settings, table).get("userMetadata")
+    kept: dict[str, Any] = json.loads(text) if text else {}
+    return kept
 
 
 @contextlib.contextmanager
@@ -306,7 +392,7 @@ def staged(spark: SparkSession, settings: Settings, frame: DataFrame) -> Iterato
 
 
 def _is_empty(spark: SparkSession, settings: Settings, table: str) -> bool:
-    return read(spark, settings, table).isEmpty()
+    return bool(read(spark, settings, table).isEmpty())
 
 
 @contextlib.contextmanager

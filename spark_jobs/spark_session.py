@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("intentstore.spark")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-JAVA_VERSIONS = (17, 21)  # what Spark 4.1 is released for
 _LOG4J = """\
 rootLogger.level = error
 rootLogger.appenderRef.stderr.ref = console
@@ -30,33 +28,6 @@ appender.console.target = SYSTEM_ERR
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
 """
-
-
-def check_java() -> int:
-    """Find Java and check that Spark can run on it.
-
-    Returns
-    -------
-    int
-        Major version.
-
-    Raises
-    ------
-    JobError
-        No Java on JAVA_HOME or PATH, or a version that Spark 4.1 does not support.
-    """
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else "java"
-    try:
-        shown = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False).stderr
-    except (OSError, subprocess.TimeoutExpired) as error:
-        where = f"JAVA_HOME={home}" if home else "PATH"
-        raise JobError(f"no usable Java by {where} ({error}); install Java 17 or point JAVA_HOME at it") from None
-    found = re.search(r'version "(\d+)', shown)
-    major = int(found.group(1)) if found else 0
-    if major not in JAVA_VERSIONS:
-        raise JobError(f"Java '{shown.splitlines()[0] if shown else '?'}' of {java} does not run Spark 4.1; install Java 17 or point JAVA_HOME at it")
-    return major
 
 
 def spark_session(settings: Settings, app: str = "intentstore") -> SparkSession:
@@ -84,7 +55,7 @@ def spark_session(settings: Settings, app: str = "intentstore") -> SparkSession:
 
     if SparkContext._active_spark_context is not None:
         return SparkSession.builder.getOrCreate()
-    check_java()
+    _check_java()
     scratch = settings.home / "spark"
     scratch.mkdir(parents=True, exist_ok=True)
     _remove_stale_scratch(scratch)
@@ -94,6 +65,15 @@ def spark_session(settings: Settings, app: str = "intentstore") -> SparkSession:
     log = scratch / "driver.log"
     with log.open("wb") as stream:
         return _start(conf, stream, log)
+
+
+def _check_java() -> None:
+    from feature_repo.contract.assets_java import JavaError, find_java
+
+    try:
+        find_java(os.environ.get("JAVA_HOME"))  # the variable that Spark's own launcher obeys
+    except JavaError as error:
+        raise JobError(str(error)) from None
 
 
 def _start(conf: SparkConf, stream: IO[bytes], log: Path) -> SparkSession:
@@ -142,6 +122,8 @@ def _configuration(settings: Settings, app: str, scratch: Path) -> SparkConf:
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         # Delta's default of 50 costs seconds a read on one machine.
         "spark.databricks.delta.snapshotPartitions": "2",
+        # Rows are rewritten rather than marked: any reader of Parquet can follow the log, Feast's and Dagster's without a JVM too.
+        "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
         # Tables are pinned and read again by version, so old files are kept as long as their log is.
         "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": "interval 30 days",
         **_jars(settings),
@@ -154,6 +136,7 @@ def _configuration(settings: Settings, app: str, scratch: Path) -> SparkConf:
 
 def _jars(settings: Settings) -> dict[str, str]:
     import pyspark
+
     from feature_repo.contract import assets
 
     folder = assets.fetch("delta", settings.assets_dir)

@@ -1,0 +1,90 @@
+"""Holds back the newest sessions of a dataset for the live replay; never cuts a session in two."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feature_repo.contract.session import FoldConfig
+from feature_repo.contract.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+HELD_OUT_COLUMNS = ("event_id", "session_id", "item_id", "event_time", "user_id", "event_type", "extra", "arrival_seq")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The clicks that stay, and where those that were held back lie (`rows` of them; no file when 0)."""
+
+    kept: DataFrame
+    rows: int
+    file: Path
+
+
+def held_out_file(settings: Settings) -> Path:
+    """Return where the clicks that are held back for the replay lie (Parquet, in their original order)."""
+    return settings.home / "demo" / "held_out.parquet"
+
+
+def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times: np.ndarray) -> HeldOut:
+    """Take out the clicks of sessions that begin in the newest share of the clicks.
+
+    The cut is the event time above which ``dataset.live_share`` of the clicks lie. Sessions (by the gap rule) that begin
+    at or after it are held back; a session that began before it stays whole.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The session.
+    settings : Settings
+        ``dataset.live_share``, ``session.gap_minutes``, `home`.
+    clicks : DataFrame
+        With ``session_id``, ``event_time`` and ``arrival_seq``.
+    times : ndarray int64
+        All event times, microseconds UTC, sorted.
+
+    Returns
+    -------
+    HeldOut
+        The file is replaced atomically.
+    """
+    import pyarrow.parquet
+    from pyspark.sql import functions as F
+
+    file = held_out_file(settings)
+    share = settings.dataset.live_share
+    if not share:
+        file.unlink(missing_ok=True)
+        return HeldOut(clicks, 0, file)
+    cut_us = int(times[min(len(times) - 1, int(len(times) * (1 - share)))])
+    begins = _first_new_session(clicks, cut_us, FoldConfig.from_settings(settings.session).gap_us)
+    both = clicks.join(F.broadcast(begins), "session_id", "left")
+    live = F.coalesce(F.unix_micros("event_time") >= F.col("_begin"), F.lit(False))
+    held = both.where(live).select(*HELD_OUT_COLUMNS).orderBy("event_time", "arrival_seq").toArrow()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_suffix(f".{os.getpid()}.tmp")
+    pyarrow.parquet.write_table(held, aside)
+    os.replace(aside, file)
+    return HeldOut(both.where(~live).drop("_begin"), held.num_rows, file)
+
+
+def _first_new_session(clicks: DataFrame, cut_us: int, gap_us: int | None) -> DataFrame:
+    """Return for each session id the start of its first session after the cut; everything of that id from there on is newer still."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    moment = F.unix_micros("event_time")
+    if gap_us is None:
+        first = clicks.groupBy("session_id").agg(F.min(moment).alias("_begin"))
+        return first.where(F.col("_begin") >= cut_us)
+    # Only clicks from one gap before the cut on can tell whether a click after it begins a session.
+    recent = clicks.where(moment >= cut_us - gap_us).select("session_id", moment.alias("_us"))
+    pause = F.col("_us") - F.lag("_us").over(Window.partitionBy("session_id").orderBy("_us"))
+    starts = recent.withColumn("_pause", pause).where((F.col("_us") >= cut_us) & (F.col("_pause").isNull() | (F.col("_pause") > gap_us)))
+    return starts.groupBy("session_id").agg(F.min("_us").alias("_begin"))

@@ -1,0 +1,92 @@
+"""What the consumer served, from its Arrow files into the table `score_log`, each answer once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from feature_repo.contract.columns import SCORE_LOG, SCORE_LOG_SCHEMA
+from feature_repo.contract.settings import Settings
+from spark_jobs import delta_tables
+from spark_jobs.job import JobResult
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LOGGER = logging.getLogger("intentstore.ingest")
+FILES_PER_COMMIT = 500  # bounds the driver's memory: a file holds one flush of the consumer
+
+
+def run(spark: SparkSession, settings: Settings) -> JobResult:
+    """Commit the files under ``home/score_log`` by (topic, partition, offset), then remove them.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The session.
+    settings : Settings
+        `home`.
+
+    Returns
+    -------
+    JobResult
+        Of `score_log`; `refused` counts files that cannot be read, which stay where they are. `details`: ``files``, ``unreadable``.
+
+    Raises
+    ------
+    JobError
+        The commit failed; the files stay and the next run commits them.
+    """
+    # A crash between commit and removal only means that the next run finds every key known, and removes the files.
+    started = time.monotonic()
+    folder = settings.home / "score_log"
+    files = sorted(folder.glob("*.arrow"))
+    delta_tables.empty_if_missing(spark, settings, SCORE_LOG)
+    inserted, unreadable = 0, []
+    for first in range(0, len(files), FILES_PER_COMMIT):
+        read = {file: read_score_log(file) for file in files[first : first + FILES_PER_COMMIT]}
+        unreadable += [file.name for file, table in read.items() if table is None]
+        tables = {file: table for file, table in read.items() if table is not None}
+        if tables:
+            every = pa.concat_tables(tables.values())
+            frame = spark.createDataFrame(every).dropDuplicates(["topic", "partition", "offset"])
+            inserted += delta_tables.merge(spark, settings, SCORE_LOG, frame, update_changed=False).inserted
+            for file in tables:
+                file.unlink()
+    rows = delta_tables.read(spark, settings, SCORE_LOG).count()
+    details = {"files": len(files) - len(unreadable), "unreadable": unreadable}
+    version = delta_tables.version(spark, settings, SCORE_LOG)
+    return JobResult(SCORE_LOG, rows, inserted, 0, len(unreadable), version, time.monotonic() - started, details)
+
+
+def read_score_log(file: Path) -> pa.Table | None:
+    """Read one file of the consumer.
+
+    Parameters
+    ----------
+    file : Path
+        Arrow IPC, as file or as stream.
+
+    Returns
+    -------
+    pa.Table or None
+        Schema ``SCORE_LOG_SCHEMA``; None, after a warning, when the file is cut off or another kind of file.
+    """
+    try:
+        with pa.OSFile(str(file)) as source:
+            reader = pyarrow.ipc.open_file(source) if source.read(6) == b"ARROW1" else _stream(source)
+            table: pa.Table = reader.read_all()
+        return table.select(SCORE_LOG_SCHEMA.names).cast(SCORE_LOG_SCHEMA)
+    except (pa.ArrowException, KeyError, OSError) as error:
+        LOGGER.warning("ingest: %s is no whole score log (%s); left where it is, remove it once you have looked at it", file, str(error).splitlines()[0])
+        return None
+
+
+def _stream(source: pa.NativeFile) -> pa.ipc.RecordBatchStreamReader:
+    source.seek(0)
+    return pyarrow.ipc.open_stream(source)

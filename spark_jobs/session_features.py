@@ -1,0 +1,150 @@
+"""The `session-features` job: the one fold of `contract.session` over every session, one row after each click, in arrival order."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from feature_repo.contract.columns import CLICKS, SESSION_FEATURE_FIELDS, SESSION_FEATURES, TIME
+from feature_repo.contract.session import SEEN_EVENTS, STATE_VERSION, FoldClick, FoldConfig, apply, empty, features
+from feature_repo.contract.settings import Settings
+from spark_jobs import delta_tables
+from spark_jobs.incremental import sessions_to_do
+from spark_jobs.job import JobResult
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+FOLDED = pa.schema([
+    ("session_id", pa.string()), ("event_timestamp", TIME), ("created", TIME), *SESSION_FEATURE_FIELDS, ("event_id", pa.string()),
+])  # fmt: skip
+_INPUT = ("session_id", "event_id", "item_id", "event_us", "arrival_us")
+
+
+def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None) -> JobResult:
+    """Bring `session_features` up to date with `clicks`.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The session.
+    settings : Settings
+        `session`: gap and number of clicks kept.
+    date : datetime.date, optional
+        Only session ids with a click on this day (UTC).
+
+    Returns
+    -------
+    JobResult
+        `details`: ``sessions_done`` ("all" or how many had new clicks), ``deleted``.
+
+    Raises
+    ------
+    JobError
+        There is no table `clicks`, or the write failed.
+
+    Notes
+    -----
+    Only sessions with new clicks are folded again, each from its first click, so the table equals that of a full run.
+    """
+    started = time.monotonic()
+    config = FoldConfig.from_settings(settings.session)
+    rules = {"gap_us": config.gap_us, "max_items": config.max_items, "fold": [STATE_VERSION, SEEN_EVENTS]}
+    work = sessions_to_do(spark, settings, SESSION_FEATURES, rules, date)
+    fresh = delta_tables.empty_if_missing(spark, settings, SESSION_FEATURES)
+    done: int | str = 0
+    result = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSION_FEATURES))
+    if work.clicks is not None:
+        done = "all" if work.within is None else work.within.count()
+        rows = folded(work.clicks, config)
+        with delta_tables.told(SESSION_FEATURES, settings):
+            if fresh and not work.clicks.isEmpty():
+                result = delta_tables.append(spark, settings, SESSION_FEATURES, rows, metadata=work.metadata, has_rows=True)
+            elif done:
+                result = delta_tables.synchronise(spark, settings, SESSION_FEATURES, rows, within=work.within, metadata=work.metadata)
+    rows_now = delta_tables.read(spark, settings, SESSION_FEATURES).count()
+    details: dict[str, Any] = {"sessions_done": done, "deleted": result.deleted, "clicks_version": delta_tables.version(spark, settings, CLICKS)}
+    return JobResult(SESSION_FEATURES, rows_now, result.inserted, result.updated, 0, result.version, time.monotonic() - started, details)
+
+
+def folded(clicks: DataFrame, config: FoldConfig) -> DataFrame:
+    """Fold clicks into features.
+
+    Parameters
+    ----------
+    clicks : DataFrame
+        Columns of ``CLICKS_SCHEMA``; every session id with all its clicks.
+    config : FoldConfig
+        The rules of the fold.
+
+    Returns
+    -------
+    DataFrame
+        Columns of ``SESSION_FEATURES_SCHEMA``, one row a click, in no order.
+    """
+    from pyspark.sql import functions as F
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    narrow = clicks.select(
+        "session_id", "event_id", "item_id", F.unix_micros("event_time").alias("event_us"),
+        F.unix_micros("arrival_time").alias("arrival_us"), F.unix_micros("ingest_time").alias("ingest_us"), "arrival_seq",
+    )  # fmt: skip
+    ordered = narrow.repartition("session_id").sortWithinPartitions("session_id", "ingest_us", "arrival_seq", "event_id").select(*_INPUT)
+    return ordered.mapInArrow(_folder(config), from_arrow_schema(FOLDED)).withColumn("event_date", F.to_date("event_timestamp"))
+
+
+def _folder(config: FoldConfig) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from fold_batches(batches, config)
+
+    return run_in_worker
+
+
+def fold_batches(batches: Iterator[pa.RecordBatch], config: FoldConfig) -> Iterator[pa.RecordBatch]:
+    """Fold sorted clicks; runs in Spark's Python workers.
+
+    Parameters
+    ----------
+    batches : iterator of pa.RecordBatch
+        ``session_id``, ``event_id``, ``item_id``, ``event_us``, ``arrival_us``, sorted by session id, then by arrival; a session
+        may span batches.
+    config : FoldConfig
+        The rules of the fold.
+
+    Yields
+    ------
+    pa.RecordBatch
+        Schema ``FOLDED``; a click that the fold drops as a duplicate has no row.
+    """
+    state, current = empty(), None
+    scalars = [name for name, _ in SESSION_FEATURE_FIELDS if name != "items"]
+    for batch in batches:
+        columns: dict[str, list[Any]] = {name: [] for name in FOLDED.names}
+        flat, offsets = [], [0]
+        rows = zip(*(batch.column(name).to_pylist() for name in _INPUT), strict=True)
+        for session, event, item, event_us, arrival_us in rows:
+            if session != current:
+                state, current = empty(), session
+            following = apply(state, FoldClick(event, item, event_us, arrival_us), config)
+            if following is state:
+                continue
+            state = following
+            values = features(state)
+            flat.extend(values["items"])
+            offsets.append(len(flat))
+            for name in scalars:
+                columns[name].append(values[name])
+            columns["session_id"].append(session)
+            columns["event_id"].append(event)
+            columns["event_timestamp"].append(state.event_timestamp_us)
+            columns["created"].append(state.created_us)
+        items = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat, pa.string()))
+        yield pa.RecordBatch.from_arrays([items if name == "items" else _array(columns[name], FOLDED.field(name).type) for name in FOLDED.names], schema=FOLDED)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    return pa.array(values, pa.int64()).cast(kind) if pa.types.is_timestamp(kind) else pa.array(values, kind)

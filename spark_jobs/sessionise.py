@@ -1,0 +1,208 @@
+"""The `sessionise` job: clicks in event order, cut by the gap rule into sessions, split by time into train, valid and test."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.contract.columns import SESSIONS, SESSIONS_SCHEMA
+from feature_repo.contract.session import FoldConfig
+from feature_repo.contract.settings import Settings
+from spark_jobs import delta_tables
+from spark_jobs.incremental import sessions_to_do
+from spark_jobs.job import JobError, JobResult
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+TRAIN_SHARE, VALID_SHARE = 0.8, 0.1  # of the sessions, by time of their start; the newest rest is the test
+NEW = "new"  # split of clicks that came after a dataset with split files of its own: neither learned from nor tested on
+CUT = pa.schema([field for field in SESSIONS_SCHEMA if field.name != "session_date"])
+
+
+def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None) -> JobResult:
+    """Bring `sessions` up to date with `clicks`.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The session.
+    settings : Settings
+        ``session.gap_minutes``.
+    date : datetime.date, optional
+        Only session ids with a click on this day (UTC).
+
+    Returns
+    -------
+    JobResult
+        `details`: ``train``, ``valid``, ``test`` (sessions), ``valid_from``, ``test_from`` (session starts; none with split files).
+
+    Raises
+    ------
+    JobError
+        There are no clicks.
+
+    Notes
+    -----
+    Equal event times keep the order of arrival. The split is by time of the session start over all sessions, so new sessions
+    may move old ones from test to valid to train; when the dataset brings split files, their split stands.
+    """
+    from pyspark.sql import functions as F
+
+    started = time.monotonic()
+    gap_us = FoldConfig.from_settings(settings.session).gap_us
+    work = sessions_to_do(spark, settings, SESSIONS, {"gap_us": gap_us}, date)
+    if work.clicks is None:
+        return _result(spark, settings, delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSIONS)), started)
+    with delta_tables.told(SESSIONS, settings), delta_tables.staged(spark, settings, cut(work.clicks, gap_us)) as sessions:
+        if sessions.isEmpty():
+            raise JobError("table 'clicks' holds no clicks" + (f" of {date}" if date else "") + "; run `python -m spark_jobs ingest`")
+        split = _with_split(spark, settings, sessions, work.within).withColumn("session_date", F.to_date("session_start"))
+        fresh = not delta_tables.exists(spark, settings, SESSIONS)
+        if fresh:
+            result = delta_tables.append(spark, settings, SESSIONS, split, metadata=work.metadata, has_rows=True)
+        else:
+            result = delta_tables.synchronise(spark, settings, SESSIONS, split, metadata=work.metadata)
+    return _result(spark, settings, result, started)
+
+
+def cut(clicks: DataFrame, gap_us: int | None) -> DataFrame:
+    """Cut clicks into sessions.
+
+    Parameters
+    ----------
+    clicks : DataFrame
+        Columns of ``CLICKS_SCHEMA``; every session id with all its clicks.
+    gap_us : int or None
+        A longer pause, in microseconds, starts a new session; None = none does.
+
+    Returns
+    -------
+    DataFrame
+        Schema ``CUT``; `split` is that of the session's first click, null when the dataset brings none.
+    """
+    from pyspark.sql import functions as F
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    narrow = clicks.select("session_id", F.unix_micros("event_time").alias("us"), "item_id", "event_id", "split", "ingest_time", "arrival_seq")
+    ordered = narrow.repartition("session_id").sortWithinPartitions("session_id", "us", "ingest_time", "arrival_seq")
+    schema = from_arrow_schema(pa.schema([field.with_nullable(True) for field in CUT]))
+    return ordered.select("session_id", "us", "item_id", "event_id", "split").mapInArrow(_cutter(gap_us), schema)
+
+
+def _cutter(gap_us: int | None) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from cut_batches(batches, gap_us)
+
+    return run_in_worker
+
+
+def cut_batches(batches: Iterator[pa.RecordBatch], gap_us: int | None) -> Iterator[pa.RecordBatch]:
+    """Cut sorted clicks into sessions; runs in Spark's Python workers.
+
+    Parameters
+    ----------
+    batches : iterator of pa.RecordBatch
+        ``session_id``, ``us``, ``item_id``, ``event_id``, ``split``, sorted by session id and time; a session id may span batches.
+    gap_us : int or None
+        As in `cut`.
+
+    Yields
+    ------
+    pa.RecordBatch
+        Schema ``CUT``.
+
+    Notes
+    -----
+    Column at a time, no loop over clicks. The last session id of a batch may go on in the next one, so it waits for it.
+    """
+    waiting: pa.Table | None = None
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        table = pa.Table.from_batches([batch])
+        table = table if waiting is None else pa.concat_tables([waiting, table])
+        ids = table.column("session_id").combine_chunks()
+        last = pc.index(pc.equal(ids, ids[len(ids) - 1]), True).as_py()
+        if last:
+            yield _sessions(table.slice(0, last), gap_us)
+        waiting = table.slice(last)
+    if waiting is not None:
+        yield _sessions(waiting, gap_us)
+
+
+def _sessions(table: pa.Table, gap_us: int | None) -> pa.RecordBatch:
+    table = table.combine_chunks()
+    ids, us = table.column("session_id").combine_chunks(), table.column("us").to_numpy()
+    rows = len(us)
+    new_id = np.ones(rows, dtype=bool)
+    new_id[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+    begins = new_id.copy()
+    if gap_us is not None:
+        begins[1:] |= np.diff(us) > gap_us
+    starts = np.flatnonzero(begins)
+    ends = np.append(starts[1:], rows)
+    id_starts = np.flatnonzero(new_id)
+    position = starts - id_starts[np.searchsorted(id_starts, starts, side="right") - 1]
+    offsets = pa.array(np.append(starts, rows), pa.int32())
+    moments = pa.array(us, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    lists = [pa.ListArray.from_arrays(offsets, column) for column in (_plain(table, "item_id"), _plain(table, "event_id"), moments)]
+    first = pa.array(starts)
+    columns = [ids.take(first), moments.take(first), moments.take(pa.array(ends - 1)), pa.array(position), *lists]
+    columns += [pa.array(ends - starts, pa.int32()), _plain(table, "split").take(first)]
+    return pa.RecordBatch.from_arrays(columns, names=CUT.names)
+
+
+def _plain(table: pa.Table, name: str) -> pa.Array:
+    return table.column(name).combine_chunks()
+
+
+def _with_split(spark: SparkSession, settings: Settings, sessions: DataFrame, within: DataFrame | None) -> DataFrame:
+    """Split all sessions, those that are not done again included: the limits move with every new session."""
+    from pyspark.sql import functions as F
+
+    every = sessions
+    if within is not None and delta_tables.exists(spark, settings, SESSIONS):
+        kept = delta_tables.read(spark, settings, SESSIONS).join(within, "session_id", "left_anti").select(*sessions.columns)
+        every = sessions.unionByName(kept)
+    if _brings_split(spark, settings):
+        return every.withColumn("split", F.coalesce("split", F.lit(NEW)))
+    valid_from, test_from = limits(every.select(F.unix_micros("session_start").alias("us")).toArrow().column("us").to_numpy())
+    begin = F.unix_micros("session_start")
+    return every.withColumn("split", F.when(begin < valid_from, "train").when(begin < test_from, "valid").otherwise("test"))
+
+
+def _brings_split(spark: SparkSession, settings: Settings) -> bool:
+    from pyspark.sql import functions as F
+
+    return not delta_tables.read(spark, settings, "clicks").where(F.col("split").isin("valid", "test")).isEmpty()
+
+
+def limits(starts: np.ndarray) -> tuple[int, int]:
+    """Return the session starts, microseconds UTC, from which on sessions are for validation and for the test.
+
+    Examples
+    --------
+    >>> limits(np.arange(10))
+    (8, 9)
+    """
+    ordered = np.sort(starts)
+    places = [min(len(ordered) - 1, int(len(ordered) * share + 1e-9)) for share in (TRAIN_SHARE, TRAIN_SHARE + VALID_SHARE)]
+    return int(ordered[places[0]]), int(ordered[places[1]])
+
+
+def _result(spark: SparkSession, settings: Settings, result: delta_tables.MergeResult, started: float) -> JobResult:
+    from pyspark.sql import functions as F
+
+    counted = delta_tables.read(spark, settings, SESSIONS).groupBy("split").agg(F.count("*").alias("rows"), F.min("session_start").alias("first")).collect()
+    details: dict[str, Any] = {row["split"]: int(row["rows"]) for row in counted}
+    details |= {f"{row['split']}_from": row["first"].isoformat() for row in counted if row["split"] in ("valid", "test")}
+    details["deleted"] = result.deleted
+    rows = sum(int(row["rows"]) for row in counted)
+    return JobResult(SESSIONS, rows, result.inserted, result.updated, 0, result.version, time.monotonic() - started, details)
