@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -68,10 +69,8 @@ def stop(process: subprocess.Popen[bytes], grace_seconds: float = GRACE_SECONDS)
     """
     if process.poll() is None:
         _signal_group(process.pid, signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # the force below is the answer
             process.wait(timeout=grace_seconds)
-        except subprocess.TimeoutExpired:
-            pass  # the force below is the answer
     _signal_group(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -83,7 +82,7 @@ def _signal_group(group: int, number: int) -> None:
         return  # all of it has ended
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:  # noqa: RET503 - execvp does not return
     """Bind to the parent, then become the command.
 
     Parameters

@@ -16,6 +16,8 @@ from dagster_project.step_memory import Report, StepMemory
 
 POLL_SECONDS = 0.2  # how late an event may reach the graph
 SEVERITY = {True: dg.AssetCheckSeverity.ERROR, False: dg.AssetCheckSeverity.WARN}
+# Libraries' progress bars and notes about their own experiments say nothing to who waits for a table.
+_QUIET = {"PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 Event = dg.MaterializeResult[None] | dg.AssetCheckResult
 
 
@@ -73,9 +75,14 @@ def run_family(
                 _refuse(step, outcomes)
             return
     extras = {
-        "steps": [step.name for step in chosen], "family": family, "config": resource.config, "overrides": resource.overrides(),
-        "dates": list(dates), "force": force, "options": dict(options or {}),
-    }  # fmt: skip
+        "steps": [step.name for step in chosen],
+        "family": family,
+        "config": resource.config,
+        "overrides": resource.overrides(),
+        "dates": list(dates),
+        "force": force,
+        "options": dict(options or {}),
+    }
     yield from _child(context, resource, {step.name: step for step in chosen}, extras, list(dates))
 
 
@@ -96,19 +103,22 @@ def _child(
 ) -> Iterator[Event]:
     failed: str | None = None
     waiting: dict[str, list[dict[str, Any]]] = {}
+    heard = 0  # the session keeps its messages, so we count those we have dealt with
     with dg.open_pipes_session(
         context=context, context_injector=dg.PipesTempFileContextInjector(), message_reader=dg.PipesTempFileMessageReader(), extras=extras
     ) as session:
         environment = {
             **os.environ,
             **session.get_bootstrap_env_vars(),
+            **_QUIET,
             "PYTHONPATH": os.pathsep.join([str(steps.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         process = bound.start([sys.executable, "-m", "dagster_project.spark_steps"], env=environment)
         try:
             while True:
                 ended = process.poll() is not None
-                for message in session.get_custom_messages():
+                for message in session.get_custom_messages()[heard:]:
+                    heard += 1
                     failed = message.get("failed") or failed
                     if "step" in message and _last_day(message, dates, waiting):
                         yield from _message_events(context, resource, by_name[message["step"]], waiting.pop(message["step"]))
@@ -118,7 +128,7 @@ def _child(
         finally:
             bound.stop(process)
     # The reader drains the file when the session closes, so the last messages are only there now.
-    for message in session.get_custom_messages():
+    for message in session.get_custom_messages()[heard:]:
         failed = message.get("failed") or failed
         if "step" in message and _last_day(message, dates, waiting):
             yield from _message_events(context, resource, by_name[message["step"]], waiting.pop(message["step"]))
@@ -167,9 +177,13 @@ def _events(
     for entry in outcomes:
         if (entry["asset"], entry["name"]) in checks:
             yield dg.AssetCheckResult(
-                asset_key=dg.AssetKey(str(entry["asset"]).split("/")), check_name=entry["name"], passed=entry["passed"], severity=SEVERITY[bool(entry["blocking"])],
-                description=entry["text"], metadata={name: metadata.figure(value) for name, value in entry["facts"].items()},
-            )  # fmt: skip
+                asset_key=dg.AssetKey(str(entry["asset"]).split("/")),
+                check_name=entry["name"],
+                passed=entry["passed"],
+                severity=SEVERITY[bool(entry["blocking"])],
+                description=entry["text"],
+                metadata={name: metadata.figure(value) for name, value in entry["facts"].items()},
+            )
 
 
 def _refuse(step: steps.Step, outcomes: Sequence[Mapping[str, Any]]) -> None:

@@ -73,9 +73,12 @@ def _materialise(instance: dg.DagsterInstance, config: str | None, max_clicks: i
 
     job = defs.resolve_job_def(JOB)
     return job.execute_in_process(
-        instance=instance, raise_on_error=False, resources={"settings": SettingsResource(config=config)}, tags={instance_home.OWNER_TAG: instance_home.own_identity()},
-        run_config={"ops": {"spark_live": {"config": {"again": True, "max_clicks": max_clicks}}}},
-    )  # fmt: skip
+        instance=instance,
+        raise_on_error=False,
+        resources={"settings": SettingsResource(config=config)},
+        tags={instance_home.OWNER_TAG: instance_home.own_identity()},
+        run_config={"loggers": {"console": {}}, "ops": {"spark_live": {"config": {"again": True, "max_clicks": max_clicks}}}},
+    )
 
 
 def failures(result: dg.ExecuteInProcessResult) -> list[str]:

@@ -120,10 +120,15 @@ def streaming(facts: Facts) -> Section:
     if known.get("unchanged"):
         return Section("Streaming", ("", ""), [("live clicks", "nothing was replayed in this run")])
     rows = [
-        ("clicks sent", number(known.get("clicks"))), ("answers", number(known.get("answers"))), ("known duplicates", number(known.get("duplicates"))),
-        ("dead letters", number(known.get("dead_letters"))), ("p50, click to answer", f"{number(known.get('p50_ms'), 1)} ms"),
-        ("p99, click to answer", f"{number(known.get('p99_ms'), 1)} ms"), ("answers a second", number(known.get("answers_per_second"), 1)), ("model", number(known.get("model_version"))),
-    ]  # fmt: skip
+        ("clicks sent", number(known.get("clicks"))),
+        ("answers", number(known.get("answers"))),
+        ("known duplicates", number(known.get("duplicates"))),
+        ("dead letters", number(known.get("dead_letters"))),
+        ("p50, click to answer", f"{number(known.get('p50_ms'), 1)} ms"),
+        ("p99, click to answer", f"{number(known.get('p99_ms'), 1)} ms"),
+        ("answers a second", number(known.get("answers_per_second"), 1)),
+        ("model", number(known.get("model_version"))),
+    ]
     return Section("Streaming", ("", ""), rows, "Latency: from the click's record time in Kafka to that of its answer.")
 
 
@@ -148,10 +153,14 @@ def sessions(settings: Settings, facts: Facts) -> Section:
         answer = entry["answer"]
         seen = prefixes.get((entry["partition"], entry["offset"]), [])[-PREFIX_SHOWN:]
         long, short = answer["intents"]["long"], answer["intents"]["short"]
-        rows.append((
-            str(answer["session_id"]), " > ".join(titles.get(item, item) for item in seen) or "-", f"{long.get('text') or '-'} / {short.get('text') or '-'}",
-            "; ".join(titles.get(item["item_id"], item["item_id"]) for item in answer["items"][:RECOMMENDED_SHOWN]),
-        ))  # fmt: skip
+        rows.append(
+            (
+                str(answer["session_id"]),
+                " > ".join(titles.get(item, item) for item in seen) or "-",
+                f"{long.get('text') or '-'} / {short.get('text') or '-'}",
+                "; ".join(titles.get(item["item_id"], item["item_id"]) for item in answer["items"][:RECOMMENDED_SHOWN]),
+            )
+        )
     return Section("Three sessions, answered live", ("session", "last clicks", "intent, long / short", "recommended"), rows)
 
 

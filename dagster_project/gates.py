@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dagster_project.expectations import Outcome
+from dagster_project.table_checks import Outcome
 from dagster_project.training_run import Candidate
 
 METRIC = "N@10"
@@ -65,5 +65,31 @@ def compare(candidate: Candidate, other: dict[str, float] | None, name: str) -> 
 
 
 def judge(gate: Gate, candidate: Candidate) -> Outcome:
-    """Judge the candidate against a row of its own report."""
-    return compare(candidate, candidate.metric(gate.role, METRIC), gate.role)
+    """Judge the candidate against a row of its own report: by the paired difference on the same cases where it was measured, else by both intervals.
+
+    Parameters
+    ----------
+    gate : Gate
+        The demand.
+    candidate : Candidate
+        With its quality report.
+
+    Returns
+    -------
+    Outcome
+        Failed only when the candidate is proven to be worse.
+    """
+    measured = candidate.report.get("differences", {}).get(f"{CANDIDATE} - {gate.role}")
+    found = measured["metrics"].get(METRIC) if measured else None
+    if found is None:
+        return compare(candidate, candidate.metric(gate.role, METRIC), gate.role)
+    good = found["high"] >= 0
+    text = f"{METRIC} of the candidate minus that of {gate.role}: {found['mean']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
+    remedy = "" if good else "; the promoted model stays: look at the training curve and the settings of this candidate"
+    return Outcome(good, text + remedy, {"difference": found})
+
+
+def best_of_all(candidate: Candidate) -> Outcome:
+    """Say on which metrics a baseline is above the candidate; a warning, since a difference within the intervals proves nothing."""
+    found = list(candidate.report.get("warnings", []))
+    return Outcome(not found, " ".join(found) or "the candidate is above every baseline", {"warnings": found})

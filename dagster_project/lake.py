@@ -190,6 +190,7 @@ def _file_schema(state: Snapshot) -> pa.Schema:
 def _read_file(state: Snapshot, file: dict[str, Any], schema: pa.Schema, wanted: list[str], row_filter: pc.Expression | None) -> pa.Table:
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
+    from pyarrow.fs import LocalFileSystem
 
     values = file.get("partitionValues") or {}
     guarantee: pc.Expression | None = None
@@ -198,7 +199,7 @@ def _read_file(state: Snapshot, file: dict[str, Any], schema: pa.Schema, wanted:
         part = pc.field(name) == constant if value is not None else pc.field(name).is_null()
         guarantee = part if guarantee is None else guarantee & part
     loose = pa.schema([field.with_nullable(True) for field in schema])
-    fragment = ds.ParquetFileFormat().make_fragment(str(state.path / unquote(file["path"])), partition_expression=guarantee)
+    fragment = ds.ParquetFileFormat().make_fragment(str(state.path / unquote(file["path"])), LocalFileSystem(), partition_expression=guarantee)
     return fragment.to_table(schema=loose, columns=wanted, filter=row_filter)
 
 

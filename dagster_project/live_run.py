@@ -64,8 +64,8 @@ def replay_and_answer(
     from spark_jobs import replay
     from streaming import broker, topics
 
-    services = broker.up(settings)
-    topics.ensure(settings, services.bootstrap_servers)
+    broker.up(settings)
+    topics.ensure(settings)
     before = Ends.now(settings)
     started = time.perf_counter()
     consumer = bound.start([sys.executable, "-m", "streaming", "consume", *(("--config", config) if config else ())], env=_environment(settings))

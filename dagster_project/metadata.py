@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from dagster_project import lake, steps
-from dagster_project.expectations import delta_type
+from dagster_project.lineage import LINEAGE
 from dagster_project.step_memory import Report, plain
+from dagster_project.table_checks import delta_type
 from feature_repo.contract import columns
 from feature_repo.contract.settings import Settings
 
@@ -20,37 +21,6 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 500  # characters of one figure's text; longer ones would push the rest off the page
 PICTURE_DPI = 80
-
-# Column lineage where a column comes from one of another name or of another table under its own name.
-_LINEAGE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
-    columns.ITEM_VECTORS: {"item_id": (("items", "item_id"),), "text": (("items", "title"), ("items", "category")), "vector": (("items", "title"), ("items", "category"))},
-    columns.SESSIONS: {
-        "session_id": (("clicks", "session_id"),), "items": (("clicks", "item_id"),), "event_ids": (("clicks", "event_id"),),
-        "times": (("clicks", "event_time"),), "session_start": (("clicks", "event_time"),), "session_end": (("clicks", "event_time"),),
-        "split": (("clicks", "event_time"), ("clicks", "split")),
-    },
-    columns.SESSION_TEXT: {
-        "session_id": (("sessions", "session_id"),), "items": (("sessions", "items"),), "titles": (("items", "title"), ("sessions", "items")),
-        "event_timestamp": (("sessions", "times"),), "long_prompt": (("items", "title"), ("sessions", "items")), "short_prompt": (("items", "title"), ("sessions", "items")),
-    },
-    columns.SESSION_INTENTS: {
-        **dict.fromkeys(("session_id",), (("session_text", "session_id"),)),
-        **{f"{view}_text": (("session_text", f"{view}_prompt"),) for view in ("long", "short")},
-        **{f"{view}_vector": (("session_text", f"{view}_prompt"), ("item_vectors", "vector")) for view in ("long", "short")},
-        **{f"{view}_items": (("item_vectors", "item_id"), ("session_text", f"{view}_prompt")) for view in ("long", "short")},
-    },
-    columns.SESSION_FEATURES: {
-        "session_id": (("clicks", "session_id"),), "event_timestamp": (("clicks", "event_time"),), "items": (("clicks", "item_id"), ("clicks", "arrival_time")),
-        "last_item": (("clicks", "item_id"),), "click_count": (("clicks", "event_id"),), "late_clicks": (("clicks", "arrival_time"), ("clicks", "event_time")),
-        "duration_seconds": (("clicks", "event_time"),), "session_start": (("clicks", "event_time"),), "event_id": (("clicks", "event_id"),),
-    },
-    columns.ITEM_POPULARITY: {"item_id": (("clicks", "item_id"),), **dict.fromkeys(("clicks_total", "clicks_1d", "clicks_7d", "popularity_rank"), (("clicks", "event_time"), ("clicks", "item_id")))},
-    columns.TRAINING_SET: {
-        "session_id": (("sessions", "session_id"),), "target": (("sessions", "items"),), "split": (("sessions", "split"),),
-        **{name: (("session_features", name),) for name, _ in columns.SESSION_FEATURE_FIELDS},
-        "intent_source": (("session_intents", "source"),), "long_vector": (("session_intents", "long_vector"),), "short_vector": (("session_intents", "short_vector"),),
-    },
-}  # fmt: skip
 
 
 def static_metadata(asset: str) -> dict[str, Any]:
@@ -79,8 +49,8 @@ def static_metadata(asset: str) -> dict[str, Any]:
         for field in schema
     ]
     found: dict[str, Any] = {"dagster/column_schema": dg.TableSchema(shown), "dagster/table_name": table}
-    if table in _LINEAGE and asset == table:
-        sources = {name: [dg.TableColumnDep(dg.AssetKey(origin), column) for origin, column in pairs] for name, pairs in _LINEAGE[table].items()}
+    if table in LINEAGE and asset == table:
+        sources = {name: [dg.TableColumnDep(dg.AssetKey(origin), column) for origin, column in pairs] for name, pairs in LINEAGE[table].items()}
         found["dagster/column_lineage"] = dg.TableColumnLineage(sources)
     return found
 

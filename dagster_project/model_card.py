@@ -68,6 +68,6 @@ def write(candidate: Candidate, manifest: dict[str, Any]) -> str:
 
 **Reads** {", ".join(f"`{name}`" for name in manifest.get("features", manifest.get("feature_list", []))) or "see manifest.json"}.
 
-**Limits.** Learned from one catalogue and one period of clicks: popular items are ranked better than rare ones, and items that came later are known only by their text.
+**Limits.** Learned from one catalogue and one period of clicks: popular items are ranked better than rare ones, and later items are known only by their text.
 Intents are texts of a small language model; they explain, they are no statement about a person. Not for decisions about people.
 """

@@ -81,7 +81,7 @@ class WhatMatters(logging.Filter):
         return event.event_type_value in SHOWN_EVENTS and event.event_type_value != "STEP_START"
 
 
-@dg.logger(description="Short lines for a person who waits.")
+@dg.logger(None, description="Short lines for a person who waits.")
 def short_console(init_context: dg.InitLoggerContext) -> logging.Logger:
     """Build the console logger of a run."""
     logger = logging.Logger("intentstore.console", logging.DEBUG)

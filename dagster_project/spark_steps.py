@@ -74,7 +74,7 @@ class Work:
         """Yield (step, day or none) in order; all steps of a day before the next day."""
         family = {"batch": steps.BATCH, "live": steps.LIVE, "daily": steps.DAILY}[self.family]
         chosen = [step for step in family if step.name in self.names]
-        for date in self.dates or [None]:
+        for date in (*self.dates,) or (None,):
             for step in chosen:
                 yield step, date
 
@@ -223,11 +223,11 @@ def _work_through(pipes: PipesContext, work: Work) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type where it has none.
+    r"""Return the first line of an error's text, or its type where it has none.
 
     Examples
     --------
-    >>> first_line(ValueError("bad\\nworse"))
+    >>> first_line(ValueError("bad\nworse"))
     'bad'
     """
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -261,6 +261,8 @@ def main() -> int:
         logger.setLevel(logging.INFO)
         logger.addHandler(_ToPipes(pipes))
         logger.propagate = False
+        for noisy in ("py4j", "kafka", "feast"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
         failed = _work_through(pipes, Work.from_extras(pipes.extras))
         if failed:
             pipes.report_custom_message({"failed": failed})

@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagster_project import lake, steps
@@ -81,9 +80,14 @@ class Candidate:
         return None
 
 
+def code_version() -> str:
+    """Hash the sources that a model rests on (12 hexadecimal digits)."""
+    return steps.Step("model", ("candidate_model",), (), SOURCES).code_version()
+
+
 def identity_of(config: ModelConfig) -> str:
     """Hash the code and settings that a model is made with."""
-    digest = hashlib.sha256(steps.Step("model", ("candidate_model",), (), SOURCES).code_version().encode())
+    digest = hashlib.sha256(code_version().encode())
     digest.update(json.dumps(config.model_dump(mode="json"), sort_keys=True).encode())
     return digest.hexdigest()[:12]
 
@@ -177,6 +181,8 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
         Saved, not promoted.
     """
     from model import artifact, report
+    from model.intent import live
+    from model.train import without_seen
 
     started = time.time()
     tables, versions = read_tables(settings)
@@ -188,28 +194,11 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     plain = quality.to_dict()
     folder = artifact.save_version(
         quality.candidate, settings.models_dir, metrics=plain, delta_versions=versions, code_commit=code_commit(), feature_list=feature_list(),
-        without_seen=config.remove_seen is not False, encoder=encoder_name(tables), intent=lambda target: save_intents(settings, tables, target),
+        without_seen=without_seen(dataset, config), encoder=encoder_name(tables), intent=lambda target: live.export(settings, target),
     )  # fmt: skip
     made = Candidate(folder.name, identity_of(config), tables[columns.TRAINING_SET].num_rows, versions, time.time() - started, plain, started)
     _note(settings, made)
     return made
-
-
-def save_intents(settings: Settings, tables: Mapping[str, pa.Table], folder: Path) -> None:
-    """Put what live intents need beside the model: the localiser of this catalogue, which grounds an answer on items."""
-    import numpy as np
-
-    from model.intent.locate import Localiser
-
-    vectors = tables.get(columns.ITEM_VECTORS)
-    if vectors is None or vectors.num_rows == 0:
-        return  # behaviour alone: there are no texts to ground on
-    items = tables[columns.ITEMS]
-    titles = dict(zip(items["item_id"].to_pylist(), items["title"].to_pylist(), strict=True))
-    ids = vectors["item_id"].to_pylist()
-    matrix = np.asarray(vectors["vector"].combine_chunks().flatten(), dtype=np.float32).reshape(len(ids), -1)
-    intents = settings.intents
-    Localiser(ids, [titles.get(item) or item for item in ids], matrix, mode=intents.vectors, top_r=intents.top_r).save(folder)
 
 
 def encoder_name(tables: Mapping[str, pa.Table]) -> str:

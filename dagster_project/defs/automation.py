@@ -98,7 +98,7 @@ def quality(context: dg.SensorEvaluationContext, settings: SettingsResource) -> 
 def failures(context: dg.RunFailureSensorContext) -> None:
     """Name the run, the step and the first line of what went wrong."""
     steps = [event.step_key or "?" for event in context.get_step_failure_events()]
-    text = next((line for line in context.failure_event.message.splitlines() if line.strip()), "no message")
+    text = next((line for line in (context.failure_event.message or "").splitlines() if line.strip()), "no message")
     notify.send(
         f"run {context.dagster_run.run_id[:8]} of {context.dagster_run.job_name} failed at {', '.join(steps) or 'start'}", text, os.environ.get(WEBHOOK)
     )

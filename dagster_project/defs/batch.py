@@ -1,6 +1,7 @@
 """The batch half of the graph: dataset folder to training set and online store, in one JVM a run; and the same for single days."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -17,7 +18,8 @@ CLICK_FILES = dg.AssetSpec(
 SMALL = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
 # Nightly: whatever has new input then, each after what it reads and only if that passed its checks.
 NIGHTLY = dg.AutomationCondition.on_cron("0 2 * * *") & dg.AutomationCondition.all_deps_blocking_checks_passed()
-_ROOTS = dg.AutomationCondition.cron_tick_passed("0 2 * * *").since_last_handled() & ~dg.AutomationCondition.in_progress()
+_TICK: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passed("0 2 * * *")
+_ROOTS = _TICK.since_last_handled() & ~dg.AutomationCondition.in_progress()
 _SMALL_ASSETS = ("feature_definitions", "online_features")
 POOL = "spark"  # one JVM at a time; the limit is in dagster.yaml
 
@@ -28,7 +30,7 @@ class StepsConfig(dg.Config):
     force: bool = Field(False, description="Run every selected step even if nothing it reads has changed.")
 
 
-def _condition(asset: str) -> dg.AutomationCondition[dg.AssetKey]:
+def _condition(asset: str) -> dg.AutomationCondition[Any]:
     if asset in steps.BATCH[0].assets:
         return _ROOTS  # their only input is files, which Dagster does not make
     return SMALL if asset in _SMALL_ASSETS else NIGHTLY
@@ -67,4 +69,4 @@ def spark_daily(context: dg.AssetExecutionContext, config: StepsConfig, settings
     yield from child_run.run_family(context, settings, "daily", dates=list(context.partition_keys), force=config.force)
 
 
-ASSETS = [CLICK_FILES, spark_batch, spark_daily]
+ASSETS: list[Any] = [CLICK_FILES, spark_batch, spark_daily]

@@ -25,21 +25,40 @@ class Entry:
 
 
 CATALOGUE: dict[str, Entry] = {
-    "clicks": Entry("ingest", ("spark", "deltalake"), "Every click that was accepted, from files and from Kafka, once per `event_id`. Source: the dataset folder (`dataset.path`) or ML-100K."),
+    "clicks": Entry(
+        "ingest",
+        ("spark", "deltalake"),
+        "Every click that was accepted, from files and from Kafka, once per `event_id`. From the dataset folder (`dataset.path`) or ML-100K.",
+    ),
     "items": Entry("ingest", ("spark", "deltalake"), "The catalogue: titles and categories. A click on an item that is not here is kept and counted."),
     "quarantine": Entry("ingest", ("spark", "deltalake"), "Rows that ingest refused, with file, line and reason."),
-    "item_vectors": Entry("sessions", ("spark", "deltalake", "huggingface"), "One unit vector per item from the text encoder; only items whose text changed are encoded again."),
+    "item_vectors": Entry(
+        "sessions", ("spark", "deltalake", "huggingface"), "One unit vector per item from the text encoder; only items whose text changed are encoded again."
+    ),
     "sessions": Entry("sessions", ("spark", "deltalake"), "Clicks cut into sessions by the gap rule (`session.gap_minutes`), with the split they belong to."),
     "session_text": Entry("intents", ("spark", "deltalake"), "The long and the short prompt of each session prefix, as the LLM sees them."),
-    "session_intents": Entry("intents", ("spark", "deltalake", "openai"), "Long and short intent of each session: text, the items it is grounded on, and its vector. LLM under a call budget, cached; the rest from the fallback source."),
+    "session_intents": Entry(
+        "intents",
+        ("spark", "deltalake", "openai"),
+        "Long and short intent of each session: text, the items it is grounded on, its vector. "
+        "LLM under a call budget, cached; the rest from the fallback source.",
+    ),
     "intent_cache": Entry("intents", ("deltalake",), "Every LLM answer that was ever paid for, by the hash of everything it depends on."),
-    "session_features": Entry("features", ("spark", "deltalake"), "What the one fold gives after each click, in order of arrival. The consumer computes the same live."),
+    "session_features": Entry(
+        "features", ("spark", "deltalake"), "What the one fold gives after each click, in order of arrival. The consumer computes the same live."
+    ),
     "item_popularity": Entry("features", ("spark", "deltalake"), "Clicks and rank of each item per day."),
     "feature_definitions": Entry("features", ("feast",), "Entities, views and services in Feast's registry (`feast apply`)."),
-    "training_set": Entry("features", ("spark", "deltalake", "feast"), "One row a case: the prefix, its features and intents as they were known at its time (as-of join), and the next item."),
+    "training_set": Entry(
+        "features",
+        ("spark", "deltalake", "feast"),
+        "One row a case: the prefix, its features and intents as they were known at its time (as-of join), and the next item.",
+    ),
     "online_features": Entry("serving", ("feast", "redis"), "The newest features of each entity in the online store (`feast materialize`)."),
     "live/replay": Entry("serving", ("kafka",), "The clicks that ingest held back, sent to the topic `clicks` in their original order."),
-    "live/recommendations": Entry("serving", ("kafka", "pytorch"), "The consumer's answers to the replayed clicks: rate, latency from click to answer, dead letters."),
+    "live/recommendations": Entry(
+        "serving", ("kafka", "pytorch"), "The consumer's answers to the replayed clicks: rate, latency from click to answer, dead letters."
+    ),
     "live/clicks": Entry("serving", ("spark", "kafka", "deltalake"), "The clicks of the topic, appended to the table `clicks` by offset range, exactly once."),
     "live/score_log": Entry("serving", ("spark", "deltalake"), "What the consumer served, with the features that it used."),
     "live/session_features": Entry("serving", ("spark", "deltalake"), "Features of the live clicks, recomputed in batch."),
@@ -49,7 +68,7 @@ CATALOGUE: dict[str, Entry] = {
     "daily/session_text": Entry("daily", ("spark", "deltalake"), "Prompts of one day's sessions."),
     "daily/session_intents": Entry("daily", ("spark", "deltalake"), "Intents of one day's sessions."),
     "daily/session_features": Entry("daily", ("spark", "deltalake"), "Features of one day's clicks."),
-}  # fmt: skip
+}
 
 
 def spec(asset: str, **given: Any) -> dg.AssetSpec:
@@ -70,9 +89,18 @@ def spec(asset: str, **given: Any) -> dg.AssetSpec:
     entry, step = CATALOGUE[asset], steps.step_of(asset)
     deps = [dg.AssetDep(dg.AssetKey(name.split("/"))) for name in step.reads]
     return dg.AssetSpec(
-        dg.AssetKey(asset.split("/")), deps=deps, description=entry.text, group_name=entry.group, kinds=set(entry.kinds), owners=list(OWNERS),
-        tags={"intentstore/step": step.name}, code_version=step.code_version(), metadata=metadata.static_metadata(asset), skippable=True, **given,
-    )  # fmt: skip
+        dg.AssetKey(asset.split("/")),
+        deps=deps,
+        description=entry.text,
+        group_name=entry.group,
+        kinds=set(entry.kinds),
+        owners=list(OWNERS),
+        tags={"intentstore/step": step.name},
+        code_version=step.code_version(),
+        metadata=metadata.static_metadata(asset),
+        skippable=True,
+        **given,
+    )
 
 
 def check_specs(assets: tuple[str, ...]) -> list[dg.AssetCheckSpec]:

@@ -8,14 +8,14 @@ from pydantic import Field
 
 from dagster_project import gates, metadata, model_card, plots, promotion, training_run
 from dagster_project.defs import catalogue
-from dagster_project.expectations import Outcome
 from dagster_project.model_config import ModelSettings, merged
 from dagster_project.resources import SettingsResource
+from dagster_project.table_checks import Outcome
 
 CANDIDATE = dg.AssetKey("candidate_model")
 PROMOTED = dg.AssetKey("promoted_model")
 MIN_GROWTH = 0.10  # a model of 10 % fewer cases is as good within its intervals; training costs minutes
-_CODE = training_run.steps.Step("model", ("candidate_model",), (), training_run.SOURCES).code_version()
+_CODE = training_run.code_version()
 _NIGHTLY = dg.AutomationCondition.on_cron("0 3 * * *") & dg.AutomationCondition.all_deps_blocking_checks_passed()
 _AFTER = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
 
@@ -23,15 +23,22 @@ _AFTER = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocki
 class TrainingConfig(dg.Config):
     """Settings of a training; `model` mirrors `model.config.ModelConfig`."""
 
-    model: ModelSettings = Field(default_factory=ModelSettings, description="The model's own settings; empty = as in the settings file.")  # type: ignore[valid-type]
+    model: ModelSettings = Field(default_factory=ModelSettings, description="Its settings; empty = as in the file.")  # type: ignore[valid-type]
     force: bool = Field(False, description="Train even if code, settings and data are those of the latest candidate.")
     min_growth: float = Field(MIN_GROWTH, ge=0, description="Share of new cases from which on the latest candidate is not kept but trained anew.")
 
 
 @dg.asset(
-    key=CANDIDATE, group_name="training", kinds={"pytorch"}, owners=list(catalogue.OWNERS), code_version=_CODE, pool="training",
-    deps=[dg.AssetKey(name) for name in training_run.READS], automation_condition=_NIGHTLY, freshness_policy=catalogue.MODEL_FRESHNESS,
-)  # fmt: skip
+    key=CANDIDATE,
+    group_name="training",
+    kinds={"pytorch"},
+    owners=list(catalogue.OWNERS),
+    code_version=_CODE,
+    pool="training",
+    deps=[dg.AssetKey(name) for name in training_run.READS],
+    automation_condition=_NIGHTLY,
+    freshness_policy=catalogue.MODEL_FRESHNESS,
+)
 def candidate_model(context: dg.AssetExecutionContext, config: TrainingConfig, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """Train backbone and intents on pinned table versions, measure them against popularity, Markov, V-SKNN and shuffled intents, save the model.
 
@@ -45,9 +52,16 @@ def candidate_model(context: dg.AssetExecutionContext, config: TrainingConfig, s
     made = found or training_run.train_candidate(loaded, chosen, progress=context.log.info)
     own = made.metric(gates.CANDIDATE, gates.METRIC) or made.metric("backbone", gates.METRIC) or {"mean": 0.0}
     shown: dict[str, Any] = {
-        "version": made.version, "seconds": round(made.seconds, 1), "kept": made.reused, "cases": made.cases, "new_cases_share": made.growth,
-        "delta_versions": made.delta_versions, gates.METRIC: own["mean"], "folder": str(loaded.models_dir / made.version), "settings": chosen.model_dump(mode="json"),
-    }  # fmt: skip
+        "version": made.version,
+        "seconds": round(made.seconds, 1),
+        "kept": made.reused,
+        "cases": made.cases,
+        "new_cases_share": made.growth,
+        "delta_versions": made.delta_versions,
+        gates.METRIC: own["mean"],
+        "folder": str(loaded.models_dir / made.version),
+        "settings": chosen.model_dump(mode="json"),
+    }
     return dg.MaterializeResult(
         metadata={name: metadata.figure(value) for name, value in shown.items()} | _pictures(made), data_version=dg.DataVersion(made.version)
     )
@@ -76,9 +90,15 @@ def model_quality(settings: SettingsResource) -> dg.MaterializeResult[None]:
         values = own["metrics"]["metrics"] if own else {}
         figures = {name: round(float(values[name]["mean"]), 4) for name in model_card.SHOWN if name in values}
         rows.append({"version": version, "promoted": version == promoted, "backbone": str(known.get("config", {}).get("backbone", "")), **figures})
-    table = "\n".join(["| version | backbone | " + " | ".join(model_card.SHOWN) + " | serves |", "|---" * (len(model_card.SHOWN) + 3) + "|"] + [
-        f"| {row['version']} | {row['backbone']} | " + " | ".join(str(row.get(name, "")) for name in model_card.SHOWN) + f" | {'yes' if row['promoted'] else ''} |" for row in rows
-    ])  # fmt: skip
+    table = "\n".join(
+        ["| version | backbone | " + " | ".join(model_card.SHOWN) + " | serves |", "|---" * (len(model_card.SHOWN) + 3) + "|"]
+        + [
+            f"| {row['version']} | {row['backbone']} | "
+            + " | ".join(str(row.get(name, "")) for name in model_card.SHOWN)
+            + f" | {'yes' if row['promoted'] else ''} |"
+            for row in rows
+        ]
+    )
     return dg.MaterializeResult(metadata={"candidates": dg.MetadataValue.md(table), "dagster/row_count": len(rows)})
 
 
@@ -108,10 +128,10 @@ def card(settings: SettingsResource) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"card": dg.MetadataValue.md(text), "version": made.version}, data_version=dg.DataVersion(made.version))
 
 
-def _result(outcome: Outcome) -> dg.AssetCheckResult:
+def _result(outcome: Outcome, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=outcome.passed,
-        severity=dg.AssetCheckSeverity.ERROR,
+        severity=severity,
         description=outcome.text,
         metadata={name: metadata.figure(value) for name, value in outcome.facts.items()},
     )
@@ -142,6 +162,12 @@ def not_worse_than_promoted(settings: SettingsResource) -> dg.AssetCheckResult:
     return _result(gates.compare(made, known.metric(gates.CANDIDATE, gates.METRIC), f"promoted model {serving}" if rows else "other promoted model"))
 
 
+@dg.asset_check(asset=CANDIDATE, description="No baseline has a higher mean than the candidate.")
+def best_of_all(settings: SettingsResource) -> dg.AssetCheckResult:
+    """Warn of each metric on which a baseline is ahead."""
+    return _result(gates.best_of_all(_judged(settings)), dg.AssetCheckSeverity.WARN)
+
+
 @dg.asset_check(asset=PROMOTED, description="The promoted folder can be loaded and ranks items.")
 def loads_and_ranks(settings: SettingsResource) -> dg.AssetCheckResult:
     """Load the promoted model as the consumer does and score one session."""
@@ -158,4 +184,4 @@ def loads_and_ranks(settings: SettingsResource) -> dg.AssetCheckResult:
 
 
 ASSETS = [candidate_model, model_quality, promoted_model, card]
-CHECKS = [*map(_gate_check, gates.GATES), not_worse_than_promoted, loads_and_ranks]
+CHECKS = [*map(_gate_check, gates.GATES), not_worse_than_promoted, best_of_all, loads_and_ranks]
