@@ -22,7 +22,7 @@ from streaming.clients import client_options
 from streaming.errors import StreamingError, StuckError
 from streaming.housekeeping import Housekeeping
 from streaming.metrics import ConsumerMetrics
-from streaming.models import open_models
+from streaming.models import Models, open_models
 from streaming.partitions import Partitions
 from streaming.pipeline import Breaker, Outcome, Pipeline, RawRecord
 from streaming.score_log import ScoreLog
@@ -71,6 +71,7 @@ class Consumer:
         self._commit_at = 0.0
         self._restarts = 0
         self._last_record = time.monotonic() + JOIN_SECONDS
+        self._unassigned_since = time.monotonic()
         self.stopping = False
         self.totals: dict[str, int] = {"answered": 0, "duplicates": 0, "refused": 0, "restored": 0}
 
@@ -86,7 +87,7 @@ class Consumer:
             try:
                 self._with_clients()
             except (SendError, StuckError) as error:
-                self._restarts += 1
+                self._restarts += isinstance(error, SendError)
                 if self._restarts > MAX_RESTARTS:
                     raise StreamingError(f"gave up after {MAX_RESTARTS} tries with new Kafka clients: {error}") from error
                 self._metrics.restarts.labels("send" if isinstance(error, SendError) else "stuck").inc()
@@ -98,7 +99,9 @@ class Consumer:
         name = f"{streaming.group}-{streaming.instance_id or os.getpid()}"
         sink = KafkaSink(self._settings, name if streaming.transactional else None)
         consumer = _kafka_consumer(self._settings)
+        consumer.partitions_for_topic(self._topic)  # a member that joins without knowing the topic may be left without partitions for ever
         consumer.subscribe([self._topic], listener=_listener(self._partitions))
+        self._unassigned_since = time.monotonic()
         try:
             while not self.stopping:
                 self._turn(consumer, sink)
@@ -117,18 +120,28 @@ class Consumer:
         polled = consumer.poll(timeout_ms=POLL_MS)
         began = time.monotonic()
         self._metrics.done("poll")
-        held = len(self._partitions.stores)
+        held = set(self._partitions.stores)
         self._pending += self._partitions.adopt(consumer, sink)
-        if len(self._partitions.stores) > held:
+        if set(self._partitions.stores) - held:
             self._last_record = time.monotonic()
+        self._check_assigned(began)
+        # What this poll gave of a partition that came only now was read from the group's commit, not from where our state goes on.
+        known = {name: batch for name, batch in polled.items() if name.partition in held}
         if self._pending:
             self._write_pending(consumer)
-        elif polled:
-            self._batch(consumer, sink, polled)
+        elif known:
+            self._batch(consumer, sink, known)
         self._house.run(consumer, bool(polled))
         if began >= self._commit_at and not self._pending:
             self._commit(consumer)
         self._pace(began, bool(polled))
+
+    def _check_assigned(self, now: float) -> None:
+        """Join again when nothing is assigned for long: harmless for a true standby, the cure for a join that went wrong."""
+        if self._partitions.stores:
+            self._unassigned_since = now
+        elif now - self._unassigned_since > self._settings.streaming.watchdog_seconds:
+            raise StuckError(f"no partition of '{self._topic}' was assigned for {self._settings.streaming.watchdog_seconds:.0f} s")
 
     # One batch, in this order; a crash after any step is repaired at the next start:
     #   1 decode, drop duplicates, fold   2 score   3 state, next offset, outbox and score-log rows in one write   4 send
@@ -212,9 +225,10 @@ class Consumer:
         from kafka.structs import OffsetAndMetadata
 
         self._commit_at = time.monotonic() + COMMIT_SECONDS
-        with self._partitions.lock:
-            now = {p: store.next_offset for p, store in self._partitions.stores.items() if store.next_offset is not None}
-        changed = {p: offset for p, offset in now.items() if self._committed.get(p) != offset}
+        with self._partitions.lock:  # the client's position also counts transaction markers, which are no records
+            held = set(self._partitions.stores)
+        now = {name.partition: consumer.position(name, timeout_ms=POLL_MS) for name in consumer.assignment() if name.partition in held}
+        changed = {p: offset for p, offset in now.items() if offset is not None and self._committed.get(p) != offset}
         if not changed or self._settings.streaming.transactional:
             return
         self._metrics.start()
@@ -363,14 +377,7 @@ def main(
         log.info("metrics on http://127.0.0.1:%d/metrics", metrics.serve(settings.streaming.metrics_port))
     models = open_models(settings, model_dir, shadow_dir, metrics)
     try:
-        answerer = Answerer(models.current, Popularity(), settings.streaming.top_k, models.shadow)
-        answerer.failed, answerer.shadowed = metrics.model_failures.inc, metrics.shadow.observe
-        streaming = settings.streaming
-        breaker = Breaker(streaming.dlq_breaker_share, streaming.dlq_breaker_window)
-        config = FoldConfig.from_settings(settings.session)
-        pipeline = Pipeline(settings.kafka.clicks_topic, streaming.group, config, answerer, breaker, _now_us)
-        pipeline.stage_seconds = metrics.done
-        consumer = Consumer(settings, pipeline, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds)
+        consumer = assemble(settings, models, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds)
         _stop_on_signals(consumer)
         gc.collect()
         gc.freeze()  # what was loaded so far lives as long as the process: the collector need not walk it
@@ -379,6 +386,32 @@ def main(
         models.close()
     print(json.dumps(consumer.totals), flush=True)
     return 0
+
+
+def assemble(
+    settings: Settings, models: Models, metrics: ConsumerMetrics, *, accept_loss: bool = False, until_idle_seconds: float | None = None
+) -> Consumer:
+    """Put a consumer together; the topics must be there.
+
+    Parameters
+    ----------
+    settings : Settings
+        All of it.
+    models : Models
+        What answers.
+    metrics : ConsumerMetrics
+        What is counted.
+    accept_loss, until_idle_seconds
+        See ``main``.
+    """
+    streaming = settings.streaming
+    answerer = Answerer(models.current, Popularity(), streaming.top_k, models.shadow)
+    answerer.failed, answerer.shadowed = metrics.model_failures.inc, metrics.shadow.observe
+    breaker = Breaker(streaming.dlq_breaker_share, streaming.dlq_breaker_window)
+    config = FoldConfig.from_settings(settings.session)
+    pipeline = Pipeline(settings.kafka.clicks_topic, streaming.group, config, answerer, breaker, _now_us)
+    pipeline.stage_seconds = metrics.done
+    return Consumer(settings, pipeline, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds)
 
 
 _now_us: Callable[[], int] = lambda: time.time_ns() // 1000

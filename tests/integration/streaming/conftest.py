@@ -1,0 +1,171 @@
+"""A running HTTP side and consumer on the shared broker and valkey, with a small trained model. Browser tests only where Chromium is."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from feature_repo.contract.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+collect_ignore = [] if CHROMIUM else ["test_page.py"]
+
+HOSTILE = "<img src=x onerror=\"document.title='forged'\"><script>document.title='forged'</script>"
+KINDS = {
+    "shoes": ("Trail running shoes", "Road running shoes", "Leather walking boots", "Canvas sneakers"),
+    "lamps": ("Desk lamp", "Floor lamp", "Lantern", "Torch"),
+}
+PATIENCE_SECONDS = 180.0  # a bound against hanging for ever, not a measure
+
+
+def until(check: Callable[[], Any], what: str) -> Any:
+    """Wait for something to become true; what it gives."""
+    end, pause = time.monotonic() + PATIENCE_SECONDS, threading.Event()
+    while time.monotonic() < end:
+        if result := check():
+            return result
+        pause.wait(0.05)
+    raise AssertionError(f"{what} did not happen within {PATIENCE_SECONDS:.0f} s")
+
+
+def items() -> list[tuple[str, str, str]]:
+    """Give 33 items (id, title, category) in two kinds; one has a hostile title."""
+    made = [(f"{kind}-{n}", f"{KINDS[kind][n % 4]} no. {n}", kind) for kind in KINDS for n in range(16)]
+    return [*made, ("hostile", HOSTILE, "shoes")]
+
+
+def write_dataset(folder: Path) -> Path:
+    """Write a dataset folder: 80 sessions that stay within one kind."""
+    draw, lines = random.Random(5), ["session_id,item_id,event_time"]
+    for session in range(80):
+        kind = list(KINDS)[session % 2]
+        for click in range(6):
+            item = "hostile" if draw.random() < 0.1 and kind == "shoes" else f"{kind}-{draw.randrange(16)}"
+            lines.append(f"s{session},{item},{1_700_000_000 + session * 10_000 + click * 20}")
+    folder.mkdir(parents=True)
+    (folder / "clicks.csv").write_text("\n".join(lines) + "\n")
+    rows = [f'{item_id},"{title.replace(chr(34), chr(34) * 2)}",{kind}' for item_id, title, kind in items()]
+    (folder / "items.csv").write_text("\n".join(["item_id,title,category", *rows]) + "\n")
+    return folder
+
+
+def train_versions(settings: Settings, dataset: Path, count: int) -> list[Path]:
+    """Train small models that differ by their seed and save each as a version, not promoted."""
+    from model import artifact
+    from model.benchmark import prepare
+    from model.config import ModelConfig
+    from model.intent.locate import Localiser
+    from model.train import train
+
+    versions = []
+    for seed in range(1, count + 1):
+        config = ModelConfig(dim=16, epochs=1, seed=seed)
+        data, encoder = prepare(settings, dataset, "next-item", config, "none")
+        catalogue = data.catalogue
+        assert catalogue.vectors is not None
+        localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors)
+        versions.append(artifact.save_version(train(data, config), settings.models_dir, encoder=encoder, intent=lambda path, one=localiser: one.save(path)))
+    return versions
+
+
+class Side:
+    """The HTTP side and the consumer as processes, and a client."""
+
+    def __init__(self, settings: Settings, versions: list[Path]) -> None:
+        self.settings, self.versions = settings, versions
+        self.server, first = self._start("serve", "--port", "0")
+        self.url = first.rpartition(" ")[2].strip()
+        self.client = httpx.Client(base_url=self.url, timeout=30)
+        self._consumer: subprocess.Popen[str] | None = None
+
+    def _start(self, *words: str) -> tuple[subprocess.Popen[str], str]:
+        assert self.settings.online.url is not None
+        names = ("bootstrap_servers", "clicks_topic", "recommendations_topic", "dead_letter_topic")
+        kafka = [f"{key} = {json.dumps(getattr(self.settings.kafka, key))}" for key in names]
+        online = ["[online]", f"url = {json.dumps(self.settings.online.url.get_secret_value())}"]
+        config = self.settings.home / "intentstore.toml"
+        config.write_text("\n".join([f"home = {json.dumps(str(self.settings.home))}", "[kafka]", "partitions = 2", *kafka, *online]))
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("INTENTSTORE_")}
+        environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        log = (self.settings.home / f"{words[0]}.log").open("w")
+        command = [sys.executable, "-m", "streaming", words[0], "--config", str(config), *words[1:]]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environ, cwd=self.settings.home, start_new_session=True)
+        assert process.stdout is not None
+        return process, process.stdout.readline() if words[0] == "serve" else ""
+
+    def promote(self, at: int) -> str:
+        """Promote a version and wait until it answers."""
+        from model import artifact
+
+        version = self.versions[at].name
+        artifact.promote(self.settings.models_dir, version)
+        until(lambda: self.version() == version, f"model {version} in use")
+        return version
+
+    def version(self) -> str | None:
+        """Give the model version that answers, if any."""
+        response = self.client.post("/v1/recommend", json={"items": []})
+        return str(response.json()["model_version"]) if response.status_code == 200 else None
+
+    def consume(self) -> None:
+        """Start the consumer, once."""
+        if self._consumer is None:
+            self._consumer, _ = self._start("consume")
+
+    def click(self, session: str, item: str) -> str:
+        """Send one click of now by HTTP and give its event id."""
+        event = uuid.uuid4().hex
+        body = {"event_id": event, "session_id": session, "item_id": item, "event_time": time.time_ns() // 1_000_000, "schema_version": 1}
+        response = self.client.post("/v1/clicks", json=body)
+        assert response.status_code == 202, response.text
+        return event
+
+    def answer(self, session: str, event: str) -> dict[str, Any]:
+        """Wait for the answer to a click."""
+        path = f"/v1/sessions/{session}/recommendations"
+        check = lambda: (response := self.client.get(path)).status_code == 200 and (body := response.json())["event_id"] == event and body
+        return dict(until(check, f"answer to {event}"))
+
+    def close(self) -> None:
+        """Stop both processes by their own ids."""
+        self.client.close()
+        for process in (self.server, self._consumer):
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in (self.server, self._consumer):
+            if process is not None:
+                process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def side(base_settings: Settings, services: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    """A server without a promoted model, and two versions to promote; the consumer is started by whoever needs it."""
+    home, name = tmp_path_factory.mktemp("http"), uuid.uuid4().hex[:8]
+    topics = {"clicks_topic": f"clicks-{name}", "recommendations_topic": f"answers-{name}", "dead_letter_topic": f"dead-{name}"}
+    kafka = {**base_settings.kafka.model_dump(), "bootstrap_servers": services.bootstrap_servers, "partitions": 2, **topics}
+    merged = {**base_settings.model_dump(), "home": home, "kafka": kafka, "online": {"url": services.online_store_url}}
+    settings = Settings.model_validate(merged)
+    side = Side(settings, train_versions(settings, write_dataset(home / "dataset"), 2))
+    yield side
+    side.close()
+
+
+@pytest.fixture(scope="session")
+def wait() -> Callable[[Callable[[], Any], str], Any]:
+    """Wait for something to become true, with a bound against hanging."""
+    return until

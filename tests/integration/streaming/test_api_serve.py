@@ -1,0 +1,112 @@
+"""The HTTP side with everything real: process, broker, valkey, consumer, trained model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from typing import Any
+
+from model import artifact
+
+# In this order: the side starts without a model, and a session's later questions build on its clicks.
+
+
+def test_without_a_model_it_is_alive_but_not_ready_and_says_why(side: Any) -> None:
+    assert side.client.get("/healthz").status_code == 200
+    response = side.client.get("/readyz")
+    assert response.status_code == 503
+    assert "promote" in response.json()["parts"]["model"]
+
+
+def test_a_promoted_model_is_picked_up_and_it_becomes_ready(side: Any, wait: Any) -> None:
+    version = side.promote(0)
+    wait(lambda: side.client.get("/readyz").status_code == 200, "readiness")
+    assert side.version() == version
+    assert f'version="{version}"' in side.client.get("/metrics").text
+
+
+def test_a_click_is_answered_by_the_consumer_and_the_features_follow(side: Any, wait: Any) -> None:
+    side.consume()
+    event = [side.click("walk", item) for item in ("shoes-1", "shoes-2")][-1]
+    answer = side.answer("walk", event)
+    assert answer["items"][0]["reason"]
+    assert answer["intents"]["short"]["items"]
+    body = wait(lambda: (found := side.client.get("/v1/sessions/walk/features").json())["status"] == "PRESENT" and found, "features")
+    wait(lambda: side.client.get("/v1/sessions/walk/features").json()["features"]["items"] == ["shoes-1", "shoes-2"], "both clicks")
+    assert list(body["features"])[:2] == ["items", "last_item"]
+
+
+def test_the_item_as_next_click_is_scored_like_the_session_it_would_make_and_nothing_is_recorded(side: Any) -> None:
+    before = side.client.get("/v1/sessions/walk/features").json()
+    asked = side.client.get("/v1/recommend", params={"session_id": "walk", "item_id": "lamps-3", "k": 7}).json()
+    direct = side.client.post("/v1/recommend", json={"items": ["shoes-1", "shoes-2", "lamps-3"], "k": 7}).json()
+    assert asked["scored"] == ["shoes-1", "shoes-2", "lamps-3"]
+    assert (asked["items"], asked["intents"]) == (direct["items"], direct["intents"])
+    assert len(asked["items"]) == 7
+    assert side.client.get("/v1/sessions/walk/features").json() == before
+
+
+def test_page_and_consumer_agree_on_the_same_session(side: Any) -> None:
+    answer = side.client.get("/v1/sessions/walk/recommendations").json()
+    asked = side.client.get("/v1/recommend", params={"session_id": "walk"}).json()
+    assert [item["item_id"] for item in asked["items"]] == [item["item_id"] for item in answer["items"]]
+    assert {view: asked["intents"][view]["items"] for view in ("long", "short")} == {view: answer["intents"][view]["items"] for view in ("long", "short")}
+
+
+def test_unknown_items_are_no_error(side: Any) -> None:
+    event = side.click("newcomer", "never seen before / 100 %")
+    assert side.answer("newcomer", event)["items"]
+    body = side.client.get("/v1/recommend", params={"session_id": "newcomer", "item_id": "also new"}).json()
+    assert body["items"][0]["reason"]
+
+
+def test_answers_come_as_server_sent_events(side: Any) -> None:
+    with side.client.stream("GET", "/v1/events", params={"session_id": "listener"}, timeout=170) as stream:
+        event = ""
+        for line in stream.iter_lines():
+            if line == ": open":
+                event = side.click("listener", "lamps-1")
+            if line.startswith("data: "):
+                break
+    assert json.loads(line[6:])["event_id"] == event
+
+
+def test_bad_clicks_never_reach_the_topic(side: Any) -> None:
+    good = {"event_id": "g", "session_id": "mixed", "item_id": "lamps-2", "event_time": 1_700_000_000}
+    response = side.client.post("/v1/clicks", json=[{**good, "item_id": ""}, good, {**good, "event_time": "1969-01-01"}, None])
+    assert response.status_code == 207
+    assert [result.get("error", {}).get("code") for result in response.json()["results"]] == ["bad_id", None, "bad_time", "wrong_shape"]
+    assert side.answer("mixed", "g")["session_id"] == "mixed"
+
+
+def test_another_model_is_taken_into_use_without_a_restart_and_a_broken_one_is_refused(side: Any, wait: Any) -> None:
+    second = side.promote(1)
+    broken = side.settings.models_dir / "broken"
+    shutil.copytree(side.versions[0], broken)
+    (broken / "model.safetensors").write_bytes(b"cut off")
+    artifact.promote(side.settings.models_dir, "broken")
+    wait(lambda: "broken' is refused" in (side.settings.home / "serve.log").read_text(), "refusal")
+    assert side.version() == second
+    assert side.client.get("/readyz").status_code == 200
+    side.promote(0)
+
+
+def test_an_endless_request_head_is_cut_off(side: Any) -> None:
+    port = int(side.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n")
+        received = b""
+        try:
+            for number in range(10_000):
+                connection.sendall(b"x-%d: " % number + b"y" * 1000 + b"\r\n")
+        except OSError:
+            received = b"closed"
+        received = received or connection.recv(1000)
+    assert received == b"closed" or b"431" in received
+    assert side.client.get("/healthz").status_code == 200
+
+
+def test_items_can_be_found(side: Any) -> None:
+    found = side.client.get("/v1/items", params={"query": "floor lamp", "k": 3}).json()["items"]
+    assert [item["category"] for item in found] == ["lamps"] * 3

@@ -1,0 +1,209 @@
+"""The consumer against the real broker and valkey, judged by the independent oracle of the soak."""
+
+import json
+import shutil
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feature_repo.contract.settings import Settings
+from feature_repo.stores.live import LiveFeatureReader
+from streaming import dlq, topics
+from streaming.audit import stored_features
+from streaming.clients import client_options
+from streaming.consumer import assemble
+from streaming.errors import BreakerError
+from streaming.lag import measure
+from streaming.metrics import ConsumerMetrics
+from streaming.models import Models
+from streaming.partitions import Partitions
+from streaming.sinks import KafkaSink
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+import soak
+import soak_oracle
+
+NOW_MS = 1_760_000_000_000
+
+
+@pytest.fixture
+def live(settings: Settings, services: Any) -> Settings:
+    """Settings with topics and a group of this test's own on the shared services."""
+    name = uuid.uuid4().hex[:8]
+    names = {"clicks_topic": f"clicks-{name}", "recommendations_topic": f"answers-{name}", "dead_letter_topic": f"dead-{name}"}
+    kafka = settings.kafka.model_copy(update={"bootstrap_servers": services.bootstrap_servers, "partitions": 2, **names})
+    merged = settings.model_dump()
+    merged["kafka"], merged["online"] = kafka.model_dump(), {"url": services.online_store_url}
+    merged["streaming"] = {"group": f"group-{name}", "dlq_breaker_share": 1.0}
+    result = Settings.model_validate(merged)
+    topics.ensure(result)
+    return result
+
+
+def click(number: int, session: str, item: str = "i", **changes: Any) -> tuple[bytes | None, bytes | None]:
+    body = {"event_id": f"e{number}", "session_id": session, "item_id": item, "event_time": NOW_MS + number * 1000, "schema_version": 1, **changes}
+    return session.encode(), json.dumps(body).encode()
+
+
+def send(settings: Settings, records: list[tuple[bytes | None, bytes | None]], **options: Any) -> None:
+    from kafka import KafkaProducer
+
+    with KafkaProducer(**client_options(settings), max_request_size=64 << 20, **options) as producer:
+        for key, value in records:
+            producer.send(settings.kafka.clicks_topic, value, key)
+        producer.flush()
+
+
+def consume(settings: Settings, **options: Any) -> dict[str, int]:
+    consumer = assemble(settings, Models(lambda: None), ConsumerMetrics(), until_idle_seconds=0.8, **options)
+    consumer.run()
+    return consumer.totals
+
+
+def judge(settings: Settings) -> dict[str, int]:
+    kafka, expected = settings.kafka, soak_oracle.truth(soak.read_topic(settings, settings.kafka.clicks_topic))
+    names = sorted(expected.sessions)
+    assert settings.online.url is not None
+    online = dict(zip(names, LiveFeatureReader(settings.online.url.get_secret_value()).read(names), strict=True))
+    return {
+        **soak_oracle.check_answers(expected, soak.read_topic(settings, kafka.recommendations_topic)),
+        **soak_oracle.check_letters(expected, soak.read_topic(settings, kafka.dead_letter_topic)),
+        **soak_oracle.check_features(expected, online, "online"), **soak_oracle.check_features(expected, stored_features(settings), "state"),
+        **soak_oracle.check_score_log(expected, settings.home / "score_log"),
+    }  # fmt: skip
+
+
+def mixed(run: str) -> list[tuple[bytes | None, bytes | None]]:
+    records = [click(number, f"{run}-{number % 17}", f"i{number % 29}") for number in range(400)]
+    records += records[100:110]  # duplicates
+    records += [click(1000 + number, f"{run}-{number}", "late", event_time=NOW_MS - number * 120_000) for number in range(12)]
+    records += [(b"k", value) for value in soak.POISON] + [(b"k", soak.LARGE_POISON), (b"\xff\x00", b"\x80"), (None, b"{}")]
+    return records
+
+
+def test_every_effect_is_what_the_oracle_says(live: Settings) -> None:
+    send(live, mixed(live.streaming.group))
+    totals = consume(live)
+    result = judge(live)
+    assert soak.faults_of(result) == {}
+    assert (totals["answered"], totals["duplicates"], totals["refused"]) == (412, 10, len(soak.POISON) + 3)
+    assert measure(live).total == 0
+
+
+def test_lost_disk_is_rebuilt_from_the_topic_without_a_second_answer(live: Settings) -> None:
+    send(live, mixed(live.streaming.group))
+    consume(live)
+    shutil.rmtree(live.state_dir)
+    send(live, [click(2000, f"{live.streaming.group}-3", "after")])
+    totals = consume(live)
+    assert (totals["restored"], totals["answered"]) == (412, 1)
+    result = judge(live)
+    assert soak.faults_of(result) == {}
+    assert result["answers_repeated_identically"] == 0
+
+
+def test_crash_between_storing_and_sending_sends_the_very_bytes_that_were_stored(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(live, [click(number, f"{live.streaming.group}-{number % 3}") for number in range(20)] + [(b"k", b"junk")])
+    stored: dict[int, Any] = {}
+
+    class Crash(BaseException):
+        """Like a kill: nothing handles it."""
+
+    def crash(self: KafkaSink, partition: int, outbox: Any, *after: int) -> int:
+        stored[partition] = outbox
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(KafkaSink, "send", crash)
+        with pytest.raises(Crash):
+            consume(live)
+    assert stored
+    consume(live)
+    sent = {record.value for record in soak.read_topic(live, live.kafka.recommendations_topic)}
+    assert {value for outbox in stored.values() for _, _, value in outbox.answers} <= sent
+    assert soak.faults_of(judge(live)) == {}
+
+
+def test_crash_between_sending_and_committing_repeats_nothing(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(live, [click(number, f"{live.streaming.group}-{number % 3}") for number in range(20)] + [(b"k", b"junk")])
+
+    class Crash(BaseException):
+        """Like a kill: nothing handles it."""
+
+    flush = KafkaSink.flush
+
+    def crash(self: KafkaSink, stop: Any = None) -> None:
+        flush(self)
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(KafkaSink, "flush", crash)
+        with pytest.raises(Crash):
+            consume(live)
+    consume(live)
+    result = judge(live)
+    assert soak.faults_of(result) == {}
+    assert (result["answers_repeated_identically"], result["letters_repeated"]) == (0, 0)
+
+
+def test_transactions_give_the_same_effects(live: Settings) -> None:
+    settings = live.model_copy(update={"streaming": live.streaming.model_copy(update={"transactional": True})})
+    send(settings, mixed(settings.streaming.group))
+    consume(settings)
+    assert soak.faults_of(judge(settings)) == {}
+
+
+def test_compressed_bomb_is_a_dead_letter_and_the_next_click_is_answered(live: Settings) -> None:
+    bomb = b'{"event_id":"' + b"0" * 20_000_000 + b'"}'
+    send(live, [(b"k", bomb), click(1, f"{live.streaming.group}-a")], compression_type="gzip")
+    assert consume(live)["answered"] == 1
+    assert [record.value == bomb for record in soak.read_topic(live, live.kafka.dead_letter_topic)] == [True]
+
+
+def test_breaker_stops_a_flood_of_poison_and_loses_none_of_it(live: Settings) -> None:
+    streaming = live.streaming.model_copy(update={"dlq_breaker_share": 0.5, "dlq_breaker_window": 10})
+    settings = live.model_copy(update={"streaming": streaming})
+    send(settings, [(b"k", b"junk")] * 30)
+    with pytest.raises(BreakerError, match="dlq list"):
+        consume(settings)
+    assert len(list(dlq.read(settings))) == len(soak.read_topic(settings, settings.kafka.dead_letter_topic)) > 0
+
+
+def test_redrive_sends_a_mended_letter_back_once(live: Settings) -> None:
+    session = f"{live.streaming.group}-r"
+    _, value = click(1, session)
+    send(live, [(b"wrong", value), (b"k", b"junk")])
+    consume(live)
+    assert [letter.reason for letter in sorted(dlq.read(live), key=lambda one: one.reason)] == ["not_json", "wrong_key"]
+    assert dlq.redrive(live, rekey=True, dry_run=True).sent == 1
+    assert dlq.redrive(live, rekey=True).sent == 1
+    again = dlq.redrive(live, rekey=True)
+    assert (again.sent, again.before, dict(again.refused)) == (0, 1, {"not_json": 1})
+    assert consume(live)["answered"] == 1
+    assert [json.loads(record.value)["session_id"] for record in soak.read_topic(live, live.kafka.recommendations_topic)] == [session]
+
+
+def test_another_group_answers_for_itself(live: Settings) -> None:
+    send(live, [click(1, f"{live.streaming.group}-a")])
+    other = live.model_copy(update={"streaming": live.streaming.model_copy(update={"group": live.streaming.group + "-b"})})
+    assert consume(live)["answered"] == consume(other)["answered"] == 1
+
+
+def test_partition_taken_away_in_the_middle_of_a_poll_is_left_to_its_new_owner(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(live, [click(number, f"{live.streaming.group}-{number}") for number in range(40)])
+    adopt, taken = Partitions.adopt, []
+
+    def adopt_and_lose(self: Partitions, consumer: Any, sink: Any) -> Any:
+        result = adopt(self, consumer, sink)
+        if self.stores and not taken:
+            taken.append(True)
+            self.release(list(self.stores), "lost")
+        return result
+
+    monkeypatch.setattr(Partitions, "adopt", adopt_and_lose)
+    consume(live)
+    assert taken
+    assert soak.faults_of(judge(live)) == {}

@@ -1,0 +1,30 @@
+"""A minute of the soak: consumers, broker and valkey are killed under load; the oracle finds every effect exactly once."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feature_repo.contract.settings import Settings
+from streaming import broker
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import soak
+
+
+@pytest.fixture
+def own_services(settings: Settings) -> Any:
+    broker.up(settings)
+    yield settings
+    broker.down(settings)
+
+
+@pytest.mark.timeout(400)
+def test_no_effect_is_lost_or_doubled_whatever_dies(own_services: Settings) -> None:
+    scenario = soak.Scenario(clicks=4_000, rate=200, sessions=200, kills=4, broker_restarts=1, valkey_restarts=1, joins=2, seed=11)
+    result = soak.play(own_services, scenario)
+    assert soak.faults_of(result) == {}
+    assert result["answers_wanted"] > 3_500
+    assert result["letters_wanted"] > 40
+    assert result["duplicates"] > 40

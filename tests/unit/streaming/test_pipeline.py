@@ -1,0 +1,132 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feature_repo.contract.events import decode_recommendation
+from feature_repo.contract.session import FoldConfig
+from streaming import score_log
+from streaming.answers import Answerer, Popularity
+from streaming.errors import BreakerError
+from streaming.pipeline import Breaker, Pipeline, RawRecord
+from streaming.state import PartitionStore
+
+NOW = 1_700_000_000_000_000
+
+
+def _pipeline(breaker: Breaker | None = None) -> Pipeline:
+    answerer = Answerer(lambda: None, Popularity(), 5)
+    return Pipeline("clicks", "g", FoldConfig(gap_us=600_000_000, max_items=50), answerer, breaker or Breaker(1.0, 10), lambda: NOW)
+
+
+def _click(offset: int, event: str, session: str = "s", item: str = "i", partition: int = 0) -> RawRecord:
+    body = {"event_id": event, "session_id": session, "item_id": item, "event_time": NOW // 1000 + offset, "schema_version": 1}
+    return RawRecord(partition, offset, NOW, session.encode(), json.dumps(body).encode())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PartitionStore]:
+    opened = PartitionStore(tmp_path / "p")
+    yield opened
+    opened.close()
+
+
+def test_each_click_of_a_batch_is_answered_with_its_own_prefix(store: PartitionStore) -> None:
+    outcome = _pipeline().process({0: [_click(0, "a", item="x"), _click(1, "b", item="y")]}, {0: store})
+    batch = outcome.partitions[0]
+    rows = score_log.unpack([row for _, row in batch.rows]).to_pylist()
+    assert [row["items"] for row in rows] == [["x"], ["x", "y"]]
+    assert [decode_recommendation(value).source.offset for _, _, value in batch.outbox.answers] == [0, 1]
+    assert (batch.next_offset, outcome.answered, list(batch.states)) == (2, 2, ["s"])
+
+
+def test_duplicate_gets_no_answer_within_a_batch_or_later(store: PartitionStore) -> None:
+    pipeline = _pipeline()
+    first = pipeline.process({0: [_click(0, "a"), _click(1, "a")]}, {0: store})
+    batch = first.partitions[0]
+    store.write(batch.next_offset, batch.states, batch.outbox, batch.rows)
+    second = pipeline.process({0: [_click(2, "a")]}, {0: store})
+    assert (first.answered, first.duplicates, second.answered, second.duplicates) == (1, 1, 0, 1)
+    assert second.partitions[0].next_offset == 3
+
+
+def test_poison_becomes_a_letter_with_its_bytes_and_the_next_click_is_scored(store: PartitionStore) -> None:
+    outcome = _pipeline().process({0: [RawRecord(0, 0, NOW, b"\xff", b"\x00junk"), RawRecord(0, 1, NOW, None, None), _click(2, "a")]}, {0: store})
+    letters = outcome.partitions[0].outbox.letters
+    assert [(one.key, one.value) for one in letters] == [(b"\xff", b"\x00junk"), (None, None)]
+    headers = dict(letters[0].headers)
+    assert (headers["topic"], headers["partition"], headers["offset"]) == (b"clicks", b"0", b"0")
+    assert {"reason", "failed_at"} <= set(headers)
+    assert outcome.answered == 1
+    assert sum(outcome.refused.values()) == 2
+
+
+def test_clicks_answered_before_the_state_was_lost_are_only_folded(store: PartitionStore) -> None:
+    records = [_click(0, "a"), RawRecord(0, 1, NOW, b"k", b"junk"), _click(2, "b")]
+    outcome = _pipeline().process({0: records}, {0: store}, {0: 2})
+    batch = outcome.partitions[0]
+    assert (outcome.restored, outcome.answered) == (1, 1)
+    assert [offset for offset, _, _ in batch.outbox.answers] == [2]
+    assert batch.outbox.letters == []
+    assert batch.states["s"].count == 2
+
+
+def test_partitions_are_scored_in_one_call(store: PartitionStore, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    class Counting(Answerer):
+        def __call__(self, prefixes: Any) -> Any:
+            calls.append(len(prefixes))
+            return super().__call__(prefixes)
+
+    other = PartitionStore(tmp_path / "q")
+    pipeline = Pipeline("clicks", "g", FoldConfig(), Counting(lambda: None, Popularity(), 5), Breaker(1.0, 10), lambda: NOW)
+    pipeline.process({0: [_click(0, "a")], 1: [_click(0, "b", session="t", partition=1)]}, {0: store, 1: other})
+    assert calls == [2]
+    other.close()
+
+
+def test_without_a_model_the_most_clicked_items_are_the_answer(store: PartitionStore) -> None:
+    records = [_click(number, f"e{number}", item="often" if number % 2 else f"i{number}") for number in range(6)]
+    pipeline = _pipeline()
+    pipeline.process({0: records}, {0: store})
+    last = pipeline.process({0: [_click(6, "z")]}, {0: store}).partitions[0].outbox.answers[0][2]
+    answer = decode_recommendation(last)
+    assert (answer.model_version, answer.items[0].item_id, answer.intents.source) == ("none", "often", "none")
+
+
+def test_breaker_trips_on_a_full_window_only() -> None:
+    breaker = Breaker(0.5, 10)
+    for _ in range(9):
+        breaker.count(True)
+    breaker.check()
+    breaker.count(True)
+    with pytest.raises(BreakerError, match=r"10 of the latest 10.*dlq list"):
+        breaker.check()
+    for _ in range(5):
+        breaker.count(False)
+    breaker.check()
+
+
+@settings(deadline=None, max_examples=25)  # each example opens two stores
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("stu"), st.booleans()), max_size=25), st.integers(1, 7))
+def test_batches_of_any_size_give_the_same_state_and_answer_each_event_once(tmp_path_factory: Any, clicks: list[tuple[str, str, bool]], size: int) -> None:
+    records = [
+        _click(offset, f"{event}{offset // 3}", session) if good else RawRecord(0, offset, NOW, b"k", b"junk")
+        for offset, (event, session, good) in enumerate(clicks)
+    ]
+    results = []
+    for step in (size, max(len(records), 1)):
+        opened, pipeline, answered = PartitionStore(tmp_path_factory.mktemp("s") / "p"), _pipeline(), []
+        for start in range(0, len(records), step):
+            batch = pipeline.process({0: records[start : start + step]}, {0: opened}).partitions[0]
+            opened.write(batch.next_offset, batch.states, batch.outbox, batch.rows)
+            answered += [decode_recommendation(value).event_id + key.decode() for _, key, value in batch.outbox.answers]
+        results.append((dict(opened.sessions()), answered))
+        opened.close()
+    assert results[0] == results[1]
+    assert len(set(results[0][1])) == len(results[0][1])

@@ -1,0 +1,70 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from feature_repo.contract import session
+from feature_repo.contract.columns import SCORE_LOG_SCHEMA
+from feature_repo.contract.events import RecommendedItem
+from feature_repo.contract.session import FoldClick, FoldConfig
+from streaming import score_log
+from streaming.answers import NO_INTENTS, Answer
+from streaming.errors import StreamingError
+from streaming.score_log import ScoreLog
+from streaming.state import Outbox, PartitionStore
+
+
+def _row(offset: int) -> tuple[int, bytes]:
+    state = session.apply(session.empty(), FoldClick("e", "i", 7, 9), FoldConfig())
+    answer = Answer([RecommendedItem("x", 0.5)], NO_INTENTS, "v1")
+    return offset, score_log.pack(("clicks", 3, offset), (f"e{offset}", "s", "i"), state, session.features(state), answer, (7, 11))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PartitionStore]:
+    opened = PartitionStore(tmp_path / "p")
+    yield opened
+    opened.close()
+
+
+def _read(folder: Path) -> list[int]:
+    offsets: list[int] = []
+    for file in sorted(folder.glob("*.arrow")):
+        with pa.OSFile(str(file)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        assert table.schema.equals(SCORE_LOG_SCHEMA)
+        offsets += table["offset"].to_pylist()
+    return offsets
+
+
+def test_rows_go_to_files_named_by_offsets_and_leave_the_store(store: PartitionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_log, "ROLL_ROWS", 2)
+    store.write(9, {}, Outbox(), [_row(offset) for offset in (2, 4, 5, 8, 9)])
+    log = ScoreLog(tmp_path / "log", "clicks")
+    assert log.roll(3, store) == 5
+    assert next(file.name for file in sorted((tmp_path / "log").iterdir())) == f"clicks-3-{2:020d}-{4:020d}.arrow"
+    assert _read(tmp_path / "log") == [2, 4, 5, 8, 9]
+    assert list(store.rows()) == []
+
+
+def test_crash_between_file_and_forgetting_doubles_nothing(store: PartitionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write(9, {}, Outbox(), [_row(1), _row(2)])
+    log = ScoreLog(tmp_path / "log", "clicks")
+    with monkeypatch.context() as crash:
+        crash.setattr(store, "drop_rows", lambda through: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            log.roll(3, store)
+    store.write(10, {}, Outbox(), [_row(3)])
+    log.recover(3, store)
+    log.roll(3, store)
+    assert _read(tmp_path / "log") == [1, 2, 3]
+
+
+def test_full_disk_is_one_line_and_loses_nothing(store: PartitionStore, tmp_path: Path) -> None:
+    store.write(9, {}, Outbox(), [_row(1)])
+    log = ScoreLog(tmp_path / "log", "clicks")
+    (tmp_path / "log").rmdir()
+    with pytest.raises(StreamingError, match="cannot be written"):
+        log.roll(3, store)
+    assert len(list(store.rows())) == 1
