@@ -100,8 +100,7 @@ def compare(before: Shape, after: Shape) -> list[Change]:
     """
     users = _users(before)
     changes = []
-    flat = lambda views: {f"{view}:{name}": kind for view, features in views.items() for name, kind in features.items()}
-    for kind, what, old, new in _differences(flat(before.views), flat(after.views)):
+    for kind, what, old, new in _differences(_flat(before.views), _flat(after.views)):
         readers = users.get(what, ())
         changes.append(Change(kind, what, old, new, readers, kind != "added" and any(map(VERSIONED.search, readers))))
     for view in sorted(set(before.keys) & set(after.keys)):
@@ -146,6 +145,10 @@ def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[tu
     found = [("removed", name, before[name], "") for name in sorted(set(before) - set(after))]
     found += [("added", name, "", after[name]) for name in sorted(set(after) - set(before))]
     return found + [("retyped", name, before[name], after[name]) for name in sorted(set(before) & set(after)) if before[name] != after[name]]
+
+
+def _flat(views: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {f"{view}:{name}": kind for view, features in views.items() for name, kind in features.items()}
 
 
 def _users(shape: Shape) -> dict[str, tuple[str, ...]]:
