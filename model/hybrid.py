@@ -20,7 +20,8 @@ from model.splits import Dataset
 
 NETWORK = "network"
 REASONS = {
-    NETWORK: "fits the session as a whole", "transitions": "often clicked after the last items", "neighbours": "clicked in sessions like this one", "items": "goes with the items of this session",
+    NETWORK: "fits the session as a whole", "transitions": "often clicked after the last items",
+    "neighbours": "clicked in sessions like this one", "items": "goes with the items of this session",
     "titles": "like the items just clicked", "words": "named like the items just clicked", "intents": "fits the inferred intent",
 }  # fmt: skip
 VALIDATION_CASES = 6_000  # +-.003 of NDCG@10; weights do not need more

@@ -11,14 +11,14 @@ import numpy as np
 
 from model.baselines.registry import baselines
 from model.config import ModelConfig
-from model.evaluate import Evaluation, Ranker, Seen, evaluate
+from model.evaluate import SEEN, Evaluation, Ranker, Seen, default_seen, evaluate
 from model.hybrid import Hybrid
 from model.metrics import Metrics, difference
 from model.scorer import Scorer
 from model.sequences import Cases
 from model.slices import sliced
 from model.splits import Dataset
-from model.train import Trained, train, without_seen
+from model.train import Trained, train
 
 GATE_METRICS = ("N@10", "MRR@20")
 SHOWN = ("R@5", "R@10", "R@20", "N@10", "MRR@20")
@@ -149,7 +149,7 @@ def quality_table(
     QualityReport
     """
     say = progress or (lambda text: None)
-    seen: Seen = "removed" if without_seen(dataset, config) else "kept"
+    seen = default_seen(dataset) if config.remove_seen is None else SEEN[not config.remove_seen]
     measured = _Table(dataset, seen, samples, say)
     for baseline in baselines(dataset, ease=ease):
         started = time.perf_counter()

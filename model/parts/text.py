@@ -1,0 +1,136 @@
+"""Parts that read titles: dense vectors, words, and the inferred intents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy import sparse
+
+from model.baselines.choose import choose
+from model.baselines.title_knn import REDUCED, TitleKnn, WordKnn, reduced, tfidf, unit
+from model.items import Catalogue
+from model.parts.base import Arrays, sharpened
+from model.sequences import Cases
+from model.splits import Dataset
+
+DECAYS = (0.6, 0.8, 0.95)
+
+
+@dataclass(frozen=True)
+class Titles:
+    """See the module."""
+
+    ranker: TitleKnn
+
+    @classmethod
+    def fit(cls, dataset: Dataset) -> Titles:
+        """Choose the decay on validation; there is nothing else to learn."""
+        vectors = reduced(_vectors(dataset.catalogue), REDUCED)
+        return cls(choose(dataset, [partial(_titles, vectors, decay) for decay in DECAYS])[0])
+
+    def refit(self, dataset: Dataset) -> Titles:
+        """Return the same part: clicks taught it nothing."""
+        return self
+
+    def probabilities(self, cases: Cases) -> np.ndarray:
+        """Return sharpened cosines."""
+        return sharpened(self.ranker.scores(cases), _named(self.ranker.vectors))
+
+    def arrays(self) -> Arrays:
+        """Return the decay; the vectors are the catalogue's."""
+        return {"decay": np.array([self.ranker.decay])}
+
+    @classmethod
+    def of(cls, arrays: Arrays, catalogue: Catalogue) -> Titles:
+        """Rebuild from the catalogue, items that joined later included."""
+        return cls(TitleKnn(reduced(_vectors(catalogue), REDUCED), float(arrays["decay"][0])))
+
+
+@dataclass(frozen=True)
+class Words:
+    """See the module."""
+
+    ranker: WordKnn
+
+    @classmethod
+    def fit(cls, dataset: Dataset) -> Words:
+        """Choose the decay on validation; there is nothing else to learn."""
+        words = tfidf(dataset.catalogue.texts)
+        return cls(choose(dataset, [partial(_words, words, decay) for decay in DECAYS])[0])
+
+    def refit(self, dataset: Dataset) -> Words:
+        """Return the same part: clicks taught it nothing."""
+        return self
+
+    def probabilities(self, cases: Cases) -> np.ndarray:
+        """Return sharpened cosines."""
+        return sharpened(self.ranker.scores(cases))
+
+    def arrays(self) -> Arrays:
+        """Return the decay; the words are the catalogue's."""
+        return {"decay": np.array([self.ranker.decay])}
+
+    @classmethod
+    def of(cls, arrays: Arrays, catalogue: Catalogue) -> Words:
+        """Rebuild from the catalogue, items that joined later included."""
+        return cls(WordKnn(tfidf(catalogue.texts), float(arrays["decay"][0])))
+
+
+@dataclass(frozen=True)
+class Intents:
+    """See the module; the intents' vectors live in the centred title space, so titles are centred and not reduced.
+
+    Attributes
+    ----------
+    vectors : ndarray float32, shape (items, dim)
+        Unit rows.
+    short_share : float
+        Weight of the short view; the long view has the rest.
+    """
+
+    vectors: np.ndarray
+    short_share: float = 0.5
+
+    @classmethod
+    def fit(cls, dataset: Dataset) -> Intents:
+        """Centre the titles; the views weigh alike."""
+        return cls(reduced(_vectors(dataset.catalogue)))
+
+    def refit(self, dataset: Dataset) -> Intents:
+        """Return the same part: clicks taught it nothing."""
+        return self
+
+    def probabilities(self, cases: Cases) -> np.ndarray:
+        """Return sharpened cosines with both intents; a case without intents gets a zero row."""
+        views = ((cases.long, 1.0 - self.short_share), (cases.short, self.short_share))
+        query = sum((share * unit(view) for view, share in views if view is not None), np.zeros((len(cases), self.vectors.shape[1]), dtype=np.float32))
+        return sharpened(unit(query) @ self.vectors.T, _named(self.vectors))
+
+    def arrays(self) -> Arrays:
+        """Return the views' weight; the vectors are the catalogue's."""
+        return {"short_share": np.array([self.short_share])}
+
+    @classmethod
+    def of(cls, arrays: Arrays, catalogue: Catalogue) -> Intents:
+        """Rebuild from the catalogue, items that joined later included."""
+        return cls(reduced(_vectors(catalogue)), float(arrays["short_share"][0]))
+
+
+def _vectors(catalogue: Catalogue) -> np.ndarray:
+    if catalogue.vectors is None:
+        raise ValueError("this part of the hybrid score needs text vectors; give items.* with titles, or leave it out of `parts`")
+    return catalogue.vectors
+
+
+def _titles(vectors: np.ndarray, decay: float, _: Dataset) -> TitleKnn:
+    return TitleKnn(vectors, decay)
+
+
+def _words(vectors: sparse.csr_matrix, decay: float, _: Dataset) -> WordKnn:
+    return WordKnn(vectors, decay)
+
+
+def _named(vectors: np.ndarray) -> np.ndarray:
+    return np.asarray(np.abs(vectors).sum(axis=1) > 0)
