@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from feature_repo.contract.columns import SESSION_FEATURE_FIELDS
 from feature_repo.contract.events import ClickError, format_time, parse_time
 from streaming.api_answers import AnswerBoard, EventStream
 from streaming.api_batch import Batcher
@@ -214,7 +215,9 @@ class Api:
         row = (await self.parts.questions.submit(Ask(request.path_value, (), 0))).row
         if row is None:
             raise ApiError(503, "online_store_unavailable", "no online store is set; set online.url or run `python -m streaming up`")
-        features = row.features and {**row.features, "session_start": format_time(row.features["session_start"])}
+        features = row.features and {name: row.features[name] for name, _ in SESSION_FEATURE_FIELDS}
+        if features:
+            features["session_start"] = format_time(features["session_start"])
         times = {"event_time": format_time(row.event_time_us), "created": format_time(row.created_us)} if row.event_time_us else {}
         return json_response({"session_id": request.path_value, "status": row.status, "event_time": None, "created": None, **times, "features": features})
 

@@ -116,8 +116,17 @@ class ModelWatch:
         self.changed(model)
         return True
 
-    def start(self) -> None:
-        """Load what is promoted, then keep watching, in a thread: the server answers meanwhile that it is not ready."""
+    def start(self, *, load_first: bool = True) -> None:
+        """Keep watching in a thread.
+
+        Parameters
+        ----------
+        load_first : bool
+            Load what is promoted before this returns, so that no click is answered without it; False for a server, which comes up
+            at once and says meanwhile that it is not ready.
+        """
+        if load_first:
+            self._check()
         self._thread.start()
 
     def close(self) -> None:
@@ -128,10 +137,13 @@ class ModelWatch:
 
     def _run(self) -> None:
         while True:
-            try:
-                self.check()
-            except OSError as error:
-                self.problem = f"the folder of models cannot be read: {error}"
-                LOG.error("%s", self.problem)
+            self._check()
             if self._stop.wait(self._seconds):
                 return
+
+    def _check(self) -> None:
+        try:
+            self.check()
+        except OSError as error:
+            self.problem = f"the folder of models cannot be read: {error}"
+            LOG.error("%s", self.problem)

@@ -86,7 +86,7 @@ class Server:
     def _up(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
         self._loop = asyncio.get_running_loop()
-        self.watch.start()
+        self.watch.start(load_first=False)
         self.reader.start()
         self._prober.start()
 
