@@ -41,7 +41,7 @@ def short(record: logging.LogRecord) -> str:
     event = event_of(record)
     said = str(text or record.getMessage())
     if event is None:
-        return said
+        return said.split("\nTraceback", 1)[0].rstrip()  # the trace is in the run's log
     if event.event_type_value == "ASSET_MATERIALIZATION":
         done = event.step_materialization_data.materialization
         rows = done.metadata.get("dagster/row_count")

@@ -1,0 +1,59 @@
+"""The summary shows what the run made and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dagster_project import demo_report, demo_sections
+from dagster_project.demo_sections import Section
+
+
+def summary(*sections, success=True):
+    return demo_report.Summary(success, 12.0, "0123456789", sections)
+
+
+def test_page_escapes_what_comes_from_data():
+    page = demo_report.to_html(summary(Section("T", ("a",), [("<script>alert(1)</script>",)], "<b>")))
+    assert "<script>" not in page and "&lt;script&gt;" in page and "&lt;b&gt;" in page
+
+
+def test_failure_is_plain_in_text_and_page():
+    shown = summary(success=False)
+    assert "FAILED" in demo_report.to_text(shown, Path("x.html"))
+    assert "some assets failed" in demo_report.to_html(shown)
+
+
+def test_what_was_not_made_says_so(settings):
+    for section in (
+        demo_sections.intents({}), demo_sections.quality({}, None), demo_sections.streaming({}), demo_sections.parity({}), demo_sections.sessions(settings, {}),
+    ):  # fmt: skip
+        assert demo_sections.NOT_MADE in str(section.rows)
+
+
+def test_kept_model_says_that_its_figures_are_of_an_earlier_run():
+    found = demo_sections.quality({"candidate_model": {"version": "m", "kept": True, "cases": 3, "seconds": 1.0, "new_cases_share": 0.05}}, {"rows": []})
+    quality = demo_sections.quality({"candidate_model": {"version": "m", "kept": True, "cases": 3, "seconds": 1.0, "new_cases_share": 0.05}}, {"rows": [], "x": 1})
+    assert "Kept from an earlier run" in found.note + quality.note
+
+
+def test_skipped_intents_claim_no_calls():
+    found = demo_sections.intents({"session_intents": {"unchanged": True, "llm_calls": 48, "dagster/row_count": 5}})
+    assert ("LLM calls of this run", "0") in found.rows and "48" not in str(found.rows)
+
+
+def test_session_shows_titles_intents_and_recommendations(settings, write_table):
+    write_table("items", [{"item_id": "a", "title": "Alien"}, {"item_id": "b", "title": "Brazil"}])
+    write_table("score_log", [{"partition": 0, "offset": 7, "items": ["a"]}])
+    answer = {"session_id": "s", "items": [{"item_id": "b", "score": 1.0}], "intents": {"long": {"text": "space"}, "short": {"text": None}}}
+    found = demo_sections.sessions(settings, {"live/recommendations": {"examples": [{"partition": 0, "offset": 7, "answer": answer}]}})
+    assert found.rows == [("s", "Alien", "space / -", "Brazil")]
+
+
+def test_tables_count_rows_and_what_the_run_wrote(settings, write_table, click):
+    write_table("clicks", [click(1), click(2)])
+    found = demo_sections.tables(settings, {"clicks": {"inserted": 2, "updated": 0, "seconds": 1.0}})
+    assert found.rows == [("clicks", "2", "0", "2", "1.0")]
+
+
+def test_page_is_written_under_home(settings):
+    assert demo_report.write_html(settings, summary()).read_text(encoding="utf-8").startswith("<!doctype html>")

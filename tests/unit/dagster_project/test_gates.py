@@ -1,0 +1,41 @@
+"""A candidate is stopped when it is proven to be worse, never by chance."""
+
+from __future__ import annotations
+
+import pytest
+
+from dagster_project import gates
+from dagster_project.training_run import Candidate
+
+
+def row(role, mean, low, high):
+    return {"role": role, "name": role, "metrics": {"metrics": {gates.METRIC: {"mean": mean, "low": low, "high": high}}}}
+
+
+def candidate(*rows, **report):
+    return Candidate("m1", "x", 10, {}, 1.0, {"rows": list(rows), **report}, 0.0)
+
+
+@pytest.mark.parametrize(("low", "high", "passed"), [(0.30, 0.34, True), (0.15, 0.21, True), (0.10, 0.19, False)])
+def test_intervals_decide(low, high, passed):
+    made = candidate(row("with_intents", (low + high) / 2, low, high), row("popularity", 0.22, 0.20, 0.24))
+    assert gates.judge(gates.GATES[0], made).passed is passed
+
+
+@pytest.mark.parametrize(("high", "passed"), [(0.001, True), (-0.001, False)])
+def test_paired_difference_goes_before_the_intervals(high, passed):
+    rows = row("with_intents", 0.5, 0.4, 0.6), row("backbone", 0.5, 0.4, 0.6)
+    differences = {"with_intents - backbone": {"metrics": {gates.METRIC: {"mean": -0.01, "low": -0.02, "high": high}}}}
+    assert gates.judge(gates.GATES[1], candidate(*rows, differences=differences)).passed is passed
+
+
+def test_nothing_to_compare_with_passes():
+    assert gates.judge(gates.GATES[0], candidate(row("with_intents", 0.1, 0.1, 0.1))).passed
+
+
+def test_report_without_the_metric_fails():
+    assert not gates.compare(candidate(), None, "popularity").passed
+
+
+def test_warnings_of_the_report_are_passed_on():
+    assert gates.best_of_all(candidate(warnings=["below markov"])).text == "below markov"
