@@ -1,0 +1,8 @@
+"""A small trained model that several test files share, and the folder of made-up data on the path."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
