@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +137,7 @@ class TextEncoder:
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         distinct: dict[str, int] = {}
-        rows = np.array([distinct.setdefault(text.encode("utf-8", "replace").decode("utf-8"), len(distinct)) for text in texts])
+        rows: NDArray[np.int64] = np.array([distinct.setdefault(text.encode("utf-8", "replace").decode("utf-8"), len(distinct)) for text in texts])
         ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(distinct))]
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
         vectors = np.empty((len(ids), self.dim), np.float32)
@@ -169,8 +169,8 @@ class TextEncoder:
             else:
                 weight = mask.to(self._device).unsqueeze(-1).float()
                 pooled = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1.0)
-            unit = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
-        return cast(NDArray[np.float32], unit)
+            unit: NDArray[np.float32] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy().astype(np.float32, copy=False)
+        return unit
 
 
 def encoder_name(settings: EncoderSettings) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +76,7 @@ def _unsureness(spark: SparkSession, settings: Settings) -> DataFrame:
 
     # Only prefixes are counted: the last click of a session is what its model is tested on.
     pairs = delta_tables.read(spark, settings, SESSIONS).where("length >= 3").selectExpr(
-        "explode(arrays_zip(slice(items, 1, length - 2) as a, slice(items, 2, length - 2) as b)) as pair"
+        "explode(transform(sequence(1, length - 2), i -> struct(items[i - 1] as a, items[i] as b))) as pair"
     )  # fmt: skip
     counts = pairs.groupBy(F.col("pair.a").alias("last_item"), F.col("pair.b").alias("next")).count()
     following = counts.groupBy("last_item").agg(F.collect_list("count").alias("following"))
@@ -167,7 +166,13 @@ def cache_row(outcome: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     return {**kept, "source": recipe.source, "model": recipe.model, "prompt_version": recipe.prompt_version, "created": now}
 
 
-@lru_cache(maxsize=1)
+_LOADED: dict[str, LocalLlm] = {}  # of this worker process; Spark uses it for many tasks
+
+
 def _local(settings: Settings) -> LocalLlm:
     """Return the local LLM, loaded once a worker process."""
-    return LocalLlm(settings)
+    key = f"{settings.llm!r} {settings.intents!r} {settings.assets_dir}"
+    if key not in _LOADED:
+        _LOADED.clear()
+        _LOADED[key] = LocalLlm(settings)
+    return _LOADED[key]

@@ -74,7 +74,7 @@ def publish_answers(spark: SparkSession, settings: Settings, localiser: Localise
         return {}
     mine = cache.where((cache.source == recipe.source) & (cache.model == recipe.model) & (cache.prompt_version == recipe.prompt_version))
     rows = mine.orderBy("created", ascending=False).limit(MOST_LIVE_ANSWERS).select("cache_key", "long_text", "short_text").toArrow().to_pylist()
-    intents = ground_answers(settings, localiser, recipe.source, rows) if rows else []
+    intents = ground_answers(settings.encoder, localiser, recipe.source, rows) if rows else []
     write_answers(path, answers_table([row["cache_key"] for row in rows], intents))
     note.write_text(stamp, encoding="utf-8")
     return {"live_answers": len(rows)}

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.contract.columns import ITEM_VECTORS, SESSION_INTENTS_SCHEMA
-from feature_repo.contract.settings import Settings
+from feature_repo.contract.settings import EncoderSettings, IntentSettings, Settings
 from model.intent.cache import Recipe
 from model.intent.encoder_source import EncoderSource
 from model.intent.live import LIVE_FILE, TITLES_FILE, live_folder
@@ -138,7 +138,7 @@ def ground(frame: DataFrame, settings: Settings, recipe: Recipe | None, folder: 
     stamp = str((folder / LIVE_FILE).stat().st_mtime_ns)
 
     def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        grounder = _grounder(settings, recipe, folder, stamp)
+        grounder = _grounder(settings.encoder, settings.intents, recipe, folder, stamp)
         for batch in batches:
             if batch.num_rows:
                 yield grounder(batch)
@@ -147,37 +147,39 @@ def ground(frame: DataFrame, settings: Settings, recipe: Recipe | None, folder: 
 
 
 @lru_cache(maxsize=1)
-def _grounder(settings: Settings, recipe: Recipe | None, folder: Path, stamp: str) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+def _grounder(
+    encoder_settings: EncoderSettings, intents: IntentSettings, recipe: Recipe | None, folder: Path, stamp: str
+) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
     import torch
 
     torch.set_num_threads(1)
     localiser = Localiser.load(folder)
-    student = Student.load(folder / STUDENT_FILE) if settings.intents.fallback == "student" and (folder / STUDENT_FILE).is_file() else None
-    encoder = EncoderSource(localiser, settings.intents.recency_half_life)
+    student = Student.load(folder / STUDENT_FILE) if intents.fallback == "student" and (folder / STUDENT_FILE).is_file() else None
+    encoder = EncoderSource(localiser, intents.recency_half_life)
 
     def ground_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = batch.to_pylist()
         answered = [place for place, row in enumerate(rows) if row["long_text"] and row["short_text"]]
-        intents: list[SessionIntent | None] = [None] * len(rows)
+        found: list[SessionIntent | None] = [None] * len(rows)
         if answered and recipe is not None:
-            grounded = ground_answers(settings, localiser, recipe.source, [rows[place] for place in answered])
+            grounded = ground_answers(encoder_settings, localiser, recipe.source, [rows[place] for place in answered])
             for place, intent in zip(answered, grounded, strict=True):
-                intents[place] = intent
-        rest = [place for place, intent in enumerate(intents) if intent is None]
-        if rest and settings.intents.fallback != "none":
+                found[place] = intent
+        rest = [place for place, intent in enumerate(found) if intent is None]
+        if rest and intents.fallback != "none":
             prefixes = [rows[place]["items"] for place in rest]
             guessed = student.infer(prefixes, encoder) if student is not None else encoder.infer(prefixes)
             for place, intent in zip(rest, guessed, strict=True):
-                intents[place] = intent
-        return _batch(rows, intents)
+                found[place] = intent
+        return _batch(rows, found)
 
     return ground_batch
 
 
-def ground_answers(settings: Settings, localiser: Localiser, source: str, rows: list[dict[str, Any]]) -> list[SessionIntent]:
+def ground_answers(encoder: EncoderSettings, localiser: Localiser, source: str, rows: list[dict[str, Any]]) -> list[SessionIntent]:
     """Ground answers (``long_text``, ``short_text``, ``cache_key``) on the catalogue; equal texts are encoded once."""
     texts = [row["long_text"] for row in rows] + [row["short_text"] for row in rows]
-    grounded = localiser.ground(loaded_encoder(settings.encoder).encode(texts))
+    grounded = localiser.ground(loaded_encoder(encoder).encode(texts))
     views = [ViewIntent(text, *found) for text, found in zip(texts, grounded, strict=True)]
     return [SessionIntent(views[place], views[len(rows) + place], source, row["cache_key"]) for place, row in enumerate(rows)]
 

@@ -16,6 +16,7 @@ from feature_repo.contract.columns import INTENT_CACHE, SESSION_INTENTS, SESSION
 from feature_repo.contract.settings import Settings
 from model.encoder import EncoderError
 from model.intent.cache import Recipe
+from model.intent.endpoint import EndpointError
 from model.intent.live import live_folder
 from model.intent.llm import recipe_of
 from model.intent.prompts import PromptError
@@ -78,7 +79,7 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
             LOGGER.info("intents: no session has a text (no titles), so there are no intents; the pipeline goes on with clicks alone")
             return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})
         return _run(spark, settings, texts, started, recovered, prune, date)
-    except (EncoderError, ModelMissingError, PromptError) as error:
+    except (EncoderError, EndpointError, ModelMissingError, PromptError) as error:
         raise JobError(str(error)) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -276,8 +276,8 @@ class Generator:
         """Return the token of the highest score for each hidden state, shape (rows, places)."""
         scores = self._head(hidden)
         if scores.dtype == torch.float32:
-            return scores.argmax(-1)
+            return cast(Tensor, scores.argmax(-1))
         # bfloat16 scores of this size are 1/8 apart and tie often; the few best are compared in float32.
         close = scores.topk(CLOSE_CALLS, dim=-1).indices.sort(dim=-1).values
         exact = (self._head.weight[close].float() @ hidden.float().unsqueeze(-1)).squeeze(-1)
-        return close.gather(-1, exact.argmax(-1, keepdim=True)).squeeze(-1)
+        return cast(Tensor, close.gather(-1, exact.argmax(-1, keepdim=True)).squeeze(-1))

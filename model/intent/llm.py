@@ -12,7 +12,7 @@ from model.encoder import default_folder, encoder_name
 from model.intent.cache import Recipe
 from model.intent.chat import Chat
 from model.intent.prompts import UNTITLED, VIEWS, PromptTemplate, template
-from model.intent.weights import identity, load_network, prepare, read_config
+from model.intent.weights import ModelMissingError, identity, load_network, prepare, read_config
 
 CONTEXT_SHARE = 0.9  # of the model's context; the rest is for the answer and for tokenizers that count differently
 
@@ -53,6 +53,8 @@ def recipe_of(settings: Settings) -> Recipe | None:
     encoder = encoder_name(settings.encoder)
     shown = settings.intents.max_items
     if source == "endpoint":
+        if not settings.endpoint.url:
+            raise ModelMissingError("intents.source is 'endpoint', but endpoint.url is not set; give the server's address, e.g. with INTENTSTORE_ENDPOINT__URL")
         model = settings.endpoint.model or "default"
         decoding = f"temperature 0, {settings.llm.max_new_tokens} tokens, titles {settings.intents.max_title_tokens}"
         return Recipe(source, model, settings.llm.revision, prompt_version, decoding, encoder, shown)

@@ -164,6 +164,8 @@ class TitleCutter:
 
     def _compute(self, title: str | None) -> str:
         text = safe_title(title)[: self._limit * CHARACTERS_PER_TOKEN].rstrip()
+        if text == UNTITLED:
+            return text
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         if len(encoding.ids) > self._limit:
             text = text[: encoding.offsets[self._limit - 1][1]].rstrip()

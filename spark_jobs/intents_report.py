@@ -1,0 +1,163 @@
+"""The `intents-report` job: what the intents are and what they are worth on this data, beside plain predictors and controls."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from feature_repo.contract.columns import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT, SESSIONS
+from feature_repo.contract.settings import Settings
+from model.intent.live import live_folder
+from model.intent.llm import recipe_of
+from model.intent.locate import ITEMS_FILE, Localiser
+from model.intent.report import Case, by_budget, cosine_quantiles, hit_table, shares
+from model.intent.student import STUDENT_FILE, Student
+from spark_jobs import delta_tables
+from spark_jobs.intent_calls import choose
+from spark_jobs.intent_rows import arrow_of
+from spark_jobs.intents import keyed
+from spark_jobs.job import JobError, JobResult
+from spark_jobs.session_text import titles_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+MOST_CASES = 5_000  # of each source; the interval of a hit rate is then below +-1.4 %
+SAMPLES = 20
+REPORT_FILE = "report.json"
+
+
+def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None) -> JobResult:
+    """Report on the intents of the sessions of now.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The session.
+    settings : Settings
+        For the lake and the home folder.
+    date : datetime.date, optional
+        Only sessions of this day (UTC).
+
+    Returns
+    -------
+    JobResult
+        `details`: by source ``shares``, ``cosines``, ``hits`` (hit@20 with intervals, beside random, popularity, last item, mean of
+        titles, co-occurrence and shuffled intents) and ``samples``; ``calls``, ``tokens``, ``budget`` (marginal value), ``student``.
+        The same is written to HOME/intents/report.json.
+
+    Raises
+    ------
+    JobError
+        There are no intents yet.
+    """
+    started = time.monotonic()
+    if not delta_tables.exists(spark, settings, SESSION_INTENTS) or not (live_folder(settings) / ITEMS_FILE).is_file():
+        raise JobError("there are no intents yet; run `python -m spark_jobs intents` first (a dataset without titles has none)")
+    localiser = Localiser.load(live_folder(settings))
+    titles = titles_of(spark, settings)
+    counts, following = _clicks(spark, settings)
+    report: dict[str, Any] = {"sources": {}, **_calls(spark, settings)}
+    total = 0
+    for source, cases in _cases(spark, settings, date).items():
+        total += len(cases)
+        hits = hit_table(cases, localiser, counts, lambda item: following.get(item, counts), half_life=settings.intents.recency_half_life)
+        report["sources"][source] = {
+            "sessions": len(cases), "shares": shares(cases, lambda item: titles.get(item, item)), "cosines": cosine_quantiles(cases),
+            "hits": hits, "samples": _samples(cases, titles),
+        }  # fmt: skip
+        if source in ("llm", "endpoint"):
+            worth = _worth(spark, settings)
+            report["budget"] = by_budget(sorted(cases, key=lambda case: -worth.get(case.cache_key, 0.0)), localiser)
+    student = live_folder(settings) / STUDENT_FILE
+    report["student"] = vars(Student.load(student).agreement) if student.is_file() else None
+    path = settings.home / "intents" / REPORT_FILE
+    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    version = delta_tables.version(spark, settings, SESSION_INTENTS)
+    return JobResult(SESSION_INTENTS, total, delta_version=version, seconds=time.monotonic() - started, details=report)
+
+
+def _clicks(spark: SparkSession, settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
+    """Return items by clicks, and by item what followed it; both over prefixes only, so that no target is counted."""
+    from pyspark.sql import functions as F
+
+    prefixes = delta_tables.read(spark, settings, SESSIONS).where("length >= 2").select(F.expr("slice(items, 1, length - 1)").alias("items"))
+    counts = prefixes.select(F.explode("items").alias("item")).groupBy("item").count().orderBy(F.desc("count"), "item").limit(1_000).collect()
+    pairs = prefixes.where("size(items) >= 2").selectExpr(
+        "explode(transform(sequence(1, size(items) - 1), i -> struct(items[i - 1] as a, items[i] as b))) as pair"
+    )  # fmt: skip
+    rows = pairs.groupBy(F.col("pair.a").alias("a"), F.col("pair.b").alias("b")).count().orderBy("a", F.desc("count"), "b")
+    following: dict[str, list[str]] = {}
+    table = arrow_of(rows, settings)
+    for item, after in zip(table.column("a").to_pylist(), table.column("b").to_pylist(), strict=True):
+        kept = following.setdefault(item, [])
+        if len(kept) < 200:
+            kept.append(after)
+    return [row["item"] for row in counts], following
+
+
+def _calls(spark: SparkSession, settings: Settings) -> dict[str, Any]:
+    if not delta_tables.exists(spark, settings, INTENT_CACHE):
+        return {"calls": 0}
+    sums = ("count(*) as calls", "coalesce(sum(input_tokens), 0) as input_tokens", "coalesce(sum(output_tokens), 0) as output_tokens")
+    row = delta_tables.read(spark, settings, INTENT_CACHE).selectExpr(*sums).first()
+    return {"calls": int(row["calls"]), "input_tokens": int(row["input_tokens"]), "output_tokens": int(row["output_tokens"])}
+
+
+def _worth(spark: SparkSession, settings: Settings) -> dict[str, float]:
+    """Return what the budget's rule says of each session that it would choose, by cache key."""
+    wanted = keyed(delta_tables.read(spark, settings, SESSION_TEXT), recipe_of(settings))
+    rows = choose(spark, settings, wanted).select("cache_key", "worth").toArrow()
+    return dict(zip(rows.column("cache_key").to_pylist(), rows.column("worth").to_pylist(), strict=True))
+
+
+def _cases(spark: SparkSession, settings: Settings, date: datetime.date | None) -> dict[str, list[Case]]:
+    from pyspark.sql import functions as F
+
+    intents = delta_tables.read(spark, settings, SESSION_INTENTS)
+    if date is not None:
+        intents = intents.where(F.col("session_date") == F.lit(date))
+    texts = delta_tables.read(spark, settings, SESSION_TEXT).select("session_id", "event_timestamp", "items")
+    targets = delta_tables.read(spark, settings, SESSIONS).where("length >= 2").selectExpr(
+        "session_id", "times[length - 2] as event_timestamp", "items[length - 1] as target"
+    )  # fmt: skip
+    joined = intents.join(texts, ["session_id", "event_timestamp"]).join(targets, ["session_id", "event_timestamp"])
+    found: dict[str, list[Case]] = {}
+    for source in sorted(row["source"] for row in intents.select("source").distinct().collect()):
+        part = joined.where(F.col("source") == source).orderBy(F.xxhash64("session_id", "event_timestamp")).limit(MOST_CASES)
+        found[source] = [_case(row) for row in arrow_of(part, settings).to_pylist()]
+    return {source: cases for source, cases in found.items() if cases}
+
+
+def _case(row: dict[str, Any]) -> Case:
+    return Case(
+        row["session_id"], tuple(row["items"]), row["target"], row["source"], row["long_text"] or "", row["short_text"] or "",
+        tuple(row["long_items"]), tuple(row["short_items"]), max(row["long_cosines"], default=0.0), max(row["short_cosines"], default=0.0),
+        np.asarray(row["long_vector"], np.float32), np.asarray(row["short_vector"], np.float32), row["cache_key"],
+    )  # fmt: skip
+
+
+def _samples(cases: list[Case], titles: dict[str, str]) -> list[dict[str, Any]]:
+    def named(items: tuple[str, ...]) -> list[str]:
+        return [titles.get(item, item) for item in items]
+
+    return [
+        {
+            "session_id": case.session_id, "session": named(case.items), "long": case.long_text, "long_items": named(case.long_items),
+            "short": case.short_text, "short_items": named(case.short_items), "next": titles.get(case.target, case.target),
+        }
+        for case in cases[:SAMPLES]
+    ]  # fmt: skip
+
+
+def read_report(settings: Settings) -> dict[str, Any] | None:
+    """Return the newest report, or None before the first."""
+    path = settings.home / "intents" / REPORT_FILE
+    if not path.is_file():
+        return None
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return report
