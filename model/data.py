@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.dataset_folder import DatasetFolderError, read_clicks, read_items
+from feature_repo.contract.dataset_folder import CLICK_ROWS, DatasetFolderError, read_clicks, read_items
 from feature_repo.contract.settings import SessionSettings
 from model.items import Catalogue
 from model.sequences import Cases, Sequences, expand, last_steps
@@ -76,6 +76,8 @@ def _read(folder: Path, now_us: int | None) -> tuple[pa.Table, list[str]]:
         split = pa.array([block.split] * block.rows.num_rows, pa.string()).dictionary_encode()
         blocks.append(block.rows.select(_CLICK_COLUMNS).append_column("split", split.cast(pa.dictionary(pa.int32(), pa.string()))))
         reasons += [refused.reason for refused in block.refused]
+    if not blocks:  # a header alone
+        return CLICK_ROWS.empty_table(), reasons
     return pa.concat_tables(blocks).unify_dictionaries(), reasons
 
 

@@ -41,7 +41,7 @@ class Ranking:
     Attributes
     ----------
     ranks : ndarray int64, shape (cases,)
-        1 + other items with a score not below the target's; items + 1 where the target itself was removed.
+        1 + other items with a score not below the target's; beyond the catalogue and every k where the target itself was removed.
     top : ndarray int32, shape (cases, up to 20)
         Places of the best items, best first; a target stands behind those it ties with. -1 fills a short catalogue.
     """
@@ -182,7 +182,7 @@ def _both(scores: np.ndarray, cases: Cases, lists: bool) -> dict[Seen, tuple[np.
     above = np.bincount(rows[scores[rows, seen] >= own[rows]], minlength=len(cases))
     gone = np.zeros(len(cases), dtype=bool)
     gone[rows[seen == cases.targets[rows]]] = True
-    removed = np.where(gone, scores.shape[1] + 1, kept - above)
+    removed = np.where(gone, scores.shape[1] + TOP, kept - above)  # beyond every list, however small the catalogue
     kept_top = _top(scores, cases.targets, kept, lists)
     scores[rows, seen] = -np.inf
     return {"kept": (kept, kept_top), "removed": (removed, _top(scores, cases.targets, removed, lists))}

@@ -1,0 +1,174 @@
+"""Dataset folders: what is taken, what is refused, in what order, and how it is split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from feature_repo.contract.settings import SessionSettings
+from model.data import DatasetError, load_folder
+from model.sequences import Sequences, expand
+from model.splits import leave_one_out, next_item
+
+
+def write(folder: Path, **files: str | bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        path = folder / name.replace("__", ".")
+        path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+    return folder
+
+
+def clicks(*rows: str) -> str:
+    return "\n".join(["session_id,item_id,event_time", *rows]) + "\n"
+
+
+FOUR = [f"s,{item},2020-01-0{day}" for day, item in enumerate("abcd", start=1)]
+
+
+def names(dataset, sequences, place=0):
+    return [dataset.catalogue.item_ids[item] for item in sequences[place]]
+
+
+def test_unsorted_times_are_sorted_and_ties_stay_in_file_order(tmp_path):
+    folder = write(tmp_path / "d", clicks__csv=clicks("s,c,2020-01-03", "s,a,2020-01-01", "s,x,2020-01-01", "s,d,2020-01-04"))
+    dataset = load_folder(folder)
+    assert names(dataset, dataset.test.prefixes) == ["a", "x", "c"]
+    assert dataset.test.ids == ["s:3"]
+
+
+def test_epoch_seconds_milliseconds_and_iso_are_one_instant(tmp_path):
+    folder = write(tmp_path / "d", clicks__csv=clicks("s,a,1577836800", "s,b,1577836801000", "s,c,2020-01-01T00:00:02Z", "s,d,2020-01-01 00:00:03+00:00"))
+    dataset = load_folder(folder)
+    assert dataset.test.prefixes.times.tolist() == [1577836800_000_000 + step * 1_000_000 for step in range(3)]
+
+
+def test_duplicated_clicks_count_once(tmp_path):
+    assert names(*_with(load_folder(write(tmp_path / "d", clicks__csv=clicks(*FOUR, FOUR[0], FOUR[3]))))) == ["a", "b", "c"]
+
+
+def _with(dataset):
+    return dataset, dataset.test.prefixes
+
+
+def test_ids_with_spaces_and_unicode_are_kept_as_they_are(tmp_path):
+    rows = [f"Žofie Nová,крем №{day},2020-01-0{day}" for day in range(1, 5)]
+    dataset = load_folder(write(tmp_path / "d", clicks__csv=clicks(*rows)))
+    assert dataset.test.ids == ["Žofie Nová:3"]
+    assert dataset.catalogue.item_ids[0] == "крем №1"
+
+
+def test_gap_rule_starts_a_new_session_and_positions_count_through_the_history(tmp_path):
+    times = ["00:00", "00:05", "00:30", "00:35", "00:38", "00:40"]
+    folder = write(tmp_path / "d", clicks__csv=clicks(*(f"s,i{step},2020-01-01T{time}:00" for step, time in enumerate(times))))
+    dataset = load_folder(folder, SessionSettings(gap_minutes=10))
+    assert dataset.test.ids == ["s:1", "s:5"]
+    assert dataset.validation_sequences.lengths.tolist() == [1, 3]
+
+
+def test_sequences_file_has_order_and_no_gaps(tmp_path):
+    dataset = load_folder(write(tmp_path / "d", sequences__txt="u a b c d\n\nv b c\n"), SessionSettings(gap_minutes=0.001))
+    assert dataset.test.ids == ["u:3", "v:1"]
+    assert names(dataset, dataset.train) == ["a", "b"]
+
+
+def test_titles_may_hold_newlines_and_be_missing_for_half_the_catalogue(tmp_path):
+    items = 'item_id,title\na,"Red\nshoe"\nb,\nz,Never clicked\n'
+    catalogue = load_folder(write(tmp_path / "d", clicks__csv=clicks(*FOUR), items__csv=items)).catalogue
+    assert catalogue.item_ids[:3] == ["a", "b", "z"]
+    assert set(catalogue.item_ids) == {"a", "b", "c", "d", "z"}
+    assert catalogue.texts[:3] == ["Red shoe", "", "Never clicked"]
+
+
+def test_split_files_make_next_item_cases_and_test_only_items_are_known(tmp_path):
+    folder = write(tmp_path / "d", clicks__csv=clicks(*FOUR, *(row.replace("s,", "t,") for row in FOUR)), clicks_test__csv=clicks("q,a,2020-02-01", "q,new,2020-02-02"))
+    dataset = load_folder(folder)
+    assert dataset.protocol == "next-item"
+    assert [dataset.catalogue.item_ids[item] for item in dataset.test.targets] == ["new"]
+    assert dataset.item_counts[dataset.catalogue.index["new"]] == 0
+
+
+def test_parquet_and_tsv_give_the_same_dataset_as_csv(tmp_path):
+    csv = load_folder(write(tmp_path / "csv", clicks__csv=clicks(*FOUR)))
+    tsv = load_folder(write(tmp_path / "tsv", clicks__tsv=clicks(*FOUR).replace(",", "\t")))
+    rows = [row.split(",") for row in FOUR]
+    (tmp_path / "parquet").mkdir()
+    table = pa.table({name: [row[column] for row in rows] for column, name in enumerate(("session_id", "item_id", "event_time"))})
+    pa.parquet.write_table(table, tmp_path / "parquet" / "clicks.parquet")
+    parquet = load_folder(tmp_path / "parquet")
+    assert csv.test.ids == tsv.test.ids == parquet.test.ids
+    assert csv.test.prefixes.times.tolist() == tsv.test.prefixes.times.tolist() == parquet.test.prefixes.times.tolist()
+
+
+def test_refused_rows_are_counted_with_file_and_line(tmp_path):
+    bad = [",a,2020-01-01", "s,b,31-02-2020", "s,c", f"s,{'x' * 1025},2020-01-01"]
+    dataset = load_folder(write(tmp_path / "d", clicks__csv=clicks(*FOUR, *bad)))
+    assert dataset.refused == 4
+    text = "\n".join(dataset.notes)
+    for part in ("clicks.csv line 6: session_id '' is blank", "line 7: event_time '31-02-2020' is no timestamp", "line 8: 2 values instead of 3", "at most 1024"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "holds no clicks"),
+        ({"clicks__csv": ""}, "clicks.csv is empty"),
+        ({"clicks__csv": "session_id,item,event_time\ns,a,1\n"}, "column 'item_id' is missing (found 'session_id', 'item', 'event_time')"),
+        ({"clicks__csv": clicks()}, "has no valid click"),
+        ({"clicks__csv": clicks(",a,2020-01-01")}, "first reason: clicks.csv line 2"),
+        ({"clicks__csv": "session_id,item_id,event_time\n".encode("utf-16")}, "not UTF-8"),
+        ({"clicks__csv": clicks("s,a,2020-01-01", "t,b,2020-01-01")}, "no session of two or more clicks"),
+        ({"clicks__csv": clicks("s,a,2020-01-01", "s,a,2020-01-02", "s,a,2020-01-03", "s,a,2020-01-04")}, "ranking needs two or more"),
+        ({"clicks__csv": clicks(*FOUR), "clicks__tsv": "x"}, "clicks.csv and clicks.tsv; keep one"),
+        ({"clicks__csv": clicks(*FOUR), "sequences__txt": "s a b"}, "both clicks.csv and sequences.txt"),
+        ({"clicks__parquet": b"no parquet"}, "cannot be read as a parquet table"),
+    ],
+)
+def test_unusable_folder_gives_one_clear_line(tmp_path, files, message):
+    with pytest.raises(DatasetError) as caught:
+        load_folder(write(tmp_path / "d", **files))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(DatasetError, match="does not exist"):
+        load_folder(tmp_path / "nowhere")
+
+
+def test_unknown_protocol_is_named(tmp_path):
+    with pytest.raises(DatasetError, match="'random' is unknown; use one of leave-one-out, next-item"):
+        load_folder(write(tmp_path / "d", clicks__csv=clicks(*FOUR)), protocol="random")
+
+
+def test_two_items_in_all_are_enough(tmp_path):
+    dataset = load_folder(write(tmp_path / "d", sequences__txt="u a b a b\n"))
+    assert len(dataset.catalogue) == 2
+    assert len(dataset.test) == 1
+
+
+def test_leave_one_out_holds_no_target_back_twice():
+    parts = leave_one_out(Sequences.of([[0, 1, 2, 3], [4, 5], [6]]))
+    assert [row.tolist() for row in parts.train] == [[0, 1], [4], [6]]
+    assert parts.valid.targets.tolist() == [2]
+    assert parts.test.targets.tolist() == [3, 5]
+    assert [row.tolist() for row in parts.validation_sequences] == [[0, 1, 2], [4], [6]]
+
+
+def test_next_item_validates_on_the_newest_sessions_and_expands_every_step():
+    train = Sequences.of([[0, 1]] * 30 + [[0, 1, 2]] * 10)
+    parts = next_item(train, None, Sequences.of([[3, 4, 5]]))
+    assert parts.test.targets.tolist() == [4, 5]
+    assert len(parts.train) == 38
+    assert parts.valid.prefixes.lengths.tolist() == [1, 2, 1, 2]
+    assert len(parts.validation_sequences) == 40
+
+
+def test_expand_gives_positions_of_the_target():
+    cases = expand(Sequences.of([[7, 8, 9], [5]]))
+    assert cases.ids == ["0:1", "0:2"]
+    assert [row.tolist() for row in cases.prefixes] == [[7], [7, 8]]
