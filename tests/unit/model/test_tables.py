@@ -15,12 +15,13 @@ NOW = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 
 
 def sessions(rows):
+    times = [[NOW + datetime.timedelta(seconds=step) for step in range(len(row[2]))] for row in rows]
     return pa.table(
         {
             "session_id": [row[0] for row in rows],
             "first_position": pa.array([row[1] for row in rows], pa.int64()),
             "items": [row[2] for row in rows],
-            "times": pa.array([[NOW + datetime.timedelta(seconds=step) for step in range(len(row[2]))] for row in rows], pa.list_(pa.timestamp("us", tz="UTC"))),
+            "times": pa.array(times, pa.list_(pa.timestamp("us", tz="UTC"))),
             "split": [row[3] for row in rows],
         }
     )

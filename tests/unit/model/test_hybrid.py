@@ -1,0 +1,147 @@
+"""The hybrid score: probabilities, weights by validation, switchable parts, shares, saving, new items."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from model.evaluate import evaluate
+from model.hybrid import NETWORK, Hybrid
+from model.items import Catalogue
+from model.mixing import pool, search
+from model.parts import KINDS, applicable
+from model.parts.base import sharpened, shares
+from model.sequences import Sequences, without_targets
+from model.splits import Dataset, leave_one_out
+
+ITEMS = 30
+AUTO = SimpleNamespace(parts=None, remove_seen=None)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Items go in a circle: after i comes i + 1; titles name the neighbours too."""
+    rng = np.random.default_rng(0)
+    sessions = [[(start + step) % ITEMS for step in range(6)] for start in rng.integers(0, ITEMS, 120)]
+    parts = leave_one_out(Sequences.of(sessions))
+    angle = 2 * np.pi * np.arange(ITEMS) / ITEMS
+    vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    catalogue = Catalogue([str(place) for place in range(ITEMS)], [f"part{place // 3} thing" for place in range(ITEMS)], [""] * ITEMS, vectors)
+    valid = parts.valid.with_intents(vectors[parts.valid.targets], vectors[parts.valid.targets])
+    test = parts.test.with_intents(vectors[parts.test.targets], vectors[parts.test.targets])
+    return Dataset("circle", "leave-one-out", catalogue, parts.train, valid, test, validation_sequences=parts.validation_sequences)
+
+
+def uniform(cases):
+    return np.full((len(cases), ITEMS), 1 / ITEMS, dtype=np.float32)
+
+
+def perfect(cases):
+    return np.eye(ITEMS, dtype=np.float32)[cases.targets]
+
+
+def test_every_part_gives_probabilities_or_nothing(made):
+    assert set(applicable(made)) == set(KINDS)
+    for name in KINDS:
+        found = KINDS[name].fit(made).probabilities(made.test)
+        sums = found.sum(axis=1)
+        assert (found >= 0).all()
+        assert np.all(np.isclose(sums, 1, atol=1e-4) | (sums == 0)), name
+
+
+def test_a_network_that_knows_all_keeps_all_the_weight(made):
+    hybrid = Hybrid.fit(made, perfect, AUTO)
+    assert hybrid.weights[NETWORK] == 1
+    assert not hybrid.parts
+    assert np.allclose(hybrid.scores(made.test, perfect(made.test)), perfect(made.test))
+
+
+def test_parts_take_over_from_a_network_that_knows_nothing(made):
+    hybrid = Hybrid.fit(made, uniform, AUTO)
+    assert sum(hybrid.weights.values()) == pytest.approx(1, abs=1e-3)
+    alone = evaluate(hybrid.without(next(iter(hybrid.parts))).ranker(uniform, "x"), made.test) if len(hybrid.parts) > 1 else None
+    assert alone is None or alone.removed.ranks.mean() >= 1
+    assert evaluate(hybrid.ranker(uniform, "hybrid"), made.test).metrics("removed", samples=0)["R@5"].mean > 0.9
+
+
+def test_intents_retrieve_where_nothing_else_knows(made):
+    config = SimpleNamespace(parts=("intents",), remove_seen=True)
+    hybrid = Hybrid.fit(made, uniform, config)
+    assert hybrid.weights["intents"] > 0
+    assert evaluate(hybrid.ranker(uniform, "x"), made.test).removed.ranks.mean() < 3
+
+
+def test_a_case_without_intents_is_left_to_the_others(made):
+    hybrid = Hybrid.fit(made, uniform, SimpleNamespace(parts=("intents",), remove_seen=True))
+    bare = made.test.with_intents(None, None)
+    assert np.allclose(hybrid.scores(bare, uniform(bare)), hybrid.weights[NETWORK] * uniform(bare))
+
+
+def test_shares_sum_to_one_and_reasons_name_the_strongest(made):
+    hybrid = Hybrid({NETWORK: 0.1, "transitions": 0.9}, {"transitions": KINDS["transitions"].fit(made)})
+    items = np.array([[(made.test.prefixes[row][-1] + 1) % ITEMS, 17] for row in range(len(made.test))])
+    network = np.take_along_axis(uniform(made.test), items, axis=1)
+    found = hybrid.shares(made.test, items, network)
+    assert np.allclose(sum(found.values()), 1, atol=1e-4)
+    assert all(row[0] == "often clicked after the last items" for row in hybrid.reasons(made.test, items, network))
+
+
+def test_saved_and_restored_scores_are_equal_and_new_items_fit_in(made):
+    parts = {name: kind.fit(made) for name, kind in KINDS.items()}
+    hybrid = Hybrid(dict.fromkeys([NETWORK, *parts], 1 / 7), parts)
+    settings, arrays = hybrid.state()
+    again = Hybrid.restore(settings, arrays, made.catalogue)
+    assert np.allclose(again.scores(made.test, uniform(made.test)), hybrid.scores(made.test, uniform(made.test)), atol=1e-6)
+    old = made.catalogue
+    grown = Catalogue([*old.item_ids, "new"], [*old.titles, "part1 thing"], [*old.categories, ""], np.concatenate([old.vectors, old.vectors[[4]]]))
+    found = Hybrid.restore(settings, arrays, grown).scores(without_targets(Sequences.of([[2, 3]])), None)
+    assert found.shape == (1, ITEMS + 1)
+    assert found[0, ITEMS] > 0
+
+
+def test_saved_part_of_another_version_is_refused(made):
+    with pytest.raises(ValueError, match="'stars' of the saved hybrid score is unknown"):
+        Hybrid.restore({"weights": {"network": 0.5, "stars": 0.5}}, {}, made.catalogue)
+
+
+def test_unknown_part_is_named(made):
+    with pytest.raises(ValueError, match="part 'stars' of the hybrid score is unknown"):
+        Hybrid.fit(made, uniform, SimpleNamespace(parts=("stars",), remove_seen=None))
+
+
+def test_refit_learns_the_validation_items(made):
+    parts = {name: KINDS[name].fit(made) for name in ("transitions", "neighbours", "items")}
+    again = Hybrid({name: 1 / 3 for name in parts}, parts).refit(made.refit())
+    assert again.parts["transitions"].ranker.transitions.sum() != parts["transitions"].ranker.transitions.sum()
+    assert again.parts["neighbours"].ranker.sessions.clicks > parts["neighbours"].ranker.sessions.clicks
+
+
+def test_only_source_cannot_be_switched_off(made):
+    with pytest.raises(ValueError, match="only source"):
+        Hybrid({"words": 1.0}, {"words": KINDS["words"].fit(made)}).without("words")
+
+
+def test_no_texts_leave_the_text_parts_out(made):
+    bare = made.with_catalogue(Catalogue.build(made.catalogue.item_ids))
+    assert applicable(bare) == ("transitions", "neighbours", "items")
+
+
+def test_search_finds_the_better_source():
+    cases = without_targets(Sequences.of([[0, 1]] * 50))
+    cases.targets[:] = 2
+
+    def right(part):
+        return np.tile(np.array([[0, 0, 0.7, 0.3]], dtype=np.float32), (len(part), 1))
+
+    def wrong(part):
+        return np.tile(np.array([[0, 0, 0.3, 0.7]], dtype=np.float32), (len(part), 1))
+
+    found = search(pool({"network": wrong, "words": right}, cases, "removed"))
+    assert found["words"] > 0.5
+
+
+def test_zero_rows_stay_zero():
+    assert shares(np.array([[0.0, 0.0], [1.0, 3.0]])).tolist() == [[0, 0], [0.25, 0.75]]
+    assert sharpened(np.zeros((1, 3))).tolist() == [[0, 0, 0]]
