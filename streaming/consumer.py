@@ -26,7 +26,7 @@ from streaming.models import Models, open_models
 from streaming.partitions import Partitions
 from streaming.pipeline import Breaker, Outcome, Pipeline, RawRecord
 from streaming.score_log import ScoreLog
-from streaming.sinks import KafkaSink, OnlineSink, SendError
+from streaming.sinks import KafkaSink, OnlineSink, SendError, live_row
 from streaming.state import Outbox
 
 log = logging.getLogger("intentstore.consumer")
@@ -61,7 +61,7 @@ class Consumer:
     ) -> None:
         self._settings, self._pipeline, self._metrics, self._until_idle = settings, pipeline, metrics, until_idle_seconds
         self._topic = settings.kafka.clicks_topic
-        score_log = ScoreLog(settings.home / "score_log", self._topic)
+        self._score_log = score_log = ScoreLog(settings.home / "score_log", self._topic)
         self._partitions = Partitions(settings, score_log, metrics, accept_loss)
         self._online = OnlineSink(settings)
         self._house = Housekeeping(settings, self._partitions, score_log, metrics)
@@ -170,12 +170,16 @@ class Consumer:
         else:
             sink.flush(lambda: self.stopping)
         self._metrics.done("flush")
+        for partition, batch in outcome.partitions.items():
+            self._score_log.add(partition, batch.rows)
+        self._metrics.done("log")
         self._count(records, outcome)
         self._pipeline.check_breaker()
 
     def _live(self, outcome: Outcome) -> None:
         try:
-            self._online.write([pair for batch in outcome.partitions.values() for pair in batch.states.items()])
+            pairs = ((name, state, batch.features.get(name)) for batch in outcome.partitions.values() for name, state in batch.states.items())
+            self._online.write([live_row(*pair) for pair in pairs])
         except OnlineStoreError as error:
             self._refused(error)
             self._pending = [(partition, batch.outbox) for partition, batch in outcome.partitions.items()]
@@ -193,7 +197,7 @@ class Consumer:
             return
         with self._partitions.lock:
             stores = self._partitions.stores
-            rows = [pair for p, outbox in self._pending if p in stores for pair in stores[p].states(outbox.sessions).items()]
+            rows = [live_row(*pair) for p, outbox in self._pending if p in stores for pair in stores[p].states(outbox.sessions).items()]
         try:
             self._online.write(rows)
         except OnlineStoreError as error:
@@ -409,7 +413,7 @@ def assemble(
     answerer.failed, answerer.shadowed = metrics.model_failures.inc, metrics.shadow.observe
     breaker = Breaker(streaming.dlq_breaker_share, streaming.dlq_breaker_window)
     config = FoldConfig.from_settings(settings.session)
-    pipeline = Pipeline(settings.kafka.clicks_topic, streaming.group, config, answerer, breaker, _now_us)
+    pipeline = Pipeline(settings.kafka.clicks_topic, config, answerer, breaker, _now_us)
     pipeline.stage_seconds = metrics.done
     return Consumer(settings, pipeline, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds)
 

@@ -38,7 +38,7 @@ class Housekeeping:
             A partition has had records for ``streaming.watchdog_seconds`` and none of them came.
         """
         now = time.monotonic()
-        if now >= self._roll_at:
+        if now >= self._roll_at or self._score_log.full():
             self._roll_at = now + ROLL_SECONDS
             self.roll_all()
         if now >= self._sweep_at and not busy:

@@ -10,7 +10,7 @@ from prometheus_client.process_collector import ProcessCollector
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 5.0, 10.0)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-STAGES = ("poll", "fold", "score", "encode", "store", "send", "live", "flush", "commit")
+STAGES = ("poll", "fold", "score", "encode", "store", "send", "live", "flush", "log", "commit")
 
 
 class ConsumerMetrics:

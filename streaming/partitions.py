@@ -47,6 +47,7 @@ class Partitions:
                 store = self.stores.pop(partition, None)
                 self.answer_from.pop(partition, None)
                 if store is not None:
+                    self._score_log.forget(partition)
                     store.close()
                     self._metrics.rebalances.labels(kind).inc()
                     log.info("%s-%d %s at offset %s", self._topic, partition, kind, store.next_offset)
@@ -86,7 +87,7 @@ class Partitions:
                 store.close()
             raise
         for partition, store in opened.items():
-            self._score_log.recover(partition, store)
+            self._score_log.adopt(partition, store)
             self._metrics.rebalances.labels("assigned").inc()
         with self.lock:
             self.stores.update(opened)

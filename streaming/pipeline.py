@@ -34,6 +34,7 @@ class PartitionBatch:
     states: dict[str, SessionState] = field(default_factory=dict)
     outbox: Outbox = field(default_factory=lambda: Outbox([], [], []))
     rows: list[tuple[int, bytes]] = field(default_factory=list)
+    features: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -101,8 +102,8 @@ class Pipeline:
 
     Parameters
     ----------
-    topic, group : str
-        Clicks topic and consumer group, as they are told in answers and dead letters.
+    topic : str
+        Clicks topic, as it is told in answers and dead letters.
     config : FoldConfig
         The fold's rules.
     answerer : Answerer
@@ -113,8 +114,8 @@ class Pipeline:
         Microseconds UTC now; told as ``scored_at`` and ``failed_at``, which the outbox keeps for a replay.
     """
 
-    def __init__(self, topic: str, group: str, config: FoldConfig, answerer: Answerer, breaker: Breaker, clock: Callable[[], int]) -> None:
-        self._topic, self._group, self._config = topic, group, config
+    def __init__(self, topic: str, config: FoldConfig, answerer: Answerer, breaker: Breaker, clock: Callable[[], int]) -> None:
+        self._topic, self._config = topic, config
         self._answerer, self._breaker, self._clock = answerer, breaker, clock
         self.stage_seconds: Callable[[str], Any] = lambda stage: None
 
@@ -145,8 +146,9 @@ class Pipeline:
         answers = self._answerer([one.state.items for one in folded])
         self.stage_seconds("score")
         scored_at = self._clock()
+        shown = format_time(scored_at)
         for one, answer in zip(folded, answers, strict=True):
-            self._put(outcome.partitions[one.record.partition], one, answer, scored_at)
+            self._put(outcome.partitions[one.record.partition], one, answer, scored_at, shown)
             outcome.intent_sources[answer.intents.source] += 1
         outcome.answered = len(folded)
         self.stage_seconds("encode")
@@ -190,21 +192,21 @@ class Pipeline:
         self._answerer.popularity.count([one.item_id for one in folded])
         return folded
 
-    def _put(self, batch: PartitionBatch, one: _Folded, answer: Answer, scored_at: int) -> None:
+    def _put(self, batch: PartitionBatch, one: _Folded, answer: Answer, scored_at: int, shown: str) -> None:
         record = one.record
         message = Recommendation(
             event_id=one.event_id, session_id=one.session_id, items=answer.items, intents=answer.intents, model_version=answer.model_version,
-            source=Source(self._topic, record.partition, record.offset), click_time=format_time(one.click_time_us), scored_at=format_time(scored_at),
+            source=Source(self._topic, record.partition, record.offset), click_time=format_time(one.click_time_us), scored_at=shown,
         )  # fmt: skip
         batch.outbox.answers.append((record.offset, one.session_id.encode(), encode_recommendation(message)))
         source, ids = (self._topic, record.partition, record.offset), (one.event_id, one.session_id, one.item_id)
-        row = score_log.pack(source, ids, one.state, session.features(one.state), answer, (one.click_time_us, scored_at))
+        features = batch.features[one.session_id] = session.features(one.state)
+        row = score_log.pack(source, ids, one.state, features, answer, (one.click_time_us, scored_at))
         batch.rows.append((record.offset, row))
 
     def _letter(self, record: RawRecord, error: ClickError) -> Letter:
         headers = [
             ("reason", error.reason.encode()), ("topic", self._topic.encode()), ("partition", str(record.partition).encode()),
             ("offset", str(record.offset).encode()), ("failed_at", format_time(self._clock()).encode()), ("detail", str(error).encode()),
-            ("group", self._group.encode()),
         ]  # fmt: skip
         return Letter(record.offset, record.key, record.value, headers)

@@ -10,7 +10,7 @@ from feature_repo.contract.settings import Settings
 from streaming.clients import client_options
 from streaming.errors import StateLostError
 
-GROUP_HEADER, OFFSET_HEADER = "group", "offset"
+SOURCE_HEADER = "source"  # of every answer and dead letter: group/offset of the click it came from
 _TAIL_RECORDS = (64, 5_000)  # how far back the end of an output topic is searched for our own last message
 _READ_SECONDS = 20.0
 
@@ -134,7 +134,7 @@ def _tails(reader: Any, wanted: list[Any], back: int, group: bytes) -> dict[int,
     while time.monotonic() < deadline and any(reader.position(partition) < ends[partition] for partition in wanted):
         for partition, records in reader.poll(timeout_ms=200).items():
             for record in records:
-                headers = dict(record.headers)
-                if headers.get(GROUP_HEADER) == group and OFFSET_HEADER in headers:
-                    found[partition.partition] = max(found[partition.partition], int(headers[OFFSET_HEADER]))
+                owner, _, offset = dict(record.headers).get(SOURCE_HEADER, b"").rpartition(b"/")
+                if owner == group:
+                    found[partition.partition] = max(found[partition.partition], int(offset))
     return found

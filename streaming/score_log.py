@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from streaming.state import PartitionStore
 
 log = logging.getLogger("intentstore.score_log")
 ROLL_ROWS = 5_000  # about 5 MB a file
+_CONVERT_ROWS = 64  # about a millisecond
 _FEATURES = tuple(name for name, _ in SESSION_FEATURE_FIELDS)
 _COLUMNS = tuple(SCORE_LOG_SCHEMA.names)
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
@@ -57,15 +57,17 @@ def pack(
     ))  # fmt: skip
 
 
-def unpack(rows: Sequence[bytes]) -> pa.Table:
-    """Give packed rows as a table of ``SCORE_LOG_SCHEMA``."""
+def unpack(rows: Sequence[bytes]) -> pa.RecordBatch:
+    """Give packed rows as a batch of ``SCORE_LOG_SCHEMA``."""
     columns = list(zip(*(_DECODER.decode(row) for row in rows), strict=True)) or [()] * len(_COLUMNS)
     arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCORE_LOG_SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=SCORE_LOG_SCHEMA)
+    return pa.RecordBatch.from_arrays(arrays, schema=SCORE_LOG_SCHEMA)
 
 
 class ScoreLog:
-    """Writes the rows of a partition's store to files ``topic-partition-first-last.arrow``.
+    """Collects the rows of each partition and writes them to files ``topic-partition-first-last.arrow``.
+
+    The rows are also in the partition's store until their file is there, so a killed process loses none.
 
     Parameters
     ----------
@@ -77,16 +79,36 @@ class ScoreLog:
 
     def __init__(self, folder: Path, topic: str) -> None:
         self._folder, self._topic = folder, topic
+        self._fresh: dict[int, list[tuple[int, bytes]]] = {}
+        self._ready: dict[int, list[tuple[int, int, pa.RecordBatch]]] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        unpack([])  # the first conversion imports a second's worth of libraries; not in the middle of the clicks
 
-    def recover(self, partition: int, store: PartitionStore) -> None:
-        """Forget rows that a crash left in the store although their file was complete."""
+    def adopt(self, partition: int, store: PartitionStore) -> None:
+        """Take over what a partition's store holds, without rows that a crash left there although their file was complete."""
         last = max((int(m["last"]) for f in self._folder.iterdir() if (m := self._match(f.name, partition))), default=-1)
         if last > store.logged_through():
             store.drop_rows(last)
+        self._ready[partition], self._fresh[partition] = [], list(store.rows())
+
+    def add(self, partition: int, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Take rows that were just stored; converts them a few at a time, so that no turn of the loop pays for thousands."""
+        fresh = self._fresh.setdefault(partition, [])
+        fresh.extend(rows)
+        if len(fresh) >= _CONVERT_ROWS:
+            self._convert(partition)
+
+    def forget(self, partition: int) -> None:
+        """Let go of a partition; its unwritten rows stay in its store."""
+        self._ready.pop(partition, None)
+        self._fresh.pop(partition, None)
+
+    def full(self) -> bool:
+        """Whether some partition has as many rows as a file should have."""
+        return any(sum(part.num_rows for _, _, part in parts) >= ROLL_ROWS for parts in self._ready.values())
 
     def roll(self, partition: int, store: PartitionStore) -> int:
-        """Write all rows of a store to files, then forget them.
+        """Write all rows of a partition to a file, then forget them.
 
         Returns
         -------
@@ -98,29 +120,34 @@ class ScoreLog:
         StreamingError
             No room for the file; nothing is lost, the rows stay in the store.
         """
-        written = 0
-        while True:
-            chunk = [pair for pair, _ in zip(store.rows(), range(ROLL_ROWS), strict=False)]
-            if not chunk:
-                return written
-            first, last = chunk[0][0], chunk[-1][0]
-            self._write(self._folder / f"{self._topic}-{partition}-{first:020d}-{last:020d}.arrow", unpack([row for _, row in chunk]))
-            store.drop_rows(last)
-            written += len(chunk)
-            if len(chunk) < ROLL_ROWS:
-                return written
+        self._convert(partition)
+        parts = self._ready.get(partition)
+        if not parts:
+            return 0
+        first, last = parts[0][0], parts[-1][1]
+        table = pa.Table.from_batches([part for _, _, part in parts])
+        self._write(self._folder / f"{self._topic}-{partition}-{first:020d}-{last:020d}.arrow", table)
+        store.drop_rows(last)
+        self._ready[partition] = []
+        return int(table.num_rows)
+
+    def _convert(self, partition: int) -> None:
+        fresh = self._fresh.get(partition)
+        if fresh:
+            batch = unpack([row for _, row in fresh])
+            self._ready.setdefault(partition, []).append((fresh[0][0], fresh[-1][0], batch))
+            self._fresh[partition] = []
 
     def _match(self, name: str, partition: int) -> re.Match[str] | None:
         match = _NAME.fullmatch(name)
         return match if match and match["topic"] == self._topic and int(match["partition"]) == partition else None
 
+    # Not synced to the disk, as little as the store is: a killed process loses nothing, a power cut loses the last seconds of both alike.
     def _write(self, file: Path, table: pa.Table) -> None:
         part = file.with_suffix(".part")
         try:
             with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table)
-            with part.open("rb") as handle:
-                os.fsync(handle.fileno())
             part.replace(file)
         except OSError as error:
             part.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from feature_repo.contract.settings import Settings
 from feature_repo.stores.live import LiveFeatureWriter, LiveRow
 from streaming.clients import client_options
 from streaming.errors import StreamingError
-from streaming.recovery import GROUP_HEADER, OFFSET_HEADER
+from streaming.recovery import SOURCE_HEADER
 from streaming.state import Letter, Outbox
 
 log = logging.getLogger("intentstore.sinks")
@@ -42,7 +42,7 @@ class KafkaSink:
     def __init__(self, settings: Settings, transactional_id: str | None = None) -> None:
         self._settings = settings
         self._answers_topic, self._letters_topic = settings.kafka.recommendations_topic, settings.kafka.dead_letter_topic
-        self._group = (GROUP_HEADER, settings.streaming.group.encode())
+        self._source = settings.streaming.group.encode().replace(b"%", b"%%") + b"/%d"
         self._futures: list[Any] = []
         self._large: Any = None
         self.transactional = transactional_id is not None
@@ -73,11 +73,11 @@ class KafkaSink:
         int
             Messages queued.
         """
-        send, topic, group, futures = self._producer.send, self._answers_topic, self._group, self._futures
+        send, topic, source, futures = self._producer.send, self._answers_topic, self._source, self._futures
         before = len(futures)
         for offset, key, value in outbox.answers:
             if offset > answers_after:
-                futures.append(send(topic, value, key, [group, (OFFSET_HEADER, b"%d" % offset)], partition))
+                futures.append(send(topic, value, key, [(SOURCE_HEADER, source % offset)], partition))
         for letter in outbox.letters:
             if letter.offset > letters_after:
                 futures.append(self._letter(partition, letter))
@@ -143,7 +143,7 @@ class KafkaSink:
             self._large = self._large or self._make(compression_type="gzip")
             producer = self._large
         key = letter.key if letter.key is not None or letter.value is not None else b""
-        return producer.send(self._letters_topic, letter.value, key, list(letter.headers), partition)
+        return producer.send(self._letters_topic, letter.value, key, [*letter.headers, (SOURCE_HEADER, self._source % letter.offset)], partition)
 
     def _make(self, **options: Any) -> Any:
         from kafka import KafkaProducer
@@ -158,22 +158,25 @@ class KafkaSink:
             raise StreamingError(f"no producer for broker {self._settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it running?") from None
 
 
+def live_row(session_id: str, state: SessionState, features: dict[str, Any] | None = None) -> LiveRow:
+    """Give a session's row of the online store; ``features`` saves working them out a second time."""
+    return LiveRow(session_id, state.event_timestamp_us, state.created_us, features or session.features(state))
+
+
 class OnlineSink:
     """Writes the features of sessions to the online store; the newer row wins there, so repeating is harmless."""
 
     def __init__(self, settings: Settings) -> None:
         self._writer = LiveFeatureWriter(online_store_url(settings), cluster=settings.online.cluster)
 
-    def write(self, states: Mapping[str, SessionState] | Sequence[tuple[str, SessionState]]) -> int:
-        """Write the rows of some sessions.
+    def write(self, rows: Sequence[LiveRow]) -> int:
+        """Write rows, see ``live_row``.
 
         Raises
         ------
         OnlineStoreError
             The store does not answer; try again.
         """
-        pairs = states.items() if isinstance(states, Mapping) else states
-        rows = [LiveRow(name, state.event_timestamp_us, state.created_us, session.features(state)) for name, state in pairs]
         return self._writer.write(rows) if rows else 0
 
     def close(self) -> None:

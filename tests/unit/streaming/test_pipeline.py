@@ -20,7 +20,7 @@ NOW = 1_700_000_000_000_000
 
 def _pipeline(breaker: Breaker | None = None) -> Pipeline:
     answerer = Answerer(lambda: None, Popularity(), 5)
-    return Pipeline("clicks", "g", FoldConfig(gap_us=600_000_000, max_items=50), answerer, breaker or Breaker(1.0, 10), lambda: NOW)
+    return Pipeline("clicks", FoldConfig(gap_us=600_000_000, max_items=50), answerer, breaker or Breaker(1.0, 10), lambda: NOW)
 
 
 def _click(offset: int, event: str, session: str = "s", item: str = "i", partition: int = 0) -> RawRecord:
@@ -84,7 +84,7 @@ def test_partitions_are_scored_in_one_call(store: PartitionStore, tmp_path: Path
             return super().__call__(prefixes)
 
     other = PartitionStore(tmp_path / "q")
-    pipeline = Pipeline("clicks", "g", FoldConfig(), Counting(lambda: None, Popularity(), 5), Breaker(1.0, 10), lambda: NOW)
+    pipeline = Pipeline("clicks", FoldConfig(), Counting(lambda: None, Popularity(), 5), Breaker(1.0, 10), lambda: NOW)
     pipeline.process({0: [_click(0, "a")], 1: [_click(0, "b", session="t", partition=1)]}, {0: store, 1: other})
     assert calls == [2]
     other.close()

@@ -39,11 +39,14 @@ def _read(folder: Path) -> list[int]:
 
 
 def test_rows_go_to_files_named_by_offsets_and_leave_the_store(store: PartitionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_log, "ROLL_ROWS", 2)
-    store.write(9, {}, Outbox(), [_row(offset) for offset in (2, 4, 5, 8, 9)])
+    monkeypatch.setattr(score_log, "_CONVERT_ROWS", 2)
     log = ScoreLog(tmp_path / "log", "clicks")
+    log.adopt(3, store)
+    for rows in ([_row(2), _row(4)], [_row(5)], [_row(8), _row(9)]):
+        store.write(10, {}, Outbox(), rows)
+        log.add(3, rows)
     assert log.roll(3, store) == 5
-    assert next(file.name for file in sorted((tmp_path / "log").iterdir())) == f"clicks-3-{2:020d}-{4:020d}.arrow"
+    assert next(file.name for file in sorted((tmp_path / "log").iterdir())) == f"clicks-3-{2:020d}-{9:020d}.arrow"
     assert _read(tmp_path / "log") == [2, 4, 5, 8, 9]
     assert list(store.rows()) == []
 
@@ -51,12 +54,14 @@ def test_rows_go_to_files_named_by_offsets_and_leave_the_store(store: PartitionS
 def test_crash_between_file_and_forgetting_doubles_nothing(store: PartitionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write(9, {}, Outbox(), [_row(1), _row(2)])
     log = ScoreLog(tmp_path / "log", "clicks")
+    log.adopt(3, store)
     with monkeypatch.context() as crash:
         crash.setattr(store, "drop_rows", lambda through: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             log.roll(3, store)
     store.write(10, {}, Outbox(), [_row(3)])
-    log.recover(3, store)
+    log = ScoreLog(tmp_path / "log", "clicks")
+    log.adopt(3, store)
     log.roll(3, store)
     assert _read(tmp_path / "log") == [1, 2, 3]
 
@@ -64,6 +69,7 @@ def test_crash_between_file_and_forgetting_doubles_nothing(store: PartitionStore
 def test_full_disk_is_one_line_and_loses_nothing(store: PartitionStore, tmp_path: Path) -> None:
     store.write(9, {}, Outbox(), [_row(1)])
     log = ScoreLog(tmp_path / "log", "clicks")
+    log.adopt(3, store)
     (tmp_path / "log").rmdir()
     with pytest.raises(StreamingError, match="cannot be written"):
         log.roll(3, store)
