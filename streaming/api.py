@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -29,7 +29,7 @@ DEFAULT_K, MOST_K = 20, 500
 MOST_ITEMS = 1_000  # of one session in a POST; the fold keeps fewer
 SESSIONS = "/v1/sessions/"
 Handler = Callable[[Request], Awaitable[Response | EventStream]]
-Nearest = Callable[[str | None, str | None, int, str | None], list[dict[str, Any]]]
+Nearest = Callable[[str | None, str | None, int, str | None], Sequence[object]]
 
 
 class RecommendBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,7 +57,7 @@ class Parts:
     items : callable
         Gives the item search of the model in use, or None.
     nearest : callable
-        From text, item id, k and category to the nearest items; runs in a worker thread.
+        Gives what finds the nearest items of the model in use (from text, item id, k and category; runs in a worker thread), or None.
     max_body_bytes : int
     """
 
@@ -68,7 +68,7 @@ class Parts:
     metrics: Metrics
     problems: Callable[[], dict[str, str]]
     items: Callable[[], ItemSearch | None]
-    nearest: Nearest | None
+    nearest: Callable[[], Nearest | None]
     max_body_bytes: int
 
 
@@ -235,13 +235,14 @@ class Api:
         return json_response({"items": await asyncio.to_thread(search.find, words, k, category)})
 
     async def _nearest(self, request: Request) -> Response:
-        if self.parts.nearest is None:
-            raise ApiError(503, "no_vectors", "no item vectors are there; run `python -m spark_jobs item-vectors`")
+        nearest = self.parts.nearest()
+        if nearest is None:
+            raise ApiError(503, "no_model", "no model is loaded, so no items are known; train and promote one")
         text, item_id = request.query.get("text"), request.identifier("item_id", required=False)
         if (text is None or not text.strip()) == (item_id is None):
             raise ApiError(400, "missing_parameter", "give either 'text' or 'item_id', not both and not none")
         k, category = request.count("k", DEFAULT_K, MOST_K), request.query.get("category")
-        return json_response({"items": await asyncio.to_thread(self.parts.nearest, text, item_id, k, category)})
+        return json_response({"items": await asyncio.to_thread(nearest, text, item_id, k, category)})
 
     async def _metrics(self, request: Request) -> Response:
         return Response(self.parts.metrics.text(), content_type=CONTENT_TYPE)

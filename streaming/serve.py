@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from feature_repo.contract import endpoints
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
-from streaming.api import Api, Nearest, Parts
+from streaming.api import Api, Parts
 from streaming.api_answers import AnswerBoard, StoredAnswer
 from streaming.api_batch import Batcher
 from streaming.api_clicks import SEND_SECONDS, ClickSender
@@ -24,6 +24,7 @@ from streaming.api_engine import Engine
 from streaming.api_items import ItemSearch, search_of
 from streaming.api_metrics import Metrics
 from streaming.api_model import LoadedModel, ModelWatch, load_model
+from streaming.api_nearest import NearestItems
 from streaming.api_reader import AnswerReader
 from streaming.api_rows import LiveRows
 from streaming.api_wire import Guard
@@ -46,8 +47,6 @@ class Server:
         Addresses, tokens, limits.
     model_dir : Path, optional
         One fixed model folder; none = the promoted one, picked up again at each promotion.
-    nearest : callable, optional
-        Nearest items by vector; see ``Parts``.
     """
 
     def __init__(self, settings: Settings, model_dir: Path | None = None) -> None:
@@ -58,6 +57,7 @@ class Server:
         self.watch = ModelWatch(_finder(settings, model_dir), lambda path: load_model(settings, path))
         self.watch.changed = self._model_changed
         self._items: ItemSearch | None = None
+        self._nearest: NearestItems | None = None
         self._rows, self._probe_rows = (LiveRows(lambda: _reader(settings), _max_age_us(settings)) for _ in range(2))  # a connection for each thread
         self._store_problem = "the online store has not answered yet"
         engine = Engine(self._rows, lambda: self.watch.current, FoldConfig.from_settings(settings.session))
@@ -70,8 +70,9 @@ class Server:
         self._prober = threading.Thread(target=self._probe, name="readiness", daemon=True)
         guard = Guard([token.get_secret_value() for token in settings.http.tokens], settings.http.host)
         parts = Parts(
-            self._questions, self._clicks, self.board, guard, self.metrics, self.problems, lambda: self._items, _nearest(settings), settings.http.max_body_bytes
-        )
+            self._questions, self._clicks, self.board, guard, self.metrics, self.problems,
+            items=lambda: self._items, nearest=lambda: self._nearest, max_body_bytes=settings.http.max_body_bytes,
+        )  # fmt: skip
         self.api = Api(parts, self._up, self._down)
 
     def problems(self) -> dict[str, str]:
@@ -96,7 +97,7 @@ class Server:
             part.close()
 
     def _model_changed(self, model: LoadedModel) -> None:
-        self._items = search_of(model.scorer)
+        self._items, self._nearest = search_of(model.scorer), NearestItems(self._settings, model)
         self.metrics.model_changed(model.scorer.version)
 
     def _deliver(self, answers: list[StoredAnswer]) -> None:
@@ -231,7 +232,3 @@ def _consumer(settings: Settings) -> Any:
     topics.ensure(settings)
 
     return KafkaConsumer(**client_options(settings), enable_auto_commit=False, isolation_level="read_committed", fetch_max_wait_ms=500)
-
-
-def _nearest(settings: Settings) -> Nearest | None:
-    return None

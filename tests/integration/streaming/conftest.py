@@ -72,15 +72,12 @@ def train_versions(settings: Settings, dataset: Path, count: int) -> list[Path]:
     from model.intent.locate import Localiser
     from model.train import train
 
-    versions = []
-    for seed in range(1, count + 1):
-        config = ModelConfig(dim=16, epochs=1, seed=seed)
-        data, encoder = prepare(settings, dataset, "next-item", config, "none")
-        catalogue = data.catalogue
-        assert catalogue.vectors is not None
-        localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors)
-        versions.append(artifact.save_version(train(data, config), settings.models_dir, encoder=encoder, intent=lambda path, one=localiser: one.save(path)))
-    return versions
+    configs = [ModelConfig(dim=16, epochs=1, seed=seed) for seed in range(1, count + 1)]
+    data, encoder = prepare(settings, dataset, "next-item", configs[0], "none")
+    catalogue = data.catalogue
+    assert catalogue.vectors is not None
+    localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors)
+    return [artifact.save_version(train(data, config), settings.models_dir, encoder=encoder, intent=localiser.save) for config in configs]
 
 
 class Side:

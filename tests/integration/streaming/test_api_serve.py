@@ -7,6 +7,8 @@ import shutil
 import socket
 from typing import Any
 
+import numpy as np
+
 from model import artifact
 
 # In this order: the side starts without a model, and a session's later questions build on its clicks.
@@ -105,6 +107,22 @@ def test_an_endless_request_head_is_cut_off(side: Any) -> None:
         received = received or connection.recv(1000)
     assert received == b"closed" or b"431" in received
     assert side.client.get("/healthz").status_code == 200
+
+
+def test_nearest_items_are_exact_and_every_id_matches_its_vector(side: Any) -> None:
+    catalogue = artifact.load(side.versions[0]).catalogue
+    vectors = catalogue.vectors / np.linalg.norm(catalogue.vectors, axis=1, keepdims=True)
+    cosines = dict(zip(catalogue.item_ids, (vectors @ vectors[catalogue.index["lamps-4"]]).tolist(), strict=True))
+    found = side.client.get("/v1/items/nearest", params={"item_id": "lamps-4", "k": 8}).json()["items"]
+    assert all(abs(item["cosine"] - cosines[item["item_id"]]) < 1e-5 for item in found)
+    assert min(item["cosine"] for item in found) >= sorted(cosines.values())[-9] - 1e-5
+    assert "lamps-4" not in {item["item_id"] for item in found}
+    text = side.client.get("/v1/items/nearest", params={"text": "something to run in", "k": 5}, timeout=120).json()["items"]
+    assert {item["category"] for item in text} == {"shoes"}
+    other = side.client.get("/v1/items/nearest", params={"text": "something to run in", "k": 5, "category": "lamps"}, timeout=120).json()["items"]
+    assert {item["category"] for item in other} == {"lamps"}
+    assert side.client.get("/v1/items/nearest", params={"item_id": "nobody"}).status_code == 404
+    assert side.client.get("/v1/items/nearest", params={"item_id": "lamps-4", "text": "x"}).status_code == 400
 
 
 def test_items_can_be_found(side: Any) -> None:

@@ -77,7 +77,7 @@ def drive(scenario, *, tokens=(), host="127.0.0.1", model=True, problems=None, *
         search = ItemSearch(Catalogue.build(list(TITLES), list(TITLES.values())))
         parts = Parts(
             Batcher(engine, "q"), Batcher(send, "c"), AnswerBoard(), Guard(tokens, host), Metrics(), lambda: problems or {"model": ""},
-            (lambda: search) if model else (lambda: None), None, 10_000,
+            (lambda: search) if model else (lambda: None), lambda: None, 10_000,
         )  # fmt: skip
         parts.questions.start()
         parts.clicks.start()

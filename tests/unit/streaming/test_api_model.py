@@ -1,0 +1,74 @@
+"""The watch over the promoted model: a good one is taken, a broken one never replaces it."""
+
+from __future__ import annotations
+
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from streaming.api_model import LoadedModel, ModelWatch
+
+
+@pytest.fixture
+def folders(tmp_path):
+    def make(name):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"version": name}))
+        return tmp_path / name
+
+    return make
+
+
+def load(path):
+    if path.name.startswith("broken"):
+        raise ValueError(f"tensor missing in {path.name}")
+    return LoadedModel(SimpleNamespace(version=path.name), None, path)
+
+
+def test_a_promotion_is_taken_and_told_once(folders):
+    promoted, told = [folders("one")], []
+    watch = ModelWatch(lambda: promoted[0], load)
+    watch.changed = lambda model: told.append(model.scorer.version)
+    assert [watch.check(), watch.check()] == [True, False]
+    promoted[0] = folders("two")
+    assert watch.check()
+    assert told == ["one", "two"]
+    assert watch.current.scorer.version == "two"
+
+
+def test_a_broken_folder_keeps_the_old_model_and_says_why(folders):
+    promoted = [folders("one")]
+    watch = ModelWatch(lambda: promoted[0], load)
+    watch.check()
+    promoted[0] = folders("broken")
+    assert not watch.check()
+    assert watch.current.scorer.version == "one"
+    assert "tensor missing" in watch.problem
+    promoted[0] = folders("three")
+    assert watch.check()
+    assert watch.problem == ""
+
+
+def test_a_refused_folder_is_tried_again_only_when_it_changes(folders):
+    path, tries = folders("broken"), []
+
+    def counted(folder):
+        tries.append(folder)
+        return load(folder)
+
+    watch = ModelWatch(lambda: path, counted)
+    assert [watch.check() for _ in range(3)] == [False] * 3
+    assert len(tries) == 1
+    os.utime(path / "manifest.json", ns=(1, 1))
+    watch.check()
+    assert len(tries) == 2
+
+
+def test_without_a_promotion_it_says_the_remedy():
+    watch = ModelWatch(lambda: None, load)
+    watch.start()
+    watch.close()
+    assert watch.current is None
+    assert "promote" in watch.problem
