@@ -90,7 +90,7 @@ class TextEncoder:
         from transformers import AutoModel
 
         _silence()
-        dtype = settings.dtype if settings.device != "cpu" or settings.dtype == "float32" or _cpu_has_bfloat16() else "float32"
+        dtype = settings.dtype if settings.device != "cpu" or settings.dtype == "float32" or cpu_has_bfloat16() else "float32"
         try:
             network = AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=getattr(torch, dtype)).eval().to(settings.device)
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -215,7 +215,8 @@ def _silence() -> None:
     transformers_logging.disable_progress_bar()
 
 
-def _cpu_has_bfloat16() -> bool:
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware; without, float32 is faster."""
     import torch
 
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from transformers.cache_utils import Cache
 from model.intent.chat import Chat
 from model.intent.kv import gathered, new_cache, use_grouped_attention
 from model.intent.plan import Row, common_length, rows_of
+from model.intent.precision import best_tokens
 
 DRAFT_TOKENS = 5  # looked up in the prompt and checked in the same step; answers mostly repeat words of it
 CLOSE_CALLS = 8  # best tokens of the rough scores, compared again in float32
@@ -72,7 +73,9 @@ class Generator:
         use_grouped_attention(network)
         self._network = network
         self._body = network.base_model
-        self._head = network.get_output_embeddings()
+        self._exact = network.get_output_embeddings().weight
+        halved = any(parameter.dtype == torch.bfloat16 for parameter in network.parameters())
+        self._rough = self._exact.to(torch.bfloat16) if halved else None
         self._chat = chat
         self._batch_size = batch_size
         self._max_new_tokens = max_new_tokens
@@ -273,11 +276,4 @@ class Generator:
         return hidden
 
     def _best(self, hidden: Tensor) -> Tensor:
-        """Return the token of the highest score for each hidden state, shape (rows, places)."""
-        scores = self._head(hidden)
-        if scores.dtype == torch.float32:
-            return cast(Tensor, scores.argmax(-1))
-        # bfloat16 scores of this size are 1/8 apart and tie often; the few best are compared in float32.
-        close = scores.topk(CLOSE_CALLS, dim=-1).indices.sort(dim=-1).values
-        exact = (self._head.weight[close].float() @ hidden.float().unsqueeze(-1)).squeeze(-1)
-        return cast(Tensor, close.gather(-1, exact.argmax(-1, keepdim=True)).squeeze(-1))
+        return best_tokens(hidden, self._exact, self._rough, CLOSE_CALLS)

@@ -11,6 +11,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.encoder import cpu_has_bfloat16
+
 if TYPE_CHECKING:
     from feature_repo.contract.settings import LlmSettings
 
@@ -156,7 +158,7 @@ def load_network(folder: Path, dtype: str, device: str) -> Any:
     folder : Path
         From ``prepare``.
     dtype : str
-        ``float32`` or ``bfloat16``.
+        ``float32`` or ``bfloat16``; the latter means bfloat16 products on a processor that has them, float32 on one that has not.
     device : str
         A torch device.
 
@@ -173,13 +175,17 @@ def load_network(folder: Path, dtype: str, device: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from model.intent.precision import halve_products
+
     silence()
+    mixed = dtype == "bfloat16" and device == "cpu"
+    kind = torch.float32 if mixed else getattr(torch, dtype)
     try:
-        network = AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+        network = AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True, dtype=kind, attn_implementation="sdpa")
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelMissingError(f"llm.model folder '{folder}' cannot be loaded ({_first_line(error)}); name a causal language model") from None
     network.requires_grad_(False)
-    return network.eval().to(device)
+    return (halve_products(network) if mixed and cpu_has_bfloat16() else network).eval().to(device)
 
 
 def silence() -> None:

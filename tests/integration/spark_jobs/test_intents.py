@@ -1,0 +1,196 @@
+"""Titles to vectors, prompts and intents on real Spark, Delta and SmolLM2: budget, cache, changes, faults."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from feature_repo.contract.columns import INTENT_CACHE, ITEMS_SCHEMA, SESSION_INTENTS, SESSION_TEXT, SESSIONS_SCHEMA
+from model.intent.live import LiveIntents
+from spark_jobs import delta_tables, intents, intents_report, item_vectors, session_text
+from spark_jobs.job import JobError
+
+FILMS = ["Alien", "Brazil", "Casablanca", "Dune", "Fargo", "Gattaca", "Heat", "Jaws", "Kundun", "Psycho", "Rashomon", "Solaris"]
+START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+def items_table(titles):
+    rows = [
+        {"item_id": f"i{number}", "title": title, "category": None, "description": None, "event_timestamp": START, "created": START}
+        for number, title in enumerate(titles)
+    ]
+    return pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)
+
+
+def sessions_table(sessions):
+    rows = []
+    for number, items in enumerate(sessions):
+        times = [START + datetime.timedelta(days=number, seconds=10 * place) for place in range(len(items))]
+        rows.append({
+            "session_id": f"s{number}", "session_start": times[0], "session_end": times[-1], "first_position": 0, "items": items,
+            "event_ids": [f"s{number}e{place}" for place in range(len(items))], "times": times, "length": len(items), "split": "train",
+            "session_date": times[0].date(),
+        })  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=SESSIONS_SCHEMA)
+
+
+SESSIONS = [
+    ["i0", "i1", "i2"],
+    ["i3", "i4"],
+    ["i5"],
+    ["i0", "i6", "i7", "i8"],
+    ["i9", "i10", "i11", "i2", "i3"],
+    ["i4", "i5", "i6"],
+    ["i3", "i7"],
+    ["gone", "i1"],
+]
+
+
+def fill(spark, settings, titles=FILMS, sessions=SESSIONS):
+    if titles:
+        delta_tables.merge(spark, settings, "items", spark.createDataFrame(items_table(titles)))
+    delta_tables.synchronise(spark, settings, "sessions", spark.createDataFrame(sessions_table(sessions)))
+
+
+def with_intents(settings, llm=None, **changed):
+    changes = {"intents": settings.intents.model_copy(update={"max_calls": 4, **changed})}
+    changes["llm"] = settings.llm.model_copy(update={"max_new_tokens": 4, **(llm or {})})
+    return settings.model_copy(update=changes)
+
+
+def rows_of(spark, settings, table):
+    return delta_tables.read(spark, settings, table).toArrow().to_pylist()
+
+
+def all_jobs(spark, settings):
+    return [job.run(spark, settings) for job in (item_vectors, session_text, intents)]
+
+
+def versions(settings):
+    return {name: delta_tables.version(None, settings, name) for name in ("item_vectors", SESSION_TEXT, SESSION_INTENTS, INTENT_CACHE)}
+
+
+def test_budget_cache_and_changes(spark, settings):
+    settings = with_intents(settings)
+    fill(spark, settings)
+    vectors, texts, first = all_jobs(spark, settings)
+    assert vectors.rows == 12 and np.isclose(np.linalg.norm(rows_of(spark, settings, "item_vectors")[0]["vector"]), 1.0, atol=1e-3)
+    # One click alone has no prefix, and the only item before s7's last click has no title.
+    assert texts.rows == 6 and texts.details["untitled"] == 1
+    by_source = first.details["by_source"]
+    assert first.details["llm_calls"] == 4 and by_source["llm"] in (4, 5) and sum(by_source.values()) == 6
+    rows = {row["session_id"]: row for row in rows_of(spark, settings, SESSION_INTENTS)}
+    assert set(rows) == {"s0", "s1", "s3", "s4", "s5", "s6"}
+    for row in rows.values():
+        assert row["long_text"] and row["short_text"] and len(row["long_items"]) == 5 and len(row["short_vector"]) == 384
+        assert np.isclose(np.linalg.norm(row["long_vector"]), 1.0, atol=1e-3) and row["cache_key"]
+    assert rows["s1"]["cache_key"] == rows["s6"]["cache_key"]
+    prompts = {row["session_id"]: row["long_prompt"] for row in rows_of(spark, settings, SESSION_TEXT)}
+    assert "Brazil" in prompts["s0"] and "Casablanca" not in prompts["s0"]
+
+    before = versions(settings)
+    again = all_jobs(spark, settings)
+    assert again[2].details["llm_calls"] == 0 and again[2].details["cached"] == 4 and versions(settings) == before
+    assert not any(result.changed for result in again)
+
+    live = LiveIntents.load(settings)
+    asked = next(row for row in rows.values() if row["source"] == "llm")
+    prefix = SESSIONS[int(asked["session_id"][1:])][:-1]
+    answer = live.infer([prefix])[0]
+    assert answer.source == "llm" and answer.cache_key == asked["cache_key"] and answer.long.text == asked["long_text"]
+
+    changed = [title if title != "Alien" else "Aliens" for title in FILMS]
+    fill(spark, settings, changed)
+    results = all_jobs(spark, settings)
+    assert results[0].details["encoded"] == 1 and results[1].updated == 2
+    touched = {row["session_id"] for row in rows_of(spark, settings, SESSION_INTENTS) if row["cache_key"] != rows[row["session_id"]]["cache_key"]}
+    assert touched == {"s0", "s3"} and results[2].details["llm_calls"] <= 2
+
+    longer = with_intents(settings, llm={"max_new_tokens": 5})
+    assert intents.run(spark, longer).details["llm_calls"] == 4
+    report = intents_report.run(spark, longer).details
+    assert set(report["sources"]) <= {"llm", "encoder"} and report["calls"] >= 8
+    hits = {row["predictor"] for row in report["sources"]["llm"]["hits"]}
+    assert {"random", "popularity", "co-occurrence", "shuffled intents, short"} <= hits
+    assert report["sources"]["llm"]["samples"][0]["session"] and report["budget"]
+
+    told = intents.run(spark, longer, explain=asked["session_id"]).details["explanation"]
+    assert "cache key" in told and "1. " in told and "long intent from" in told
+    with pytest.raises(JobError, match="session 'nobody' has no prompt"):
+        intents.run(spark, longer, explain="nobody")
+    kept = {row["cache_key"] for row in rows_of(spark, longer, SESSION_INTENTS)}
+    assert intents.run(spark, longer, prune=True).details["pruned"] > 0
+    assert {row["cache_key"] for row in rows_of(spark, longer, INTENT_CACHE)} <= kept
+
+
+def test_a_dataset_without_items_goes_on_without_intents(spark, settings):
+    settings = with_intents(settings)
+    fill(spark, settings, titles=None)
+    results = all_jobs(spark, settings)
+    assert [result.rows for result in results] == [0, 0, 0]
+    assert [intent.source for intent in LiveIntents.load(settings).infer([["i1"]])] == ["none"]
+    untitled = settings.model_copy(update={"home": settings.home / "untitled"})
+    fill(spark, untitled, titles=[None, "", "  "])
+    assert [result.rows for result in all_jobs(spark, untitled)] == [0, 0, 0]
+
+
+def test_a_failing_endpoint_leaves_the_fallback_and_is_asked_again(spark, settings):
+    endpoint = settings.endpoint.model_copy(update={"url": "http://127.0.0.1:9", "attempts": 1})
+    settings = with_intents(settings, source="endpoint").model_copy(update={"endpoint": endpoint})
+    fill(spark, settings)
+    failed = all_jobs(spark, settings)[2]
+    assert failed.details["failed"] == 4 and failed.details["llm_calls"] == 0 and failed.details["by_source"] == {"encoder": 6}
+    assert rows_of(spark, settings, INTENT_CACHE) == []
+    retries = [json.loads(line) for line in (settings.home / "intents" / "retry.jsonl").read_text().splitlines()]
+    assert len({retry["cache_key"] for retry in retries}) == 4 and all(retry["reason"] for retry in retries)
+    assert intents.run(spark, settings).details["failed"] == 4
+
+
+def test_missing_parts_are_one_clear_line(spark, settings):
+    fill(spark, settings)
+    with pytest.raises(JobError, match="'/nowhere' does not exist"):
+        session_text.run(spark, with_intents(settings, llm={"model": "/nowhere"}))
+    session_text.run(spark, with_intents(settings))
+    with pytest.raises(JobError, match="prompt version 'v9' is unknown"):
+        intents.run(spark, with_intents(settings, prompt_version="v9"))
+    with pytest.raises(JobError, match="run `python -m spark_jobs item-vectors` first"):
+        intents.run(spark, with_intents(settings, source="encoder"))
+    with pytest.raises(JobError, match="there are no intents yet"):
+        intents_report.run(spark, settings)
+
+
+def test_a_killed_run_repeats_no_finished_call(spark, settings):
+    settings = with_intents(settings, max_calls=20)
+    sessions = [[f"i{(number * 5 + place * 7) % 12}" for place in range(3 + number % 3)] for number in range(20)]
+    fill(spark, settings, sessions=sessions)
+    item_vectors.run(spark, settings)
+    session_text.run(spark, settings)
+    config = settings.home / "config.toml"
+    config.write_text(
+        f'home = "{settings.home}"\nassets = "{settings.assets_dir}"\n[intents]\nmax_calls = 20\n[llm]\nmax_new_tokens = 4\nbatch_size = 1\n'
+        '[spark]\nmaster = "local[1]"\ndriver_memory = "1g"\nshuffle_partitions = 2\n'
+    )
+    command = [sys.executable, "-m", "spark_jobs", "intents", "--config", str(config)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    running = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pause = threading.Event()
+    spool = settings.home / "intents" / "spool"
+    while running.poll() is None and sum(file.read_text().count("\n") for file in spool.glob("*.jsonl")) < 3:
+        pause.wait(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    result = intents.run(spark, settings)
+    keys = {row["cache_key"] for row in rows_of(spark, settings, INTENT_CACHE)}
+    assert result.details["recovered"] >= 3
+    assert result.details["recovered"] + result.details["llm_calls"] == len(keys)
+    assert not list(spool.glob("*.jsonl"))

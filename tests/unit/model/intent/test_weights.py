@@ -1,0 +1,86 @@
+"""Weights that are missing, broken or of another kind: one clear line each."""
+
+from __future__ import annotations
+
+import pytest
+
+from feature_repo.contract.settings import LlmSettings, Settings
+from model.intent.chat import Chat, clean_answer
+from model.intent.llm import LocalLlm, recipe_of
+from model.intent.weights import ModelMissingError, identity, load_network, prepare
+
+
+@pytest.mark.parametrize(("model", "said"), [
+    ("/nowhere/model", "does not exist"), ("./nowhere", "does not exist"), ("/nowhere/model.gguf", "does not exist; name a GGUF file"),
+    ("acme/not-cached", "not in the local Hugging Face cache"),
+])  # fmt: skip
+def test_a_model_that_is_not_there_is_named_with_the_remedy(tmp_path, monkeypatch, model, said):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelMissingError, match=said) as caught:
+        prepare(LlmSettings(model=model), tmp_path)
+    assert model in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_folder_without_config_is_refused(tmp_path):
+    with pytest.raises(ModelMissingError, match=r"no config\.json"):
+        prepare(LlmSettings(model=str(tmp_path)), tmp_path)
+
+
+def test_a_broken_gguf_file_is_refused_and_leaves_nothing_behind(tmp_path):
+    file = tmp_path / "broken.gguf"
+    file.write_bytes(b"GGUF but not really" * 100)
+    with pytest.raises(ModelMissingError, match="cannot be read as GGUF"):
+        prepare(LlmSettings(model=str(file)), tmp_path)
+    assert not list((tmp_path / "converted").glob("*/config.json"))
+
+
+def test_gguf_without_the_package_says_what_is_missing(tmp_path, monkeypatch):
+    import sys
+
+    file = tmp_path / "some.gguf"
+    file.write_bytes(b"GGUF")
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(ModelMissingError, match="needs the package 'gguf'"):
+        prepare(LlmSettings(model=str(file)), tmp_path)
+
+
+def test_a_broken_folder_is_refused(tmp_path, tiny_llm):
+    (tmp_path / "config.json").write_text((tiny_llm / "config.json").read_text())
+    with pytest.raises(ModelMissingError, match="cannot be loaded"):
+        load_network(tmp_path, "float32", "cpu")
+    with pytest.raises(ModelMissingError, match="tokenizer"):
+        Chat(tmp_path)
+
+
+def test_the_recipe_follows_model_and_settings(tmp_path, tiny_llm, plain_llm):
+    base = Settings(home=tmp_path, llm={"model": str(tiny_llm)})
+    recipe = recipe_of(base)
+    assert recipe is not None and recipe == recipe_of(base)
+    others = [
+        Settings(home=tmp_path, llm={"model": str(plain_llm)}), Settings(home=tmp_path, llm={"model": str(tiny_llm), "max_new_tokens": 5}),
+        Settings(home=tmp_path, llm={"model": str(tiny_llm), "dtype": "float32"}), Settings(home=tmp_path, llm={"model": str(tiny_llm), "revision": "v2"}),
+    ]  # fmt: skip
+    assert all(recipe_of(other) != recipe for other in others)
+    assert recipe_of(Settings(intents={"source": "encoder"})) is None
+    assert identity(tiny_llm) != identity(plain_llm)
+
+
+def test_the_local_llm_answers_every_prefix_and_hands_it_over(tmp_path, tiny_llm):
+    llm = LocalLlm(Settings(home=tmp_path, llm={"model": str(tiny_llm), "dtype": "float32", "max_new_tokens": 6}))
+    handed = {}
+    answers = llm.answer([["alien"], ["heat", "jaws"], ["千と千尋の神隠し"] * 30], handed.__setitem__)
+    assert [handed[place] for place in range(3)] == answers
+    assert all(answer.input_tokens > 0 and 0 < answer.output_tokens <= 12 for answer in answers)
+
+
+def test_a_model_without_chat_template_answers_too(tmp_path, plain_llm):
+    llm = LocalLlm(Settings(home=tmp_path, llm={"model": str(plain_llm), "max_new_tokens": 4}))
+    assert len(llm.answer([["alien", "heat"]])) == 1
+
+
+@pytest.mark.parametrize(("raw", "clean"), [
+    ("Jaws", "Jaws"), ("\n\n Jaws \nbecause", "Jaws"), ("3. Jaws.", "Jaws"), ("“Jaws”", "Jaws"), ("**Jaws**", "Jaws"), ("", ""), ("千と千尋", "千と千尋"),
+    ("x" * 9_000, "x" * 500),
+])  # fmt: skip
+def test_answers_are_reduced_to_a_name(raw, clean):
+    assert clean_answer(raw) == clean
