@@ -11,13 +11,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dagster_project import bound, kafka_watch
 from feature_repo.contract.settings import Settings
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 LOGGER = logging.getLogger("intentstore.live")
 READY_SECONDS = 120.0  # loading the model and the encoder on two busy cores
@@ -33,7 +30,7 @@ class LiveError(RuntimeError):
 # One replay, in this order; killed at any point it can be run again, because answered clicks are known to the consumer by their event id:
 #   1 note the ends of the topics   2 consumer up and assigned   3 replay   4 wait until nothing is left to answer   5 consumer down   6 measure
 def replay_and_answer(
-    settings: Settings, spark: SparkSession, *, clicks_per_second: float = 400.0, max_clicks: int = 0, config: str | None = None
+    settings: Settings, *, clicks_per_second: float = 400.0, max_clicks: int = 0, config: str | None = None
 ) -> dict[str, Any]:
     """Replay the clicks that ingest held back and let one consumer answer them.
 
@@ -41,8 +38,6 @@ def replay_and_answer(
     ----------
     settings : Settings
         Broker, topics, model.
-    spark : SparkSession
-        For the replay job.
     clicks_per_second : float
         Pace.
     max_clicks : int
@@ -72,7 +67,7 @@ def replay_and_answer(
     try:
         _wait_until_assigned(settings, consumer)
         LOGGER.info("the consumer is ready after %.1f s; replaying at %.0f clicks a second", time.perf_counter() - started, clicks_per_second)
-        sent = replay.run(spark, settings, held_out=True, rate=clicks_per_second, limit=max_clicks or None)
+        sent = replay.run(None, settings, held_out=True, rate=clicks_per_second, limit=max_clicks or None)
         LOGGER.info("%d clicks sent in %.1f s", sent.rows, sent.seconds)
         _wait_until_answered(settings, consumer)
     finally:

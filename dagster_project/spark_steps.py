@@ -155,7 +155,7 @@ def _online_features(work: Work, spark: Callable[[], SparkSession]) -> dict[str,
 def _replay(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
     from dagster_project import live_run
 
-    return live_run.replay_and_answer(work.settings, spark(), config=work.config, **work.options.get("replay", {}))
+    return live_run.replay_and_answer(work.settings, config=work.config, **work.options.get("replay", {}))
 
 
 _OWN_STEPS: dict[str, Callable[[Work, Callable[[], SparkSession]], dict[str, Any]]] = {

@@ -35,9 +35,9 @@ def new_files(context: dg.SensorEvaluationContext, settings: SettingsResource) -
         return dg.SkipReason("no dataset folder of one's own is set (dataset.path); ML-100K does not change")
     if now == context.cursor:
         return dg.SkipReason("nothing new in the dataset folder")
-    first = context.cursor is None
-    context.update_cursor(now)
-    return dg.SkipReason("first look at the dataset folder") if first else dg.SensorResult(run_requests=[dg.RunRequest(run_key=now)])
+    if context.cursor is None:
+        return dg.SensorResult(skip_reason="first look at the dataset folder", cursor=now)
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=now)], cursor=now)
 
 
 @dg.sensor(
@@ -78,15 +78,14 @@ def _only(rates: dict[str, float], name: str) -> dict[str, float]:
 @dg.sensor(
     name="quality", minimum_interval_seconds=300, default_status=ON, description="Tells when the model that serves is clearly worse than the one before it."
 )
-def quality(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SkipReason:
+def quality(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult:
     """Notify once per drop; going back is a person's decision (job `rollback`)."""
     text = observe.quality_dropped(settings.load())
     if text is None:
-        return dg.SkipReason("the serving model is as good as the one before it")
+        return dg.SensorResult(skip_reason="the serving model is as good as the one before it", cursor="")
     if text != context.cursor:
-        context.update_cursor(text)
         notify.send("model quality", text, os.environ.get(WEBHOOK))
-    return dg.SkipReason(text)
+    return dg.SensorResult(skip_reason=text, cursor=text)
 
 
 @dg.run_failure_sensor(
