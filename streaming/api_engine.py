@@ -151,8 +151,12 @@ class Engine:
             if self._rows is None:
                 raise ConnectionError("none is set")
             found: Sequence[SessionRow | ApiError] = self._rows.read_rows(names)
+        except ValueError as error:  # one value that cannot be read, such as one of another schema, must not fail the others
+            if len(asks) > 1:
+                return [self._read([ask])[0] for ask in asks]
+            found = [ApiError(503, "features_unreadable", str(error)[:400])]
         except Exception as error:  # noqa: BLE001 - the client library's errors share no class; each becomes the same clear answer
-            text = f"the online store does not answer ({type(error).__name__}: {str(error)[:120]}); check online.url and that the store runs"
+            text = f"the online store does not answer: {str(error)[:400]}"
             found = [ApiError(503, "online_store_unavailable", text, [(b"retry-after", b"1")])] * len(names)
         for at, row in zip(places, found, strict=True):
             result[at] = row

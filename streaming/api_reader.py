@@ -17,6 +17,7 @@ POLL_RECORDS = 2_000
 PAUSE_SECONDS = 0.02  # between polls: kafka-python pays 1.5 ms of CPU a poll, which would be taken from the requests
 CHECK_SECONDS = 2.0  # between looks at the end offsets, which tell lag and whether the broker answers
 RETRY_SECONDS = 1.0
+ANSWER_MS = 5_000  # a broker that does not answer within this is told as gone
 
 
 class AnswerReader:
@@ -99,7 +100,7 @@ class AnswerReader:
             raise LookupError(f"topic '{self._topic}' does not exist; start the consumer, or create the topic")
         partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
         consumer.assign(partitions)
-        first, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        first, ends = consumer.beginning_offsets(partitions, ANSWER_MS), consumer.end_offsets(partitions, ANSWER_MS)
         for partition in partitions:
             end = ends[partition]
             wanted = self._positions.get(partition.partition, end - self._history)
@@ -118,7 +119,7 @@ class AnswerReader:
     def _look(self, consumer: Any) -> bool:
         """Refresh lag and health; say whether the topic has new partitions."""
         assigned = consumer.assignment()
-        ends = consumer.end_offsets(list(assigned))
+        ends = consumer.end_offsets(list(assigned), ANSWER_MS)
         for partition in assigned:  # transaction markers take offsets too, so the client's own position is the truth
             self._positions[partition.partition] = max(self._positions[partition.partition], consumer.position(partition))
         self.lag = sum(max(0, end - self._positions[partition.partition]) for partition, end in ends.items())

@@ -52,6 +52,8 @@ class Rows:
     def read_rows(self, ids):
         if self.down:
             raise ConnectionError("valkey is gone")
+        if "other schema" in ids:
+            raise ValueError("the value of 'other schema' was written by another version of the view; materialise it again")
         return [SessionRow("PRESENT", 1_600_000_005_000_000, 7, dict(ROW)) if name in {"s", "a/b c"} else SessionRow("NOT_FOUND") for name in ids]
 
 
@@ -161,6 +163,18 @@ def test_a_dead_store_fails_only_those_who_asked_for_a_session():
     session, plain = drive(scenario)
     assert (session.status_code, session.json()["error"]["code"]) == (503, "online_store_unavailable")
     assert plain.json()["scored"] == ["1"]
+
+
+def test_a_value_of_another_schema_fails_only_its_own_session():
+    async def scenario(setting):
+        paths = ("/v1/sessions/other%20schema/features", "/v1/sessions/s/features", "/v1/recommend?session_id=s")
+        return await asyncio.gather(*(setting.client.get(path) for path in paths))
+
+    other, mine, asked = drive(scenario)
+    assert (other.status_code, other.json()["error"]["code"]) == (503, "features_unreadable")
+    assert "materialise it again" in other.json()["error"]["message"]
+    assert mine.json()["status"] == "PRESENT"
+    assert asked.status_code == 200
 
 
 def test_without_a_model_features_are_still_answered():
