@@ -12,7 +12,7 @@ from model.hybrid import NETWORK, Hybrid
 from model.items import Catalogue
 from model.mixing import pool, search
 from model.parts import KINDS, applicable
-from model.parts.base import sharpened, shares
+from model.parts.base import shares, sharpened
 from model.sequences import Sequences, without_targets
 from model.splits import Dataset, leave_one_out
 
@@ -113,7 +113,7 @@ def test_unknown_part_is_named(made):
 
 def test_refit_learns_the_validation_items(made):
     parts = {name: KINDS[name].fit(made) for name in ("transitions", "neighbours", "items")}
-    again = Hybrid({name: 1 / 3 for name in parts}, parts).refit(made.refit())
+    again = Hybrid(dict.fromkeys(parts, 1 / 3), parts).refit(made.refit())
     assert again.parts["transitions"].ranker.transitions.sum() != parts["transitions"].ranker.transitions.sum()
     assert again.parts["neighbours"].ranker.sessions.clicks > parts["neighbours"].ranker.sessions.clicks
 

@@ -1,0 +1,216 @@
+"""`python -m model study DATASET --out DIR`: the paper's tables and figures on any dataset folder, resumable, with intervals and controls."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feature_repo.contract.settings import load_settings
+from model.config import BACKBONES, FUSIONS, ModelConfig, make_config
+from model.evaluate import SEEN, Seen, default_seen, evaluate
+from model.hybrid import Hybrid
+from model.metrics import difference
+from model.splits import Dataset
+from model.study_intents import Variant, attached, groundings, sources, views
+from model.study_report import write_report
+from model.train import Trained, train
+
+SECTIONS = ("backbones", "paper-losses", "views", "grounding", "sources", "seeds")
+PAPER_LOSSES = {
+    "alignment and uniformity": (True, True), "without alignment": (False, True), "without uniformity": (True, False), "without either": (False, False),
+}  # fmt: skip
+_log = logging.getLogger("intentstore.model.study")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One line of a study: what was run, its ranks on the test cases, and its metrics."""
+
+    section: str
+    name: str
+    reference: str | None
+    ranks: np.ndarray
+    body: dict[str, Any]
+
+
+class Study:
+    """Runs variants, remembers each in a file of its own, and compares them on the same cases.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    config : ModelConfig
+        The default model; variants change one thing of it.
+    out : Path
+        A variant whose file is there is not run again, so a killed study goes on.
+    """
+
+    def __init__(self, dataset: Dataset, config: ModelConfig, out: Path) -> None:
+        self.dataset, self.config, self.out = dataset, config, out
+        self.seen: Seen = default_seen(dataset) if config.remove_seen is None else SEEN[not config.remove_seen]
+        self.rows: list[Measured] = []
+        self.networks: dict[str, Trained] = {}
+        (out / "rows").mkdir(parents=True, exist_ok=True)
+
+    def run(self, section: str, name: str, make: Callable[[], tuple[Any, Dataset, dict[str, Any]]], reference: str | None = None) -> None:
+        """Measure one variant, or read it back; ``make`` gives the ranker, the dataset with its cases, and facts to note."""
+        place = len(self.rows)
+        file = self.out / "rows" / f"{place:03d}.npz"
+        key = json.dumps([section, name, self.dataset.name, len(self.dataset.test), self.config.model_dump()], sort_keys=True, default=str)
+        known = _read(file, key)
+        if known is None:
+            started = time.perf_counter()
+            ranker, dataset, facts = make()
+            found = evaluate(ranker, dataset.test, lists=False)
+            ranks = found.ranking(self.seen).ranks
+            other: Seen = "kept" if self.seen == "removed" else "removed"
+            body = {
+                "metrics": found.metrics(self.seen).to_dict(), "metrics_other_rule": found.metrics(other, samples=0).to_dict(),
+                "seconds": round(time.perf_counter() - started, 1), **facts,
+            }  # fmt: skip
+            _write(file, key, ranks, body)
+            known = ranks, body
+        self.rows.append(Measured(section, name, reference, *known))
+        _log.info("%s, %s: N@10 %.4f", section, name, known[1]["metrics"]["metrics"]["N@10"]["mean"])
+
+    def trained(self, config: ModelConfig) -> Trained:
+        """Return a model of these settings, trained once a study."""
+        key = config.model_dump_json()
+        if key not in self.networks:
+            _log.info("training %s, fusion %s, seed %d", config.backbone, config.fusion, config.seed)
+            self.networks = {key: train(self.dataset, config)}  # only the latest: networks are large
+        return self.networks[key]
+
+    def network(self, **changes: Any) -> tuple[Any, Dataset, dict[str, Any]]:
+        """Train with some settings changed and give the finished model."""
+        from model.scorer import Scorer
+
+        made = self.trained(make_config({**self.config.model_dump(), **changes}))
+        weights = {} if made.hybrid is None else made.hybrid.weights
+        return Scorer.of(made), self.dataset, {"best_epoch": made.best_epoch, "train_seconds": round(made.seconds, 1), "weights": weights}
+
+    def intents(self, variant: Variant) -> tuple[Any, Dataset, dict[str, Any]]:
+        """Keep the network and give it other intents; the weights are chosen again on validation with these intents.
+
+        The only part beside the network is the intents' retrieval, so that a difference is theirs alone.
+        """
+        made = self.trained(make_config({**self.config.model_dump(), "fusion": "none"}))
+        dataset = attached(self.dataset, variant)
+        scorer = made.network_scorer()
+        hybrid = Hybrid.fit(dataset, scorer, self.config.model_copy(update={"parts": ("intents",)}), seen=self.seen)
+        return hybrid.ranker(scorer, "network and intents"), dataset, {"weights": hybrid.weights}
+
+    def differences(self) -> list[dict[str, Any]]:
+        """Compare each variant with its reference on the same cases."""
+        by_name = {(row.section, row.name): row for row in self.rows}
+        found = []
+        for row in self.rows:
+            other = by_name.get((row.section, row.reference or ""))
+            if other is not None:
+                gap = difference(row.ranks, other.ranks, self.dataset.test.prefixes.session_ids)
+                proven = gap["N@10"].proven
+                found.append({"section": row.section, "name": row.name, "reference": other.name, "proven": proven, **gap.to_dict()})
+        return found
+
+
+def _read(file: Path, key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
+    if not file.exists():
+        return None
+    with np.load(file, allow_pickle=False) as held:
+        if str(held["key"]) != key:
+            return None
+        return held["ranks"], json.loads(str(held["body"]))
+
+
+def _write(file: Path, key: str, ranks: np.ndarray, body: dict[str, Any]) -> None:
+    part = file.with_suffix(".part.npz")
+    np.savez_compressed(part, key=np.array(key), ranks=ranks, body=np.array(json.dumps(body)))
+    part.replace(file)
+
+
+def run_sections(study: Study, chosen: Sequence[str], backbones: Sequence[str], seeds: Sequence[int]) -> None:
+    """Run the chosen sections in the order of ``SECTIONS``; those about texts are passed over where there are none."""
+    texts = study.dataset.catalogue.vectors is not None
+    if "backbones" in chosen:
+        for backbone in backbones:
+            for fusion in FUSIONS if texts else ("none", "intent"):
+                reference = None if fusion == "none" else f"{backbone}, none"
+                study.run("backbones", f"{backbone}, {fusion}", _later(study.network, backbone=backbone, fusion=fusion), reference)
+    if "paper-losses" in chosen and texts:
+        for name, (align, uniform) in PAPER_LOSSES.items():
+            reference = None if align and uniform else next(iter(PAPER_LOSSES))
+            study.run("paper-losses", name, _later(study.network, backbone="srgnn", fusion="paper", align=align, uniform=uniform), reference)
+    if texts:
+        tables = (("views", views, "both views"), ("grounding", groundings, "r = 0"), ("sources", sources, "none"))
+        for section, variants, reference in tables:
+            for name, variant in variants(study.dataset).items() if section in chosen else ():
+                study.run(section, name, _later(study.intents, variant), None if name == reference else reference)
+    if "seeds" in chosen:
+        for seed in seeds:
+            study.run("seeds", f"seed {seed}", _later(study.network, seed=seed), None)
+
+
+def _later(call: Callable[..., Any], *arguments: Any, **settings: Any) -> Callable[[], Any]:
+    return lambda: call(*arguments, **settings)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command line's parser."""
+    made = argparse.ArgumentParser(prog="python -m model study", description="The paper's tables and figures on a dataset folder; a killed study goes on.")
+    made.add_argument("dataset", type=Path, help="dataset folder")
+    made.add_argument("--out", type=Path, required=True, help="folder for study.md, study.json and the plots")
+    made.add_argument("--protocol", choices=("leave-one-out", "next-item"))
+    made.add_argument("--sections", default=",".join(SECTIONS), help=f"comma-separated, of {', '.join(SECTIONS)}")
+    made.add_argument("--backbones", default=",".join(BACKBONES), help="comma-separated")
+    made.add_argument("--seeds", default="1,2,3", help="comma-separated")
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of model.config.ModelConfig for all variants, value as JSON")
+    made.add_argument("--config", type=Path, help="settings file")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    from model.benchmark import prepare
+
+    arguments = parser().parse_args(argv)
+    try:
+        settings = load_settings(arguments.config, os.environ)
+        config = make_config({**settings.model, **dict(_pair(text) for text in arguments.set)})
+        chosen, backbones = _names(arguments.sections, SECTIONS, "section"), _names(arguments.backbones, BACKBONES, "backbone")
+        dataset, _ = prepare(settings, arguments.dataset, arguments.protocol, config, "encoder")
+        study = Study(dataset, config, arguments.out)
+        run_sections(study, chosen, backbones, [int(seed) for seed in arguments.seeds.split(",")])
+        file = write_report(study, arguments.out)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"python -m model study: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    print(f"written: {file}")
+    return 0
+
+
+def _names(text: str, allowed: Sequence[str], what: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in allowed:
+            raise ValueError(f"{what} '{name}' is unknown; choose among {', '.join(allowed)}")
+    return names
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise ValueError(f"--set {text}: expected KEY=VALUE, such as --set epochs=5")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

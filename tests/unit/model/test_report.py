@@ -1,0 +1,108 @@
+"""The quality table: all rows on the same cases, controls, warnings, plain JSON."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from model.config import make_config
+from model.evaluate import evaluate
+from model.items import Catalogue
+from model.metrics import measure
+from model.report import QualityRow, Shuffled, best_baseline, quality_table, warnings
+from model.sequences import Sequences
+from model.slices import masks
+from model.splits import Dataset, leave_one_out
+
+ITEMS = 20
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    rng = np.random.default_rng(0)
+    parts = leave_one_out(Sequences.of([[(start + step) % ITEMS for step in range(5)] for start in rng.integers(0, ITEMS, 60)]))
+    vectors = rng.normal(size=(ITEMS, 8)).astype(np.float32)
+    catalogue = Catalogue([str(place) for place in range(ITEMS)], [f"thing {place}" for place in range(ITEMS)], [""] * ITEMS, vectors)
+    valid, test = (cases.with_intents(vectors[cases.targets], vectors[cases.targets]) for cases in (parts.valid, parts.test))
+    return Dataset("toy", "leave-one-out", catalogue, parts.train, valid, test, validation_sequences=parts.validation_sequences)
+
+
+@pytest.fixture(scope="module")
+def report(dataset):
+    heard: list[str] = []
+    made = quality_table(dataset, make_config({"dim": 8, "epochs": 2, "batch_size": 32, "max_length": 8}), progress=heard.append, samples=50)
+    assert len(heard) >= len(made.rows)
+    return made
+
+
+def test_all_roles_are_measured_on_all_cases(report, dataset):
+    roles = [row.role for row in report.rows]
+    for role in ("popularity", "markov", "v-sknn", "stan", "ease", "title-knn", "no-training-blend", "backbone", "with_intents", "shuffled_intents"):
+        assert role in roles
+    assert len(set(roles)) == len(roles)
+    assert {row.metrics.cases for row in report.rows} == {len(dataset.test)}
+    assert report.seen == "removed"
+
+
+def test_report_is_plain_json_with_differences_slices_and_history(report):
+    body = json.loads(json.dumps(report.to_dict()))
+    assert body["rows"][0]["metrics"]["metrics"]["N@10"].keys() == {"mean", "low", "high"}
+    assert "with_intents - backbone" in body["differences"]
+    assert body["history"][0]["epoch"] == 1
+    assert "new item" in body["slices"]
+
+
+def test_markdown_names_rule_cases_and_every_row(report, dataset):
+    text = report.markdown()
+    assert f"{len(dataset.test)} test cases" in text
+    assert "seen items removed" in text
+    assert all(row.name in text for row in report.rows)
+
+
+def test_difference_with_itself_is_nothing(report):
+    assert report.difference("with_intents", "with_intents")["N@10"].mean == 0
+
+
+def test_unknown_role_is_named(report):
+    with pytest.raises(KeyError, match="no row 'oracle'"):
+        report.row("oracle")
+
+
+def row(role, rank):
+    metrics = measure(np.array([rank] * 5), list("abcde"), samples=0)
+    return QualityRow(role, role, metrics, metrics, 0.0)
+
+
+def test_a_model_below_the_best_baseline_is_warned_of():
+    rows = [row("popularity", 5), row("stan", 2), row("backbone", 1), row("with_intents", 3)]
+    assert best_baseline(rows, "N@10") == "stan"
+    found = warnings(rows)
+    assert len(found) == 2
+    assert "below stan" in found[0]
+    assert warnings([row("popularity", 5), row("with_intents", 3)]) == ()
+
+
+def test_shuffled_control_keeps_prefixes_and_changes_intents(dataset):
+    asked = []
+
+    class Spy:
+        name = "spy"
+
+        def scores(self, cases):
+            asked.append(cases)
+            return np.zeros((len(cases), ITEMS))
+
+    evaluate(Shuffled(Spy(), dataset.test, "shuffled"), dataset.test, batch=7)
+    long = np.concatenate([cases.long for cases in asked])
+    assert not np.allclose(long, dataset.test.long)
+    assert np.allclose(np.sort(long, axis=0), np.sort(dataset.test.long, axis=0))
+    assert [case for cases in asked for case in cases.ids] == dataset.test.ids
+
+
+def test_slices_cover_every_case_once(dataset):
+    found = masks(dataset.test, dataset.item_counts)
+    for group in (("target cold (no click in training)", "target warm"), ("new item", "repeated item")):
+        assert sum(found[name].sum() for name in group) == len(dataset.test)
+    assert sum(mask.sum() for name, mask in found.items() if name.startswith("prefix of")) == len(dataset.test)
