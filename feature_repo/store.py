@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
     """
     import yaml  # type: ignore[import-untyped]
 
-    os.environ.setdefault("FEAST_USAGE", "False")
+    _quiet()
     from feast import RepoConfig
 
     raw: dict[str, Any] = yaml.safe_load((REPO / "feature_store.yaml").read_text(encoding="utf-8"))
@@ -72,6 +73,14 @@ def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
     config = RepoConfig(**raw)
     config.repo_path = REPO
     return config
+
+
+def _quiet() -> None:
+    """Silence what Feast says on every start about parts that we replace or tests of ours cover."""
+    from feast.infra.offline_stores.contrib.spark_offline_store import spark  # noqa: F401  # it resets the filters when it is imported
+
+    warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*experimental feature in alpha development.*")
+    logging.getLogger("feast.repo_config").setLevel(logging.ERROR)
 
 
 def feature_store(settings: Settings, *, url: str | None = None) -> FeatureStore:

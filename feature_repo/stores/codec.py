@@ -143,7 +143,7 @@ class PackedSchema:
         PackedValueError
             Missing or unknown feature, or a value of the wrong type.
         """
-        if len(values) != len(self.fields) or any(name not in values for name, _ in self.fields):
+        if values.keys() != self.index.keys():
             self._refuse_names(values)
         nulls, end = 0, self.heap_at
         arguments: list[Any] = []

@@ -4,17 +4,15 @@ local taken = 0
 local keep = tonumber(ARGV[1])
 for i, key in ipairs(KEYS) do
   local new = ARGV[i + 1]
-  local old = redis.call('GET', key)
+  local old = redis.call('GETRANGE', key, 0, 31) -- the header decides but for ties
   local wins = true
   local event, created = struct.unpack('<i8i8', new, 17)
-  if old and #old >= 32 and string.sub(old, 1, 4) == 'ISP1' then
+  if #old == 32 and string.sub(old, 1, 4) == 'ISP1' then
     local old_event, old_created = struct.unpack('<i8i8', old, 17)
     if event ~= old_event then
       wins = event > old_event
     elseif created ~= old_created then
       wins = created > old_created
-    elseif new == old then
-      wins = false
     elseif string.sub(new, 9, 16) ~= string.sub(old, 9, 16) then
       wins = true -- the same row written again under a changed definition
     else
@@ -22,7 +20,7 @@ for i, key in ipairs(KEYS) do
       if new_deleted ~= old_deleted then
         wins = new_deleted > old_deleted
       else
-        wins = redis.sha1hex(new) > redis.sha1hex(old)
+        wins = redis.sha1hex(new) > redis.sha1hex(redis.call('GET', key))
       end
     end
   end

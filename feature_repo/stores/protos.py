@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from feast import FeatureView
 from feast.protos.feast.types.Value_pb2 import Value
 
@@ -19,6 +20,7 @@ _FIELD_OF_KIND = {
     "list<i32>": "int32_list_val", "list<i64>": "int64_list_val", "list<f64>": "double_list_val", "list<f32>": "float_list_val",
     "list<bool>": "bool_list_val", "list<time>": "unix_timestamp_list_val",
 }  # fmt: skip
+_DIRECT = {kind: field for kind, field in _FIELD_OF_KIND.items() if kind != "time" and not kind.startswith("list<")}
 _schemas: dict[tuple[Any, ...], PackedSchema] = {}
 
 
@@ -49,8 +51,13 @@ def from_message(kind: str, message: Value) -> Any:
     which = message.WhichOneof("val")
     if which is None or which == "null_val":
         return None
+    if which == _DIRECT.get(kind):
+        return getattr(message, which)
     if kind == "proto":
         return message.SerializeToString()
+    if kind == "list<f32>" and which == "float_list_val":
+        floats = message.float_list_val
+        return np.frombuffer(floats.SerializeToString()[-4 * len(floats.val) :] if floats.val else b"", "<f4")  # packed floats end the wire format
     value = getattr(message, which)
     if kind == "time":
         return value * MICROSECONDS

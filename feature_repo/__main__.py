@@ -1,0 +1,156 @@
+"""`python -m feature_repo`: apply, plan, materialize, serve, token, catalogue, nearest. The only file here that reads the environment."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from feature_repo.contract.settings import Settings, SettingsError, load_settings
+
+Arguments = argparse.Namespace
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        0, or 1 after one clear line on standard error.
+    """
+    chosen = _parser().parse_args(arguments)
+    try:
+        settings = load_settings(chosen.config, os.environ, {"home": chosen.home})
+        return int(chosen.run(settings, chosen) or 0)
+    except (ValueError, RuntimeError, SettingsError, OSError) as error:
+        print(f"feature_repo {chosen.command}: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m feature_repo", description="The feature store: registry, online store, catalogue, HTTP.")
+    parser.add_argument("--config", type=Path, help="settings file; none = intentstore.toml where there is one")
+    parser.add_argument("--home", help="folder of run-time files; none = the settings'")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    plan = command("plan", _plan, "Show what the definitions would change in the registry; exit code 1 when a versioned service would break.")
+    plan.add_argument("--json", action="store_true")
+    apply = command("apply", _apply, "Write the definitions into the registry, after the same check as plan.")
+    apply.add_argument("--break-services", action="store_true", help="apply even what breaks a versioned service")
+    materialize = command("materialize", _materialize, "Bring the online store up to the Delta tables.")
+    materialize.add_argument("--views", type=_names, help="view,view; none = all that have a table")
+    materialize.add_argument("--full", action="store_true", help="write every latest row again, not only what is new")
+    serve = command("serve", _serve, "Serve features over HTTP: POST /get-online-features, POST /nearest, GET /health.")
+    serve.add_argument("--host")
+    serve.add_argument("--port", type=int)
+    serve.add_argument("--workers", type=int, default=2)
+    serve.add_argument("--access", type=Path, help="file of tokens and rights; none = HOME/feast/access.toml")
+    serve.add_argument("--allow-writes", action="store_true", help="let tokens that may write use /push and /write-to-online-store")
+    token = command("token", _token, "Make a token for `serve` and print it once.")
+    token.add_argument("name", help="who holds it")
+    token.add_argument("--services", type=_names, required=True, help="service,service or * for all")
+    token.add_argument("--write", action="store_true")
+    token.add_argument("--access", type=Path)
+    catalogue = command("catalogue", _catalogue, "Write the static catalogue (index.html and catalogue.json).")
+    catalogue.add_argument("--out", type=Path, help="folder; none = HOME/catalogue")
+    catalogue.add_argument("--no-statistics", action="store_true", help="from the registry alone, without reading tables (needs no Spark)")
+    nearest = command("nearest", _nearest, "Print the items nearest to a text.")
+    nearest.add_argument("text")
+    nearest.add_argument("-k", type=int, default=10)
+    nearest.add_argument("--words", help="only items whose text holds this (a category, say)")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _plan(settings: Settings, chosen: Arguments) -> int:
+    from feature_repo import definitions, plan
+    from feature_repo.store import feature_store
+
+    changes = plan.compare(plan.shape_of_registry(feature_store(settings)), plan.shape_of(definitions.OBJECTS))
+    if chosen.json:
+        print(json.dumps(plan.as_rows(changes)))
+    else:
+        print("\n".join(map(str, changes)) or "no changes")
+    plan.refuse_breaking(changes)
+    return 0
+
+
+def _apply(settings: Settings, chosen: Arguments) -> int:
+    from feature_repo import definitions, plan, store
+
+    changes = plan.compare(plan.shape_of_registry(store.feature_store(settings)), plan.shape_of(definitions.OBJECTS))
+    if not chosen.break_services:
+        plan.refuse_breaking(changes)
+    store.apply(settings)
+    print(f"applied {len(changes)} change(s) to the registry of {settings.home}")
+    return 0
+
+
+def _materialize(settings: Settings, chosen: Arguments) -> int:
+    from feature_repo.materialize import materialize
+
+    for done in materialize(settings, _spark(settings), views=chosen.views, full=chosen.full):
+        print(json.dumps(asdict(done)))
+    return 0
+
+
+def _serve(settings: Settings, chosen: Arguments) -> int:
+    from feature_repo.serve import ServeOptions, serve
+
+    host, port = chosen.host or settings.http.host, settings.http.port if chosen.port is None else chosen.port
+    serve(settings, ServeOptions(host, port, chosen.workers, _access(settings, chosen), chosen.allow_writes))
+    return 0
+
+
+def _token(settings: Settings, chosen: Arguments) -> int:
+    from feature_repo.serve_access import add_token
+
+    print(add_token(_access(settings, chosen), chosen.name, chosen.services, chosen.write))
+    return 0
+
+
+def _catalogue(settings: Settings, chosen: Arguments) -> int:
+    from feature_repo.catalogue import write_catalogue
+
+    print(write_catalogue(settings, chosen.out or settings.home / "catalogue", None if chosen.no_statistics else _spark(settings)))
+    return 0
+
+
+def _nearest(settings: Settings, chosen: Arguments) -> int:
+    from feature_repo.store import feature_store
+    from feature_repo.vectors import VectorIndex
+    from model.encoder import TextEncoder
+
+    index = VectorIndex.from_online(feature_store(settings))
+    for found in index.nearest_to_text(chosen.text, TextEncoder.load(settings.encoder).encode, chosen.k, words=chosen.words):
+        print(f"{found.cosine:7.4f}  {found.key}")
+    return 0
+
+
+def _access(settings: Settings, chosen: Arguments) -> Path:
+    return chosen.access or settings.home / "feast" / "access.toml"
+
+
+def _spark(settings: Settings) -> Any:
+    # The entry point alone knows the package above: library code here takes a session.
+    from spark_jobs.spark_session import spark_session
+
+    return spark_session(settings, app="feature_repo")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

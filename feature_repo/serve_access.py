@@ -1,0 +1,183 @@
+"""Who may read which feature service over HTTP: tokens by hash in a file, and the gate in front of Feast's server."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import tomllib
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+READS = {"/get-online-features", "/nearest"}
+WRITES = {"/push", "/write-to-online-store"}
+OPEN = {"/health"}
+
+
+class AccessError(ValueError):
+    """An access file that cannot be used; names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What one token may do: read these services ("*" = all, and free feature lists), and write or not."""
+
+    name: str
+    sha256: str
+    services: frozenset[str]
+    write: bool = False
+
+
+class RefusalError(Exception):
+    """An HTTP answer in place of Feast's."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def read_grants(file: Path) -> list[Grant]:
+    """Read an access file (TOML, ``[[token]]`` tables with name, sha256, services, write).
+
+    Raises
+    ------
+    AccessError
+        Missing, unreadable, empty or with unknown keys.
+    """
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))["token"]
+        grants = [Grant(table.pop("name"), table.pop("sha256"), frozenset(table.pop("services")), bool(table.pop("write", False))) for table in tables]
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise AccessError(f"access file {file} grants nothing ({error}); make a token: python -m feature_repo token NAME --services SERVICE,...") from None
+    if any(tables) or not grants:
+        raise AccessError(f"access file {file} has unknown keys {[list(table) for table in tables if table]}; a token has name, sha256, services, write")
+    return grants
+
+
+def add_token(file: Path, name: str, services: list[str], write: bool = False) -> str:
+    """Make a token, note its hash and rights, and return it; it is shown this once only."""
+    token = secrets.token_urlsafe(32)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600, exist_ok=True)
+    listed = ", ".join(json.dumps(service) for service in services)
+    entry = f'[[token]]\nname = {json.dumps(name)}\nsha256 = "{digest(token)}"\nservices = [{listed}]\nwrite = {str(write).lower()}\n\n'
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(entry)
+    return token
+
+
+def digest(token: str) -> str:
+    """Hash of a token as the access file holds it."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Gate:
+    """ASGI middleware: lets known tokens through to the services they may read, in measure; everything else never reaches Feast.
+
+    Parameters
+    ----------
+    app : ASGI application
+    grants : list of Grant
+    max_body_bytes : int
+        Larger requests are refused while they arrive.
+    max_entities : int
+        Most entities of one read.
+    allow_writes : bool
+        Whether write tokens may write at all.
+    """
+
+    def __init__(self, app: Any, grants: list[Grant], *, max_body_bytes: int, max_entities: int, allow_writes: bool = False) -> None:
+        self._app, self._grants = app, grants
+        self._max_body, self._max_entities, self._allow_writes = max_body_bytes, max_entities, allow_writes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; see the class."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await self._check(scope, receive)
+        except RefusalError as refusal:
+            await _answer(send, refusal.status, {"detail": str(refusal)})
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    async def _check(self, scope: Scope, receive: Receive) -> bytes:
+        path = scope.get("path", "")
+        if scope["type"] != "http" or path not in READS | WRITES | OPEN:
+            raise RefusalError(404, f"no such path {path}; there are {', '.join(sorted(READS | OPEN))}")
+        if path in OPEN:
+            return b""
+        grant = self._grant(scope)
+        if path in WRITES and not (self._allow_writes and grant.write):
+            raise RefusalError(403, f"token '{grant.name}' may not write here; features are written by their jobs")
+        body = await self._body(scope, receive)
+        if path == "/get-online-features":
+            self._check_read(grant, body)
+        elif path == "/nearest" and not grant.services & {"*", "item_text_v1"}:
+            raise RefusalError(403, f"token '{grant.name}' may not read item_text_v1, which /nearest answers from")
+        return body
+
+    def _grant(self, scope: Scope) -> Grant:
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        kind, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if kind.lower() == "bearer":
+            found = digest(token.strip())
+            for grant in self._grants:
+                if hmac.compare_digest(found, grant.sha256):
+                    return grant
+        raise RefusalError(401, "no known token; send the header Authorization: Bearer TOKEN")
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        body = bytearray()
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > self._max_body:
+                raise RefusalError(413, f"the request is larger than {self._max_body} bytes; ask for fewer entities at once")
+            if not message.get("more_body"):
+                return bytes(body)
+
+    def _check_read(self, grant: Grant, body: bytes) -> None:
+        try:
+            asked = json.loads(body)
+            service, entities = asked.get("feature_service"), asked["entities"]
+            counts = [len(values) for values in entities.values()]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise RefusalError(422, 'the request is not {"feature_service": NAME, "entities": {KEY: [VALUES]}}') from None
+        if service is None and "*" not in grant.services:
+            raise RefusalError(403, f"token '{grant.name}' reads whole services only; name a feature_service")
+        if service is not None and not grant.services & {"*", service}:
+            raise RefusalError(403, f"token '{grant.name}' may not read service '{service}'; it may read {sorted(grant.services)}")
+        if not counts or min(counts) == 0 or len(set(counts)) != 1:
+            raise RefusalError(422, f"the entity keys have {counts} values; give every key the same number, at least one")
+        if counts[0] > self._max_entities:
+            raise RefusalError(413, f"{counts[0]} entities asked for, {self._max_entities} allowed at once; split the request, or read history through Spark")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def again() -> MutableMapping[str, Any]:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+async def _answer(send: Send, status: int, content: dict[str, Any]) -> None:
+    body = json.dumps(content).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
