@@ -1,4 +1,4 @@
-"""Ranks of targets and best items out of full score rows. Knows no model; the one place where a rank is counted."""
+"""Ranks of targets and best items out of full score rows, as tensors, for training and serving; `model.evaluate` is the judge of results."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from model.sequences import Sequences
 
+LARGE_ROW = 50_000  # from here on a pass over block maxima is several times faster than a selection over the whole row
+BLOCK = 1_024
 Prefixes = Sequences | list[NDArray[np.int32]]
 
 
@@ -59,6 +61,37 @@ def pessimistic_ranks(scores: Tensor, targets: Tensor) -> Tensor:
 
 
 def best_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Scores and items of the best ``k`` of every row, best first, each of shape (cases, min(k, n_items))."""
-    found = torch.topk(scores, min(k, scores.shape[1]), dim=1)
-    return found.values, found.indices
+    """Find the best ``k`` items of every row.
+
+    Parameters
+    ----------
+    scores : Tensor, shape (cases, n_items)
+        No NaN.
+    k : int
+
+    Returns
+    -------
+    values, items : Tensor, shape (cases, min(k, n_items))
+        Best first.
+
+    Examples
+    --------
+    >>> best_items(torch.tensor([[0.1, 0.9, 0.4]]), 2)[1].tolist()
+    [[1, 2]]
+    """
+    count = min(k, scores.shape[1])
+    if scores.shape[1] < LARGE_ROW or count * BLOCK > scores.shape[1]:
+        found = torch.topk(scores, count, dim=1)
+        return found.values, found.indices
+    rows = [_best_of_large(row, count) for row in scores]
+    return torch.stack([values for values, _ in rows]), torch.stack([items for _, items in rows])
+
+
+def _best_of_large(row: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Exact top ``count`` of one long row: an item of the top is never below the count-th best block maximum."""
+    whole = len(row) // BLOCK * BLOCK
+    heads = row[:whole].view(-1, BLOCK).amax(1)
+    border = torch.topk(heads, count).values[-1]
+    candidates = torch.nonzero(row >= border).flatten()
+    best = torch.topk(row[candidates], count)
+    return best.values, candidates[best.indices]

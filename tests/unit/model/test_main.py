@@ -1,0 +1,91 @@
+"""The command line: a dataset folder goes in, files come out, and bad input ends with one clear line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+
+from model import artifact
+from model.__main__ import config_of, main, parser
+
+QUICK = ["--epochs", "1", "--dim", "8", "--set", "batch_size=32"]
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTENTSTORE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A dataset folder without titles, ids with spaces and Unicode."""
+    made = tmp_path / "data"
+    made.mkdir()
+    data = synthetic.dataset()
+    rows = ["session_id,item_id,event_time"]
+    for place, session in enumerate(data.train):
+        rows += [f"s {place},\u00fc {item},{1_600_000_000 + 60 * step}" for step, item in enumerate(session.tolist())]
+    (made / "clicks.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return made
+
+
+def test_benchmark_writes_predictions_metrics_and_a_model(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["benchmark", str(folder), "--protocol", "leave-one-out", "--out", str(out), *QUICK]) == 0
+    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert len(lines) == metrics["test_cases"] > 50
+    assert all(len(line["items"]) == 20 for line in lines)
+    ranks = np.array([line["items"].index(line["target"]) + 1 if line["target"] in line["items"] else 99 for line in lines])
+    assert np.mean(ranks <= 10) == pytest.approx(metrics["model"][metrics["predictions"]]["metrics"]["R@10"]["mean"])
+    assert "R@10" in capsys.readouterr().out
+    assert artifact.load(out / "model").item_ids[0].startswith("\u00fc")
+
+
+def test_recommend_answers_from_the_shell(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["benchmark", str(folder), "--out", str(tmp_path / "out"), "--json", *QUICK])
+    capsys.readouterr()
+    assert main(["recommend", "--model", str(tmp_path / "out" / "model"), "--session", "\u00fc 3,news", "-k", "4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["items"]) == 4 and found["unknown"] == ["news"] and found["items"][0]["reason"]
+
+
+def test_recommend_takes_the_promoted_model_and_json_sessions(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["benchmark", str(folder), "--out", str(tmp_path / "out"), *QUICK])
+    artifact.promote(tmp_path / "out", "model")
+    assert main(["recommend", "--model", str(tmp_path / "out"), "--session", '["\u00fc 3"]', "-k", "2"]) == 0
+    assert "\u00fc " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["benchmark", "nowhere", "--out", "o"], "nowhere"),
+        (["benchmark", "data", "--out", "o", "--set", "warp=1"], "warp"),
+        (["benchmark", "data", "--out", "o", "--set", "warp"], "KEY=VALUE"),
+        (["benchmark", "data", "--out", "o", "--config", "no.toml"], "no.toml"),
+        (["recommend", "--model", "nowhere", "--session", "a"], "nowhere"),
+    ],
+)
+def test_bad_input_ends_with_one_line_and_code_two(arguments: list[str], named: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert named in error and "Traceback" not in error
+
+
+def test_flags_beat_the_settings() -> None:
+    arguments = parser().parse_args(["benchmark", "d", "--out", "o", "--backbone", "srgnn", "--refit", "--set", "patience=7", "--no-text"])
+    config = config_of(arguments, {"backbone": "stamp", "dim": 32})
+    assert (config.backbone, config.dim, config.refit, config.patience, config.text) == ("srgnn", 32, True, 7, False)
+
+
+@pytest.mark.parametrize("command", ["benchmark", "recommend"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main([command, "--help"])
+    assert done.value.code == 0 and command in capsys.readouterr().out
