@@ -39,9 +39,9 @@ def down(settings: Settings, options: argparse.Namespace) -> int:
 
 def consume(settings: Settings, options: argparse.Namespace) -> int:
     """Run the consumer until it is told to stop, or idle."""
-    from streaming import consumer
+    from streaming import run
 
-    return consumer.main(
+    return run.main(
         settings, model_dir=options.model, shadow_dir=options.shadow_model, until_idle_seconds=options.until_idle, accept_loss=options.rebuild_from_rest
     )
 

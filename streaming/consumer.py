@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-import json
 import logging
 import os
-import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import FrameType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from feature_repo.stores.client import OnlineStoreError
-from streaming import topics
-from streaming.answers import Answerer, Popularity
-from streaming.clients import client_options
 from streaming.errors import StreamingError, StuckError
 from streaming.housekeeping import Housekeeping
+from streaming.intent_requests import IntentRequests
+from streaming.kafka_source import kafka_consumer, raw_records, rebalance_listener
 from streaming.metrics import ConsumerMetrics
-from streaming.models import Models, open_models
 from streaming.partitions import Partitions
-from streaming.pipeline import Breaker, Outcome, Pipeline, RawRecord
+from streaming.pipeline import Outcome, Pipeline, RawRecord
 from streaming.score_log import ScoreLog
 from streaming.sinks import KafkaSink, OnlineSink, SendError, live_row
 from streaming.state import Outbox
@@ -32,7 +24,6 @@ from streaming.state import Outbox
 log = logging.getLogger("intentstore.consumer")
 POLL_MS = 200  # how long an idle poll waits; the delay of SIGTERM and of housekeeping
 COMMIT_SECONDS = 0.25  # the store is the truth, the commit tells others; a commit a batch would cost a millisecond of CPU each
-SESSION_TIMEOUT_MS = 6_000  # after a kill -9 without a static id, others take over this soon
 JOIN_SECONDS = 15.0  # being idle counts from the first assignment, or from here when other members hold everything
 LIVE_RETRY_SECONDS = 0.2
 RESTART_SECONDS = 1.0  # between two tries with new Kafka clients
@@ -65,6 +56,7 @@ class Consumer:
         self._partitions = Partitions(settings, score_log, metrics, accept_loss)
         self._online = OnlineSink(settings)
         self._house = Housekeeping(settings, self._partitions, score_log, metrics)
+        self._requests: IntentRequests | None = None
         self._pending: list[tuple[int, Outbox]] = []  # live features that the online store has not taken yet
         self._retry_at = 0.0
         self._committed: dict[int, int] = {}
@@ -98,9 +90,11 @@ class Consumer:
         streaming = self._settings.streaming
         name = f"{streaming.group}-{streaming.instance_id or os.getpid()}"
         sink = KafkaSink(self._settings, name if streaming.transactional else None)
-        consumer = _kafka_consumer(self._settings)
+        consumer = kafka_consumer(self._settings)
+        requests = IntentRequests(self._settings, sink.aside)
+        self._requests = requests if requests.wanted and not sink.transactional else None
         consumer.partitions_for_topic(self._topic)  # a member that joins without knowing the topic may be left without partitions for ever
-        consumer.subscribe([self._topic], listener=_listener(self._partitions))
+        consumer.subscribe([self._topic], listener=rebalance_listener(self._partitions))
         self._unassigned_since = time.monotonic()
         try:
             while not self.stopping:
@@ -150,7 +144,11 @@ class Consumer:
     def _batch(self, consumer: Any, sink: KafkaSink, polled: Mapping[Any, Sequence[Any]]) -> None:
         with self._partitions.lock:
             stores = self._partitions.stores
-            records = {tp.partition: _raw(tp.partition, batch, stores[tp.partition].next_offset) for tp, batch in polled.items() if tp.partition in stores}
+            records = {
+                name.partition: raw_records(name.partition, batch, stores[name.partition].next_offset)
+                for name, batch in polled.items()
+                if name.partition in stores
+            }
             records = {partition: batch for partition, batch in records.items() if batch}
             if not records:
                 return
@@ -173,6 +171,8 @@ class Consumer:
         for partition, batch in outcome.partitions.items():
             self._score_log.add(partition, batch.rows)
         self._metrics.done("log")
+        if self._requests is not None:
+            self._metrics.intent_requests.inc(self._requests.offer(outcome.sessions))
         self._count(records, outcome)
         self._pipeline.check_breaker()
 
@@ -291,131 +291,3 @@ class Consumer:
                 time.sleep(rest)
         elif self._until_idle is not None and time.monotonic() - self._last_record > self._until_idle and not self._pending:
             self.stopping = True
-
-
-def _raw(partition: int, batch: Sequence[Any], next_offset: int | None) -> list[RawRecord]:
-    """Give the client's records as ours, without those before ``next_offset``: a fetch that was under way before a seek may bring them."""
-    first = next_offset or 0
-    return [RawRecord(partition, r.offset, max(r.timestamp, 0) * 1000, r.key, r.value) for r in batch if r.offset >= first]
-
-
-def _kafka_consumer(settings: Settings) -> Any:
-    from kafka import KafkaConsumer
-    from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-    from kafka.errors import KafkaError
-
-    streaming = settings.streaming
-    try:
-        return KafkaConsumer(
-            **client_options(settings), group_id=streaming.group, group_instance_id=streaming.instance_id, enable_auto_commit=False,
-            auto_offset_reset="earliest", isolation_level="read_committed", partition_assignment_strategy=[CooperativeStickyAssignor],
-            max_poll_records=streaming.max_records, session_timeout_ms=SESSION_TIMEOUT_MS, heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
-        )  # fmt: skip
-    except KafkaError as error:
-        raise StreamingError(f"no consumer for broker {settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it running?") from None
-
-
-def _listener(partitions: Partitions) -> Any:
-    from kafka import ConsumerRebalanceListener
-
-    class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-        """Runs on the client's thread: closes stores, which frees them for the next owner; the poll thread opens new ones."""
-
-        def on_partitions_revoked(self, revoked: Any) -> None:
-            partitions.release([name.partition for name in revoked], "revoked")
-
-        def on_partitions_assigned(self, assigned: Any) -> None:
-            """Nothing: ``Partitions.adopt`` looks at the assignment itself."""
-
-        def on_partitions_lost(self, lost: Any) -> None:
-            partitions.release([name.partition for name in lost], "lost")
-
-    return Listener()
-
-
-def _stop_on_signals(consumer: Consumer) -> None:
-    """First signal: finish the batch and end. Second: end at once, which the outbox makes harmless."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if consumer.stopping:
-            os._exit(128 + number)
-        consumer.stopping = True
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(1))
-        signal.alarm(max(1, round(consumer._settings.streaming.grace_seconds)))
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
-
-
-def main(
-    settings: Settings, *, model_dir: Path | None = None, shadow_dir: Path | None = None, until_idle_seconds: float | None = None, accept_loss: bool = False
-) -> int:
-    """Run the consumer in this process until SIGTERM, or idle; prints one JSON line with what it did.
-
-    Parameters
-    ----------
-    settings : Settings
-        All of it.
-    model_dir : Path, optional
-        One model folder; none = the promoted one, exchanged when another is promoted.
-    shadow_dir : Path, optional
-        Scored beside, never answered from.
-    until_idle_seconds : float, optional
-        End when nothing came for so long.
-    accept_loss : bool
-        Rebuild lost state from what is left of a trimmed topic.
-
-    Returns
-    -------
-    int
-        Exit code.
-
-    Raises
-    ------
-    StreamingError
-        What only a person can mend.
-    """
-    topics.ensure_patiently(settings)
-    metrics = ConsumerMetrics()
-    if settings.streaming.metrics_port is not None:
-        log.info("metrics on http://127.0.0.1:%d/metrics", metrics.serve(settings.streaming.metrics_port))
-    models = open_models(settings, model_dir, shadow_dir, metrics)
-    try:
-        consumer = assemble(settings, models, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds)
-        _stop_on_signals(consumer)
-        gc.collect()
-        gc.freeze()  # what was loaded so far lives as long as the process: the collector need not walk it
-        consumer.run()
-    finally:
-        models.close()
-    print(json.dumps(consumer.totals), flush=True)
-    return 0
-
-
-def assemble(
-    settings: Settings, models: Models, metrics: ConsumerMetrics, *, accept_loss: bool = False, until_idle_seconds: float | None = None
-) -> Consumer:
-    """Put a consumer together; the topics must be there.
-
-    Parameters
-    ----------
-    settings : Settings
-        All of it.
-    models : Models
-        What answers.
-    metrics : ConsumerMetrics
-        What is counted.
-    accept_loss, until_idle_seconds
-        See ``main``.
-    """
-    streaming = settings.streaming
-    answerer = Answerer(models.current, Popularity(), streaming.top_k, models.shadow)
-    answerer.failed, answerer.shadowed = metrics.model_failures.inc, metrics.shadow.observe
-    breaker = Breaker(streaming.dlq_breaker_share, streaming.dlq_breaker_window)
-    config = FoldConfig.from_settings(settings.session)
-    pipeline = Pipeline(settings.kafka.clicks_topic, config, answerer, breaker, _now_us)
-    pipeline.stage_seconds = metrics.done
-    return Consumer(settings, pipeline, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds)
-
-
-_now_us: Callable[[], int] = lambda: time.time_ns() // 1000

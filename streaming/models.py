@@ -9,6 +9,7 @@ from pathlib import Path
 from feature_repo.contract.settings import Settings
 from streaming.api_model import LoadedModel, ModelWatch, load_model
 from streaming.errors import StreamingError
+from streaming.intent_requests import KnownAnswers
 from streaming.metrics import ConsumerMetrics
 
 
@@ -50,10 +51,17 @@ def open_models(settings: Settings, model_dir: Path | None, shadow_dir: Path | N
         return artifact.promoted_dir(settings.models_dir)
 
     watch = ModelWatch(find, lambda path: load_model(settings, path))
+    known = KnownAnswers(settings)
+
+    def current() -> LoadedModel | None:
+        model = watch.current
+        known.refresh(model)
+        return model
+
     watch.changed = lambda model: metrics.use_model(model.scorer.version)
     metrics.use_model("none")
     watch.start()
-    return Models(lambda: watch.current, shadow, watch.close)
+    return Models(current, shadow, watch.close)
 
 
 def _named(settings: Settings, folder: Path) -> LoadedModel:

@@ -48,6 +48,7 @@ class Outcome:
     refused: Counter[str] = field(default_factory=Counter)
     intent_sources: Counter[str] = field(default_factory=Counter)
     newest_click_us: int = 0
+    sessions: list[tuple[str, SessionState, str]] = field(default_factory=list)  # answered: session, state, source of its intents
 
 
 class _Folded(NamedTuple):
@@ -150,6 +151,7 @@ class Pipeline:
         for one, answer in zip(folded, answers, strict=True):
             self._put(outcome.partitions[one.record.partition], one, answer, scored_at, shown)
             outcome.intent_sources[answer.intents.source] += 1
+            outcome.sessions.append((one.session_id, one.state, answer.intents.source))
         outcome.answered = len(folded)
         self.stage_seconds("encode")
         return outcome

@@ -115,6 +115,10 @@ class KafkaSink:
                 raise SendError(f"the broker refused a message ({future.exception})") from future.exception
         self._futures = []
 
+    def aside(self, topic: str, value: bytes, key: bytes) -> None:
+        """Send something that may be lost, and wait for nothing."""
+        self._producer.send(topic, value, key)
+
     def commit(self, offsets: Mapping[Any, Any], group: Any) -> None:
         """End the transaction together with the group's offsets.
 

@@ -14,12 +14,12 @@ from feature_repo.stores.live import LiveFeatureReader
 from streaming import dlq, topics
 from streaming.audit import stored_features
 from streaming.clients import client_options
-from streaming.consumer import assemble
 from streaming.errors import BreakerError
 from streaming.lag import measure
 from streaming.metrics import ConsumerMetrics
 from streaming.models import Models
 from streaming.partitions import Partitions
+from streaming.run import assemble
 from streaming.sinks import KafkaSink
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))

@@ -1,0 +1,62 @@
+"""The Kafka consumer as this project configures it: cooperative, static where named, and never committing by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from feature_repo.contract.settings import Settings
+from streaming.clients import client_options
+from streaming.errors import StreamingError
+from streaming.partitions import Partitions
+from streaming.pipeline import RawRecord
+
+SESSION_TIMEOUT_MS = 6_000  # after a kill -9 without a static id, others take over this soon
+
+
+def raw_records(partition: int, batch: Sequence[Any], next_offset: int | None) -> list[RawRecord]:
+    """Give the client's records as ours, without those before ``next_offset``: a fetch that was under way before a seek may bring them."""
+    first = next_offset or 0
+    return [RawRecord(partition, r.offset, max(r.timestamp, 0) * 1000, r.key, r.value) for r in batch if r.offset >= first]
+
+
+def kafka_consumer(settings: Settings) -> Any:
+    """Connect a consumer of the configured group.
+
+    Raises
+    ------
+    StreamingError
+        The broker does not answer.
+    """
+    from kafka import KafkaConsumer
+    from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+    from kafka.errors import KafkaError
+
+    streaming = settings.streaming
+    try:
+        return KafkaConsumer(
+            **client_options(settings), group_id=streaming.group, group_instance_id=streaming.instance_id, enable_auto_commit=False,
+            auto_offset_reset="earliest", isolation_level="read_committed", partition_assignment_strategy=[CooperativeStickyAssignor],
+            max_poll_records=streaming.max_records, session_timeout_ms=SESSION_TIMEOUT_MS, heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
+        )  # fmt: skip
+    except KafkaError as error:
+        raise StreamingError(f"no consumer for broker {settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it running?") from None
+
+
+def rebalance_listener(partitions: Partitions) -> Any:
+    """Make the listener that closes the stores of partitions that go."""
+    from kafka import ConsumerRebalanceListener
+
+    class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+        """Runs on the client's thread: closes stores, which frees them for the next owner; the poll thread opens new ones."""
+
+        def on_partitions_revoked(self, revoked: Any) -> None:
+            partitions.release([name.partition for name in revoked], "revoked")
+
+        def on_partitions_assigned(self, assigned: Any) -> None:
+            """Nothing: ``Partitions.adopt`` looks at the assignment itself."""
+
+        def on_partitions_lost(self, lost: Any) -> None:
+            partitions.release([name.partition for name in lost], "lost")
+
+    return Listener()
