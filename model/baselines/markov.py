@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -15,6 +16,8 @@ from scipy import sparse
 from model.baselines.query import last_items, steps_back, weighted
 from model.sequences import Cases, Sequences
 from model.splits import Dataset
+
+DENSE_ITEMS = 4_000  # 64 MB; a product with a dense matrix takes a fraction of the sparse one's time there
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,16 @@ class DecayedMarkov:
             counts = counts + backward * counts.T
         return cls(damped(counts.tocsr(), damping), query_decay)
 
+    @cached_property
+    def dense(self) -> np.ndarray | None:
+        """The transitions without sparsity for small catalogues, float32, shape (items, items); none for large ones."""
+        return self.transitions.toarray() if self.transitions.shape[0] <= DENSE_ITEMS else None
+
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
         weights = self.query_decay ** steps_back(cases.prefixes)
-        return np.asarray((weighted(cases.prefixes, weights, self.transitions.shape[0]) @ self.transitions).toarray())
+        query = weighted(cases.prefixes, weights, self.transitions.shape[0])
+        return np.asarray((query @ self.transitions).toarray() if self.dense is None else query @ self.dense)
 
 
 @dataclass(frozen=True)

@@ -99,12 +99,13 @@ class SessionKnn:
         result = np.zeros((len(cases), items), dtype=np.float32)
         # A live prefix without times is one of now: the time of the newest session.
         moments = np.where(cases.prefixes.last_times > 0, cases.prefixes.last_times, self.sessions.times.max(initial=0))
+        ended = self.sessions.last_times
         last_used = np.full(items, -1, dtype=np.int64)
         for row in range(len(cases)):
             start, stop = similarity.indptr[row], similarity.indptr[row + 1]
             found, closeness = similarity.indices[start:stop], similarity.data[start:stop]
             if np.isfinite(self.settings.days):
-                gap = np.abs(moments[row] - self.sessions.last_times[found])
+                gap = np.abs(moments[row] - ended[found])
                 closeness = closeness * np.exp(-gap / (self.settings.days * DAY_US))
             if len(found) > self.settings.neighbours:
                 kept = np.argpartition(closeness, len(closeness) - self.settings.neighbours)[-self.settings.neighbours :]
