@@ -54,6 +54,8 @@ JOBS: dict[str, Job] = {
     "intents": Job("intents", "long and short intents: LLM under a budget, cached, grounded on items", (
         Flag("max-calls", "at most so many sessions are sent to the LLM", int, "intents.max_calls"),
         Flag("source", "llm, endpoint, encoder or none", str, "intents.source"),
+        Flag("explain", "print prompt, answer, grounding and cache key of one session", str),
+        Flag("prune", "drop cached answers that no table refers to", bool),
     )),
     "intents-report": Job("intents_report", "what the intents run did: calls, cached, grounded, copied"),
     "session-features": Job("session_features", "features after each click, by the one fold"),
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done; 1 the job failed or the input is bad, after one line on stderr; 130 interrupted.
+        0 done; 1 the job failed, the input is bad (one line on stderr says which), or parity found a difference; 130 interrupted.
     """
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -114,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort of an entry point: one line for the user, the trace in a file
         return _fail(given.job, _unexpected(error, home))
     print(result.to_json() if given.json else _table(result))
-    return 0
+    return 1 if given.job == "parity" and result.refused else 0
 
 
 def _parser() -> argparse.ArgumentParser:

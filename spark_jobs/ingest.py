@@ -157,7 +157,7 @@ def _commit_items(spark: SparkSession, settings: Settings, staged: Staged, now: 
     frame = spark.createDataFrame(staged.items)
     frame = frame.withColumn("event_timestamp", F.timestamp_seconds(F.lit(0))).withColumn("created", F.lit(now))
     delta_tables.merge(spark, settings, ITEMS, frame)
-    return staged.items.num_rows
+    return int(staged.items.num_rows)
 
 
 def _without_repeats(spark: SparkSession, parts: DataFrame, source: str) -> tuple[DataFrame, DataFrame]:

@@ -1,0 +1,194 @@
+"""The `replay` job: clicks of the lake, or those that were held back, to a Kafka topic in their original order."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from feature_repo.contract.columns import CLICKS
+from feature_repo.contract.events import Click, encode_click, parse_time
+from feature_repo.contract.settings import Settings
+from spark_jobs import delta_tables
+from spark_jobs.ingest_held_out import HELD_OUT_COLUMNS, held_out_file
+from spark_jobs.job import JobError, JobResult
+from spark_jobs.kafka_options import python_options
+
+if TYPE_CHECKING:
+    from kafka import KafkaProducer
+    from pyspark.sql import SparkSession
+
+LOGGER = logging.getLogger("intentstore.replay")
+SAY_EVERY_SECONDS = 10.0
+FLUSH_TIMEOUT_SECONDS = 60.0  # twice the broker's request time-out, so that it reports first
+
+
+def run(
+    spark: SparkSession | None,
+    settings: Settings,
+    *,
+    date: datetime.date | None = None,
+    topic: str | None = None,
+    rate: float | None = None,
+    limit: int | None = None,
+    held_out: bool = False,
+    from_time: str | None = None,
+    to_time: str | None = None,
+    pin: int | None = None,
+) -> JobResult:
+    """Send clicks to a topic.
+
+    Parameters
+    ----------
+    spark : SparkSession or None
+        Not needed with `held_out`.
+    settings : Settings
+        `kafka`, `home`.
+    date : datetime.date, optional
+        Only clicks of this day (UTC).
+    topic : str, optional
+        None = ``kafka.clicks_topic``.
+    rate : float, optional
+        Clicks a second; None = as fast as the broker takes them.
+    limit : int, optional
+        At most so many clicks.
+    held_out : bool
+        Send what `ingest` held back instead of the table's rows.
+    from_time, to_time : str, optional
+        First event time that is sent, and first that is not any more; ISO 8601 or epoch.
+    pin : int, optional
+        Delta version of `clicks` to read.
+
+    Returns
+    -------
+    JobResult
+        `table` is the topic, `rows` the clicks that the broker acknowledged. `details`: ``rate`` (clicks a second), ``source``.
+
+    Raises
+    ------
+    JobError
+        Nothing to send, no broker, no such topic, or the broker refused a click.
+
+    Notes
+    -----
+    Original order = order of arrival: (ingest_time, arrival_seq). Sending is not undone by a second run: the consumer knows the
+    event ids and drops the repeats.
+    """
+    started = time.monotonic()
+    if rate is not None and rate <= 0:
+        raise JobError(f"--rate {rate} is not positive; give clicks a second, or leave it out for as fast as possible")
+    if limit is not None and limit < 1:
+        raise JobError(f"--limit {limit} is not positive; give a number of clicks, or leave it out")
+    target = topic or settings.kafka.clicks_topic
+    first_us, end_us = _range(date, from_time, to_time)
+    rows = _held_out(settings) if held_out else _table(spark, settings, pin, first_us, end_us)
+    clicks = (click for click in rows if (first_us is None or click.event_time >= first_us) and (end_us is None or click.event_time < end_us))
+    sent, seconds = _send(settings, target, clicks, rate, limit)
+    details: dict[str, Any] = {"rate": round(sent / seconds, 1) if seconds else 0.0, "source": str(held_out_file(settings)) if held_out else CLICKS}
+    return JobResult(target, sent, sent, 0, 0, -1, time.monotonic() - started, details)
+
+
+def _range(date: datetime.date | None, from_time: str | None, to_time: str | None) -> tuple[int | None, int | None]:
+    try:
+        first = parse_time(from_time) if from_time else None
+        end = parse_time(to_time) if to_time else None
+    except ValueError as error:
+        raise JobError(f"--from-time / --to-time: {error}") from None
+    if date is not None:
+        begin = round(datetime.datetime.combine(date, datetime.time(), datetime.UTC).timestamp()) * 1_000_000
+        first = max(begin, first or begin)
+        end = min(begin + 86_400_000_000, end if end is not None else begin + 86_400_000_000)
+    return first, end
+
+
+def _held_out(settings: Settings) -> Iterator[Click]:
+    import pyarrow.parquet
+
+    file = held_out_file(settings)
+    if not file.exists():
+        raise JobError(f"no clicks were held back ({file} does not exist); set dataset.live_share above 0 and run `python -m spark_jobs ingest`")
+    for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=10_000):
+        columns = [batch.column(name) for name in HELD_OUT_COLUMNS]
+        columns[3] = columns[3].cast("int64")
+        for values in zip(*(column.to_pylist() for column in columns), strict=True):
+            yield _click(*values[:7])
+
+
+def _table(spark: SparkSession | None, settings: Settings, pin: int | None, first_us: int | None, end_us: int | None) -> Iterator[Click]:
+    from pyspark.sql import functions as F
+
+    if spark is None:
+        raise JobError("a replay of the table 'clicks' needs Spark; pass the session, or replay the held-out clicks")
+    frame = delta_tables.read(spark, settings, CLICKS, pin)
+    moment = F.unix_micros("event_time")
+    if first_us is not None:
+        frame = frame.where(moment >= first_us)
+    if end_us is not None:
+        frame = frame.where(moment < end_us)
+    ordered = frame.orderBy("ingest_time", "arrival_seq", "event_id")
+    columns = ["event_id", "session_id", "item_id", moment.alias("us"), "user_id", "event_type", "extra"]
+    for row in ordered.select(*columns).toLocalIterator(prefetchPartitions=True):
+        yield _click(*row)
+
+
+def _click(event_id: str, session_id: str, item_id: str, us: int, user_id: str | None, event_type: str | None, extra: str | None) -> Click:
+    more: dict[str, Any] = json.loads(extra) if extra else {}
+    more |= {name: value for name, value in (("user_id", user_id), ("event_type", event_type)) if value is not None}
+    return Click(event_id, session_id, item_id, us, extra=more)
+
+
+def _send(settings: Settings, topic: str, clicks: Iterator[Click], rate: float | None, limit: int | None) -> tuple[int, float]:
+    from kafka import KafkaProducer
+    from kafka.errors import KafkaError
+
+    options = python_options(settings)
+    servers = ",".join(options["bootstrap_servers"])
+    failed: list[BaseException] = []
+    try:
+        producer = KafkaProducer(**options, acks="all", linger_ms=1 if rate else 20, max_block_ms=15_000, bootstrap_timeout_ms=15_000)
+        try:
+            _check_topic(settings, topic)
+            sent, seconds = _paced(producer, topic, clicks, rate, limit, failed)
+            producer.flush(timeout=FLUSH_TIMEOUT_SECONDS)
+        finally:
+            producer.close(timeout=5)
+    except (KafkaError, OSError) as error:
+        raise JobError(f"broker {servers} does not take clicks ({type(error).__name__}: {str(error)[:120]}); is it running? `python -m streaming up`") from None
+    if failed:
+        raise JobError(f"broker {servers} refused {len(failed):,} of {sent:,} clicks for topic '{topic}' (first: {failed[0]}); run the replay again")
+    if not sent:
+        raise JobError("no click to send in the chosen range; widen --date, --from-time or --to-time")
+    return sent, seconds
+
+
+def _check_topic(settings: Settings, topic: str) -> None:
+    from kafka import KafkaConsumer
+
+    consumer = KafkaConsumer(**python_options(settings), enable_auto_commit=False, bootstrap_timeout_ms=15_000)
+    try:
+        if not consumer.partitions_for_topic(topic):
+            raise JobError(f"topic '{topic}' does not exist; create it, or name another with --topic")
+    finally:
+        consumer.close()
+
+
+def _paced(
+    producer: KafkaProducer, topic: str, clicks: Iterator[Click], rate: float | None, limit: int | None, failed: list[BaseException]
+) -> tuple[int, float]:
+    """Send at fixed instants from the start, so that a slow moment is caught up with instead of lowering the rate."""
+    begin = said = time.monotonic()
+    sent = 0
+    for click in clicks:
+        if limit is not None and sent >= limit:
+            break
+        if rate is not None and (wait := begin + sent / rate - time.monotonic()) > 0:
+            time.sleep(wait)
+        producer.send(topic, key=click.session_id.encode(), value=encode_click(click)).add_errback(failed.append)
+        sent += 1
+        if time.monotonic() - said > SAY_EVERY_SECONDS:
+            said = time.monotonic()
+            LOGGER.info("replay: %s clicks sent", f"{sent:,}")
+    return sent, max(time.monotonic() - begin, 1e-9)

@@ -1,0 +1,200 @@
+"""The `training-set` job: one case a session, with the features and intents known before its target, read through Feast at pinned versions."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feature_repo.contract.columns import SESSION_FEATURES, SESSION_INTENTS, SESSIONS, TRAINING_SET
+from feature_repo.contract.settings import Settings
+from spark_jobs import delta_tables
+from spark_jobs.job import JobError, JobResult
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+SERVICE = "session_ranker_v1"
+READ = (SESSIONS, SESSION_FEATURES, SESSION_INTENTS)  # tables that a case is made of
+RECORDED = (*READ, "clicks", "items", "item_vectors")  # versions that the manifest names
+
+
+def manifest_file(settings: Settings) -> Path:
+    """Return the file that says from which Delta versions the training set was made."""
+    return settings.home / "training_set_manifest.json"
+
+
+def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, pin: str | Mapping[str, int] | None = None) -> JobResult:
+    """Bring `training_set` up to date with `sessions`, `session_features` and `session_intents`.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The session.
+    settings : Settings
+        ``session.min_length``.
+    date : datetime.date, optional
+        Only sessions that start on this day (UTC).
+    pin : str or mapping, optional
+        Table to Delta version, as mapping or as ``sessions=3,session_features=7``; other tables are read at their newest version.
+
+    Returns
+    -------
+    JobResult
+        `details`: ``delta_versions``, ``cases`` (by split), ``without_features``, ``without_intents``, ``manifest``, ``deleted``.
+
+    Raises
+    ------
+    JobError
+        A table is missing or behind, a version does not exist, or the join did not give one row a case.
+    """
+    from pyspark.sql import functions as F
+
+    started = time.monotonic()
+    versions = _versions(settings, pin)
+    made = {"delta_versions": {table: versions[table] for table in READ if table in versions}, "min_length": settings.session.min_length}
+    result = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, TRAINING_SET))
+    if date is not None or delta_tables.metadata(settings, TRAINING_SET) != made:
+        cases = _cases(spark, settings, versions)
+        if date is not None:
+            cases = cases.where(F.col("starts_on") == F.lit(date))
+        with delta_tables.told(TRAINING_SET, settings), delta_tables.staged(spark, settings, cases) as asked:
+            result = _write(spark, settings, asked, versions, made if date is None else None)
+    version = delta_tables.version(spark, settings, TRAINING_SET)
+    figures = _figures(spark, settings)
+    _write_manifest(settings, version, versions, figures)
+    details = {"delta_versions": versions, **figures, "manifest": str(manifest_file(settings)), "deleted": result.deleted}
+    return JobResult(TRAINING_SET, figures["rows"], result.inserted, result.updated, 0, version, time.monotonic() - started, details)
+
+
+def _versions(settings: Settings, pin: str | Mapping[str, int] | None) -> dict[str, int]:
+    pinned = dict(pin) if isinstance(pin, Mapping) else parse_pins(pin or "")
+    unknown = sorted(set(pinned) - set(RECORDED))
+    if unknown:
+        raise JobError(f"--pin names '{unknown[0]}', which no case is made of; pin one of {', '.join(READ)}")
+    newest = {table: delta_tables.version(None, settings, table) for table in RECORDED}
+    return {table: pinned.get(table, version) for table, version in newest.items() if version >= 0}
+
+
+def parse_pins(text: str) -> dict[str, int]:
+    """Read ``TABLE=VERSION[,TABLE=VERSION...]``.
+
+    Raises
+    ------
+    JobError
+        If it is not of that form.
+
+    Examples
+    --------
+    >>> parse_pins("sessions=3, session_features=7")
+    {'sessions': 3, 'session_features': 7}
+    """
+    pins = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        table, _, version = pair.partition("=")
+        if not version.strip().isdigit():
+            raise JobError(f"--pin '{pair}' is no TABLE=VERSION; write e.g. --pin sessions=3,session_features=7")
+        pins[table.strip()] = int(version)
+    return pins
+
+
+def _cases(spark: SparkSession, settings: Settings, versions: Mapping[str, int]) -> DataFrame:
+    """Return one row a session: the prefix's last click, the target, and the last instant at which the target was not known yet.
+
+    Clicks of one session often share a second, so "features as of the prefix's time" could hold the target. What was known
+    just before the target's own row was created can not; `created` grows strictly within a session.
+    """
+    from pyspark.sql import functions as F
+
+    sessions = delta_tables.read(spark, settings, SESSIONS, versions.get(SESSIONS)).where(F.col("length") >= max(2, settings.session.min_length))
+    rows = delta_tables.read(spark, settings, SESSION_FEATURES, versions.get(SESSION_FEATURES))
+    target_known = rows.select("session_id", F.col("event_id").alias("_target"), (F.unix_micros("created") - 1).alias("_us"))
+    cases = sessions.select(
+        "session_id", F.to_date("session_start").alias("starts_on"), "split", F.element_at("times", -2).alias("prefix_time"), F.element_at("items", -1).alias("target"),
+        (F.col("first_position") + F.col("length") - 1).alias("position"), F.element_at("event_ids", -1).alias("_target"),
+    )  # fmt: skip
+    known = F.timestamp_micros(F.col("_us")).alias("known_at")
+    return cases.join(target_known, ["session_id", "_target"], "left").select("*", known).drop("_us", "_target")
+
+
+def _write(
+    spark: SparkSession, settings: Settings, cases: DataFrame, versions: Mapping[str, int], metadata: Mapping[str, Any] | None
+) -> delta_tables.MergeResult:
+    from pyspark.sql import functions as F
+
+    counted = cases.agg(F.count("*").alias("cases"), F.count("known_at").alias("known")).first()
+    if counted["known"] < counted["cases"]:
+        lacking = counted["cases"] - counted["known"]
+        raise JobError(f"{lacking:,} of {counted['cases']:,} sessions have no row in 'session_features'; run `python -m spark_jobs session-features`")
+    try:
+        joined = with_features(settings, cases, versions)
+    except (ValueError, RuntimeError, LookupError) as error:  # Feast's and the offline store's own; each names what is missing
+        raise JobError(f"features of the training set cannot be read: {' '.join(str(error).split())[:400]}") from error
+    with delta_tables.staged(spark, settings, joined) as rows:
+        if rows.count() != counted["cases"]:
+            raise JobError(f"the as-of join gave {rows.count():,} rows for {counted['cases']:,} cases; nothing was written, please report this")
+        if metadata is None:
+            return delta_tables.merge(spark, settings, TRAINING_SET, rows)
+        return delta_tables.synchronise(spark, settings, TRAINING_SET, rows, metadata=metadata)
+
+
+def with_features(settings: Settings, cases: DataFrame, versions: Mapping[str, int]) -> DataFrame:
+    """Join features and intents to cases, as of their instants, through Feast.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the feature store.
+    cases : DataFrame
+        ``session_id``, ``prefix_time`` (for the intents), ``known_at`` (for the features), and columns to keep.
+    versions : mapping
+        Delta versions to read.
+
+    Returns
+    -------
+    DataFrame
+        One row a case: its columns, the service's features by name, ``event_timestamp`` = ``prefix_time``.
+    """
+    from pyspark.sql import functions as F
+
+    from feature_repo import store as feature_repo_store
+
+    store = feature_repo_store.apply(settings)
+    names: dict[str, list[str]] = {}
+    for projection in store.get_feature_service(SERVICE).feature_view_projections:
+        names[projection.name] = [f"{projection.name}:{feature.name}" for feature in projection.features]
+    pins = {table: version for table, version in versions.items() if table in (SESSION_FEATURES, SESSION_INTENTS)}
+    with feature_repo_store.pinned(pins):
+        asked = cases.withColumn("event_timestamp", F.col("known_at"))
+        job = store.get_historical_features(entity_df=asked, features=names[SESSION_FEATURES], filter_by_created_timestamp=True)
+        known = job.to_spark_df().drop("event_timestamp").withColumn("event_timestamp", F.col("prefix_time"))
+        if SESSION_INTENTS not in versions:
+            return known
+        return store.get_historical_features(entity_df=known, features=names[SESSION_INTENTS]).to_spark_df().withColumnRenamed("source", "intent_source")
+
+
+def _figures(spark: SparkSession, settings: Settings) -> dict[str, Any]:
+    from pyspark.sql import functions as F
+
+    delta_tables.empty_if_missing(spark, settings, TRAINING_SET)
+    counts = (F.count("*").alias("rows"), F.count_if(F.col("items").isNull()).alias("bare"), F.count_if(F.col("long_vector").isNull()).alias("blank"))
+    rows = delta_tables.read(spark, settings, TRAINING_SET).groupBy("split").agg(*counts).collect()
+    return {
+        "rows": sum(row["rows"] for row in rows), "cases": {row["split"]: row["rows"] for row in sorted(rows, key=lambda row: str(row["split"]))},
+        "without_features": sum(row["bare"] for row in rows), "without_intents": sum(row["blank"] for row in rows),
+    }  # fmt: skip
+
+
+def _write_manifest(settings: Settings, version: int, versions: Mapping[str, int], figures: Mapping[str, Any]) -> None:
+    body = {
+        "table": TRAINING_SET, "version": version, "delta_versions": {**versions, TRAINING_SET: version}, "feature_service": SERVICE,
+        **figures, "read_again": "python -m spark_jobs training-set --pin " + ",".join(f"{table}={versions[table]}" for table in READ if table in versions),
+    }  # fmt: skip
+    file = manifest_file(settings)
+    aside = file.with_suffix(f".{os.getpid()}.tmp")
+    aside.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+    os.replace(aside, file)

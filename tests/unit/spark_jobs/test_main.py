@@ -1,0 +1,43 @@
+import pytest
+
+from spark_jobs.__main__ import JOBS, main
+
+
+def _fails(capsys, *arguments):
+    try:
+        code = main(list(arguments))
+    except SystemExit as leaving:
+        code = leaving.code
+    out = capsys.readouterr()
+    assert code not in (0, None)
+    assert len(out.err.strip().splitlines()) == 1 and "Traceback" not in out.err
+    return out.err
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_job_has_help(job, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main([job, "--help"])
+    assert leaving.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(flag in shown for flag in ("--config", "--date", "--json"))
+
+
+def test_unknown_job_is_one_line(capsys):
+    assert "frobnicate" in _fails(capsys, "frobnicate")
+
+
+def test_bad_date_is_one_line(capsys):
+    assert "'31-02-2024' is no date" in _fails(capsys, "sessionise", "--date", "31-02-2024")
+
+
+def test_missing_config_is_one_line(capsys, tmp_path):
+    assert "does not exist" in _fails(capsys, "ingest", "--config", str(tmp_path / "none.toml"))
+
+
+def test_unknown_setting_is_one_line(capsys):
+    assert "session.gap" in _fails(capsys, "sessionise", "--set", "session.gap=3")
+
+
+def test_set_needs_a_value(capsys):
+    assert "KEY=VALUE" in _fails(capsys, "sessionise", "--set", "session.gap_minutes")
