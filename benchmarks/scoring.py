@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from _report import write_result
 
+from _report import write_result
 from model.config import make_config
 from model.hybrid import NETWORK, Hybrid
 from model.items import Catalogue

@@ -103,7 +103,7 @@ def save(
 def save_version(trained: Trained, models_dir: Path, **options: Any) -> Path:
     """Write a model to ``models_dir / <its version>``; options as of ``save``. The version comes from the weights."""
     waiting = save(trained, models_dir / f"new-{os.getpid()}", **options)
-    folder = models_dir / json.loads((waiting / MANIFEST).read_text(encoding="utf-8"))["version"]
+    folder = models_dir / str(json.loads((waiting / MANIFEST).read_text(encoding="utf-8"))["version"])
     _put_in_place(waiting, folder)
     return folder
 

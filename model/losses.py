@@ -16,7 +16,7 @@ def bfloat16_pays(device: str | torch.device) -> bool:
     """Whether products of bfloat16 are faster than float32 here (a CPU with bfloat16 instructions, or a CUDA GPU)."""
     kind = torch.device(device).type
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return kind == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 

@@ -50,13 +50,13 @@ class Objective:
 
     def optimizers(self) -> list[Optimizer]:
         """Adam for all weights; item rows that a step does not touch are left alone where only part of the table is used."""
-        settings = {"lr": self.config.learning_rate}
+        rate, decay = self.config.learning_rate, self.config.weight_decay
         if not self.partial:
-            return [torch.optim.Adam(self.network.parameters(), weight_decay=self.config.weight_decay, fused=True, **settings)]
+            return [torch.optim.Adam(self.network.parameters(), lr=rate, weight_decay=decay, fused=True)]
         others = [value for name, value in self.network.named_parameters() if name != "residual.weight"]
         return [
-            torch.optim.Adam(others, weight_decay=self.config.weight_decay, fused=True, **settings),
-            torch.optim.SparseAdam([self.network.residual.weight], **settings),
+            torch.optim.Adam(others, lr=rate, weight_decay=decay, fused=True),
+            torch.optim.SparseAdam([self.network.residual.weight], lr=rate),
         ]
 
     def step(self, rows: Rows, chosen: Places, optimizers: list[Optimizer]) -> tuple[float, int]:

@@ -13,7 +13,8 @@ Floats = NDArray[np.float32]
 def unit(vectors: Floats) -> Floats:
     """Scale rows to length 1; zero rows stay zero. Shape (rows, dim), float32."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors, dtype=np.float32), where=lengths > 0)
+    scaled: Floats = np.divide(vectors, lengths, out=np.zeros_like(vectors, dtype=np.float32), where=lengths > 0)
+    return scaled
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from model import checkpoint
 from model.backbones import needs_graph
 from model.batches import epoch_batches, make_graph, training_rows
 from model.checkpoint import Progress
+from model.cold_items import fill_cold
 from model.config import ModelConfig
 from model.evaluate import default_seen
 from model.items import Catalogue
@@ -266,34 +267,6 @@ def build_network(dataset: Dataset, config: ModelConfig) -> tuple[TextSpace | No
         raise ValueError("fusion 'paper' needs text vectors, but the catalogue has none; give items.* with titles, or use --fusion none")
     graph = make_graph(dataset.train, len(dataset.catalogue)) if needs_graph(config) else None
     return space, Network(config, len(dataset.catalogue), text_part, views, graph)
-
-
-RIDGE_SHARE = 0.3  # of the mean variance of a text direction: strong where few items teach the map
-
-
-def fill_cold(network: Network, space: TextSpace | None, catalogue: Catalogue, counts: NDArray[np.int64]) -> NDArray[np.float32] | None:
-    """Give items without a click the residual that like titles got, by ridge regression from centred text vectors; in place.
-
-    Returns
-    -------
-    ndarray float32, shape (text_dim, dim), optional
-        The map, for items that join the catalogue later; none without text.
-    """
-    residual = network.residual.weight.data
-    warm = counts > 0
-    if space is None or not len(network.text_part) or catalogue.vectors is None:
-        residual[torch.from_numpy(~warm)] = 0.0  # a random vector must not be recommended
-        return None
-    has_text = np.abs(catalogue.vectors).sum(1) > 0
-    x = space.centred(catalogue.vectors).astype(np.float64)
-    learned = residual.cpu().numpy().astype(np.float64)
-    fit = warm & has_text
-    gram = x[fit].T @ x[fit]
-    gram += max(RIDGE_SHARE * float(np.trace(gram)) / len(gram), 1e-6) * np.eye(len(gram))
-    found = np.linalg.solve(gram, x[fit].T @ learned[fit]).astype(np.float32)
-    cold = torch.from_numpy(~warm)
-    residual[cold] = torch.from_numpy((x[~warm] @ found).astype(np.float32)).to(residual.device)
-    return found
 
 
 def validation_ndcg(scorer: NetworkScorer, cases: Cases, drop_seen: bool) -> float:

@@ -17,9 +17,10 @@ import torch
 from model import checkpoint
 from model.batches import epoch_batches, gather, make_graph, pad, training_rows
 from model.checkpoint import CheckpointError
+from model.cold_items import fill_cold
 from model.config import BACKBONES, FUSIONS, ModelConfig, make_config
 from model.sequences import Sequences
-from model.train import Step, Trained, fill_cold, train, validation_ndcg
+from model.train import Step, Trained, train, validation_ndcg
 
 SMALL = {"dim": 16, "hybrid": False, "epochs": 2, "batch_size": 16, "max_length": 6, "dropout": 0.1, "embedding_dropout": 0.1}
 
@@ -36,9 +37,8 @@ def weights(trained: Trained) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("fusion", [fusion for fusion in FUSIONS if fusion != "intent"])  # trains like "none"; see test_artifact
 def test_every_backbone_trains_with_every_fusion(backbone: str, fusion: str) -> None:
     losses: list[float] = []
-    train(
-        synthetic.dataset(), config(backbone=backbone, fusion=fusion, learning_rate=0.01), progress=lambda step: losses.append(step.loss) if step.record else None
-    )
+    chosen = config(backbone=backbone, fusion=fusion, learning_rate=0.01)
+    train(synthetic.dataset(), chosen, progress=lambda step: losses.append(step.loss) if step.record else None)
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
 
