@@ -70,14 +70,14 @@ def naive(network: Any, chat: Chat, prompts: list[list[int]]) -> list[list[int]]
                 torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), max_new_tokens=LONGEST, do_sample=False,
                 pad_token_id=0, eos_token_id=sorted(chat.stop_ids), stopping_criteria=stop,
             )[0, len(ids) :].tolist()  # fmt: skip
-            while given and (given[-1] in chat.stop_ids or (chat.is_line_end(given[-1]) and len(given) > 1 and _ended(chat, given))):
+            if given and chat.ends(given[-1], given[:-1]):
                 given.pop()
             answers.append(given)
     return answers
 
 
 def _ended(chat: Chat, given: list[int]) -> bool:
-    return bool(given) and chat.is_line_end(given[-1]) and any(not chat.is_line_end(token) for token in given[:-1])
+    return bool(given) and chat.ends(given[-1], given[:-1])
 
 
 class Llm:
@@ -89,7 +89,7 @@ class Llm:
         self.form = template(settings.intents.prompt_version)
         self.cut = TitleCutter(self.folder / "tokenizer.json", settings.intents.max_title_tokens)
         # Separate copies: the batched generator installs its own attention.
-        self.plain = {dtype: load_network(self.folder, dtype, "cpu") for dtype in ("float32", "bfloat16")}
+        self.plain = {dtype: load_network(self.folder, "float32", "cpu").to(getattr(torch, dtype)) for dtype in ("float32", "bfloat16")}
         self.shared = {dtype: load_network(self.folder, dtype, "cpu") for dtype in ("float32", "bfloat16")}
 
     def prompts(self, prefixes: list[list[str]]) -> list[list[int]]:

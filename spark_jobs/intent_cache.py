@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,13 @@ def spool_folder(settings: Settings) -> Path:
     return settings.home / "intents" / "spool"
 
 
-def import_spool(spark: SparkSession, settings: Settings) -> int:
-    """Commit answers that a run left in the spool, and empty it.
+def import_spool(spark: SparkSession, settings: Settings, made: Sequence[dict[str, Any]] = ()) -> int:
+    """Commit answers of this run and those that a killed run left in the spool, and empty it.
+
+    Parameters
+    ----------
+    made : sequence of dict
+        Rows that came back from the workers; the spool holds them too where its folder is shared.
 
     Returns
     -------
@@ -37,12 +43,8 @@ def import_spool(spark: SparkSession, settings: Settings) -> int:
     """
     delta_tables.empty_if_missing(spark, settings, INTENT_CACHE)
     rows, files = spooled(spool_folder(settings))
-    if not files:
-        return 0
-    inserted = 0
-    if rows:
-        distinct = {row["cache_key"]: row for row in rows}
-        inserted = commit(spark, settings, list(distinct.values()))
+    distinct = {row["cache_key"]: row for row in [*rows, *made]}
+    inserted = commit(spark, settings, list(distinct.values())) if distinct else 0
     clear(files)
     return inserted
 

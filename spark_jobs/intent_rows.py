@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import shutil
 import uuid
@@ -19,7 +20,7 @@ from feature_repo.contract.columns import ITEM_VECTORS, SESSION_INTENTS_SCHEMA
 from feature_repo.contract.settings import EncoderSettings, IntentSettings, Settings
 from model.intent.cache import Recipe
 from model.intent.encoder_source import EncoderSource
-from model.intent.live import LIVE_FILE, TITLES_FILE, live_folder
+from model.intent.live import ANSWERS_FILE, LIVE_FILE, TITLES_FILE, live_folder
 from model.intent.locate import ITEMS_FILE, Localiser, LocaliserError
 from model.intent.student import STUDENT_FILE, Student
 from model.intent.types import SessionIntent, ViewIntent
@@ -33,7 +34,7 @@ REFIT_SHARE = 0.2  # the space is fitted again when the catalogue has changed by
 
 
 def publish_localiser(
-    spark: SparkSession, settings: Settings, recipe: Recipe | None, titles: dict[str, str], prompt_titles: dict[str, str]
+    spark: SparkSession, settings: Settings, recipe: Recipe | None, titles: dict[str, str], prompt_titles: Callable[[], dict[str, str]]
 ) -> Localiser | None:
     """Bring the localiser in ``HOME/intents/live`` up to date with `item_vectors`.
 
@@ -41,8 +42,10 @@ def publish_localiser(
 
     Parameters
     ----------
-    titles, prompt_titles : dict
-        Item id to title, and to the title as prompts show it.
+    titles : dict
+        Item id to title.
+    prompt_titles : callable
+        Gives item id to the title as prompts show it; called only when there is something to write.
 
     Returns
     -------
@@ -59,25 +62,33 @@ def publish_localiser(
         return None
     ids = rows.column("item_id").to_pylist()
     vectors = np.asarray(rows.column("vector").combine_chunks().flatten(), np.float32).reshape(len(ids), -1)
-    localiser = _fitted(folder, known, state, ids, [titles.get(item, item) for item in ids], vectors, settings)
+    before = _before(folder) if _same_space(known, state, len(ids)) else None
+    space = {} if before is None else {"centre": before.centre, "transform": before.transform}
+    names = [titles.get(item, item) for item in ids]
+    localiser = Localiser(ids, names, vectors, settings.intents.vectors, settings.intents.top_r, **space)
     localiser.build_index()
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    if folder.is_dir():
-        shutil.copytree(folder, part)
-    localiser.save(part)
-    (part / TITLES_FILE).write_text(json.dumps(prompt_titles, ensure_ascii=False), encoding="utf-8")
-    fitted = known.get("fitted_items", len(ids)) if localiser.centre is not None and _kept(known, state, len(ids)) else len(ids)
     content = {
-        "state": state, "fitted_items": fitted, "recipe": recipe.to_dict() if recipe else None, "half_life": settings.intents.recency_half_life,
+        "state": state, "fitted_items": known["fitted_items"] if before is not None else len(ids),
+        "recipe": recipe.to_dict() if recipe else None, "half_life": settings.intents.recency_half_life,
     }  # fmt: skip
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    localiser.save(part)
+    for name in (STUDENT_FILE, ANSWERS_FILE) if before is not None else ():
+        if (folder / name).is_file():
+            shutil.copy2(folder / name, part / name)
+    (part / TITLES_FILE).write_text(json.dumps(prompt_titles(), ensure_ascii=False), encoding="utf-8")
     (part / LIVE_FILE).write_text(json.dumps(content), encoding="utf-8")
+    _swap(part, folder)
+    return localiser
+
+
+def _swap(part: Path, folder: Path) -> None:
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.is_dir():
         folder.rename(old)
     part.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-    return localiser
 
 
 def _state(spark: SparkSession, settings: Settings, recipe: Recipe | None) -> dict[str, Any]:
@@ -89,28 +100,22 @@ def _state(spark: SparkSession, settings: Settings, recipe: Recipe | None) -> di
     }  # fmt: skip
 
 
-def _kept(known: dict[str, Any], state: dict[str, Any], count: int) -> bool:
+def _same_space(known: dict[str, Any], state: dict[str, Any], count: int) -> bool:
     before = known.get("state", {})
     fitted = int(known.get("fitted_items", 0))
     same = all(before.get(name) == state[name] for name in ("encoder", "mode"))
     return same and fitted > 0 and abs(count - fitted) <= REFIT_SHARE * fitted
 
 
-def _fitted(folder: Path, known: dict[str, Any], state: dict[str, Any], ids: list[str], titles: list[str], vectors: Any, settings: Settings) -> Localiser:
-    mode, top_r = settings.intents.vectors, settings.intents.top_r
-    if _kept(known, state, len(ids)):
-        try:
-            before = Localiser.load(folder)
-            return Localiser(ids, titles, vectors, mode, top_r, centre=before.centre, transform=before.transform)
-        except LocaliserError:
-            shutil.rmtree(folder, ignore_errors=True)
-    return Localiser(ids, titles, vectors, mode, top_r)
+def _before(folder: Path) -> Localiser | None:
+    try:
+        return Localiser.load(folder)
+    except LocaliserError:
+        return None
 
 
 def space_of(localiser: Localiser, settings: Settings, student: Student | None) -> str:
     """Return a digest of everything that rows depend on besides the answer: space, r, half-life and the student."""
-    import hashlib
-
     digest = hashlib.blake2b(localiser.centre.tobytes(), digest_size=12)
     digest.update(f"{localiser.mode}:{localiser.top_r}:{settings.intents.recency_half_life}".encode())
     if student is not None and settings.intents.fallback == "student":

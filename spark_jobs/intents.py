@@ -18,8 +18,8 @@ from model.encoder import EncoderError
 from model.intent.cache import Recipe
 from model.intent.endpoint import EndpointError
 from model.intent.live import live_folder
-from model.intent.llm import recipe_of
-from model.intent.prompts import PromptError
+from model.intent.llm import recipe_of, tokenizer_file
+from model.intent.prompts import PromptError, TitleCutter
 from model.intent.weights import ModelMissingError
 from spark_jobs import delta_tables, intent_cache, intent_calls, intent_live, intent_rows
 from spark_jobs.job import JobError, JobResult
@@ -89,8 +89,8 @@ def _run(spark: SparkSession, settings: Settings, texts: DataFrame, started: flo
         details: dict[str, Any] = {"sessions": wanted.count(), "llm_calls": 0, "cached": 0, "failed": 0, "recovered": recovered}
         if recipe is not None:
             details |= _call(spark, settings, recipe, wanted)
-        prompt_titles = _prompt_titles(wanted)
-        localiser = intent_rows.publish_localiser(spark, settings, recipe, titles_of(spark, settings), prompt_titles)
+        titles = titles_of(spark, settings)
+        localiser = intent_rows.publish_localiser(spark, settings, recipe, titles, lambda: _prompt_titles(settings, titles))
         if localiser is None:
             raise JobError("table 'item_vectors' holds no vector; run `python -m spark_jobs item-vectors` first")
         answered = wanted.join(intent_cache.answers(spark, settings), "cache_key", "left")
@@ -147,8 +147,10 @@ def _call(spark: SparkSession, settings: Settings, recipe: Recipe, wanted: DataF
         for start in range(0, len(missing), intent_calls.CALLS_PER_COMMIT):
             keys = missing[start : start + intent_calls.CALLS_PER_COMMIT]
             part = chosen.where(_between(keys[0], keys[-1])).join(known, "cache_key", "left_anti")
-            outcomes = intent_calls.make(spark, settings, recipe, part, intent_cache.spool_folder(settings)).toArrow().to_pylist()
-            intent_cache.import_spool(spark, settings)
+            with delta_tables.told(INTENT_CACHE, settings):
+                outcomes = intent_calls.make(spark, settings, recipe, part, intent_cache.spool_folder(settings)).toArrow().to_pylist()
+            made = [intent_calls.cache_row(row, recipe) for row in outcomes if not row["reason"]]
+            intent_cache.import_spool(spark, settings, made)
             failures += [{"cache_key": row["cache_key"], "reason": row["reason"]} for row in outcomes if row["reason"]]
             _add(totals, outcomes)
     intent_cache.write_retries(settings, failures)
@@ -176,9 +178,9 @@ def _add(totals: dict[str, Any], outcomes: list[dict[str, Any]]) -> None:
         totals["empty_answers"] += not (row["long_text"] and row["short_text"])
 
 
-def _prompt_titles(wanted: DataFrame) -> dict[str, str]:
-    pairs = wanted.selectExpr("explode(arrays_zip(items, titles)) as pair").select("pair.items", "pair.titles").distinct().toArrow()
-    return dict(zip(pairs.column("items").to_pylist(), pairs.column("titles").to_pylist(), strict=True))
+def _prompt_titles(settings: Settings, titles: dict[str, str]) -> dict[str, str]:
+    cut = TitleCutter(tokenizer_file(settings), settings.intents.max_title_tokens)
+    return {item: cut(title) for item, title in titles.items()}
 
 
 def _ground(spark: SparkSession, settings: Settings, recipe: Recipe | None, answered: DataFrame, *, anew: bool) -> delta_tables.MergeResult:

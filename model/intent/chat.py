@@ -46,11 +46,14 @@ class Chat:
         """Whether prompts go through the model's chat template."""
         return self._has_template
 
-    def render(self, system: str, user: str) -> str:
-        """Return the whole prompt as text, up to where the answer starts."""
+    def render(self, system: str, user: str, lead: str = "") -> str:
+        """Return the whole prompt as text, up to where the model goes on; ``lead`` is the beginning of its answer."""
         if not self._has_template:
-            return PLAIN.format(system=system, user=user)
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+            return PLAIN.format(system=system, user=user).strip() + (f" {lead}" if lead else "")
+        return self._rendered(system, user) + lead
+
+    def _rendered(self, system: str, user: str) -> str:
+        messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": user}]
         try:
             return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         except Exception as error:  # noqa: BLE001 - jinja's own error class; templates without a system role raise it (Gemma)
@@ -71,14 +74,17 @@ class Chat:
         """Return generated ids as an answer: its first line that is not blank, without special tokens, quotes and list marks."""
         return clean_answer(str(self._tokenizer.decode(list(ids), skip_special_tokens=True)))
 
-    def is_line_end(self, token: int) -> bool:
-        """Whether a token's text holds a line break."""
-        return token in self._line_ends
+    def ends(self, token: int, answer: Sequence[int]) -> bool:
+        """Whether a token ends an answer: the model's own end, a closing quote, or a line break after anything else."""
+        if token in self.stop_ids or token in self._quotes:
+            return True
+        return token in self._line_ends and any(other not in self._line_ends for other in answer)
 
     def _stop_ids(self) -> frozenset[int]:
         self._line_ends = frozenset(
             token for text, token in self._tokenizer.get_vocab().items() if "\n" in text or "Ċ" in text or "<0x0A>" in text
         )  # byte-level and byte-fallback vocabularies write a line break as Ċ and <0x0A>
+        self._quotes = frozenset(token for text, token in self._tokenizer.get_vocab().items() if '"' in text)
         named = {"<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "</s>", "<|endoftext|>"}
         found = {token for text, token in self._tokenizer.get_added_vocab().items() if text in named}
         end = self._tokenizer.eos_token_id

@@ -129,9 +129,10 @@ class EndpointLlm:
     def _once(self, client: httpx.Client, user: str) -> tuple[str, tuple[int, int]]:
         self._pace.wait()
         self.requests += 1
+        system = self._template.system
+        messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": user}]
         body = {
-            "model": self._settings.model or "default", "temperature": 0, "max_tokens": self._max_new_tokens, "stream": False,
-            "messages": [{"role": "system", "content": self._template.system}, {"role": "user", "content": user}],
+            "model": self._settings.model or "default", "temperature": 0, "max_tokens": self._max_new_tokens, "stream": False, "messages": messages,
         }  # fmt: skip
         deadline = time.monotonic() + self._settings.timeout_seconds
         with client.stream("POST", self._url, json=body) as response:

@@ -228,7 +228,7 @@ class Generator:
         ended: list[_Open] = []
         for one, draft, chosen in zip(opened, drafts, best.tolist(), strict=True):
             for place, token in enumerate(chosen[: len(draft) + 1]):
-                if self._ends(one, token):
+                if self._chat.ends(token, one.answer):
                     ended.append(one)
                     break
                 one.answer.append(token)
@@ -239,11 +239,6 @@ class Generator:
                 if place < len(draft) and draft[place] != token:
                     break
         return ended
-
-    def _ends(self, one: _Open, token: int) -> bool:
-        if token in self._chat.stop_ids:
-            return True
-        return self._chat.is_line_end(token) and any(not self._chat.is_line_end(other) for other in one.answer)
 
     def _places(self, prompt: list[int], begun: int) -> dict[int, list[int]]:
         places: dict[int, list[int]] = {}

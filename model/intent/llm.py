@@ -161,9 +161,9 @@ def prompt_ids(chat: Chat, form: PromptTemplate, titles: Sequence[str], room: in
         Long, then short.
     """
     shown = list(titles)
-    allowed = chat.specials_in(chat.ids(chat.render(form.system, form.user_text([UNTITLED], "long"))))
+    allowed = chat.specials_in(chat.ids(chat.render(form.system, form.user_text([UNTITLED], "long"), form.lead)))
     while True:
-        both = [chat.ids(chat.render(form.system, form.user_text(shown, view))) for view in VIEWS]
+        both = [chat.ids(chat.render(form.system, form.user_text(shown, view), form.lead)) for view in VIEWS]
         if any(chat.specials_in(ids) != allowed for ids in both):
             if all(title == UNTITLED for title in shown):
                 return both

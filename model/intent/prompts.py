@@ -16,7 +16,7 @@ UNTITLED: Final = "untitled item"
 CHARACTERS_PER_TOKEN: Final = 8  # a bound before the tokenizer sees a 10 MB title; real titles have 3 to 5
 JOINERS: Final = frozenset("\u200c\u200d")  # Persian, Indic scripts and emoji need them; every other format character goes
 ROLE_MARK = re.compile(r"(?i)\b(system|user|assistant|human|model|tool|answer|instruction|response)\s*:")
-OPENERS: Final = str.maketrans({"<": "‹", ">": "›", "[": "(", "]": ")", "{": "(", "}": ")", "|": "/", "`": "'"})
+OPENERS: Final = str.maketrans({"<": "‹", ">": "›", "[": "(", "]": ")", "{": "(", "}": ")", "|": "/", "`": "'", '"': "'"})
 
 
 class PromptError(ValueError):
@@ -32,13 +32,16 @@ class PromptTemplate:
     version : str
         Part of every cache key.
     system : str
-        The system message.
+        The system message; empty = the model's own.
     opening : str
         Before the numbered list.
     closing : str
         After it; ``{view}`` stands as late as it can, so that both views share almost all their tokens.
     views : tuple of (view, words)
         What ``{view}`` becomes.
+    lead : str
+        How the answer begins; it ends with an open quote, so that a small model gives a name and stops at the closing quote. Endpoints
+        cannot begin an answer and are asked without it.
     """
 
     version: str
@@ -46,6 +49,7 @@ class PromptTemplate:
     opening: str
     closing: str
     views: tuple[tuple[View, str], ...]
+    lead: str = ""
 
     def user_text(self, titles: Sequence[str], view: View) -> str:
         """Return the user message of one view.
@@ -63,7 +67,7 @@ class PromptTemplate:
         Items a user chose, in this order:
         1. Alien
         2. Brazil
-        Guess one item this user wants. Reply with its name only, no explanation. The item wanted in the short term:
+        Without any explanation, guess the name of one item that the user wants in the short term.
         """
         rows = "\n".join(f"{number}. {title}" for number, title in enumerate(titles, 1))
         return f"{self.opening}\n{rows}\n{self.closing.format(view=dict(self.views)[view])}"
@@ -72,10 +76,11 @@ class PromptTemplate:
 TEMPLATES: Final[dict[str, PromptTemplate]] = {
     "v1": PromptTemplate(
         version="v1",
-        system="You guess what a user wants from the items the user chose.",
+        system="",
         opening="Items a user chose, in this order:",
-        closing="Guess one item this user wants. Reply with its name only, no explanation. The item wanted in the {view} term:",
+        closing="Without any explanation, guess the name of one item that the user wants in the {view} term.",
         views=(("long", "long"), ("short", "short")),
+        lead='The item is "',
     ),
 }
 

@@ -95,7 +95,7 @@ def test_both_views_are_asked_with_the_key_and_counted(serve):
     assert len(server.requests) == 6 and server.most_open <= 2
     path, headers, body = server.requests[0]
     assert path == "/v1/chat/completions" and headers["Authorization"] == "Bearer secret"
-    assert body["temperature"] == 0 and body["max_tokens"] == 16 and body["messages"][0]["role"] == "system"
+    assert body["temperature"] == 0 and body["max_tokens"] == 16 and [message["role"] for message in body["messages"]] == ["user"]
 
 
 @pytest.mark.parametrize("bad", [
@@ -124,7 +124,7 @@ def test_a_refusal_is_not_tried_again(serve):
 
 
 def test_one_failing_session_does_not_take_the_others_along(serve):
-    _, source = serve(lambda number, body: (500, "", {}) if "Casablanca" in body["messages"][1]["content"] else (200, completion("Jaws"), {}))
+    _, source = serve(lambda number, body: (500, "", {}) if "Casablanca" in body["messages"][-1]["content"] else (200, completion("Jaws"), {}))
     answers, failures = ask(source)
     assert sorted(answers) == [0, 2] and [place for place, _ in failures] == [1]
 

@@ -18,7 +18,7 @@ NAMES = ["alien", "brazil", "casablanca", "dune of the heat", "fargo", "gattaca"
 
 def prompts_of(chat, sessions):
     form = template("v1")
-    return [chat.ids(chat.render(form.system, form.user_text(titles, view))) for titles in sessions for view in VIEWS]
+    return [chat.ids(chat.render(form.system, form.user_text(titles, view), form.lead)) for titles in sessions for view in VIEWS]
 
 
 def plain_loop(network, chat, ids, limit):
@@ -26,7 +26,7 @@ def plain_loop(network, chat, ids, limit):
     with torch.inference_mode():
         while len(answer) < limit:
             token = int(network(input_ids=torch.tensor([ids + answer])).logits[0, -1].argmax())
-            if token in chat.stop_ids or (chat.is_line_end(token) and any(not chat.is_line_end(one) for one in answer)):
+            if chat.ends(token, answer):
                 break
             answer.append(token)
     return answer

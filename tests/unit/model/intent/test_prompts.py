@@ -75,7 +75,7 @@ def test_views_differ_only_at_the_end(tiny_llm):
     chat = Chat(tiny_llm)
     long, short = prompt_ids(chat, template("v1"), ["alien", "brazil"], 900)
     same = next(place for place, (one, other) in enumerate(zip(long, short, strict=False)) if one != other)
-    assert len(long) - same < 24
+    assert len(long) - same < 40
 
 
 def test_a_model_without_chat_template_gets_plain_text(plain_llm):
