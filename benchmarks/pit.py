@@ -101,6 +101,8 @@ def correctness(spark: Any, folder: Path, cases: int) -> list[dict[str, Any]]:
             report.append({
                 "what": f"{kind}: cases against the oracle, {FIGURES[without]}", "cases": len(asked), "rows_out": len(answer), "wrong": len(wrong),
             })  # fmt: skip
+    for row in report:
+        print(row, flush=True)
     return report
 
 
@@ -153,6 +155,7 @@ def cost(spark: Any, folder: Path, sizes: list[int], rounds: int) -> list[dict[s
                 job = stores[kind].get_historical_features(entity_df=asked.copy(), features=[f"t{size}:n", f"t{size}:vec"])
                 job.to_spark_df().write.format("noop").mode("overwrite").save()
                 taken[kind].append((time.perf_counter() - start, shuffled_bytes(spark) - before))
+        print(size, {kind: [round(seconds, 1) for seconds, _ in runs] for kind, runs in taken.items()}, flush=True)
         for kind, runs in taken.items():
             runs = runs[1:]
             found.append({

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.settings import Settings, SettingsError
+from feature_repo.contract.endpoints import EndpointError, online_store_url
+from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:
     from feast import FeatureStore, RepoConfig
@@ -18,26 +18,6 @@ if TYPE_CHECKING:
     from feature_repo.materialize import Materialized
 
 REPO = Path(__file__).resolve().parent
-SERVICES_FILE = Path("services") / "services.json"  # what `python -m streaming up` leaves under the home
-
-
-def online_url(settings: Settings) -> str:
-    """Address of the online store: the setting, else the embedded one that runs.
-
-    Raises
-    ------
-    SettingsError
-        Neither is there.
-    """
-    if settings.online.url is not None:
-        return settings.online.url.get_secret_value()
-    file = settings.home / SERVICES_FILE
-    try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["online_store_url"])
-    except (OSError, ValueError, KeyError):
-        raise SettingsError(
-            f"no online store: setting 'online.url' is not given and {file} names none; run `python -m streaming up` or set online.url"
-        ) from None
 
 
 def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
@@ -47,7 +27,7 @@ def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
     ----------
     settings : Settings
     url : str, optional
-        Address of the online store; none = `online_url`, or an address that answers nothing where there is no store (offline work needs none).
+        Address of the online store; none = the settings' or the embedded one's, or where there is none (offline work) one that answers nothing.
 
     Returns
     -------
@@ -65,8 +45,8 @@ def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
     raw["offline_store"]["lake"] = str(settings.lake)
     if url is None:
         try:
-            url = online_url(settings)
-        except SettingsError:
+            url = online_store_url(settings)
+        except EndpointError:
             url = "redis://127.0.0.1:1/0"  # offline work goes on without a server; an online read says that none is there
     ttl = settings.online.ttl_hours
     raw["online_store"].update(url=url, cluster=settings.online.cluster, ttl_seconds=None if ttl is None else ttl * 3600)

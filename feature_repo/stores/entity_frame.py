@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegralType, TimestampNTZType, TimestampType
 
@@ -39,6 +39,10 @@ class EntityFrame:
     rows : int
     first, last : datetime
         Range of the times, UTC.
+    places : int
+        Number of consecutive ranges of `asof.ROW`, for ordering without a sort over all rows.
+    sequence : bool
+        Whether `asof.ROW` is 0, 1, 2, ... rather than Spark's increasing id.
     """
 
     frame: DataFrame
@@ -47,6 +51,14 @@ class EntityFrame:
     rows: int
     first: datetime
     last: datetime
+    places: int
+    sequence: bool
+
+    def place(self) -> Column:
+        """Number of the range that a row belongs to, from 0 to `places` - 1, never falling with `asof.ROW`."""
+        if self.sequence:
+            return F.floor(F.col(ROW) * F.lit(self.places) / F.lit(self.rows)).cast("int")
+        return F.shiftright(F.col(ROW), 33).cast("int")  # monotonically_increasing_id: the partition stands above 33 bits
 
 
 def from_any(spark: SparkSession, entity_df: pd.DataFrame | DataFrame | str) -> EntityFrame:
@@ -85,7 +97,9 @@ def _from_pandas(spark: SparkSession, rows: pd.DataFrame) -> EntityFrame:
     table = table.append_column(AT, table.column(event).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()))
     frame = spark.createDataFrame(table)
     first, last = times.min().to_pydatetime(), times.max().to_pydatetime()
-    return _checked(EntityFrame(frame, tuple(map(str, rows.columns)), event, len(rows), first, last))
+    return _checked(
+        EntityFrame(frame, tuple(map(str, rows.columns)), event, len(rows), first, last, int(spark.conf.get("spark.sql.shuffle.partitions") or 1), True)
+    )
 
 
 def _from_spark(rows: DataFrame) -> EntityFrame:
@@ -104,7 +118,7 @@ def _from_spark(rows: DataFrame) -> EntityFrame:
     if summary[1] != summary[0]:
         raise EntityFrameError(f"entity_df has {summary[0] - summary[1]} rows whose '{event}' is null; every row needs a time")
     first, last = (EPOCH + timedelta(microseconds=moment) for moment in summary[2:4])
-    return _checked(EntityFrame(fixed, columns, event, summary[0], first, last))
+    return _checked(EntityFrame(fixed, columns, event, summary[0], first, last, fixed.rdd.getNumPartitions(), False))
 
 
 def from_history(spark: SparkSession, frames: Sequence[tuple[DataFrame, dict[str, str], str]], start: datetime, end: datetime) -> EntityFrame:

@@ -49,21 +49,27 @@ class DeltaRetrievalJob(SparkRetrievalJob):
         frame: DataFrame,
         config: RepoConfig,
         *,
-        order: str | None = None,
-        rows: int = 0,
+        entities: EntityFrame | None = None,
         full_feature_names: bool = False,
         on_demand_feature_views: list[OnDemandFeatureView] | None = None,
         metadata: RetrievalMetadata | None = None,
         delta_versions: Mapping[str, int | None] | None = None,
     ) -> None:
         super().__init__(spark_session, "", full_feature_names, config, on_demand_feature_views, metadata)
-        self._frame, self._order, self._rows = frame, order, rows
+        self._frame, self._entities, self._order = frame, entities, asof.ROW if entities is not None else None
         self.delta_versions: dict[str, int | None] = dict(delta_versions or {})
         """Source table to the Delta version read: what a training set's manifest records, and `store.pinned` takes back."""
 
-    def to_spark_df(self) -> DataFrame:
-        """Return the result as a lazy Spark data frame, rows in the order of the entity rows."""
-        frame: DataFrame = self._frame if self._order is None else self._frame.orderBy(self._order).drop(self._order)
+    def to_spark_df(self, *, ordered: bool = True) -> DataFrame:
+        """Return the result as a lazy Spark data frame, rows in the order of the entity rows (`ordered=False` saves a shuffle of every vector)."""
+        if self._entities is None or self._order is None:
+            frame: DataFrame = self._frame
+        elif not ordered:
+            frame = self._frame.drop(self._order)
+        else:
+            # By known ranges: a global sort would run the whole join twice, once to sample it.
+            ranges = self._frame.repartitionById(self._entities.places, self._entities.place())
+            frame = ranges.sortWithinPartitions(self._order).drop(self._order)
         return frame
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
@@ -126,7 +132,7 @@ class DeltaOfflineStore(SparkOfflineStore):
         _check_names(entities, plans)
         joined = asof.join(entities.frame, plans, entities.rows).drop(asof.AT)
         return DeltaRetrievalJob(
-            spark, joined, config, order=asof.ROW, rows=entities.rows, full_feature_names=full_feature_names,
+            spark, joined, config, entities=entities, full_feature_names=full_feature_names,
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
             metadata=RetrievalMetadata(
                 features=feature_refs, keys=sorted(set(entities.columns) - {entities.event}),

@@ -65,6 +65,14 @@ def test_sql_and_spark_frames_give_the_same_as_pandas(feast_store, spark):
     assert counts(by_sql) == counts(by_spark) == counts(ask(feast_store, asked).to_df()) == [5, 3, 1]
 
 
+def test_order_is_kept_across_partitions(feast_store, spark):
+    asked = pd.DataFrame({"session_id": list("abz") * 40, "event_timestamp": [at(9000)] * 120, "place": range(120)})
+    assert ask(feast_store, asked).to_spark_df().toPandas()["place"].tolist() == list(range(120))
+    spread = spark.createDataFrame(asked).repartition(5, "place")
+    order = [row.place for row in spread.collect()]
+    assert [row.place for row in ask(feast_store, spread).to_spark_df().collect()] == order
+
+
 def test_knowledge_time_cut_off_hides_the_later_correction(feast_store):
     asked = entity_rows(("a", 2), ("a", 3))
     assert counts(ask(feast_store, asked).to_df()) == [3, 3]
