@@ -191,7 +191,7 @@ def main() -> None:
     """Measure with the model and the services of a home."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--client", help=argparse.SUPPRESS)
-    parser.add_argument("--model", type=Path, help="model folder; default: the promoted one of the home")
+    parser.add_argument("--model", type=Path, nargs="+", help="model folders; default: the promoted one of the home")
     parser.add_argument("--rates", type=float, nargs="+", default=[200.0, 1000.0], help="requests a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each row")
     parser.add_argument("--realtime", action="store_true", help="server, client and valkey at real-time priority, for machines that others use too (root)")
@@ -205,27 +205,30 @@ def main() -> None:
     from streaming import broker
 
     settings = load_settings(None, os.environ)
-    model = options.model or artifact.promoted_dir(settings.models_dir)
-    if model is None:
+    models = options.model or [artifact.promoted_dir(settings.models_dir)]
+    if models[0] is None:
         raise SystemExit(f"no model is promoted under '{settings.models_dir}'; run `make demo`, or name a folder with --model")
-    scorer = artifact.load(model)
     ours = broker.running(settings) is None
     services = broker.up(settings)
+    environ = {**os.environ, "INTENTSTORE_HOME": str(settings.home), "OMP_NUM_THREADS": "1"}
+    prefix = ["chrt", "--rr", "1"] if options.realtime else []
+    rows: list[dict[str, Any]] = []
     try:
-        _write_sessions(services.online_store_url, list(scorer.item_ids))
-        command = [sys.executable, "-m", "streaming", "serve", "--port", "0", "--model", str(model)]
-        environ = {**os.environ, "INTENTSTORE_HOME": str(settings.home), "OMP_NUM_THREADS": "1"}
-        prefix = ["chrt", "--rr", "1"] if options.realtime else []
         if options.realtime and services.pids["valkey"]:
             subprocess.run(["chrt", "--all-tasks", "--rr", "--pid", "1", str(services.pids["valkey"])], check=True)
-        rows = measure(Plan(command, environ, settings.home, prefix, options.rates, options.seconds), list(scorer.item_ids))
+        for model in models:
+            scorer = artifact.load(model)
+            _write_sessions(services.online_store_url, list(scorer.item_ids))
+            command = [sys.executable, "-m", "streaming", "serve", "--port", "0", "--model", str(model)]
+            about = {"model": scorer.version, "parts": "hybrid" if scorer.hybrid else "network", "items": len(scorer.item_ids)}
+            plan = Plan(command, environ, settings.home, prefix, options.rates, options.seconds)
+            rows += [{**about, **row} for row in measure(plan, list(scorer.item_ids))]
     finally:
         if options.realtime and services.pids["valkey"]:
             subprocess.run(["chrt", "--all-tasks", "--other", "--pid", "0", str(services.pids["valkey"])], check=False)
         if ours:
             broker.down(settings)
-    extra = {"model": scorer.version, "items": len(scorer.item_ids), "sessions": SESSIONS, "connections": CONNECTIONS, "realtime": options.realtime}
-    write_result("http", rows, extra)
+    write_result("http", rows, {"sessions": SESSIONS, "connections": CONNECTIONS, "realtime": options.realtime})
 
 
 if __name__ == "__main__":

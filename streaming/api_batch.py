@@ -35,7 +35,7 @@ class Batcher(Generic[Job, Result]):
         Jobs under way from which new ones are refused.
     """
 
-    def __init__(self, process: Callable[[list[Job]], Sequence[Result | Exception]], name: str, most: int = 64, waiting: int = 2000) -> None:
+    def __init__(self, process: Callable[[list[Job]], Sequence[Result | Exception]], name: str, most: int = 64, waiting: int = 500) -> None:
         self._process, self._most, self._waiting = process, most, waiting
         self._queue: SimpleQueue[tuple[Job, asyncio.Future[Result]] | None] = SimpleQueue()
         self._under_way = 0
