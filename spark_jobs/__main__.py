@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("py4j", "py4j.clientserver", "kafka", "feast"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for noisy in ("py4j", "py4j.clientserver", "kafka", "feast", "feast.repo_config"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")  # of libraries, about their own future; ours are log lines and errors
     home = Path(".intentstore")
     try:
         settings = _settings(given)

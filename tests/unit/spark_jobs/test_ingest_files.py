@@ -85,7 +85,7 @@ def test_ml_100k_titles_carry_their_year_and_genres_are_the_category(tmp_path):
     source.mkdir()
     (source / "ml-100k.inter").write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\n7\t1\t3\t881250949\n")
     (source / "ml-100k.item").write_text(
-        "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n1\tSome Film\t1995\tDrama Sci-Fi\n2\tNo \"Year\t\tDrama\n"
+        'item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n1\tSome Film\t1995\tDrama Sci-Fi\n2\tNo "Year\t\tDrama\n'
     )
     staged = stage(None, source, tmp_path / "staged", NOW_US)
     assert staged.items.to_pylist()[0] == {"item_id": "1", "title": "Some Film (1995)", "category": "Drama, Sci-Fi", "description": None}

@@ -1,0 +1,139 @@
+"""A small shop goes from a dataset folder to sessions, features and training set; every job again changes nothing."""
+
+import datetime
+import itertools
+
+import pyarrow.parquet
+import pytest
+
+from feature_repo.contract.columns import MERGE_KEYS, SCHEMAS
+from spark_jobs import delta_tables, ingest, item_popularity, session_features, sessionise, training_set
+from spark_jobs.ingest_held_out import held_out_file
+from spark_jobs.job import JobError
+
+START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+
+
+def _line(session, item, minutes, event=""):
+    return f"{session},{item},{(START + datetime.timedelta(minutes=minutes)).isoformat()},{event}\n"
+
+
+def _clicks():
+    # 20 sessions an hour apart, five clicks each; the last two of each share their instant. One cookie comes back after its gap.
+    for n in range(20):
+        for k, minute in enumerate((0, 1, 2, 3, 3)):
+            yield _line(f"s{n % 19}", f"i{(n + k) % 7}", n * 60 + minute, f"e{n}-{k}")
+
+
+def _write(folder, lines, items="item_id,title\ni0,Red shoe\ni1,Blue shoe\ni2,\n"):
+    folder.mkdir(exist_ok=True)
+    (folder / "clicks.csv").write_text("session_id,item_id,event_time,event_id\n" + "".join(lines))
+    (folder / "items.csv").unlink(missing_ok=True)
+    if items:
+        (folder / "items.csv").write_text(items)
+
+
+@pytest.fixture
+def shop(settings, tmp_path):
+    """Settings of an own dataset, nothing held back."""
+    dataset = settings.dataset.model_copy(update={"path": tmp_path / "shop", "live_share": 0.0})
+    _write(tmp_path / "shop", _clicks())
+    return settings.model_copy(update={"dataset": dataset})
+
+
+def _rows(spark, settings, table):
+    names = [name for name in SCHEMAS[table].names if name not in ("created", "ingest_time")]
+    frame = delta_tables.read(spark, settings, table).select(*names)
+    return frame.orderBy(*MERGE_KEYS.get(table, ("source", "line"))).collect()
+
+
+JOBS = (ingest, sessionise, session_features, item_popularity, training_set)
+TABLES = ("clicks", "items", "quarantine", "sessions", "session_features", "item_popularity", "training_set")
+
+
+def test_whole_path_and_a_second_run_changes_nothing(spark, shop):
+    for job in JOBS:
+        job.run(spark, shop)
+    counts = {table: delta_tables.read(spark, shop, table).count() for table in TABLES}
+    assert counts["clicks"] == 100 and counts["sessions"] == 20 and counts["session_features"] == 100 and counts["training_set"] == 20
+    splits = [row["split"] for row in delta_tables.read(spark, shop, "sessions").orderBy("session_start").collect()]
+    assert splits == ["train"] * 16 + ["valid"] * 2 + ["test"] * 2
+    positions = {(row["session_id"], row["first_position"]) for row in delta_tables.read(spark, shop, "sessions").collect()}
+    assert {("s0", 0), ("s0", 5)} <= positions
+    versions = {table: delta_tables.version(spark, shop, table) for table in TABLES}
+    again = [job.run(spark, shop) for job in JOBS]
+    assert not any(result.changed for result in again)
+    assert {table: delta_tables.version(spark, shop, table) for table in TABLES} == versions
+    _no_case_knows_its_target(spark, shop)
+    _new_clicks_give_what_a_full_run_gives(spark, shop)
+
+
+def _no_case_knows_its_target(spark, shop):
+    for case in delta_tables.read(spark, shop, "training_set").collect():
+        assert case["click_count"] == 4 and len(case["items"]) == 4  # the fifth click has the same instant as the fourth
+        assert case["position"] in (4, 9)
+    manifest = training_set.manifest_file(shop).read_text()
+    assert '"session_features": ' in manifest and '"version": 1' in manifest
+
+
+def _new_clicks_give_what_a_full_run_gives(spark, shop):
+    more = [_line("s3", "i6", 3 * 60 + 4, "late"), _line("new", "news", 5000, "n0"), _line("new", "i1", 5001, "n1")]
+    _write(shop.dataset.path, itertools.chain(_clicks(), more))
+    result = ingest.run(spark, shop)
+    assert result.inserted == 3 and result.details["unknown_items"] == 5  # i3..i6 and news are not in the catalogue: kept, counted
+    done = session_features.run(spark, shop).details["sessions_done"]
+    assert done == 2
+    sessionise.run(spark, shop)
+    training_set.run(spark, shop)
+    step_by_step = {table: _rows(spark, shop, table) for table in ("sessions", "session_features", "training_set")}
+    for table in step_by_step:
+        _remove(shop.table(table))
+    for job in (sessionise, session_features, training_set):
+        job.run(spark, shop)
+    assert {table: _rows(spark, shop, table) for table in step_by_step} == step_by_step
+
+
+def _remove(folder):
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_refused_rows_are_quarantined_once_with_file_line_and_reason(spark, shop):
+    bad = ["s1,i1,31-02-2024,b1\n", ",i1,2024-01-01,b2\n", _line("s1", "i1", 1, "e0-0")]
+    _write(shop.dataset.path, itertools.chain(_clicks(), bad), items=None)
+    first = ingest.run(spark, shop)
+    assert first.refused == 3 and first.rows == 100 and first.details["items"] == 0
+    ingest.run(spark, shop)
+    rows = {row["line"]: row["reason"] for row in delta_tables.read(spark, shop, "quarantine").collect()}
+    assert sorted(rows) == [102, 103, 104]
+    assert "event_time '31-02-2024' is no timestamp" in rows[102] and "session_id" in rows[103] and "seen before at line 2" in rows[104]
+
+
+def test_one_date_ingests_that_day_only(spark, shop):
+    _write(shop.dataset.path, [_line("a", "i1", 0, "x"), _line("a", "i1", 2000, "y")])
+    assert ingest.run(spark, shop, date=datetime.date(2024, 1, 2)).inserted == 1
+    assert ingest.run(spark, shop, date=datetime.date(2024, 1, 2)).inserted == 0
+    assert ingest.run(spark, shop).inserted == 1
+
+
+def test_newest_sessions_are_held_back_whole(spark, shop):
+    # The cut falls into session 18; it stays, only what begins after the cut goes.
+    settings = shop.model_copy(update={"dataset": shop.dataset.model_copy(update={"live_share": 0.08})})
+    result = ingest.run(spark, settings)
+    held = pyarrow.parquet.read_table(held_out_file(settings))
+    assert result.details["held_out"] == held.num_rows == 5 and result.rows == 95
+    assert set(held.column("session_id").to_pylist()) == {"s0"} and held.column("event_id").to_pylist() == [f"e19-{k}" for k in range(5)]
+    assert ingest.run(spark, settings).inserted == 0
+
+
+def test_another_dataset_is_not_mixed_into_the_lake(spark, shop, tmp_path):
+    ingest.run(spark, shop)
+    _write(tmp_path / "other", _clicks())
+    other = shop.model_copy(update={"dataset": shop.dataset.model_copy(update={"path": tmp_path / "other"})})
+    with pytest.raises(JobError, match="INTENTSTORE_HOME"):
+        ingest.run(spark, other)
+
+
+def test_a_job_before_its_input_says_which_to_run(spark, settings):
+    with pytest.raises(JobError, match="spark_jobs ingest"):
+        sessionise.run(spark, settings)
