@@ -1,0 +1,69 @@
+"""The catalogue in Chromium, opened from the disk: every link leads somewhere, the search finds, the shown snippet runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from feature_repo.catalogue import write_catalogue
+from feature_repo.stores.live import LiveFeatureWriter, LiveRow
+
+
+@pytest.fixture(scope="module")
+def catalogue(lake, spark, valkey, small, tmp_path_factory):
+    """The page of the small lake, statistics counted, and one session online."""
+    row = small.feature_row("1", 1, 1, 4)
+    others = {"session_id", "event_timestamp", "created", "event_id", "event_date"}
+    LiveFeatureWriter(valkey.url).write([LiveRow("1", 10**15, 10**15, {name: value for name, value in row.items() if name not in others})])
+    return write_catalogue(lake, tmp_path_factory.mktemp("catalogue"), spark)
+
+
+@pytest.fixture(scope="module")
+def page(catalogue):
+    path = next(found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name)))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        opened = browser.new_page()
+        opened.errors = []
+        opened.on("pageerror", lambda error: opened.errors.append(str(error)))
+        opened.goto(catalogue.as_uri())
+        yield opened
+        browser.close()
+
+
+def test_every_link_leads_somewhere_and_no_script_fails(page, catalogue):
+    links = [link.get_attribute("href") for link in page.query_selector_all("a")]
+    assert len(links) > 20
+    for link in links:
+        if link.startswith("#"):
+            assert page.query_selector(f'[id="{link[1:]}"]'), link
+        else:
+            assert (catalogue.parent / link).exists(), link
+    assert page.errors == []
+
+
+def test_search_leaves_what_was_asked_for(page):
+    page.fill("#search", "mean pause")
+    shown = [row.query_selector("code").inner_text() for row in page.query_selector_all("tr[data-name]") if row.is_visible()]
+    assert shown == ["mean_gap_seconds"]
+    assert page.inner_text("#found") == "1 features found"
+    page.fill("#search", "")
+    assert len([row for row in page.query_selector_all("tr[data-name]") if row.is_visible()]) > 20
+
+
+def test_counted_view_shows_rows_nulls_and_a_plot(page):
+    section = page.query_selector("#view-session_features")
+    assert "Delta version" in section.inner_text()
+    assert section.query_selector("svg rect")
+
+
+def test_shown_online_snippet_runs_and_prints_the_feature(page, lake):
+    code = page.query_selector('#service-session_ranker_v1 code[data-snippet="online"]').text_content()
+    environment = {**os.environ, "INTENTSTORE_HOME": str(lake.home), "INTENTSTORE_ONLINE__URL": lake.online.url.get_secret_value()}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert "'last_item': ['i4']" in ran.stdout, ran.stderr
