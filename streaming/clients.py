@@ -8,6 +8,8 @@ from typing import Any
 from feature_repo.contract.endpoints import bootstrap_servers
 from feature_repo.contract.settings import KafkaSettings, Settings
 
+TOOL_TIMEOUT_MS = 10_000  # a command line tool says that there is no broker after this, not after the client's 30 s
+
 # The client logs every connection that a restarting broker drops, several times over; what matters comes to us as an exception.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 

@@ -275,7 +275,8 @@ class Consumer:
         for source, number in outcome.intent_sources.items():
             metrics.intents.labels(source).inc(number)
         now = time.time()
-        for batch in records.values():
+        for partition, batch in records.items():
+            self._partitions.newest_us[partition] = batch[-1].timestamp_us
             metrics.click_age.observe(max(now - batch[0].timestamp_us / 1e6, 0.0))
         if outcome.newest_click_us:
             metrics.event_time.set(outcome.newest_click_us / 1e6)

@@ -13,7 +13,7 @@ import msgspec
 
 from feature_repo.contract.events import ClickError, decode_click
 from feature_repo.contract.settings import Settings
-from streaming.clients import client_options
+from streaming.clients import TOOL_TIMEOUT_MS, client_options
 from streaming.errors import StreamingError
 from streaming.topics import MAX_MESSAGE_BYTES
 
@@ -198,7 +198,7 @@ def _records(settings: Settings, topic: str, missing_is_empty: bool = False) -> 
     from kafka.errors import KafkaError
 
     try:
-        reader = KafkaConsumer(**client_options(settings), group_id=None, enable_auto_commit=False, isolation_level="read_committed")
+        reader = KafkaConsumer(**client_options(settings), bootstrap_timeout_ms=TOOL_TIMEOUT_MS, group_id=None, enable_auto_commit=False, isolation_level="read_committed")
         try:
             if topic not in reader.topics():
                 if missing_is_empty:

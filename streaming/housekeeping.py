@@ -80,7 +80,8 @@ class Housekeeping:
             moved = before != at[partition] or not behind or bool(consumer.paused())
             self._progress[partition] = (at[partition], now if moved else since)
             self._metrics.lag.labels(partition).set(behind)
-            self._metrics.lag_seconds.labels(partition).set(0 if moved and not behind else now - self._progress[partition][1])
+            newest = self._partitions.newest_us.get(partition, 0)
+            self._metrics.lag_seconds.labels(partition).set(max(time.time() - newest / 1e6, 0.0) if behind and newest else 0.0)
             self._metrics.state_keys.labels(partition).set(sizes[partition]["keys"])
             self._metrics.state_bytes.labels(partition).set(sizes[partition]["bytes"])
             if now - self._progress[partition][1] > self._settings.streaming.watchdog_seconds:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from feature_repo.contract.settings import Settings
-from streaming.clients import client_options
+from streaming.clients import TOOL_TIMEOUT_MS, client_options
 from streaming.errors import StreamingError
 
 
@@ -67,7 +67,7 @@ def measure(settings: Settings) -> LagReport:
 
     topic, group = settings.kafka.clicks_topic, settings.streaming.group
     try:
-        reader = KafkaConsumer(**client_options(settings), group_id=group, enable_auto_commit=False)
+        reader = KafkaConsumer(**client_options(settings), bootstrap_timeout_ms=TOOL_TIMEOUT_MS, group_id=group, enable_auto_commit=False)
         try:
             names = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
             if not names:

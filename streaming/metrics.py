@@ -35,7 +35,7 @@ class ConsumerMetrics:
         self.paused = Gauge("intentstore_paused", "1 while the input is paused because a sink refuses", registry=registry)
         self.ready = Gauge("intentstore_ready", "1 when every assigned partition answers new clicks", registry=registry)
         self.lag = Gauge("intentstore_lag_records", "Records not processed yet", ["partition"], registry=registry)
-        self.lag_seconds = Gauge("intentstore_lag_seconds", "Age of the oldest record not processed yet, 0 when none", ["partition"], registry=registry)
+        self.lag_seconds = Gauge("intentstore_lag_seconds", "Age of the last record processed while there are more, else 0", ["partition"], registry=registry)
         self.event_time = Gauge("intentstore_newest_event_time_seconds", "Newest event time seen", registry=registry)
         self.state_keys = Gauge("intentstore_state_keys", "Estimated keys of a partition's store", ["partition"], registry=registry)
         self.state_bytes = Gauge("intentstore_state_bytes", "Bytes of a partition's store", ["partition"], registry=registry)

@@ -28,7 +28,7 @@ from model.intent.prompts import recent_titles
 from model.intent.spool import Spool
 from model.intent.types import SessionIntent, ViewIntent
 from streaming import topics
-from streaming.clients import client_options
+from streaming.clients import TOOL_TIMEOUT_MS, client_options
 from streaming.errors import StreamingError
 from streaming.intent_requests import CALLED, IntentRequest
 
@@ -205,8 +205,8 @@ def main(settings: Settings, *, until_idle_seconds: float | None = None, max_cal
         signal.signal(number, stop)
     try:
         reader = KafkaConsumer(
-            settings.kafka.intent_requests_topic, **client_options(settings), group_id=f"{settings.streaming.group}-intents",
-            enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=BATCH,
+            settings.kafka.intent_requests_topic, **client_options(settings), bootstrap_timeout_ms=TOOL_TIMEOUT_MS,
+            group_id=f"{settings.streaming.group}-intents", enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=BATCH,
         )  # fmt: skip
         last = time.monotonic()
         while not stopped and worker.left > 0 and (until_idle_seconds is None or time.monotonic() - last < until_idle_seconds):

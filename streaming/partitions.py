@@ -39,6 +39,7 @@ class Partitions:
         self.lock = threading.Lock()
         self.stores: dict[int, PartitionStore] = {}
         self.answer_from: dict[int, int] = {}
+        self.newest_us: dict[int, int] = {}  # broker's time of the last record processed, for the lag in seconds
 
     def release(self, partitions: Iterable[int], kind: str) -> None:
         """Close the stores of partitions that go; everything of them is on disk already. Any thread."""
