@@ -102,7 +102,7 @@ def main() -> None:
                     "peak_mb": max(row["peak_mb"] for row in found), "cores_used": round(sum(row["cores"] for row in found) / len(found), 2),
                 }
             )  # fmt: skip
-    write_result("training_speed", rows, {"shape": {**SHAPE, "blocks": 1, "heads": 1}})
+    write_result("training_speed", rows, {"dataset": arguments.dataset.name, "shape": {**SHAPE, "blocks": 1, "heads": 1}})
 
 
 if __name__ == "__main__":

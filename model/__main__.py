@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--device")
     bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any other key of model.config.ModelConfig, value as JSON")
     bench.add_argument("--config", type=Path, help="settings file (default: intentstore.toml where there is one)")
+    bench.add_argument("--baselines", action="store_true", help="judge every baseline on the same cases too")
     bench.add_argument("--json", action="store_true", help="print the metrics as one JSON line")
     ask = commands.add_parser("recommend", help="top items and intents for one session")
     ask.add_argument("--model", type=Path, required=True, help="model folder, or a folder of models with a promoted one")
@@ -83,13 +84,25 @@ def benchmark(arguments: argparse.Namespace) -> int:
     session = None if arguments.gap_minutes is None else settings.session.model_copy(update={"gap_minutes": arguments.gap_minutes})
     with shown() as progress:
         outcome = run(
-            settings, arguments.dataset, config, arguments.out, protocol=arguments.protocol, source=arguments.intents, session=session, progress=progress,
+            settings, arguments.dataset, config, arguments.out, protocol=arguments.protocol, source=arguments.intents, session=session,
+            baselines=arguments.baselines, code_commit=_commit(), progress=progress,
         )  # fmt: skip
     if arguments.json:
         print(json.dumps(outcome.metrics, ensure_ascii=False))
         return 0
     _print_metrics(outcome.metrics, arguments.out)
     return 0
+
+
+def _commit() -> str:
+    """Commit of the checkout that this code is run from, empty outside of one."""
+    import subprocess
+
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git on this machine
+        return ""
 
 
 def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
@@ -105,6 +118,9 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
         table.add_row(name, *(f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]" for cell in cells))
     console = Console()
     console.print(table)
+    for role, found in metrics.get("baselines", {}).items():
+        cell = found[f"seen_{metrics['seen_first']}"]["metrics"]
+        console.print(f"{role}: R@10 {cell['R@10']['mean']:.4f}, N@10 {cell['N@10']['mean']:.4f}, MRR@20 {cell['MRR@20']['mean']:.4f}")
     weights = ", ".join(f"{name} {weight:.2f}" for name, weight in metrics["weights"].items()) or "network alone"
     console.print(f"best epoch {metrics['best_epoch']}, {metrics['train_seconds']} s of training, {metrics['peak_memory_mb']} MB at most; score = {weights}")
     for note in metrics["notes"]:

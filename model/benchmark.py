@@ -15,7 +15,7 @@ from feature_repo.contract.settings import SessionSettings, Settings
 from model import artifact
 from model.config import ModelConfig
 from model.data import Cases, Dataset, Protocol, load_folder
-from model.evaluate import default_seen, evaluate, speed, write_predictions
+from model.evaluate import Seen, evaluate, speed, write_predictions
 from model.scorer import Scorer
 from model.train import ProgressCall, Trained, train, without_seen
 
@@ -81,7 +81,7 @@ def with_intents(dataset: Dataset, settings: Settings) -> Dataset:
 
 def run(
     settings: Settings, folder: Path, config: ModelConfig, out: Path, *, protocol: Protocol | None = None, source: str = "encoder",
-    session: SessionSettings | None = None, code_commit: str = "", progress: ProgressCall | None = None,
+    session: SessionSettings | None = None, baselines: bool = False, code_commit: str = "", progress: ProgressCall | None = None,
 ) -> Outcome:  # fmt: skip
     """Train, evaluate once on test, and write ``predictions.jsonl``, ``metrics.json`` and ``model/`` to ``out``.
 
@@ -100,6 +100,8 @@ def run(
         Intents of the cases: ``encoder`` or ``none``.
     session : SessionSettings, optional
         Gap rule and least length; none = one session an id.
+    baselines : bool
+        Put every baseline of ``model.baselines`` beside the model in metrics.json.
     code_commit : str
         For the manifest.
     progress : callable, optional
@@ -115,21 +117,31 @@ def run(
         len(dataset.catalogue), dataset.train.clicks, len(dataset.train), len(dataset.valid), len(dataset.test),
     )  # fmt: skip
     trained = train(dataset, config, checkpoint_dir=out / "checkpoint", progress=progress)
-    scorer = Scorer.of(trained, without_seen=without_seen(dataset, config))
+    rule: Seen = "removed" if without_seen(dataset, config) else "kept"
+    scorer = Scorer.of(trained, without_seen=rule == "removed")
     evaluation = evaluate(scorer, dataset.test)
     metrics: dict[str, Any] = {
-        "dataset": dataset.name, "protocol": dataset.protocol, "seen_first": default_seen(dataset.protocol),
-        "predictions": f"seen_{default_seen(dataset.protocol)}", "test_cases": len(dataset.test),
+        "dataset": dataset.name, "protocol": dataset.protocol, "seen_first": rule,
+        "predictions": f"seen_{rule}", "test_cases": len(dataset.test),
         "model": evaluation.to_dict(), "weights": {} if trained.hybrid is None else trained.hybrid.weights, "best_epoch": trained.best_epoch,
         "refitted": trained.refitted, "train_seconds": round(trained.seconds, 1), "peak_memory_mb": _peak_mb(), "history": trained.history,
         "notes": list(dataset.notes), "config": config.model_dump(), "speed": speed(scorer, dataset.test) if len(dataset.test) else {},
     }  # fmt: skip
-    write_predictions(out / "predictions.jsonl", evaluation, dataset.catalogue.item_ids, default_seen(dataset.protocol))
+    if baselines:
+        metrics["baselines"] = _baselines(dataset)
+    write_predictions(out / "predictions.jsonl", evaluation, dataset.catalogue.item_ids, rule)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
     artifact.save(
         trained, out / "model", metrics=metrics["model"], code_commit=code_commit, without_seen=scorer.without_seen, encoder=encoder,
     )  # fmt: skip
     return Outcome(metrics, trained)
+
+
+def _baselines(dataset: Dataset) -> dict[str, Any]:
+    """Fit and judge every baseline on the same test cases; role to metrics under both rules."""
+    from model.baselines.registry import baselines
+
+    return {baseline.role: evaluate(baseline.fit(dataset), dataset.test, lists=False).to_dict() for baseline in baselines(dataset)}
 
 
 def _peak_mb() -> float:

@@ -252,7 +252,7 @@ class _Run:
 
 def without_seen(dataset: Dataset, config: ModelConfig) -> bool:
     """Whether choices are made with seen items removed: ``config.remove_seen``, else by the dataset's protocol."""
-    return default_seen(dataset.protocol) == "removed" if config.remove_seen is None else config.remove_seen
+    return default_seen(dataset) == "removed" if config.remove_seen is None else config.remove_seen
 
 
 def build_network(dataset: Dataset, config: ModelConfig) -> tuple[TextSpace | None, Network]:
