@@ -12,13 +12,14 @@ from model.baselines.item_knn import ItemKnn
 from model.baselines.last_item import LastItem
 from model.baselines.markov import DecayedMarkov, Markov
 from model.baselines.popularity import Popularity
-from model.baselines.session_knn import SessionKnn
+from model.baselines.session_knn import STAN, SessionKnn
 from model.baselines.title_knn import TitleKnn, WordKnn
 from model.evaluate import Ranker
-from model.parts import QUICK_EASE_ITEMS, Neighbours, Transitions
+from model.parts import LONGEST_SESSIONS, QUICK_EASE_ITEMS, Neighbours, Transitions
 from model.splits import Dataset
 
-STAN_CASES = 500  # its votes are slow on long histories, and its settings differ by far more than the noise of 500 cases
+LONG_HISTORY_NEIGHBOURS = 100  # as V-SKNN; 500 whole histories a case take minutes and vote for nearly everything
+STAN_CASES = 300  # its votes are slow on long histories, and its settings differ by far more than the noise of 300 cases
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,6 @@ def tuned_markov(dataset: Dataset) -> DecayedMarkov:
 def tuned_stan(dataset: Dataset) -> SessionKnn:
     """Fit STAN with the settings that rank best on validation."""
     few = replace(dataset, valid=sample(dataset.valid, STAN_CASES))
-    return choose(few, [partial(SessionKnn.stan, settings=settings) for settings in Neighbours.CANDIDATES])[0]
+    most = LONG_HISTORY_NEIGHBOURS if dataset.train.clicks > LONGEST_SESSIONS * len(dataset.train) else STAN.neighbours
+    candidates = [replace(settings, neighbours=min(settings.neighbours, most)) for settings in Neighbours.CANDIDATES]
+    return choose(few, [partial(SessionKnn.stan, settings=settings) for settings in candidates])[0]
