@@ -80,8 +80,9 @@ class S2DHCN(Backbone):
         """Contrast each session's vector with its line-graph vector (eq. 9-12); none for a batch of one session."""
         if len(clicks.items) < 2:
             return None
-        incidence = torch.zeros(len(clicks.items), len(table), dtype=table.dtype, device=table.device)
-        incidence.scatter_add_(1, clicks.items, clicks.mask.to(table.dtype))
+        items, place = torch.unique(clicks.items, return_inverse=True)  # columns for the items of this batch only
+        incidence = torch.zeros(len(clicks.items), len(items), dtype=table.dtype, device=table.device)
+        incidence.scatter_add_(1, place, clicks.mask.to(table.dtype))
         incidence = (incidence > 0).to(table.dtype)
         shared = incidence @ incidence.T
         sizes = incidence.sum(1)
