@@ -82,7 +82,7 @@ def server(fresh, tmp_path_factory):
     environment = {"PATH": "", "INTENTSTORE_HOME": str(fresh.home), "INTENTSTORE_ONLINE__URL": fresh.online.url.get_secret_value()}
     command = [sys.executable, "-m", "feature_repo", "serve", "--port", str(port), "--workers", "1", "--access", str(access)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, start_new_session=True)
-    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
+    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 300
     while True:
         try:
             urllib.request.urlopen(f"{address}/health", timeout=5)
