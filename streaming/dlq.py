@@ -198,7 +198,9 @@ def _records(settings: Settings, topic: str, missing_is_empty: bool = False) -> 
     from kafka.errors import KafkaError
 
     try:
-        reader = KafkaConsumer(**client_options(settings), bootstrap_timeout_ms=TOOL_TIMEOUT_MS, group_id=None, enable_auto_commit=False, isolation_level="read_committed")
+        reader = KafkaConsumer(
+            **client_options(settings), bootstrap_timeout_ms=TOOL_TIMEOUT_MS, group_id=None, enable_auto_commit=False, isolation_level="read_committed"
+        )
         try:
             if topic not in reader.topics():
                 if missing_is_empty:
