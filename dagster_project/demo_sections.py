@@ -80,7 +80,7 @@ def intents(facts: Facts) -> Section:
     if skipped:
         rows.append(("LLM calls of this run", "0"))
     else:
-        rows += [(name.replace("_", " "), _shown(value)) for name, value in known.items() if name not in hidden and not name.startswith("dagster/")]
+        rows += [(name.replace("_", " "), _shown(value)) for name, value in known.items() if name not in hidden and not name.startswith(("dagster/", "check:"))]
     return Section("Intents", ("", ""), rows, str(known.get("check:copy_share") or ""))
 
 

@@ -75,7 +75,7 @@ class WhatMatters(logging.Filter):
         """Decide on one record."""
         event = event_of(record)
         if event is None:
-            return record.levelno >= logging.INFO and "[pipes]" not in record.getMessage()
+            return record.levelno >= logging.INFO and "[pipes]" not in record.getMessage() and "Not executing" not in record.getMessage()
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
             return not event.asset_check_evaluation_data.passed  # passed checks are many; they are in the graph
         return event.event_type_value in SHOWN_EVENTS and event.event_type_value != "STEP_START"

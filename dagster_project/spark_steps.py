@@ -134,9 +134,7 @@ def run_step(step: steps.Step, date: str | None, work: Work, spark: Callable[[],
 def _feature_definitions(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
     from feature_repo import store
 
-    spark()
-    store.apply(work.settings)
-    found = store.feature_store(work.settings)
+    found = store.apply(work.settings)
     return {
         "feature_views": sorted(view.name for view in found.list_feature_views()),
         "feature_services": sorted(service.name for service in found.list_feature_services()),
@@ -148,8 +146,7 @@ def _online_features(work: Work, spark: Callable[[], SparkSession]) -> dict[str,
     from feature_repo import store
 
     written = store.materialize(work.settings, spark())
-    counts = {str(name): int(number) for name, number in written.items()} if isinstance(written, Mapping) else {}
-    return {"rows": sum(counts.values()), "rows_by_view": counts}
+    return {"rows": sum(part.rows for part in written), "rows_by_view": {part.view: part.rows for part in written}}
 
 
 def _replay(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:

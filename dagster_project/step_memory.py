@@ -64,8 +64,12 @@ def plain(value: Any) -> Any:
 
 def input_files(settings: Settings) -> list[tuple[str, int, int]]:
     """List the dataset folder as (name, bytes, modification time in ns); empty for the fetched ML-100K, which never changes."""
-    folder = settings.dataset.path
-    if folder is None or not folder.is_dir():
+    return files_in(settings.dataset.path) if settings.dataset.path is not None else []
+
+
+def files_in(folder: Path) -> list[tuple[str, int, int]]:
+    """List a folder as (name, bytes, modification time in ns); empty where there is none."""
+    if not folder.is_dir():
         return []
     return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in folder.iterdir() if file.is_file())
 
@@ -94,6 +98,8 @@ def fingerprint(settings: Settings, step: steps.Step, date: str | None, topic_en
     facts: dict[str, Any] = {"code": step.code_version(), "settings": sections, "tables": reads, "arguments": list(step.arguments), "date": date}
     if "click_files" in step.reads:
         facts["files"] = input_files(settings)
+    if "live/recommendations" in step.reads:
+        facts["score_log"] = files_in(settings.home / "score_log")
     if "kafka/clicks" in step.reads:
         facts["topic"] = dict(topic_ends) if topic_ends is not None else None
     if "promoted_model" in step.reads:

@@ -47,16 +47,17 @@ class Step:
     def code_version(self) -> str:
         """Hash the sources of the step, so that changed code is seen as such (12 hexadecimal digits)."""
         digest = hashlib.sha256()
-        for name in sorted({*self.sources, *((f"spark_jobs/{self.module}.py", *_SHARED_SOURCES) if self.module else ())}):
-            path = ROOT / name
-            files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-            for file in files:
+        own = sorted((ROOT / "spark_jobs").glob(f"{self.module.rstrip('s')}*.py")) if self.module else []  # intents: intents.py, intent_calls.py, ...
+        shared = [ROOT / name for name in (*self.sources, *(_SHARED_SOURCES if self.module else ()))]
+        for path in (*own, *sorted(shared)):
+            for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
                 digest.update(file.read_bytes() if file.exists() else b"")
         return digest.hexdigest()[:12]
 
 
 INTENTS = "model/intent"
 FEAST = "feature_repo/definitions.py"
+_SERVED = (columns.SESSION_FEATURES, columns.SESSION_INTENTS, columns.ITEM_VECTORS, columns.ITEM_POPULARITY)  # tables behind Feast's views
 
 BATCH: tuple[Step, ...] = (
     Step("ingest", (columns.CLICKS, columns.ITEMS, columns.QUARANTINE), ("click_files",), ("feature_repo/contract/assets.py",), ("dataset",), "ingest"),
@@ -70,14 +71,14 @@ BATCH: tuple[Step, ...] = (
     Step("session_features", (columns.SESSION_FEATURES,), (columns.CLICKS,), (), ("session",), "session_features"),
     Step("item_popularity", (columns.ITEM_POPULARITY,), (columns.CLICKS,), (), (), "item_popularity"),
     Step(
-        "feature_definitions", ("feature_definitions",), (columns.SESSION_FEATURES, columns.SESSION_INTENTS, columns.ITEM_VECTORS, columns.ITEM_POPULARITY),
+        "feature_definitions", ("feature_definitions",), _SERVED,
         ("feature_repo/definitions.py", "feature_repo/store.py"), ("online",),
     ),
     Step(
         "training_set", (columns.TRAINING_SET,), (columns.SESSIONS, columns.SESSION_FEATURES, columns.SESSION_INTENTS, "feature_definitions"),
         (FEAST,), ("session",), "training_set",
     ),
-    Step("online_features", ("online_features",), ("feature_definitions",), (FEAST, "feature_repo/stores"), ("online",)),
+    Step("online_features", ("online_features",), ("feature_definitions", *_SERVED), (FEAST, "feature_repo/stores"), ("online",)),
 )  # fmt: skip
 
 LIVE: tuple[Step, ...] = (

@@ -6,9 +6,9 @@ import dagster as dg
 import pytest
 
 from dagster_project import kafka_watch, observe
+from dagster_project.definitions import defs
 from dagster_project.defs import automation, catalogue
 from dagster_project.defs.batch import spark_batch
-from dagster_project.definitions import defs
 from dagster_project.resources import SettingsResource
 from dagster_project.steps import BATCH
 
@@ -39,14 +39,16 @@ def test_conditions_ask_for_nothing_when_all_is_fresh():
 @pytest.mark.parametrize(("passed", "requested"), [(True, 1), (False, 0)])
 def test_new_candidate_is_promoted_by_itself_only_if_its_checks_passed(passed, requested):
     candidate, wanted = dg.AssetKey("candidate_model"), dg.AssetSelection.assets("promoted_model")
-    checks = defs.get_repository_def().asset_graph.get_check_keys_for_assets({candidate})
+    checks, error = defs.get_repository_def().asset_graph.get_check_keys_for_assets({candidate}), dg.AssetCheckSeverity.ERROR
     with dg.DagsterInstance.ephemeral() as instance:
         for name in ("candidate_model", "promoted_model"):
             instance.report_runless_asset_event(dg.AssetMaterialization(name))
         first = dg.evaluate_automation_conditions(defs, instance, asset_selection=wanted)
         instance.report_runless_asset_event(dg.AssetMaterialization(candidate))
         for check in checks:
-            instance.report_runless_asset_event(dg.AssetCheckEvaluation(candidate, check.name, passed=passed, metadata={}, severity=dg.AssetCheckSeverity.ERROR))
+            instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(candidate, check.name, passed=passed, metadata={}, severity=dg.AssetCheckSeverity.ERROR)
+            )
         second = dg.evaluate_automation_conditions(defs, instance, asset_selection=wanted, cursor=first.cursor)
         assert second.get_num_requested(dg.AssetKey("promoted_model")) == requested
 

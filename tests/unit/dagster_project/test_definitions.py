@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from dagster_project import steps
-from dagster_project.defs.catalogue import CATALOGUE
 from dagster_project.definitions import defs
+from dagster_project.defs.catalogue import CATALOGUE
 
 HEAVY = ("torch", "pyspark", "transformers", "feast", "kafka", "pandas", "matplotlib", "redis")
 
@@ -45,10 +45,9 @@ def test_checks_and_which_of_them_stop_what_follows(graph, snapshot):
 
 def test_jobs_schedules_and_sensors(snapshot):
     repository = defs.get_repository_def()
+    named = sorted((job for job in repository.get_all_jobs() if not job.name.startswith("__")), key=lambda job: job.name)
     shape = {
-        "jobs": {
-            job.name: names(job.asset_layer.selected_asset_keys) for job in sorted(repository.get_all_jobs(), key=lambda job: job.name) if not job.name.startswith("__")
-        },
+        "jobs": {job.name: names(job.asset_layer.selected_asset_keys) for job in named},
         "schedules": {one.name: [one.cron_schedule, one.default_status.value] for one in repository.schedule_defs},
         "sensors": {one.name: [one.minimum_interval_seconds, one.default_status.value] for one in sorted(repository.sensor_defs, key=lambda one: one.name)},
     }

@@ -1,0 +1,125 @@
+"""One home on which `python -m dagster_project demo` was killed once and then ran to its end, shared by the tests of this folder."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+CHROMIUM = Path("/usr/bin/chromium")
+collect_ignore = [] if CHROMIUM.exists() else ["test_ui.py"]
+TITLES = [
+    "Alien",
+    "Aliens",
+    "Predator",
+    "Terminator",
+    "Notting Hill",
+    "Love Actually",
+    "Bridget Jones",
+    "Sleepless in Seattle",
+    "Toy Story",
+    "Shrek",
+    "Nemo",
+    "Cars",
+]
+SETTINGS = """
+home = "{home}"
+assets = "{assets}"
+[dataset]
+path = "{folder}"
+[intents]
+source = "encoder"
+[spark]
+driver_memory = "1g"
+shuffle_partitions = 2
+[kafka]
+partitions = 2
+[model]
+dim = 16
+epochs = 2
+"""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo left."""
+
+    home: Path
+    folder: Path
+    config: Path
+    killed: str
+    after_kill: list[str]
+    output: str
+    errors: str
+    code: int
+
+    def run(self, *words: str, timeout: float = 590) -> subprocess.CompletedProcess[str]:
+        """Run the command line on this home."""
+        return subprocess.run(
+            [sys.executable, "-m", "dagster_project", *words, "--config", str(self.config)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+
+def write_shop(folder: Path, sessions: int = 60) -> None:
+    """A shop in which people stay within one of three kinds of film."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(1)
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    with (folder / "items.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["item_id", "title"], *([f"i{place}", title] for place, title in enumerate(TITLES))])
+    with (folder / "clicks.csv").open("w", newline="") as file:
+        rows: list[list[str]] = [["session_id", "item_id", "event_time"]]
+        for session in range(sessions):
+            kind, at = rng.randrange(3), start + datetime.timedelta(minutes=120 * session)
+            rows += [[f"s{session}", f"i{4 * kind + rng.randrange(4)}", (at + datetime.timedelta(seconds=20 * place)).isoformat()] for place in range(5)]
+        csv.writer(file).writerows(rows)
+
+
+def processes_of(home: Path) -> list[str]:
+    """Command lines of living processes that name this home in arguments or environment, this process and its parents left out."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) in {os.getpid(), os.getppid()}:
+            continue
+        try:
+            words, variables = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
+        except OSError:
+            continue  # it ended while we looked, or is another user's
+        if str(home).encode() in words + variables and words:
+            found.append(words.replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, assets_dir: Path) -> Iterator[Demo]:
+    base = tmp_path_factory.mktemp("demo")
+    home, folder, config = base / "home", base / "shop", base / "settings.toml"
+    write_shop(folder)
+    config.write_text(SETTINGS.format(home=home, assets=assets_dir, folder=folder), encoding="utf-8")
+    command = [sys.executable, "-m", "dagster_project", "demo", "--config", str(config)]
+    first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert first.stderr is not None
+    killed = next((line for line in first.stderr if "done   clicks" in line), "")  # in the middle of the Spark steps
+    first.send_signal(signal.SIGKILL)
+    first.stderr.read()  # ends when the last process that writes to it has ended
+    first.wait()
+    first.stderr.close()
+    left = [line for line in processes_of(home) if "services_guard" not in line and "kafka" not in line.lower() and "valkey" not in line]
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=590, check=False)
+    yield Demo(home, folder, config, killed, left, again.stdout, again.stderr, again.returncode)
+    subprocess.run([sys.executable, "-m", "streaming", "down", "--config", str(config)], cwd=ROOT, check=False, capture_output=True, timeout=60)

@@ -1,0 +1,144 @@
+"""The graph in a real browser, on the state of the demo: opened, clicked, broken, and looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from dagster_project import bound
+
+ROOT = Path(__file__).resolve().parents[3]
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"]
+START_SECONDS = 180
+LONG_MS = 240_000  # a run starts a process, and some start a JVM
+
+
+@pytest.fixture(scope="module")
+def address(demo):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "DAGSTER_HOME": str(demo.home / "dagster"), "DAGSTER_SETTINGS_FILE": str(demo.config), "INTENTSTORE_HOME": str(demo.home)}
+    workspace = ["-w", str(ROOT / "workspace.yaml")]
+    web = bound.start([sys.executable, "-m", "dagster_webserver", *workspace, "-h", "127.0.0.1", "-p", str(port)], env=environment, cwd=ROOT)
+    daemon = bound.start([sys.executable, "-m", "dagster._daemon", "run", *workspace], env=environment, cwd=ROOT)
+    try:
+        wait_until_up(web, f"http://127.0.0.1:{port}/server_info")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        bound.stop(daemon, 10)
+        bound.stop(web, 10)
+
+
+def wait_until_up(process: subprocess.Popen[bytes], address: str) -> None:
+    for _ in range(START_SECONDS):
+        try:
+            with urllib.request.urlopen(address, timeout=1):
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            try:
+                process.wait(timeout=1)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError(f"the webserver ended with {process.returncode}") from None
+    raise AssertionError(f"no webserver within {START_SECONDS} s")
+
+
+@pytest.fixture(scope="module")
+def page():
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = browser.new_page(viewport={"width": 1500, "height": 900})
+        opened.set_default_timeout(60_000)
+        yield opened
+        browser.close()
+
+
+def graphql(address: str, query: str) -> dict:
+    request = urllib.request.Request(f"{address}/graphql", data=json.dumps({"query": query}).encode(), headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["data"]
+
+
+def keep(page: Page, name: str) -> None:
+    """Take a picture; only with INTENTSTORE_SCREENSHOTS (a folder) is it kept."""
+    folder = os.environ.get("SCREENSHOTS")
+    if folder:
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def test_code_location_is_loaded_with_every_asset(address):
+    found = graphql(address, "{ assetNodes { assetKey { path } groupName } workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }")
+    assert [entry["loadStatus"] for entry in found["workspaceOrError"]["locationEntries"]] == ["LOADED"]
+    assert {"ingest", "sessions", "intents", "features", "training", "serving", "daily"} == {node["groupName"] for node in found["assetNodes"]}
+
+
+def test_global_graph_opens(page, address):
+    page.goto(f"{address}/asset-groups")
+    expect(page.get_by_text("training_set").first).to_be_visible(timeout=LONG_MS)
+    keep(page, "graph")
+
+
+def test_model_page_shows_figures_and_plot(page, address):
+    page.goto(f"{address}/assets/candidate_model?view=events")
+    expect(page.get_by_text("quality_plot").first).to_be_visible(timeout=LONG_MS)
+    keep(page, "model")
+
+
+def test_checks_of_a_table_are_green(page, address):
+    page.goto(f"{address}/assets/clicks?view=checks")
+    expect(page.get_by_text("not_empty").first).to_be_visible(timeout=LONG_MS)
+    keep(page, "checks")
+
+
+def test_asset_is_materialised_by_a_click(page, address):
+    before = count_runs(address)
+    page.goto(f"{address}/assets/model_card")
+    page.get_by_role("button", name="Materialize").first.click()
+    wait_for_run(page, address, before + 1)
+    assert newest_run(address)["status"] == "SUCCESS"
+
+
+def test_broken_file_stops_the_run_with_its_message(page, address, demo):
+    clicks = demo.folder / "clicks.csv"
+    good = clicks.read_bytes()
+    before = count_runs(address)
+    clicks.write_bytes(good.replace(b"event_time", b"moment", 1))
+    try:
+        page.goto(f"{address}/assets/clicks")
+        page.get_by_role("button", name="Materialize").first.click()
+        wait_for_run(page, address, before + 1)
+        run = newest_run(address)
+        assert run["status"] == "FAILURE"
+        page.goto(f"{address}/runs/{run['runId']}")
+        expect(page.get_by_text("event_time").first).to_be_visible(timeout=LONG_MS)
+        keep(page, "broken")
+    finally:
+        clicks.write_bytes(good)
+
+
+def count_runs(address: str) -> int:
+    return len(graphql(address, "{ runsOrError { ... on Runs { results { runId } } } }")["runsOrError"]["results"])
+
+
+def newest_run(address: str) -> dict:
+    return graphql(address, "{ runsOrError(limit: 1) { ... on Runs { results { runId status } } } }")["runsOrError"]["results"][0]
+
+
+def wait_for_run(page: Page, address: str, number: int) -> None:
+    """Wait (in the browser, which has a clock) until so many runs are there and the newest has ended."""
+    for _ in range(LONG_MS // 1000):
+        if count_runs(address) >= number and newest_run(address)["status"] in {"SUCCESS", "FAILURE", "CANCELED"}:
+            return
+        page.wait_for_timeout(1000)
+    raise AssertionError(f"no run ended within {LONG_MS / 1000:.0f} s")
