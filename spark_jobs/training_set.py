@@ -114,9 +114,14 @@ def _cases(spark: SparkSession, settings: Settings, versions: Mapping[str, int])
     rows = delta_tables.read(spark, settings, SESSION_FEATURES, versions.get(SESSION_FEATURES))
     target_known = rows.select("session_id", F.col("event_id").alias("_target"), (F.unix_micros("created") - 1).alias("_us"))
     cases = sessions.select(
-        "session_id", F.to_date("session_start").alias("starts_on"), "split", F.element_at("times", -2).alias("prefix_time"), F.element_at("items", -1).alias("target"),
-        (F.col("first_position") + F.col("length") - 1).alias("position"), F.element_at("event_ids", -1).alias("_target"),
-    )  # fmt: skip
+        "session_id",
+        "split",
+        F.to_date("session_start").alias("starts_on"),
+        F.element_at("times", -2).alias("prefix_time"),
+        F.element_at("items", -1).alias("target"),
+        F.element_at("event_ids", -1).alias("_target"),
+        (F.col("first_position") + F.col("length") - 1).alias("position"),
+    )
     known = F.timestamp_micros(F.col("_us")).alias("known_at")
     return cases.join(target_known, ["session_id", "_target"], "left").select("*", known).drop("_us", "_target")
 

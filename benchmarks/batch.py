@@ -1,0 +1,105 @@
+"""Synthetic clicks through ingest, sessionise and session-features: clicks a second, and how the time grows with the size.
+
+``python benchmarks/batch.py [--sizes 1000000,10000000] [--live-share 0.05]``. Start of Spark and a first small run are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from _report import write_result
+from feature_repo.contract.settings import Settings, load_settings
+from spark_jobs import ingest, session_features, sessionise
+from spark_jobs.job import JobResult
+from spark_jobs.spark_session import spark_session
+
+WARM_UP = 20_000
+CLICKS_PER_SESSION = 20
+ITEMS = 100_000
+START_US = 1_704_067_200_000_000
+CHUNK = 1_000_000
+LIMIT_GROWTH, LIMIT_RATE = 11.0, 40_000.0
+
+
+def write_clicks(file: Path, rows: int, seed: int = 1) -> None:
+    """Write a shop's log in time order: sessions of about 20 clicks some seconds apart, interleaved; popular items by a power law."""
+    random = np.random.default_rng(seed)
+    sessions = max(1, rows // CLICKS_PER_SESSION)
+    begins = np.sort(random.integers(0, max(1, rows) * 50_000, sessions))
+    owner = random.integers(0, sessions, rows)
+    times = begins[owner] + random.integers(0, 480_000_000, rows)  # within eight minutes, below the ten-minute gap
+    order = np.argsort(times, kind="stable")
+    items = (ITEMS * random.random(rows) ** 3).astype(np.int64)
+    with file.open("wb") as out:
+        for first in range(0, rows, CHUNK):
+            part = order[first : first + CHUNK]
+            table = pa.table({"session_id": owner[part], "item_id": items[part], "event_time": START_US + times[part]})
+            pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=first == 0))
+
+
+def run_jobs(spark: Any, settings: Settings) -> dict[str, tuple[float, JobResult]]:
+    """Run the three jobs and time each."""
+    measured = {}
+    for name, job in (("ingest", ingest), ("sessionise", sessionise), ("session-features", session_features)):
+        begin = time.perf_counter()
+        result = job.run(spark, settings)
+        measured[name] = (time.perf_counter() - begin, result)
+        print(f"  {name}: {measured[name][0]:.1f} s, {result.rows:,} rows", flush=True)
+    return measured
+
+
+def one_size(spark: Any, base: Settings, rows: int, folder: Path) -> dict[str, Any]:
+    """Measure one size in a home of its own."""
+    data, home = folder / "data", folder / "home"
+    data.mkdir(parents=True)
+    write_clicks(data / "clicks.csv", rows)
+    settings = base.model_copy(update={"home": home, "dataset": base.dataset.model_copy(update={"path": data})})
+    print(f"{rows:,} clicks, {(data / 'clicks.csv').stat().st_size / 2**20:.0f} MiB", flush=True)
+    measured = run_jobs(spark, settings)
+    total = sum(seconds for seconds, _ in measured.values())
+    shutil.rmtree(folder)
+    return {
+        "clicks": rows, **{f"{name} s": round(seconds, 2) for name, (seconds, _) in measured.items()}, "total s": round(total, 2),
+        "clicks/s": round(rows / total), "sessions": measured["sessionise"][1].rows, "held out": measured["ingest"][1].details["held_out"],
+        "repeats refused": measured["ingest"][1].refused,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="1000000,10000000")
+    parser.add_argument("--live-share", type=float, default=0.05)
+    parser.add_argument("--folder", type=Path, help="where data and tables go; none = a temporary folder")
+    given = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="batch-", dir=given.folder))
+    overrides = {"home": str(root / "spark"), "dataset.live_share": given.live_share, "spark.driver_memory": "4g"}
+    base = load_settings(None, os.environ, overrides)
+    spark = spark_session(base, "intentstore batch benchmark")
+    try:
+        print("warm-up", flush=True)
+        one_size(spark, base, WARM_UP, root / "warm")
+        rows = [one_size(spark, base, int(size), root / size) for size in given.sizes.split(",")]
+    finally:
+        spark.stop()
+        shutil.rmtree(root, ignore_errors=True)
+    growth = rows[-1]["total s"] / rows[0]["total s"]
+    extra = {
+        "spark": base.spark.model_dump(mode="json"), "growth": round(growth, 2), "size_growth": rows[-1]["clicks"] / rows[0]["clicks"],
+        "reached": {"growth <= 11": growth <= LIMIT_GROWTH, "clicks/s >= 40000": min(row["clicks/s"] for row in rows) >= LIMIT_RATE},
+    }  # fmt: skip
+    write_result("batch", rows, extra)
+    print(f"{rows[0]['clicks']:,} -> {rows[-1]['clicks']:,} clicks: {growth:.2f} times the time; reached: {extra['reached']}")
+
+
+if __name__ == "__main__":
+    main()
