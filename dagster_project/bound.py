@@ -34,7 +34,9 @@ def bind_to_parent(parent_pid: int) -> None:
         raise SystemExit(1)
 
 
-def start(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, new_group: bool = True) -> subprocess.Popen[bytes]:
+def start(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, log: Path | None = None, new_group: bool = True
+) -> subprocess.Popen[bytes]:
     """Start a command that cannot outlive this process.
 
     Parameters
@@ -45,16 +47,24 @@ def start(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: 
         Its whole environment; none = ours.
     cwd : Path, optional
         Its working folder.
+    log : Path, optional
+        File that takes what it prints; none = our own standard streams.
     new_group : bool
         Give it a process group of its own, so that `stop` reaches what it starts in turn.
 
     Returns
     -------
     subprocess.Popen
-        Standard streams are ours.
+        Already running.
     """
     wrapped = [sys.executable, "-m", "dagster_project.bound", str(os.getpid()), "--", *command]
-    return subprocess.Popen(wrapped, env=None if env is None else dict(env), cwd=cwd, stdin=subprocess.DEVNULL, process_group=0 if new_group else None)
+    group = 0 if new_group else None
+    environment = None if env is None else dict(env)
+    if log is None:
+        return subprocess.Popen(wrapped, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, process_group=group)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        return subprocess.Popen(wrapped, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=file, process_group=group)
 
 
 def stop(process: subprocess.Popen[bytes], grace_seconds: float = GRACE_SECONDS) -> None:

@@ -108,19 +108,14 @@ def to_text(summary: Summary, file: Path) -> str:
     console = Console(width=150, highlight=False, emoji=False, markup=False)
     with console.capture() as captured:
         for section in summary.sections:
-            table = Table(
-                title=section.title,
-                title_justify="left",
-                box=box.SIMPLE_HEAD,
-                show_header=any(section.head),
-                caption=section.note or None,
-                caption_justify="left",
-            )
+            table = Table(title=section.title, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(section.head))
             for name in section.head:
                 table.add_column(name, overflow="fold")
             for row in section.rows:
                 table.add_row(*row)
             console.print(table)
+            if section.note:
+                console.print(f"  {section.note}\n")
         word = "done" if summary.success else "FAILED"
         console.print(f"{word} in {summary.seconds:.0f} s; Dagster run {summary.run_id[:8]}")
         console.print(f"report  {file}\ngraph   {UI}")

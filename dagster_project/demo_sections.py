@@ -10,7 +10,7 @@ from dagster_project import lake, steps
 from feature_repo.contract import columns
 from feature_repo.contract.settings import Settings
 
-METRICS = ("R@5", "R@10", "R@20", "N@10", "MRR@10")
+METRICS = ("R@5", "R@10", "R@20", "N@10", "MRR@20")
 PREFIX_SHOWN, RECOMMENDED_SHOWN = 6, 5
 NOT_MADE = "not made in this run"
 Facts = Mapping[str, Mapping[str, Any]]
@@ -101,7 +101,7 @@ def quality(facts: Facts, report: Mapping[str, Any] | None) -> Section:
     for row in report.get("rows", []):
         found = row["metrics"]["metrics"]
         rows.append(
-            (row["name"], *(f"{found[name]['mean']:.4f} [{found[name]['low']:.4f}, {found[name]['high']:.4f}]" if name in found else "-" for name in METRICS))
+            (row["name"], *(f"{found[name]['mean']:.3f} [{found[name]['low']:.3f}, {found[name]['high']:.3f}]" if name in found else "-" for name in METRICS))
         )
     made = f"Model {known.get('version')}, {number(known.get('cases'))} cases, {number(known.get('seconds'), 0)} s. "
     kept = (

@@ -61,7 +61,8 @@ def replay_and_answer(settings: Settings, *, clicks_per_second: float = 400.0, m
     topics.ensure(settings)
     before = Ends.now(settings)
     started = time.perf_counter()
-    consumer = bound.start([sys.executable, "-m", "streaming", "consume", *(("--config", config) if config else ())], env=_environment(settings))
+    command = [sys.executable, "-m", "streaming", "consume", *(("--config", config) if config else ())]
+    consumer = bound.start(command, env=_environment(settings), log=settings.home / "demo" / "consumer.log")
     try:
         _wait_until_assigned(settings, consumer)
         LOGGER.info("the consumer is ready after %.1f s; replaying at %.0f clicks a second", time.perf_counter() - started, clicks_per_second)
@@ -104,7 +105,7 @@ def _wait_until_assigned(settings: Settings, consumer: subprocess.Popen[bytes]) 
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if consumer.poll() is not None:
-            raise LiveError(f"the consumer ended with {consumer.returncode} before it was ready; run `python -m streaming consume` to see why")
+            raise LiveError(f"the consumer ended with {consumer.returncode} before it was ready; its log is {settings.home / 'demo' / 'consumer.log'}")
         if kafka_watch.members(settings) > 0:
             return
         time.sleep(POLL_SECONDS)
