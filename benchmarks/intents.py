@@ -77,7 +77,7 @@ def naive(network: Any, chat: Chat, prompts: list[list[int]]) -> list[list[int]]
 
 
 def _ended(chat: Chat, given: list[int]) -> bool:
-    return bool(given) and chat.ends(given[-1], given[:-1])
+    return bool(given) and (chat.closes(given[-1]) or chat.ends(given[-1], given[:-1]))
 
 
 class Llm:

@@ -75,10 +75,14 @@ class Chat:
         return clean_answer(str(self._tokenizer.decode(list(ids), skip_special_tokens=True)))
 
     def ends(self, token: int, answer: Sequence[int]) -> bool:
-        """Whether a token ends an answer: the model's own end, a closing quote, or a line break after anything else."""
-        if token in self.stop_ids or token in self._quotes:
+        """Whether a token stands after the answer: the model's own end, or a line break after anything else."""
+        if token in self.stop_ids:
             return True
         return token in self._line_ends and any(other not in self._line_ends for other in answer)
+
+    def closes(self, token: int) -> bool:
+        """Whether a token is the answer's last: it holds a closing quote, and often a bracket of the name before it."""
+        return token in self._quotes
 
     def _stop_ids(self) -> frozenset[int]:
         self._line_ends = frozenset(
@@ -102,6 +106,8 @@ def clean_answer(text: str) -> str:
     --------
     >>> clean_answer('\n1. "Toy Story (1995)".\nBecause ...')
     'Toy Story (1995)'
+    >>> clean_answer('Jaws (1975)", because')
+    'Jaws (1975)'
     >>> clean_answer("   ")
     ''
     """
@@ -110,4 +116,6 @@ def clean_answer(text: str) -> str:
     if dot and head.isdigit() and rest:
         line = rest
     line = line.strip().strip("\"'“”*`").strip()
+    if line.count('"') % 2:  # closed, but opened by the prompt
+        line = line.partition('"')[0]
     return line.removesuffix(".").strip().strip("\"'“”*`").strip()[:500]

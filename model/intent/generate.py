@@ -233,7 +233,7 @@ class Generator:
                     break
                 one.answer.append(token)
                 self.timings.output_tokens += 1
-                if len(one.answer) >= self._max_new_tokens:
+                if len(one.answer) >= self._max_new_tokens or self._chat.closes(token):
                     ended.append(one)
                     break
                 if place < len(draft) and draft[place] != token:

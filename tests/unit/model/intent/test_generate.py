@@ -29,6 +29,8 @@ def plain_loop(network, chat, ids, limit):
             if chat.ends(token, answer):
                 break
             answer.append(token)
+            if chat.closes(token):
+                break
     return answer
 
 
