@@ -144,8 +144,8 @@ def snippets(service: str, keys: list[str]) -> dict[str, str]:
     http = (
         "import json, os, urllib.request\n\n"
         f'body = {{"feature_service": "{service}", "entities": {{{entities}}}}}\n'
-        'address = os.environ.get("INTENTSTORE_FEATURES", "http://127.0.0.1:8750") + "/get-online-features"\n'
-        'headers = {"Authorization": "Bearer " + os.environ["INTENTSTORE_TOKEN"], "Content-Type": "application/json"}\n'
+        'address = os.environ.get("FEATURES_URL", "http://127.0.0.1:8750") + "/get-online-features"\n'
+        'headers = {"Authorization": "Bearer " + os.environ["FEATURES_TOKEN"], "Content-Type": "application/json"}\n'
         "request = urllib.request.Request(address, json.dumps(body).encode(), headers)\n"
         "answer = json.load(urllib.request.urlopen(request))\n"
         'print(dict(zip(answer["metadata"]["feature_names"], [result["values"] for result in answer["results"]])))\n'

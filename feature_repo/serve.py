@@ -48,15 +48,14 @@ def build_app(settings: Settings, options: ServeOptions) -> Any:
         No usable access file.
     """
     from feast.feature_server import get_app
-    from feast.permissions.auth.auth_type import AuthType
-    from feast.permissions.server.utils import ServerType, init_auth_manager, init_security_manager
+    from feast.permissions.server.utils import AuthManagerType, ServerType, init_auth_manager, init_security_manager
 
     from feature_repo.store import feature_store
 
     grants = read_grants(options.access)
     store = feature_store(settings)
-    init_security_manager(auth_type=AuthType.NONE, fs=store)  # Feast's own checks are off: the gate has made them
-    init_auth_manager(auth_type=AuthType.NONE, server_type=ServerType.REST, auth_config=store.config.auth_config)
+    init_security_manager(auth_type=AuthManagerType.NONE, fs=store)  # Feast's own checks are off: the gate has made them
+    init_auth_manager(auth_type=AuthManagerType.NONE, server_type=ServerType.REST, auth_config=store.config.auth_config)
     app = get_app(store, REGISTRY_SECONDS)
     _clear_errors(app)
     _add_nearest(app, store, settings)
@@ -73,7 +72,7 @@ def serve(settings: Settings, options: ServeOptions) -> None:
         def load_config(self) -> None:
             chosen = {
                 "bind": f"{options.host}:{options.port}", "workers": options.workers, "worker_class": "uvicorn_worker.UvicornWorker",
-                "max_requests": MAX_REQUESTS, "accesslog": None, "keepalive": 30, "post_worker_init": _freeze,
+                "max_requests": MAX_REQUESTS, "accesslog": None, "keepalive": 30, "control_socket_disable": True, "post_worker_init": _freeze,
             }  # fmt: skip
             for name, value in chosen.items():
                 self.cfg.set(name, value)

@@ -18,6 +18,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 READS = {"/get-online-features", "/nearest"}
 WRITES = {"/push", "/write-to-online-store"}
 OPEN = {"/health"}
+DRAINED_BYTES = 256_000_000  # beyond, the connection is cut while the client sends
 
 
 class AccessError(ValueError):
@@ -135,14 +136,19 @@ class Gate:
         raise RefusalError(401, "no known token; send the header Authorization: Bearer TOKEN")
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        body = bytearray()
+        body, arrived = bytearray(), 0
         while True:
             message = await receive()
-            body += message.get("body", b"")
-            if len(body) > self._max_body:
-                raise RefusalError(413, f"the request is larger than {self._max_body} bytes; ask for fewer entities at once")
-            if not message.get("more_body"):
-                return bytes(body)
+            part = message.get("body", b"")
+            arrived += len(part)
+            if arrived <= self._max_body:
+                body += part
+            # The rest of a body that is too large is read and dropped: a client that is still sending would not see the answer.
+            if not message.get("more_body") or arrived > DRAINED_BYTES:
+                break
+        if arrived > self._max_body:
+            raise RefusalError(413, f"the request is larger than {self._max_body} bytes; ask for fewer entities at once")
+        return bytes(body)
 
     def _check_read(self, grant: Grant, body: bytes) -> None:
         try:

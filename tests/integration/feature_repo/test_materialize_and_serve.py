@@ -161,7 +161,7 @@ def test_snippets_of_the_catalogue_run_as_shown(fresh, server):
     shown = snippets("session_intents_v1", ["session_id"])
     environment = {
         "PATH": "", "INTENTSTORE_HOME": str(fresh.home), "INTENTSTORE_ONLINE__URL": fresh.online.url.get_secret_value(),
-        "INTENTSTORE_FEATURES": server[0], "INTENTSTORE_TOKEN": server[1]["narrow"],
+        "FEATURES_URL": server[0], "FEATURES_TOKEN": server[1]["narrow"],
     }  # fmt: skip
     for kind in ("online", "http"):
         code = re.sub(r'\["1"\]', '["a"]', shown[kind])
