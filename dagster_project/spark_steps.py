@@ -258,6 +258,9 @@ def main() -> int:
         logger.setLevel(logging.INFO)
         logger.addHandler(_ToPipes(pipes))
         logger.propagate = False
+        logging.captureWarnings(True)  # libraries that set their own warning filters are not stopped by PYTHONWARNINGS
+        logging.getLogger("py.warnings").addHandler(logging.NullHandler())
+        logging.getLogger("py.warnings").propagate = False
         for noisy in ("py4j", "kafka", "feast"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         failed = _work_through(pipes, Work.from_extras(pipes.extras))

@@ -71,7 +71,7 @@ def graphql(address: str, query: str) -> dict:
 
 
 def keep(page: Page, name: str) -> None:
-    """Take a picture; only with INTENTSTORE_SCREENSHOTS (a folder) is it kept."""
+    """Take a picture; only with SCREENSHOTS (a folder) is it kept."""
     folder = os.environ.get("SCREENSHOTS")
     if folder:
         page.screenshot(path=f"{folder}/{name}.png")
@@ -83,15 +83,21 @@ def test_code_location_is_loaded_with_every_asset(address):
     assert {"ingest", "sessions", "intents", "features", "training", "serving", "daily"} == {node["groupName"] for node in found["assetNodes"]}
 
 
-def test_global_graph_opens(page, address):
+def test_global_graph_opens_and_a_group_unfolds(page, address):
     page.goto(f"{address}/asset-groups")
-    expect(page.get_by_text("training_set").first).to_be_visible(timeout=LONG_MS)
+    expect(page.get_by_text("Materialize all").first).to_be_visible(timeout=LONG_MS)
+    expect(page.get_by_text("serving", exact=True).last).to_be_visible()
     keep(page, "graph")
+    page.goto(f"{address}/asset-groups?expanded=global%40global%3Afeatures")
+    expect(page.get_by_text("training_set").first).to_be_visible(timeout=LONG_MS)
 
 
 def test_model_page_shows_figures_and_plot(page, address):
     page.goto(f"{address}/assets/candidate_model?view=events")
-    expect(page.get_by_text("quality_plot").first).to_be_visible(timeout=LONG_MS)
+    row = page.locator("tr", has_text="quality_plot").first
+    expect(row).to_be_visible(timeout=LONG_MS)
+    row.get_by_text("Show").first.click()
+    expect(page.locator("img[src^='data:image/png']").first).to_be_visible()
     keep(page, "model")
 
 
