@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dagster_project import bound, kafka_watch
+from dagster_project import bound, kafka_watch, redate
 from feature_repo.contract.settings import Settings
 
 LOGGER = logging.getLogger("intentstore.live")
@@ -57,7 +57,7 @@ def replay_and_answer(settings: Settings, *, clicks_per_second: float = 400.0, m
     from spark_jobs import replay
     from streaming import broker, topics
 
-    broker.up(settings)
+    up = broker.up(settings)
     topics.ensure(settings)
     before = Ends.now(settings)
     started = time.perf_counter()
@@ -66,7 +66,7 @@ def replay_and_answer(settings: Settings, *, clicks_per_second: float = 400.0, m
     try:
         _wait_until_assigned(settings, consumer)
         LOGGER.info("the consumer is ready after %.1f s; replaying at %.0f clicks a second", time.perf_counter() - started, clicks_per_second)
-        sent = replay.run(None, settings, held_out=True, rate=clicks_per_second, limit=max_clicks or None)
+        sent = replay.run(None, redate.settings_for_replay(settings, up.bootstrap_servers), held_out=True, rate=clicks_per_second, limit=max_clicks or None)
         LOGGER.info("%d clicks sent in %.1f s", sent.rows, sent.seconds)
         _wait_until_answered(settings, consumer)
     finally:
@@ -101,6 +101,12 @@ class Ends:
         return cls(*({partition: max(0, end - records) for partition, end in part.items()} for part in (ends.clicks, ends.answers, ends.dead)))
 
 
+def _last_line(settings: Settings) -> str:
+    """Return the last line of the consumer's log, where it says why it ended."""
+    lines = (settings.home / "demo" / "consumer.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    return lines[-1].removeprefix("error: ") if lines else "its log is empty"
+
+
 def _wait_until_assigned(settings: Settings, consumer: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
@@ -119,7 +125,9 @@ def _wait_until_answered(settings: Settings, consumer: subprocess.Popen[bytes]) 
         if state is not None and state.lag == 0:
             return
         if consumer.poll() is not None:
-            raise LiveError(f"the consumer ended with {consumer.returncode} with clicks unanswered; run the step again, it goes on where it stopped")
+            raise LiveError(
+                f"the consumer ended with {consumer.returncode} with clicks unanswered ({_last_line(settings)}); run the step again, it goes on where it stopped"
+            )
         if state is not None and state.lag < least:
             least, deadline = state.lag, time.monotonic() + DRAIN_SECONDS  # it moves: give it time
         time.sleep(POLL_SECONDS)

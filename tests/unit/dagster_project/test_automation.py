@@ -39,7 +39,7 @@ def test_conditions_ask_for_nothing_when_all_is_fresh():
 @pytest.mark.parametrize(("passed", "requested"), [(True, 1), (False, 0)])
 def test_new_candidate_is_promoted_by_itself_only_if_its_checks_passed(passed, requested):
     candidate, wanted = dg.AssetKey("candidate_model"), dg.AssetSelection.assets("promoted_model")
-    checks, error = defs.get_repository_def().asset_graph.get_check_keys_for_assets({candidate}), dg.AssetCheckSeverity.ERROR
+    checks = defs.get_repository_def().asset_graph.get_check_keys_for_assets({candidate})
     with dg.DagsterInstance.ephemeral() as instance:
         for name in ("candidate_model", "promoted_model"):
             instance.report_runless_asset_event(dg.AssetMaterialization(name))
