@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from feast.errors import EntityTimestampInferenceException
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -164,7 +165,7 @@ def check_keys(entities: EntityFrame, source: DataFrame, keys: Sequence[tuple[st
 def _time_column(kinds: dict[str, object]) -> str:
     try:
         event = infer_event_timestamp_from_entity_df(kinds)
-    except ValueError:
+    except (ValueError, EntityTimestampInferenceException):
         raise EntityFrameError(f"entity_df has columns {list(kinds)}: none is named 'event_timestamp' and not exactly one holds times; name it so") from None
     return str(event)
 
