@@ -125,9 +125,7 @@ def _wait_until_answered(settings: Settings, consumer: subprocess.Popen[bytes]) 
         if state is not None and state.lag == 0:
             return
         if consumer.poll() is not None:
-            raise LiveError(
-                f"the consumer ended with {consumer.returncode} with clicks unanswered ({_last_line(settings)}); run the step again, it goes on where it stopped"
-            )
+            raise LiveError(f"the consumer ended with {consumer.returncode} with clicks unanswered ({_last_line(settings)}); run the step again to go on")
         if state is not None and state.lag < least:
             least, deadline = state.lag, time.monotonic() + DRAIN_SECONDS  # it moves: give it time
         time.sleep(POLL_SECONDS)

@@ -32,6 +32,7 @@ def settings_for_replay(settings: Settings, bootstrap_servers: str) -> Settings:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
+
     from spark_jobs.ingest_held_out import held_out_file
 
     source = held_out_file(settings)
