@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import operator
-import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from feature_repo.contract.columns import MERGE_KEYS, SCHEMAS
 from feature_repo.contract.settings import Settings
+from spark_jobs.delta_errors import explain as explain
+from spark_jobs.delta_errors import told as told
+from spark_jobs.delta_log import commit as commit
+from spark_jobs.delta_log import exists as exists
+from spark_jobs.delta_log import metadata as metadata
+from spark_jobs.delta_log import newest_version
+from spark_jobs.delta_log import version as version
 from spark_jobs.job import JobError
 
 if TYPE_CHECKING:
@@ -61,21 +67,6 @@ def spark_schema(table: str) -> StructType:
     return schema
 
 
-def exists(spark: SparkSession | None, settings: Settings, table: str) -> bool:
-    """Tell whether a table has at least one commit (looks at the log only; `spark` may be None)."""
-    return _latest(settings.table(table)) >= 0
-
-
-def version(spark: SparkSession | None, settings: Settings, table: str) -> int:
-    """Return the newest version of a table, -1 when it does not exist (looks at the log only; `spark` may be None)."""
-    return _latest(settings.table(table))
-
-
-def _latest(path: Path) -> int:
-    names = (entry.stem for entry in (path / "_delta_log").glob("*.json"))
-    return max((int(name) for name in names if name.isdigit()), default=-1)
-
-
 def read(spark: SparkSession, settings: Settings, table: str, version: int | None = None) -> DataFrame:
     """Read a table, at a version if one is given.
 
@@ -101,7 +92,7 @@ def read(spark: SparkSession, settings: Settings, table: str, version: int | Non
         The table or the version does not exist (or its files were vacuumed); says which job writes it.
     """
     path = settings.table(table)
-    newest = _latest(path)
+    newest = newest_version(path)
     if newest < 0:
         raise JobError(f"table '{table}' does not exist at {path}; run `python -m spark_jobs {_WRITERS.get(table, 'ingest')}` first")
     if version is not None and not 0 <= version <= newest:
@@ -350,27 +341,6 @@ def _kept_with_commit(spark: SparkSession, metadata: Mapping[str, Any] | None) -
         spark.conf.unset(name)
 
 
-def commit(settings: Settings, table: str) -> dict[str, Any]:
-    """Return what Delta recorded of the newest commit of a table (``commitInfo``); empty when there is no table."""
-    path = settings.table(table)
-    newest = _latest(path)
-    if newest < 0:
-        return {}
-    for line in (path / "_delta_log" / f"{newest:020d}.json").read_text(encoding="utf-8").splitlines():
-        action = json.loads(line)
-        if "commitInfo" in action:
-            recorded: dict[str, Any] = action["commitInfo"]
-            return recorded
-    return {}
-
-
-def metadata(settings: Settings, table: str) -> dict[str, Any]:
-    """Return the JSON that the newest commit of a table was given: of which input versions, under which rules it was made."""
-    text = commit(settings, table).get("userMetadata")
-    kept: dict[str, Any] = json.loads(text) if text else {}
-    return kept
-
-
 @contextlib.contextmanager
 def staged(spark: SparkSession, settings: Settings, frame: DataFrame) -> Iterator[DataFrame]:
     """Compute a frame once, into Parquet beside the lake, and give it back for reading.
@@ -393,58 +363,3 @@ def staged(spark: SparkSession, settings: Settings, frame: DataFrame) -> Iterato
 
 def _is_empty(spark: SparkSession, settings: Settings, table: str) -> bool:
     return bool(read(spark, settings, table).isEmpty())
-
-
-@contextlib.contextmanager
-def told(table: str, settings: Settings) -> Iterator[None]:
-    """Turn what Spark throws into a `JobError` of one line that names the table and the remedy.
-
-    Raises
-    ------
-    JobError
-        Instead of any Spark or Py4J exception.
-    """
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-
-    try:
-        yield
-    except (PySparkException, Py4JError, OSError) as error:
-        raise JobError(explain(str(error), table, settings)) from error
-
-
-def explain(text: str, table: str, settings: Settings) -> str:
-    """Say in one line why a read or write of a table failed, and what to do.
-
-    Parameters
-    ----------
-    text : str
-        Text of the exception, stack trace included.
-    table : str
-        The table.
-    settings : Settings
-        For the lake's folder.
-
-    Returns
-    -------
-    str
-        One line.
-    """
-    path = settings.table(table)
-    if "No space left on device" in text or "Disk quota exceeded" in text:
-        free = shutil.disk_usage(settings.home).free // 2**20 if settings.home.exists() else 0
-        state = f"still at version {_latest(path)}" if _latest(path) >= 0 else "not created"
-        return f"disk full ({free} MiB free) while writing table '{table}' at {path}; the table is {state}: free some space and run the job again"
-    if "Permission denied" in text:
-        return f"no permission to write table '{table}' at {path}; let this user write there, or set INTENTSTORE_HOME to another folder"
-    if "OutOfMemoryError" in text:
-        return f"out of memory while computing table '{table}'; raise spark.driver_memory (now {settings.spark.driver_memory})"
-    if "FileNotFoundException" in text or "DELTA_FILE_NOT_FOUND" in text:
-        return f"files of table '{table}' at {path} are gone (vacuumed or removed by hand); pin a newer version, or remove the table and run its job again"
-    named = re.search(r"(?:JobError|ClickError|DatasetError): ([^\n]+)", text)
-    if named:
-        return named.group(1)
-    coded = re.search(r"\[DELTA_[A-Z_.]+\] [^\n]+", text) or re.search(r"\[[A-Z_.]{6,}\] [^\n]+", text)
-    lines = (line.strip(" :") for line in text.splitlines())
-    first = coded.group(0) if coded else next((line for line in lines if line and not line.startswith("An error occurred while")), "no reason given")
-    return f"table '{table}' at {path}: {first[:400]}; the whole report is in {settings.home / 'spark' / 'driver.log'}"
