@@ -182,7 +182,8 @@ def carry_out(step: steps.Step, date: str | None, work: Work, memory: StepMemory
     report = known or run_step(step, date, work, spark)
     outcomes = outcomes_of(step, work.settings, report)
     if known is None and not any(entry["blocking"] and not entry["passed"] for entry in outcomes):
-        memory.remember(step, inputs if step.name != "replay" else memory.now(step, date), report, date)
+        # These two change what they look at themselves (the topic's end, the store's being filled), so theirs is taken afterwards.
+        memory.remember(step, memory.now(step, date) if step.name in {"replay", "online_features"} else inputs, report, date)
     return report, outcomes
 
 

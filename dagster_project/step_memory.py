@@ -102,6 +102,10 @@ def fingerprint(settings: Settings, step: steps.Step, date: str | None, topic_en
         facts["score_log"] = files_in(settings.home / "score_log")
     if "kafka/clicks" in step.reads:
         facts["topic"] = dict(topic_ends) if topic_ends is not None else None
+    if "online_features" in step.assets:
+        from dagster_project import observe
+
+        facts["online_store_filled"] = bool((observe.online_store(settings) or {}).get("keys"))
     if "promoted_model" in step.reads:
         promoted = settings.models_dir / "promoted"
         facts["model"] = os.path.realpath(promoted) if not promoted.is_file() else promoted.read_text(encoding="utf-8")
