@@ -137,10 +137,13 @@ def gather(flat: NDArray[np.int32], start: Places, stop: Places) -> tuple[Clicks
 
 def pad(prefixes: list[NDArray[np.int32]] | Sequences, max_length: int) -> Clicks:
     """Pad prefixes on the right, newest ``max_length`` clicks of each; none may be empty."""
-    cut = [prefix[-max_length:] for prefix in prefixes]
-    lengths = np.array([len(prefix) for prefix in cut], dtype=np.int64)
-    items = np.zeros((len(cut), int(lengths.max(initial=1))), dtype=np.int64)
-    items[np.arange(items.shape[1])[None] < lengths[:, None]] = np.concatenate(cut)
+    if not isinstance(prefixes, Sequences):
+        prefixes = Sequences.of([prefix.tolist() for prefix in prefixes])
+    lengths = np.minimum(prefixes.lengths, max_length)
+    # Every place of the padded rows reads the flat array; those behind a row's end read its last click and are then set to 0.
+    steps = np.arange(int(lengths.max(initial=1)))[None]
+    places = (prefixes.offsets[1:] - lengths)[:, None] + np.minimum(steps, lengths[:, None] - 1)
+    items = np.where(steps < lengths[:, None], prefixes.items[places], 0).astype(np.int64)
     return Clicks(torch.from_numpy(items), torch.from_numpy(lengths))
 
 

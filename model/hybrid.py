@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from model.baselines.choose import sample
 from model.evaluate import Seen, default_seen
 from model.items import Catalogue
 from model.mixing import pool, search
-from model.parts import KINDS, Part, applicable
+from model.parts import KINDS, Part, Votes, applicable
 from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
@@ -128,8 +130,26 @@ class Hybrid:
         ndarray float32, shape (cases, items)
             Rows sum to 1 where every source knows something.
         """
-        total = sum(part for _, part in self._weighted(cases, network))
-        return np.asarray(total, dtype=np.float32)
+        given = None if network is None else torch.from_numpy(np.asarray(network, dtype=np.float32))
+        return np.asarray(mixed(self.sources(cases, given)).numpy())
+
+    def sources(self, cases: Cases, network: Tensor | None) -> list[tuple[str, Votes]]:
+        """Return the reason that each source gives and its votes, scaled to its share of the mix; sources without weight are not asked.
+
+        Parameters
+        ----------
+        cases : Cases
+        network : Tensor float32, shape (cases, items), or None
+            Probabilities of the network.
+        """
+        found: list[tuple[str, Votes]] = []
+        if network is not None and self.weights.get(NETWORK, 0.0) > 0:
+            found.append((REASONS[NETWORK], Votes(network, torch.full((len(cases), 1), self.weights[NETWORK]))))
+        for name, part in self.parts.items():
+            if self.weights[name] > 0:
+                votes = part.votes(cases)
+                found.append((REASONS[name], Votes(votes.values, votes.scale.mul_(self.weights[name]))))
+        return found
 
     def shares(self, cases: Cases, items: np.ndarray, network: np.ndarray | None) -> dict[str, np.ndarray]:
         """Say how much of each recommendation's score comes from which source.
@@ -166,12 +186,6 @@ class Hybrid:
         names = list(found)
         strongest = np.argmax(np.stack([found[name] for name in names]), axis=0)
         return [tuple(REASONS[names[place]] for place in row) for row in strongest.tolist()]
-
-    def _weighted(self, cases: Cases, network: np.ndarray | None) -> list[tuple[str, np.ndarray]]:
-        found = [(name, self.weights[name] * part.probabilities(cases)) for name, part in self.parts.items()]
-        if network is not None and self.weights.get(NETWORK, 0.0) > 0:
-            found.insert(0, (NETWORK, self.weights[NETWORK] * network))
-        return found
 
     def without(self, name: str) -> Hybrid:
         """Return the same mix with one source switched off (its weight goes to the others in proportion)."""
@@ -214,6 +228,14 @@ class HybridRanker:
     def scores(self, cases: Cases) -> np.ndarray:
         """Return the mixed probabilities, float32, shape (cases, items)."""
         return self.hybrid.scores(cases, None if self.network is None else _ask(self.network, cases))
+
+
+def mixed(sources: list[tuple[str, Votes]]) -> Tensor:
+    """Add up scaled votes of one or more sources, float32, shape (cases, items); a new tensor."""
+    total = sources[0][1].values * sources[0][1].scale
+    for _, votes in sources[1:]:
+        total.addcmul_(votes.values, votes.scale)
+    return total
 
 
 def _ask(network: Network, cases: Cases) -> np.ndarray:

@@ -71,7 +71,11 @@ class Network(nn.Module):
 
     def states(self, clicks: Clicks, table: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         """Backbone's global and local vectors for prepared item vectors ``table``; see Backbone.encode."""
-        vectors = self.input_dropout(table[clicks.items]) * clicks.mask[:, :, None]
+        vectors = functional.embedding(clicks.items, table)
+        if self.training:
+            vectors = self.input_dropout(vectors)
+        if clicks.padded:
+            vectors = vectors * clicks.mask[:, :, None]
         return self.backbone.encode(clicks, vectors, last_only)
 
     def finish(self, global_: Tensor, local: Tensor, projected: tuple[Tensor, Tensor] | None) -> Tensor:

@@ -70,8 +70,16 @@ class NetworkScorer:
     @torch.no_grad()
     def probabilities(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Floats:
         """Softmax of the logits, float32, shape (cases, n_items), rows sum to 1."""
-        found: Floats = torch.softmax(self.logits(prefixes, long, short), dim=1).cpu().numpy()
+        found: Floats = self._softmax(prefixes, long, short).numpy()
         return found
+
+    @torch.no_grad()
+    def shares(self, cases: Cases) -> Tensor:
+        """Return the probabilities of cases as a tensor of the processor's memory, float32, shape (cases, n_items)."""
+        return self._softmax(cases.prefixes, cases.long, cases.short)
+
+    def _softmax(self, prefixes: Prefixes, long: Floats | None, short: Floats | None) -> Tensor:
+        return torch.softmax(self.logits(prefixes, long, short), dim=1).cpu()
 
 
 def _tensor(values: Floats | None, device: torch.device) -> Tensor | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,8 +11,7 @@ from torch import Tensor
 
 from model.sequences import Sequences
 
-LARGE_ROW = 50_000  # from here on a pass over block maxima is several times faster than a selection over the whole row
-BLOCK = 1_024
+LEAST_BLOCKS = 4  # times the items wanted: with fewer blocks than that nearly everything is a candidate
 Prefixes = Sequences | list[NDArray[np.int32]]
 
 
@@ -30,11 +31,12 @@ def remove_seen(scores: Tensor, prefixes: Prefixes) -> None:
 def seen_pairs(prefixes: Prefixes) -> tuple[Tensor, Tensor]:
     """Row and item of every click of the prefixes, int64, shape (clicks,) each."""
     if isinstance(prefixes, Sequences):
-        lengths, items = prefixes.lengths, prefixes.items
+        rows, items = prefixes.rows, prefixes.items
     else:
         lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
         items = np.concatenate(prefixes) if prefixes else np.zeros(0, np.int32)
-    return torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)), torch.from_numpy(items.astype(np.int64))
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+    return torch.from_numpy(rows), torch.from_numpy(items.astype(np.int64))
 
 
 def pessimistic_ranks(scores: Tensor, targets: Tensor) -> Tensor:
@@ -79,19 +81,18 @@ def best_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     >>> best_items(torch.tensor([[0.1, 0.9, 0.4]]), 2)[1].tolist()
     [[1, 2]]
     """
-    count = min(k, scores.shape[1])
-    if scores.shape[1] < LARGE_ROW or count * BLOCK > scores.shape[1]:
+    rows, width = scores.shape
+    count = min(k, width)
+    # Column c belongs to block c % blocks. The best `count` items stand in the `count` blocks with the highest maxima, so one pass
+    # for the maxima and two small selections replace a selection over the whole row; with this depth the selections are about equal.
+    depth = math.isqrt(width // count)
+    blocks = width // max(depth, 1)
+    if depth < 2 or blocks < LEAST_BLOCKS * count:
         found = torch.topk(scores, count, dim=1)
         return found.values, found.indices
-    rows = [_best_of_large(row, count) for row in scores]
-    return torch.stack([values for values, _ in rows]), torch.stack([items for _, items in rows])
-
-
-def _best_of_large(row: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Exact top ``count`` of one long row: an item of the top is never below the count-th best block maximum."""
-    whole = len(row) // BLOCK * BLOCK
-    heads = row[:whole].view(-1, BLOCK).amax(1)
-    border = torch.topk(heads, count).values[-1]
-    candidates = torch.nonzero(row >= border).flatten()
-    best = torch.topk(row[candidates], count)
-    return best.values, candidates[best.indices]
+    inside = torch.arange(depth, device=scores.device) * blocks
+    best = torch.topk(scores[:, : depth * blocks].view(rows, depth, blocks).amax(1), count, dim=1, sorted=False).indices
+    tail = torch.arange(depth * blocks, width, device=scores.device).expand(rows, -1)  # columns that fill no whole layer
+    candidates = torch.cat([(best[:, :, None] + inside).flatten(1), tail], dim=1)
+    found = torch.topk(scores.gather(1, candidates), count, dim=1)
+    return found.values, candidates.gather(1, found.indices)

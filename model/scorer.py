@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,19 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from model.config import ModelConfig
+from model.hybrid import NETWORK, Hybrid, mixed
 from model.items import Catalogue
 from model.network import Network
+from model.parts import Votes
 from model.probabilities import NetworkScorer
 from model.ranking import best_items, remove_seen
 from model.sequences import Cases, Sequences
 from model.text_space import TextSpace
 
 if TYPE_CHECKING:
-    from model.hybrid import Hybrid
     from model.train import Trained
 
 SCORES_AT_ONCE = 8_388_608  # 32 MB of float32: larger blocks fall out of the caches without being faster
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 128  # the scores of one source then stay in a core's own cache for catalogues of some thousand items
 POPULAR = "popular with everybody"
 FITS = "fits the session as a whole"
 
@@ -134,7 +136,12 @@ class Scorer:
         """
         if k < 1:
             raise ValueError(f"k = {k}; ask for at least one item")
-        known = [self.catalogue.known(request.items) for request in requests]
+        with torch.inference_mode():
+            return self._score(requests, k)
+
+    def _score(self, requests: Sequence[ScoreRequest], k: int) -> list[Scored]:
+        place_of = self.catalogue.index.get
+        known = [[place for item in request.items if (place := place_of(item)) is not None] for request in requests]
         answers: list[Scored | None] = [None] * len(requests)
         order = sorted((place for place, items in enumerate(known) if items), key=lambda place: len(known[place]))
         rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // max(1, len(self.catalogue))))
@@ -150,8 +157,9 @@ class Scorer:
         keep = max(self.config.max_length, 50)
         cut = [items[-keep:] for items in known]
         lengths = np.array([len(items) for items in cut], dtype=np.int64)
-        flat = np.fromiter((item for items in cut for item in items), dtype=np.int32, count=int(lengths.sum()))
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        flat = np.array(list(chain.from_iterable(cut)), dtype=np.int32)
+        offsets = np.zeros(len(cut) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
         none = np.zeros(len(cut), dtype=np.int64)
         prefixes = Sequences([""] * len(cut), flat, offsets, np.zeros(len(flat), dtype=np.int64), none)
         long, short = (self._views([getattr(request, view) for request in requests], view) for view in ("long", "short"))
@@ -160,52 +168,38 @@ class Scorer:
     def _views(self, vectors: list[Floats | None], view: str) -> Floats | None:
         if self.text_dim is None or all(vector is None for vector in vectors):
             return None
-        found = np.zeros((len(vectors), self.text_dim), dtype=np.float32)
-        for row, vector in enumerate(vectors):
-            if vector is None:
-                continue
-            if np.shape(vector) != (self.text_dim,):
+        shape = (self.text_dim,)
+        for vector in vectors:
+            if vector is not None and np.shape(vector) != shape:
                 raise ValueError(f"{view} intent vector of shape {np.shape(vector)}; model {self.version} reads {self.text_dim} numbers, use its encoder")
-            found[row] = vector
+        nothing = np.zeros(shape, dtype=np.float32)
+        found = np.array([nothing if vector is None else vector for vector in vectors], dtype=np.float32)
         if not np.isfinite(found).all():
             raise ValueError(f"{view} intent vector holds NaN or infinity; infer the intent again")
         return found
 
     def _answer(self, cases: Cases, k: int) -> list[Scored]:
         sources = self._sources(cases)
-        total = sources[0][1] if len(sources) == 1 else np.add(sources[0][1], sources[1][1])
-        for _, share in sources[2:]:
-            total += share
-        scores = torch.from_numpy(total)
+        total = mixed(sources)
         if self.without_seen:
-            kept = scores if len(sources) > 1 else scores.clone()  # a lone source is read again for the reasons
-            remove_seen(kept, cases.prefixes)
-            scores = kept
-        values, items = (found.numpy() for found in best_items(scores, k))
-        taken = np.stack([np.take_along_axis(share, items, axis=1) for _, share in sources])
-        texts = np.array([text for text, _ in sources], dtype=object)
-        reasons = texts[taken.argmax(axis=0)]
-        names = self.catalogue.item_ids
-        answers = []
-        for row, why in enumerate(reasons.tolist()):
-            kept_items = int(np.isfinite(values[row]).sum())  # fewer than k where the session saw nearly all items
-            ids = tuple(names[item] for item in items[row, :kept_items].tolist())
-            answers.append(Scored(ids, tuple(values[row, :kept_items].tolist()), tuple(why[:kept_items])))
-        return answers
+            remove_seen(total, cases.prefixes)
+        values, items = best_items(total, k)
+        texts = [text for text, _ in sources]
+        # Only the items of the answer need a reason: what each source gave to them.
+        given = torch.stack([votes.values.gather(1, items).mul_(votes.scale) for _, votes in sources])
+        strongest = given.argmax(0).tolist()
+        counts = torch.isfinite(values).sum(1).tolist()  # fewer than k where the session saw nearly all items
+        name, text = self.catalogue.item_ids.__getitem__, texts.__getitem__
+        return [
+            Scored(tuple(map(name, row[:count])), tuple(scores[:count]), tuple(map(text, why[:count])))
+            for row, scores, why, count in zip(items.tolist(), values.tolist(), strongest, counts, strict=True)
+        ]
 
-    def _sources(self, cases: Cases) -> list[tuple[str, Floats]]:
-        """Weighted scores by source with its reason; each is computed once and serves both the sum and the reasons."""
+    def _sources(self, cases: Cases) -> list[tuple[str, Votes]]:
+        """Reasons and scaled votes by source; each is computed once and serves both the sum and the reasons."""
         if self.hybrid is None:
-            return [(FITS, self.network.of_cases(cases))]
-        from model.hybrid import NETWORK, REASONS
-
-        found: list[tuple[str, Floats]] = []
-        weights = self.hybrid.weights
-        if weights.get(NETWORK, 0.0) > 0:
-            found.append((REASONS[NETWORK], self.network.of_cases(cases) * np.float32(weights[NETWORK])))
-        for name, part in self.hybrid.parts.items():
-            found.append((REASONS[name], part.probabilities(cases) * np.float32(weights[name])))
-        return found
+            return [(FITS, Votes(self.network.shares(cases), torch.ones(len(cases), 1)))]
+        return self.hybrid.sources(cases, self.network.shares(cases) if self.hybrid.weights.get(NETWORK, 0.0) > 0 else None)
 
     def _popular(self, k: int) -> Scored:
         total = max(int(self.counts.sum()), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -56,10 +57,20 @@ class Sequences:
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self.items[start:stop] for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True))
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         """Clicks of each session, int64, shape (sessions,)."""
-        return np.diff(self.offsets)
+        return np.asarray(self.offsets[1:] - self.offsets[:-1])
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """For each click the place of its session, int64, shape (clicks,)."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @cached_property
+    def steps_back(self) -> np.ndarray:
+        """For each click how many clicks of its session follow it, int64, shape (clicks,); the last click has 0."""
+        return np.asarray(np.repeat(self.offsets[1:] - 1, self.lengths) - np.arange(self.clicks))
 
     @property
     def clicks(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.baselines.query import steps_back, weighted
+from model.baselines.query import weighted
 from model.baselines.title_knn import reduced, unit
 from model.sequences import Cases
 from model.splits import Dataset
@@ -22,7 +22,7 @@ def recent(titles: np.ndarray, half_life: float) -> Callable[[Cases], np.ndarray
     """Return a function that gives the recency-weighted mean title of each prefix, unit rows."""
 
     def view(cases: Cases) -> np.ndarray:
-        return unit(weighted(cases.prefixes, 0.5 ** (steps_back(cases.prefixes) / half_life), len(titles)) @ titles)
+        return unit(weighted(cases.prefixes, 0.5 ** (cases.prefixes.steps_back / half_life), len(titles)) @ titles)
 
     return view
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -27,10 +28,19 @@ class Clicks:
     items: Tensor
     lengths: Tensor
 
-    @property
+    @cached_property
+    def padded(self) -> bool:
+        """Whether any row is shorter than the longest one."""
+        return bool((self.lengths < self.items.shape[1]).any())
+
+    @cached_property
     def mask(self) -> Tensor:
         """True where a click is, shape (batch, length)."""
         return torch.arange(self.items.shape[1], device=self.items.device)[None, :] < self.lengths[:, None]
+
+    def last(self, values: Tensor) -> Tensor:
+        """Take each row's vector at its last click: (batch, length, dim) to (batch, dim)."""
+        return last(values, self.lengths) if self.padded else values[:, -1]
 
 
 @dataclass(frozen=True)

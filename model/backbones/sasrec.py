@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.backbones.base import Backbone, Clicks, last
+from model.backbones.base import Backbone, Clicks
 from model.config import ModelConfig
 
 
@@ -25,23 +25,42 @@ class Block(nn.Module):
         self.feed = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(dim, dim))
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, lengths: Tensor, last_only: bool) -> Tensor:
+    def forward(self, x: Tensor, clicks: Clicks, last_only: bool) -> Tensor:
         """Map (batch, length, dim) to the same shape, or to (batch, 1, dim) for the last click of each row only."""
-        batch, length, dim = x.shape
+        batch, _, dim = x.shape
         normed = self.attention_norm(x)
-        key, value = self.key_value(normed).reshape(batch, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         if last_only:
-            x = last(x, lengths)[:, None]
-            query = self.query(last(normed, lengths)[:, None])
-            mask = (torch.arange(length, device=x.device)[None] < lengths[:, None])[:, None, None, :]
-        else:
-            query, mask = self.query(normed), None
-        query = query.reshape(batch, -1, self.heads, dim // self.heads).transpose(1, 2)
+            return self._rest(clicks.last(x), self._last(normed, clicks))[:, None]
+        key, value = self.key_value(normed).reshape(batch, -1, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        query = self.query(normed).reshape(batch, -1, self.heads, dim // self.heads).transpose(1, 2)
         drop = self.dropout.p if self.training else 0.0
         # Rows are padded on the right, so the causal mask alone keeps padding out of every valid position.
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=drop, is_causal=mask is None)
-        x = x + self.dropout(self.output(mixed.transpose(1, 2).reshape(batch, -1, dim)))
+        mixed = functional.scaled_dot_product_attention(query, key, value, dropout_p=drop, is_causal=True)
+        return self._rest(x, mixed.transpose(1, 2).reshape(batch, -1, dim))
+
+    def _rest(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """Everything behind the attention; shapes (..., dim)."""
+        x = x + self.dropout(self.output(mixed))
         return torch.as_tensor(x + self.dropout(self.feed(self.feed_norm(x))))
+
+    def _last(self, normed: Tensor, clicks: Clicks) -> Tensor:
+        """Attention of the last click alone, for scoring: (batch, length, dim) to (batch, dim).
+
+        Keys and values of the other clicks are never made. With one query, ``q . (K x + k)`` is ``(K' q) . x`` plus a number that is the
+        same for every click and so falls out of the softmax, and the mean of ``V x + v`` is ``V`` of the mean plus ``v``: a tenth of the
+        products at 50 clicks.
+        """
+        batch, _, dim = normed.shape
+        heads, width = self.heads, dim // self.heads
+        key, value = self.key_value.weight.view(2, heads, width, dim)
+        query = self.query(clicks.last(normed)).view(batch, heads, width)
+        asked = torch.einsum("bhw,hwd->bhd", query, key) * width**-0.5
+        scores = asked @ normed.transpose(1, 2)
+        if clicks.padded:
+            scores = scores.masked_fill(~clicks.mask[:, None], float("-inf"))
+        weights = torch.softmax(scores, dim=2)
+        mixed = torch.einsum("bhd,hwd->bhw", weights @ normed, value).reshape(batch, dim)
+        return mixed + self.key_value.bias[dim:]
 
 
 class SASRec(Backbone):
@@ -57,8 +76,8 @@ class SASRec(Backbone):
         """Read prefixes; see Backbone.encode."""
         x = vectors * self.dim**0.5 + self.positions[: vectors.shape[1]]
         for index, block in enumerate(self.blocks):
-            x = block(x, clicks.lengths, last_only and index == len(self.blocks) - 1)
+            x = block(x, clicks, last_only and index == len(self.blocks) - 1)
         x = self.norm(x)
         if last_only:
-            return x[:, 0], last(vectors, clicks.lengths)
+            return x[:, 0], clicks.last(vectors)
         return x, vectors

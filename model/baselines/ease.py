@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import torch
 from scipy.linalg import lapack
+from torch import Tensor
 
-from model.baselines.query import binary, steps_back, weighted
+from model.baselines.query import binary, decayed_sums
 from model.sequences import Cases
 from model.splits import Dataset
 
@@ -67,6 +70,15 @@ class Ease:
         inverse[np.diag_indices(items)] = 0.0
         return cls(inverse, query_decay, regulariser)
 
+    @cached_property
+    def table(self) -> Tensor:
+        """The weights with the items' rows in one piece each, float32, shape (items, items)."""
+        return torch.from_numpy(np.ascontiguousarray(self.weights))
+
+    def sums(self, cases: Cases) -> Tensor:
+        """Return the scores, float32, shape (cases, items)."""
+        return decayed_sums(cases.prefixes, self.query_decay, self.table)
+
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
-        return np.asarray(weighted(cases.prefixes, self.query_decay ** steps_back(cases.prefixes), len(self.weights)) @ self.weights)
+        return np.asarray(self.sums(cases).numpy())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from model.baselines.query import binary, steps_back, weighted
+from model.baselines.query import binary, weighted
 from model.sequences import Cases
 from model.splits import Dataset
 
@@ -53,7 +53,7 @@ class ItemKnn:
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
-        weights = self.query_decay ** steps_back(cases.prefixes)
+        weights = self.query_decay ** cases.prefixes.steps_back
         return np.asarray((weighted(cases.prefixes, weights, self.similarity.shape[0]) @ self.similarity).toarray())
 
 

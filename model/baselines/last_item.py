@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.baselines.query import rows_of, steps_back
 from model.sequences import Cases
 from model.splits import Dataset
 
@@ -26,5 +25,5 @@ class LastItem:
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
         scores = np.zeros((len(cases), self.items), dtype=np.float32)
-        np.maximum.at(scores, (rows_of(cases.prefixes), cases.prefixes.items), 1.0 / (1.0 + steps_back(cases.prefixes)))
+        np.maximum.at(scores, (cases.prefixes.rows, cases.prefixes.items), 1.0 / (1.0 + cases.prefixes.steps_back))
         return scores

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from scipy import sparse
+from torch import Tensor
 
-from model.baselines.query import last_items, steps_back, weighted
+from model.baselines.query import DENSE_ITEMS, decayed, decayed_sums, last_items, spread
 from model.sequences import Cases, Sequences
 from model.splits import Dataset
-
-DENSE_ITEMS = 4_000  # 64 MB; a product with a dense matrix takes a fraction of the sparse one's time there
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,20 @@ class DecayedMarkov:
         return cls(damped(counts.tocsr(), damping), query_decay)
 
     @cached_property
-    def dense(self) -> np.ndarray | None:
+    def dense(self) -> Tensor | None:
         """The transitions without sparsity for small catalogues, float32, shape (items, items); none for large ones."""
-        return self.transitions.toarray() if self.transitions.shape[0] <= DENSE_ITEMS else None
+        return torch.from_numpy(self.transitions.toarray()) if self.transitions.shape[0] <= DENSE_ITEMS else None
+
+    def sums(self, cases: Cases) -> Tensor:
+        """Return the scores, float32, shape (cases, items)."""
+        prefixes = cases.prefixes
+        if self.dense is not None:
+            return decayed_sums(prefixes, self.query_decay, self.dense)
+        return spread(prefixes.rows, prefixes.items, decayed(prefixes, self.query_decay).numpy(), self.transitions, len(prefixes))
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
-        weights = self.query_decay ** steps_back(cases.prefixes)
-        query = weighted(cases.prefixes, weights, self.transitions.shape[0])
-        return np.asarray((query @ self.transitions).toarray() if self.dense is None else query @ self.dense)
+        return np.asarray(self.sums(cases).numpy())
 
 
 @dataclass(frozen=True)

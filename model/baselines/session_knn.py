@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from model.baselines.query import binary, steps_back, weighted
+from model.baselines.query import binary, weighted
 from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
@@ -94,7 +94,7 @@ class SessionKnn:
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
         items = len(self.rarity)
-        weights = self._age(steps_back(cases.prefixes))
+        weights = self._age(cases.prefixes.steps_back)
         similarity = (weighted(cases.prefixes, weights, items) @ self.incidence).tocsr()
         result = np.zeros((len(cases), items), dtype=np.float32)
         # A live prefix without times is one of now: the time of the newest session.

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from scipy import sparse
+from torch import Tensor
 
-from model.baselines.query import steps_back, weighted
+from model.baselines.query import DENSE_ITEMS, decayed, decayed_sums, spread
 from model.sequences import Cases
 from model.splits import Dataset
 
@@ -44,13 +46,20 @@ class TitleKnn:
             raise ValueError("title kNN needs text vectors; give items.* with titles, or leave this ranker out")
         return cls(reduced(dataset.catalogue.vectors, dim), decay)
 
-    def query(self, cases: Cases) -> np.ndarray:
-        """Return the decayed sums of the prefixes, unit rows, float32, shape (cases, dim)."""
-        return unit(weighted(cases.prefixes, self.decay ** steps_back(cases.prefixes), len(self.vectors)) @ self.vectors)
+    @cached_property
+    def table(self) -> Tensor:
+        """The vectors as a tensor, rows in one piece each, float32, shape (items, dim)."""
+        return torch.from_numpy(np.ascontiguousarray(self.vectors, dtype=np.float32))
+
+    def query(self, cases: Cases) -> tuple[Tensor, Tensor]:
+        """Return the decayed sums of the prefixes, float32, shape (cases, dim), and their lengths, shape (cases, 1)."""
+        sums = decayed_sums(cases.prefixes, self.decay, self.table)
+        return sums, torch.linalg.vector_norm(sums, dim=1, keepdim=True)
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return cosines, float32, shape (cases, items); 0 for all where no click has a title."""
-        return np.asarray(self.query(cases) @ self.vectors.T)
+        sums, lengths = self.query(cases)
+        return np.asarray((sums.div_(lengths.clamp(min=1e-12)) @ self.table.T).numpy())
 
 
 @dataclass(frozen=True)
@@ -76,12 +85,30 @@ class WordKnn:
         """The vectors by word, float32, shape (words, items); made once, a request must not pay for it."""
         return self.vectors.T.tocsr()
 
+    @cached_property
+    def products(self) -> Tensor | None:
+        """Products of all pairs of items for small catalogues, float32, shape (items, items); none for large ones."""
+        return torch.from_numpy((self.vectors @ self.columns).toarray()) if self.vectors.shape[0] <= DENSE_ITEMS else None
+
+    def products_of(self, cases: Cases) -> tuple[Tensor, Tensor]:
+        """Return the prefixes' decayed sums of words times every title, float32, shape (cases, items), and the sums' lengths, shape (cases, 1)."""
+        prefixes = cases.prefixes
+        weights = decayed(prefixes, self.decay)
+        if self.products is not None:
+            found = decayed_sums(prefixes, self.decay, self.products)
+            # The squared length of a sum of vectors is the weighted sum of its own products with them.
+            rows = torch.from_numpy(prefixes.rows)
+            parts = found[rows, torch.from_numpy(prefixes.items.astype(np.int64))].mul_(weights)
+            return found, torch.zeros(len(prefixes), 1).index_add_(0, rows, parts[:, None]).clamp_(min=0.0).sqrt_()
+        words = spread(prefixes.rows, prefixes.items, weights.numpy(), self.vectors, len(prefixes))
+        row, word = torch.nonzero(words, as_tuple=True)
+        found = spread(row.numpy(), word.numpy(), words[row, word].numpy(), self.columns, len(prefixes))
+        return found, torch.linalg.vector_norm(words, dim=1, keepdim=True)
+
     def scores(self, cases: Cases) -> np.ndarray:
-        """Return cosines, float32, shape (cases, items)."""
-        query = weighted(cases.prefixes, self.decay ** steps_back(cases.prefixes), self.vectors.shape[0]) @ self.vectors
-        lengths = np.sqrt(np.asarray(query.multiply(query).sum(axis=1)).ravel())
-        query = sparse.diags((1.0 / np.maximum(lengths, 1e-12)).astype(np.float32)) @ query
-        return np.asarray((query @ self.columns).toarray(), dtype=np.float32)
+        """Return cosines, float32, shape (cases, items); 0 for all where no click has a word."""
+        found, lengths = self.products_of(cases)
+        return np.asarray(found.div_(lengths.clamp(min=1e-12)).numpy())
 
 
 def tfidf(texts: Sequence[str]) -> sparse.csr_matrix:

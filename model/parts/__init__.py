@@ -10,12 +10,12 @@ intents      items close to the inferred long and short intents
 
 from __future__ import annotations
 
-from model.parts.base import Part
+from model.parts.base import Part, Votes
 from model.parts.counts import Items, Neighbours, Transitions
 from model.parts.text import Intents, Titles, Words
 from model.splits import Dataset
 
-__all__ = ["KINDS", "LONGEST_SESSIONS", "QUICK_EASE_ITEMS", "Intents", "Items", "Neighbours", "Part", "Titles", "Transitions", "Words", "applicable"]
+__all__ = ["KINDS", "LONGEST_SESSIONS", "QUICK_EASE_ITEMS", "Intents", "Items", "Neighbours", "Part", "Titles", "Transitions", "Votes", "Words", "applicable"]
 
 LONGEST_SESSIONS = 15.0  # clicks, on average; a vote reads every click of 500 neighbours, and whole user histories are no sessions
 QUICK_EASE_ITEMS = 4_000  # 4 s of one core and 64 MB; at 12,000 items a minute and 600 MB in every model folder

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from model.sequences import Cases
 from model.splits import Dataset
@@ -13,32 +15,69 @@ SHARPNESS = 12.0  # cosine -> exp(12 * cosine): the best title then weighs about
 Arrays = dict[str, np.ndarray]
 
 
-class Part(Protocol):
+@dataclass(frozen=True)
+class Votes:
+    """Scores before they are divided by their sum: a mix multiplies by weight and share at once, one pass instead of three.
+
+    Attributes
+    ----------
+    values : Tensor float32, shape (cases, items)
+        Not negative.
+    scale : Tensor float32, shape (cases, 1)
+        What a row is multiplied by to become probabilities, or zeros where the part knows nothing.
+    """
+
+    values: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor) -> Votes:
+        """Make votes of non-negative scores; the scale of a row of zeros does not matter."""
+        return cls(values, values.sum(1, keepdim=True).clamp_(min=1e-30).reciprocal_())
+
+    def probabilities(self) -> np.ndarray:
+        """Return rows that sum to 1, or to 0 where nothing is known, float32, shape (cases, items)."""
+        return np.asarray((self.values * self.scale).numpy())
+
+
+class Part(ABC):
     """A ranker whose rows are probabilities, or all zero where it knows nothing."""
+
+    @abstractmethod
+    def votes(self, cases: Cases) -> Votes:
+        """Score every item of every case."""
 
     def probabilities(self, cases: Cases) -> np.ndarray:
         """Return float32, shape (cases, items)."""
-        ...
+        return self.votes(cases).probabilities()
 
+    @abstractmethod
     def arrays(self) -> Arrays:
         """Return what must be saved to score again, beside the catalogue."""
-        ...
 
+    @abstractmethod
     def refit(self, dataset: Dataset) -> Part:
         """Return the part with the same settings on other training data."""
-        ...
 
 
-def shares(scores: np.ndarray) -> np.ndarray:
-    """Divide rows of non-negative scores by their sum; zero rows stay zero."""
-    sums = scores.sum(axis=1, keepdims=True)
-    return np.asarray(np.divide(scores, sums, out=np.zeros_like(scores), where=sums > 0), dtype=np.float32)
+def sharpened(products: Tensor, lengths: Tensor, known: Tensor | None = None) -> Votes:
+    """Turn cosines into votes, in place: ``exp(SHARPNESS * cosine)``.
 
+    Parameters
+    ----------
+    products : Tensor float32, shape (cases, items)
+        Of a case's vector with the items' unit vectors.
+    lengths : Tensor float32, shape (cases, 1)
+        Of the cases' vectors; a case of length 0 has no direction and gets no votes.
+    known : Tensor float32, shape (items,), optional
+        1 for items with a text, 0 for those without, which get no vote; none = every item has one.
 
-def sharpened(cosines: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-    """Turn cosines into probabilities; rows without any direction and items without text (``known`` False) get 0."""
-    weights = np.exp(SHARPNESS * (cosines - 1.0))
+    Returns
+    -------
+    Votes
+    """
+    votes = products.mul_(SHARPNESS / lengths.clamp(min=1e-12)).exp_()
     if known is not None:
-        weights *= known
-    weights[~cosines.any(axis=1)] = 0.0
-    return shares(weights.astype(np.float32))
+        votes.mul_(known)
+    found = Votes.of(votes)
+    return Votes(votes, found.scale.mul_(lengths > 0))

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from scipy import sparse
 
 from model.baselines.choose import choose
@@ -14,13 +15,13 @@ from model.baselines.ease import Ease
 from model.baselines.markov import DecayedMarkov
 from model.baselines.session_knn import STAN, SessionKnn, Settings
 from model.items import Catalogue
-from model.parts.base import Arrays, shares
+from model.parts.base import Arrays, Part, Votes
 from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
 
 @dataclass(frozen=True)
-class Transitions:
+class Transitions(Part):
     """See the module."""
 
     ranker: DecayedMarkov
@@ -43,9 +44,9 @@ class Transitions:
         """Count again with the same decays."""
         return Transitions(_transitions(self.settings, dataset), self.settings)
 
-    def probabilities(self, cases: Cases) -> np.ndarray:
-        """Return the shares of the decayed transitions."""
-        return shares(self.ranker.scores(cases))
+    def votes(self, cases: Cases) -> Votes:
+        """Return the decayed transitions."""
+        return Votes.of(self.ranker.sums(cases))
 
     def arrays(self) -> Arrays:
         """Return the transition matrix and the decay."""
@@ -62,7 +63,7 @@ class Transitions:
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbours(Part):
     """See the module."""
 
     ranker: SessionKnn
@@ -82,9 +83,9 @@ class Neighbours:
         """Index other sessions with the same settings."""
         return Neighbours(SessionKnn.stan(dataset, self.ranker.settings))
 
-    def probabilities(self, cases: Cases) -> np.ndarray:
-        """Return the shares of the votes."""
-        return shares(self.ranker.scores(cases))
+    def votes(self, cases: Cases) -> Votes:
+        """Return the votes of the neighbours."""
+        return Votes.of(torch.from_numpy(self.ranker.scores(cases)))
 
     def arrays(self) -> Arrays:
         """Return the sessions and the settings."""
@@ -103,7 +104,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class Items:
+class Items(Part):
     """See the module."""
 
     ranker: Ease
@@ -117,9 +118,9 @@ class Items:
         """Solve again with the same regulariser."""
         return Items(_ease(self.ranker.regulariser, dataset))
 
-    def probabilities(self, cases: Cases) -> np.ndarray:
-        """Return the shares of the positive scores."""
-        return shares(np.maximum(self.ranker.scores(cases), 0.0))
+    def votes(self, cases: Cases) -> Votes:
+        """Return the positive scores."""
+        return Votes.of(self.ranker.sums(cases).clamp_(min=0.0))
 
     def arrays(self) -> Arrays:
         """Return the weights and the settings."""

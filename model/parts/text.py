@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
+import torch
 from scipy import sparse
+from torch import Tensor
 
 from model.baselines.choose import choose
-from model.baselines.title_knn import REDUCED, TitleKnn, WordKnn, reduced, tfidf, unit
+from model.baselines.title_knn import REDUCED, TitleKnn, WordKnn, reduced, tfidf
 from model.items import Catalogue
-from model.parts.base import Arrays, sharpened
+from model.parts.base import Arrays, Part, Votes, sharpened
 from model.sequences import Cases
 from model.splits import Dataset
 
@@ -19,7 +21,7 @@ DECAYS = (0.6, 0.8, 0.95)
 
 
 @dataclass(frozen=True)
-class Titles:
+class Titles(Part):
     """See the module."""
 
     ranker: TitleKnn
@@ -34,9 +36,15 @@ class Titles:
         """Return the same part: clicks taught it nothing."""
         return self
 
-    def probabilities(self, cases: Cases) -> np.ndarray:
+    @cached_property
+    def named(self) -> Tensor | None:
+        """See `model.parts.base.sharpened`; read once, not in every request."""
+        return _named(self.ranker.vectors)
+
+    def votes(self, cases: Cases) -> Votes:
         """Return sharpened cosines."""
-        return sharpened(self.ranker.scores(cases), _named(self.ranker.vectors))
+        sums, lengths = self.ranker.query(cases)
+        return sharpened(sums @ self.ranker.table.T, lengths, self.named)
 
     def arrays(self) -> Arrays:
         """Return the decay; the vectors are the catalogue's."""
@@ -49,7 +57,7 @@ class Titles:
 
 
 @dataclass(frozen=True)
-class Words:
+class Words(Part):
     """See the module."""
 
     ranker: WordKnn
@@ -64,9 +72,9 @@ class Words:
         """Return the same part: clicks taught it nothing."""
         return self
 
-    def probabilities(self, cases: Cases) -> np.ndarray:
+    def votes(self, cases: Cases) -> Votes:
         """Return sharpened cosines."""
-        return sharpened(self.ranker.scores(cases))
+        return sharpened(*self.ranker.products_of(cases))
 
     def arrays(self) -> Arrays:
         """Return the decay; the words are the catalogue's."""
@@ -79,7 +87,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Intents:
+class Intents(Part):
     """See the module; the intents' vectors live in the centred title space, so titles are centred and not reduced.
 
     Attributes
@@ -102,11 +110,24 @@ class Intents:
         """Return the same part: clicks taught it nothing."""
         return self
 
-    def probabilities(self, cases: Cases) -> np.ndarray:
-        """Return sharpened cosines with both intents; a case without intents gets a zero row."""
-        views = ((cases.long, 1.0 - self.short_share), (cases.short, self.short_share))
-        query = sum((share * unit(view) for view, share in views if view is not None), np.zeros((len(cases), self.vectors.shape[1]), dtype=np.float32))
-        return sharpened(unit(query) @ self.vectors.T, _named(self.vectors))
+    @cached_property
+    def named(self) -> Tensor | None:
+        """See `model.parts.base.sharpened`; read once, not in every request."""
+        return _named(self.vectors)
+
+    @cached_property
+    def table(self) -> Tensor:
+        """The vectors as a tensor, float32, shape (items, dim)."""
+        return torch.from_numpy(np.ascontiguousarray(self.vectors, dtype=np.float32))
+
+    def votes(self, cases: Cases) -> Votes:
+        """Return sharpened cosines with both intents; a case without intents gets no votes."""
+        query = torch.zeros(len(cases), self.table.shape[1])
+        for view, share in ((cases.long, 1.0 - self.short_share), (cases.short, self.short_share)):
+            if view is not None:
+                vectors = torch.from_numpy(np.asarray(view, dtype=np.float32))
+                query.addcdiv_(vectors, _lengths(vectors).clamp_(min=1e-12), value=share)
+        return sharpened(query @ self.table.T, _lengths(query), self.named)
 
     def arrays(self) -> Arrays:
         """Return the views' weight; the vectors are the catalogue's."""
@@ -132,5 +153,10 @@ def _words(vectors: sparse.csr_matrix, decay: float, _: Dataset) -> WordKnn:
     return WordKnn(vectors, decay)
 
 
-def _named(vectors: np.ndarray) -> np.ndarray:
-    return np.asarray(np.abs(vectors).sum(axis=1) > 0)
+def _lengths(vectors: Tensor) -> Tensor:
+    return torch.as_tensor(torch.linalg.vector_norm(vectors, dim=1, keepdim=True))
+
+
+def _named(vectors: np.ndarray) -> Tensor | None:
+    named = np.abs(vectors).sum(axis=1) > 0
+    return None if named.all() else torch.from_numpy(named.astype(np.float32))

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from model.evaluate import evaluate
 from model.hybrid import NETWORK, Hybrid
 from model.items import Catalogue
 from model.mixing import pool, search
 from model.parts import KINDS, applicable
-from model.parts.base import shares, sharpened
+from model.parts.base import Votes, sharpened
 from model.sequences import Sequences, without_targets
 from model.splits import Dataset, leave_one_out
 
@@ -143,5 +144,5 @@ def test_search_finds_the_better_source():
 
 
 def test_zero_rows_stay_zero():
-    assert shares(np.array([[0.0, 0.0], [1.0, 3.0]])).tolist() == [[0, 0], [0.25, 0.75]]
-    assert sharpened(np.zeros((1, 3))).tolist() == [[0, 0, 0]]
+    assert Votes.of(torch.tensor([[0.0, 0.0], [1.0, 3.0]])).probabilities().tolist() == [[0, 0], [0.25, 0.75]]
+    assert sharpened(torch.zeros(1, 3), torch.zeros(1, 1)).probabilities().tolist() == [[0, 0, 0]]

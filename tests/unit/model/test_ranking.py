@@ -7,7 +7,6 @@ import pytest
 import synthetic
 import torch
 
-from model import ranking
 from model.config import make_config
 from model.evaluate import evaluate
 from model.ranking import best_items, pessimistic_ranks, remove_seen
@@ -29,13 +28,15 @@ def test_seen_items_go() -> None:
     assert scores.isinf().tolist() == [[True, False, False], [False, False, True]]
 
 
-@pytest.mark.parametrize("k", [1, 20, 100])
-def test_best_items_of_a_long_row_equal_a_full_sort(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranking, "LARGE_ROW", 1_000)
-    monkeypatch.setattr(ranking, "BLOCK", 16)
-    scores = torch.randn(3, 2_345, generator=torch.Generator().manual_seed(2))
+@pytest.mark.parametrize("k", [1, 3, 20, 100, 5_000])
+@pytest.mark.parametrize("width", [1, 37, 401, 2_345])
+def test_best_items_equal_a_full_sort(k: int, width: int) -> None:
+    scores = torch.randn(3, width, generator=torch.Generator().manual_seed(2))
+    scores[0] = float("-inf")  # a session that saw everything
+    scores[0, width // 2] = 1.0
     values, items = best_items(scores, k)
-    assert torch.equal(items, scores.argsort(dim=1, descending=True)[:, :k])
+    assert torch.equal(items[1:], scores[1:].argsort(dim=1, descending=True)[:, :k])
+    assert items[0, 0] == width // 2 and len(set(items[0].tolist())) == min(k, width)
     assert torch.equal(values, scores.gather(1, items))
 
 
