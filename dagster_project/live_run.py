@@ -29,7 +29,7 @@ class LiveError(RuntimeError):
 
 # One replay, in this order; killed at any point it can be run again, because answered clicks are known to the consumer by their event id:
 #   1 note the ends of the topics   2 consumer up and assigned   3 replay   4 wait until nothing is left to answer   5 consumer down   6 measure
-def replay_and_answer(settings: Settings, *, clicks_per_second: float = 400.0, max_clicks: int = 0, config: str | None = None) -> dict[str, Any]:
+def replay_and_answer(settings: Settings, *, clicks_per_second: float = 150.0, max_clicks: int = 0, config: str | None = None) -> dict[str, Any]:
     """Replay the clicks that ingest held back and let one consumer answer them.
 
     Parameters

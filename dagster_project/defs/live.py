@@ -48,7 +48,7 @@ class ReplayConfig(dg.Config):
     """Settings of the replay."""
 
     again: bool = Field(False, description="Replay even if the same clicks were replayed to this topic before.")
-    clicks_per_second: float = Field(400.0, gt=0, description="Pace of the replay; latency is only of interest below the consumer's limit.")
+    clicks_per_second: float = Field(150.0, gt=0, description="Pace of the replay; latency is only of interest below the consumer's limit.")
     max_clicks: int = Field(0, ge=0, description="At most so many clicks; 0 = all that were held back.")
     force: bool = Field(False, description="Run every selected step even if nothing it reads has changed.")
 
