@@ -25,7 +25,7 @@ demo: $(STAMP)  ## the whole path on real clicks, through Dagster, with a summar
 	@$(BIN)/python -m dagster_project demo
 
 test: $(STAMP) assets  ## the whole test suite, real services included
-	@$(BIN)/python -m pytest
+	@PYTHONUNBUFFERED=1 $(BIN)/python -m pytest --durations=15
 
 test-unit: $(STAMP)  ## the fast half: no JVM, no services
 	@$(BIN)/python -m pytest tests/unit feature_repo/contract model
