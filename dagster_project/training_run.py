@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from model.data import Dataset
+    from model.evaluate import Seen
 
 READS = (columns.TRAINING_SET, columns.SESSIONS, columns.ITEMS, columns.ITEM_VECTORS)
 # What a model rests on: all of the package but the intent sources, whose outcome is in the tables.
@@ -192,6 +193,7 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     )
     quality = report.quality_table(dataset, config, progress=progress)
     plain = quality.to_dict()
+    plain["rows"] += promoted_row(settings, dataset, quality.seen)
     folder = artifact.save_version(
         quality.candidate, settings.models_dir, metrics=plain, delta_versions=versions, code_commit=code_commit(), feature_list=feature_list(),
         without_seen=without_seen(dataset, config), encoder=encoder_name(tables), intent=lambda target: live.export(settings, target),
@@ -199,6 +201,40 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     made = Candidate(folder.name, identity_of(config), tables[columns.TRAINING_SET].num_rows, versions, time.time() - started, plain, started)
     _note(settings, made)
     return made
+
+
+def promoted_row(settings: Settings, dataset: Dataset, seen: Seen) -> list[dict[str, Any]]:
+    """Measure the model that serves on the candidate's own test cases: figures of another test set would say nothing.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the models are.
+    dataset : Dataset
+        The candidate's.
+    seen : str
+        Rule about seen items of the candidate's table.
+
+    Returns
+    -------
+    list of dict
+        One row as those of the quality report; none when no model serves, or it knows other items.
+    """
+    from model import artifact
+    from model.evaluate import evaluate
+
+    folder = artifact.promoted_dir(settings.models_dir)
+    if folder is None or not len(dataset.test):
+        return []
+    try:
+        scorer = artifact.load(folder)
+    except artifact.ArtifactError:
+        return []  # of another version of this code: it cannot serve either, so anything is better
+    if list(scorer.item_ids) != list(dataset.catalogue.item_ids):
+        return []
+    started = time.perf_counter()
+    metrics = evaluate(scorer, dataset.test, lists=False).metrics(seen)
+    return [{"name": f"serving now: {folder.name}", "role": "promoted", "metrics": metrics.to_dict(), "seconds": round(time.perf_counter() - started, 2)}]
 
 
 def encoder_name(tables: Mapping[str, pa.Table]) -> str:
