@@ -12,6 +12,7 @@ from torch import Tensor
 from model.sequences import Sequences
 
 LEAST_BLOCKS = 4  # times the items wanted: with fewer blocks than that nearly everything is a candidate
+SMALL = 16_384  # scores; below this one selection is over before three smaller steps have begun
 Prefixes = Sequences | list[NDArray[np.int32]]
 
 
@@ -87,7 +88,7 @@ def best_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     # for the maxima and two small selections replace a selection over the whole row; with this depth the selections are about equal.
     depth = math.isqrt(width // count)
     blocks = width // max(depth, 1)
-    if depth < 2 or blocks < LEAST_BLOCKS * count:
+    if rows * width < SMALL or depth < 2 or blocks < LEAST_BLOCKS * count:
         found = torch.topk(scores, count, dim=1)
         return found.values, found.indices
     inside = torch.arange(depth, device=scores.device) * blocks

@@ -186,9 +186,9 @@ class Scorer:
         values, items = best_items(total, k)
         texts = [text for text, _ in sources]
         # Only the items of the answer need a reason: what each source gave to them.
-        given = torch.stack([votes.values.gather(1, items).mul_(votes.scale) for _, votes in sources])
-        strongest = given.argmax(0).tolist()
-        counts = torch.isfinite(values).sum(1).tolist()  # fewer than k where the session saw nearly all items
+        given = [votes.values.gather(1, items).mul_(votes.scale).numpy() for _, votes in sources]
+        strongest = np.argmax(np.stack(given, axis=2), axis=2).tolist()
+        counts = np.isfinite(values.numpy()).sum(axis=1).tolist()  # fewer than k where the session saw nearly all items
         name, text = self.catalogue.item_ids.__getitem__, texts.__getitem__
         return [
             Scored(tuple(map(name, row[:count])), tuple(scores[:count]), tuple(map(text, why[:count])))

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from model.intent.locate import Grounded, Localiser
+from model.baselines.query import SUM
+from model.intent.locate import Localiser
 from model.intent.types import SessionIntent, ViewIntent, no_view
+
+Vectors = NDArray[np.float32]
 
 LONG_HALF_LIFE_RATIO = 8.0  # the long view forgets eight times slower than the short one
 
@@ -29,6 +33,7 @@ class EncoderSource:
     def __init__(self, localiser: Localiser, half_life: float = 3.0) -> None:
         self._localiser = localiser
         self._half_life = half_life
+        self._table = torch.from_numpy(localiser.vectors)
 
     def infer(self, prefixes: Sequence[Sequence[str]]) -> list[SessionIntent]:
         """Return one intent a prefix.
@@ -47,23 +52,40 @@ class EncoderSource:
             return []
         long, short = self.vectors(prefixes)
         views = self.views(np.concatenate([long, short]))
-        known = np.abs(long).sum(1) > 0
-        return [SessionIntent(views[row], views[len(prefixes) + row], self.name if known[row] else "none") for row in range(len(prefixes))]
+        nowhere = SessionIntent(no_view(self._localiser.dim), no_view(self._localiser.dim), "none")
+        pairs = zip(views[: len(prefixes)], views[len(prefixes) :], strict=True)
+        return [SessionIntent(first, second, self.name) if first.items else nowhere for first, second in pairs]
 
-    def vectors(self, prefixes: Sequence[Sequence[str]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def vectors(self, prefixes: Sequence[Sequence[str]]) -> tuple[Vectors, Vectors]:
         """Return the long and the short vectors alone, each float32 of shape (len(prefixes), dim), unit rows or zeros."""
-        return (
-            self._localiser.recency_mean(prefixes, self._half_life * LONG_HALF_LIFE_RATIO),
-            self._localiser.recency_mean(prefixes, self._half_life),
-        )
+        if not len(self._localiser):
+            nothing = np.zeros((len(prefixes), self._localiser.dim), np.float32)
+            return nothing, nothing.copy()
+        row_of = self._localiser.rows.get
+        rows = np.array([row_of(item, -1) for prefix in prefixes for item in prefix], dtype=np.int64)
+        lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
+        offsets = np.zeros(len(prefixes) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        ages = np.repeat(offsets[1:] - 1, lengths) - np.arange(len(rows))  # clicks after each, those on unknown items too
+        known = rows >= 0
+        if not known.all():
+            offsets = np.concatenate([[0], np.cumsum(known)])[offsets]
+            rows, ages = rows[known], ages[known]
+        with torch.inference_mode():
+            clicks = torch.from_numpy(rows), torch.from_numpy(offsets)
+            return self._means(clicks, ages, self._half_life * LONG_HALF_LIFE_RATIO), self._means(clicks, ages, self._half_life)
 
-    def views(self, vectors: NDArray[np.float32]) -> list[ViewIntent]:
-        """Explain vectors of the localiser's space by their nearest titles."""
-        found = self._localiser.nearest(vectors, max(1, self._localiser.top_r))
-        return [self._view(vector, grounded) for vector, grounded in zip(vectors, found, strict=True)]
+    def _means(self, clicks: tuple[torch.Tensor, torch.Tensor], ages: NDArray[np.int64], half_life: float) -> Vectors:
+        """Recency-weighted title means, unit rows; ``clicks`` are rows of the localiser's vectors and the bounds of the prefixes in them."""
+        powers = (0.5 ** (np.arange(int(ages.max(initial=0)) + 1) / half_life)).astype(np.float32)
+        sums = torch.embedding_bag(self._table, *clicks, False, SUM, False, torch.from_numpy(powers[ages]), True)[0]
+        sums /= torch.linalg.vector_norm(sums, dim=1, keepdim=True).clamp_(min=1e-12)
+        return np.asarray(sums.numpy())
 
-    def _view(self, vector: NDArray[np.float32], grounded: Grounded) -> ViewIntent:
-        if not np.any(vector):
-            return no_view(len(vector))
-        items, cosines = grounded
-        return ViewIntent(self._localiser.title(items[0]), items, cosines, vector)
+    def views(self, vectors: Vectors) -> list[ViewIntent]:
+        """Explain vectors of the localiser's space by their nearest titles; a row of zeros has nothing to explain."""
+        found = self._localiser.search(vectors, max(1, self._localiser.top_r))
+        item, title = self._localiser.item_ids.__getitem__, self._localiser.titles.__getitem__
+        nothing = no_view(self._localiser.dim)
+        rows = zip(vectors, vectors.any(1).tolist(), found[0].tolist(), found[1].tolist(), strict=True)
+        return [ViewIntent(title(near[0]), tuple(map(item, near)), tuple(cosines), vector) if known else nothing for vector, known, near, cosines in rows]

@@ -154,7 +154,7 @@ class LiveIntents:
         found = [self._answers.get(key) if key else None for key in keys]
         missing = [place for place, intent in enumerate(found) if intent is None]
         for place, intent in zip(missing, self._guess([prefixes[place] for place in missing]), strict=True):
-            found[place] = SessionIntent(intent.long, intent.short, intent.source, keys[place])
+            found[place] = SessionIntent(intent.long, intent.short, intent.source, keys[place]) if keys[place] else intent
         result = [intent for intent in found if intent is not None]
         for intent in result:
             self.counts[intent.source] = self.counts.get(intent.source, 0) + 1

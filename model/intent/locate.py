@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, cast
 
@@ -92,6 +92,11 @@ class Localiser:
 
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._rows
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Item id to the row of its vector."""
+        return self._rows
 
     def title(self, item_id: str) -> str:
         """Return the title of an item, or the id itself where the catalogue has none."""

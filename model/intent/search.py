@@ -14,6 +14,7 @@ ITEM_BLOCK: Final = 16_384  # items of one matrix product: its scores stay in th
 QUERY_BLOCK: Final = 1_024
 CANDIDATES: Final = 12  # extra candidates of the bfloat16 pass, scored again in float32
 SMALL_BATCH: Final = 32  # queries; above this one pass over all items is cheaper per query than walking lists
+FEW_QUERIES: Final = 4
 TARGET_RECALL: Final = 0.97
 CALIBRATION_QUERIES: Final = 256
 
@@ -55,15 +56,21 @@ class BlockedSearch:
     def _candidates(self, queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         import torch
 
+        from model.ranking import best_items
+
         with torch.inference_mode():
             asked = torch.from_numpy(np.ascontiguousarray(queries)).to(self._rough.dtype)
             scores: list[Any] = []
             places: list[Any] = []
             for start in range(0, len(self._vectors), ITEM_BLOCK):
-                block = asked @ self._rough[start : start + ITEM_BLOCK].T
-                best = block.topk(min(count, block.shape[1]), dim=1, sorted=False)
-                scores.append(best.values)
-                places.append(best.indices + start)
+                items = self._rough[start : start + ITEM_BLOCK]
+                # With a few queries the product is a walk over the items, and the other order would copy them all first.
+                block = (items @ asked.T).T.contiguous() if len(asked) <= FEW_QUERIES else asked @ items.T
+                values, found_here = best_items(block, count)
+                scores.append(values)
+                places.append(found_here + start)
+            if len(places) == 1:
+                return np.asarray(places[0].numpy())
             kept = torch.cat(scores, 1).topk(count, dim=1, sorted=False).indices
             found: NDArray[np.int64] = torch.cat(places, 1).gather(1, kept).numpy()
         return found
@@ -156,7 +163,7 @@ class ListSearch:
 
 
 def _rescored(queries: NDArray[np.float32], vectors: NDArray[np.float32], candidates: NDArray[np.int64], k: int) -> Found:
-    cosines = np.einsum("qd,qcd->qc", queries, vectors[candidates], optimize=True).astype(np.float32)
+    cosines = np.matmul(vectors[candidates], queries[:, :, None])[:, :, 0].astype(np.float32, copy=False)
     # Equal cosines (equal titles) keep the catalogue's order, so that every run grounds an answer on the same items.
     order = np.lexsort((candidates, -cosines), axis=1)[:, :k]
     return np.take_along_axis(candidates, order, 1), np.take_along_axis(cosines, order, 1)
