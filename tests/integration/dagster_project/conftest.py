@@ -63,7 +63,7 @@ class Demo:
     errors: str
     code: int
 
-    def run(self, *words: str, timeout: float = 590) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, timeout: float = 1500) -> subprocess.CompletedProcess[str]:
         """Run the command line on this home."""
         return subprocess.run(
             [sys.executable, "-m", "dagster_project", *words, "--config", str(self.config)],
@@ -120,6 +120,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory, assets_dir: Path) -> Iterator
     first.wait()
     first.stderr.close()
     left = [line for line in processes_of(home) if "services_guard" not in line and "kafka" not in line.lower() and "valkey" not in line]
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=590, check=False)
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False)
     yield Demo(home, folder, config, killed, left, again.stdout, again.stderr, again.returncode)
     subprocess.run([sys.executable, "-m", "streaming", "down", "--config", str(config)], cwd=ROOT, check=False, capture_output=True, timeout=60)
