@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from feature_repo.contract.settings import EncoderSettings, LlmSettings, Setting
 from model.intent.chat import Chat
 from model.intent.generate import Generator
 from model.intent.llm import prompt_ids
-from model.intent.prompts import VIEWS, TitleCutter, template
+from model.intent.prompts import TitleCutter, template
 from model.intent.weights import load_network, prepare
 
 torch.set_num_threads(1)
@@ -263,7 +264,7 @@ def locate(repeats: int, large: int) -> list[dict[str, Any]]:
             part /= np.linalg.norm(part, axis=1, keepdims=True)
         catalogue = Localiser([str(item) for item in range(large)], [""] * large, vectors, "raw", 5)
         asked = unit(vectors[chooser.integers(0, large, 256)] + 0.5 * chooser.normal(size=(256, 384)) / 384**0.5)
-        truth = np.argsort(-(asked[:64] @ catalogue.vectors.T), axis=1)[:, :5]
+        truth = np.argpartition(-(asked[:64] @ catalogue.vectors.T), 5, axis=1)[:, :5]
         catalogue.search(asked[:2], 5)
         for name, size in (("batch of 256", 256), ("one at a time", 1)):
             rows.append(_located(catalogue, asked, truth, f"{large:,} items, {kind}, blocked exact, {name}, ms/answer", size, repeats))
@@ -338,15 +339,14 @@ def main() -> None:
             random.Random(1).shuffle(grown)
             rows += generation(llm, grown, min(given.naive, len(grown)), given.repeats, "all prefixes of a session")
         del llm
-    if "workers" in chosen:
-        rows += workers(settings, given.sessions, given.repeats)
-    if "encoder" in chosen:
-        rows += encoder(sessions, given.repeats)
-    if "locate" in chosen:
-        rows += locate(given.repeats, given.large)
-    if "student" in chosen:
-        rows += student(given.repeats)
-    assert len(VIEWS) == 2
+    rest: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "workers": lambda: workers(settings, given.sessions, given.repeats), "encoder": lambda: encoder(sessions, given.repeats),
+        "locate": lambda: locate(given.repeats, given.large), "student": lambda: student(given.repeats),
+    }  # fmt: skip
+    for part, run in rest.items():
+        if part in chosen:
+            rows += run()
+            print(*rows, sep="\n", file=sys.stderr, flush=True)
     name = "intents" if chosen == list(PARTS) else "intents_" + "_".join(chosen)
     write_result(name, rows, {"sessions": given.sessions, "repeats": given.repeats, "threads": 1})
 

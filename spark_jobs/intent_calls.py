@@ -14,9 +14,12 @@ from feature_repo.contract.columns import SESSIONS
 from feature_repo.contract.settings import Settings
 from model.intent.budget import RECENCY_DAYS, affordable, unsureness
 from model.intent.cache import Recipe
+from model.intent.endpoint import EndpointError, EndpointLlm
 from model.intent.llm import Answer, LocalLlm
 from model.intent.spool import Spool
+from model.intent.weights import ModelMissingError
 from spark_jobs import delta_tables
+from spark_jobs.job import JobError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -112,9 +115,12 @@ def make(spark: SparkSession, settings: Settings, recipe: Recipe, todo: DataFram
 
 def _caller(settings: Settings, recipe: Recipe, spool: Path) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            if batch.num_rows:
-                yield pa.RecordBatch.from_pylist(call(batch.to_pylist(), settings, recipe, spool), schema=OUTCOME)
+        try:
+            for batch in batches:
+                if batch.num_rows:
+                    yield pa.RecordBatch.from_pylist(call(batch.to_pylist(), settings, recipe, spool), schema=OUTCOME)
+        except (ModelMissingError, EndpointError, OSError) as error:
+            raise JobError(str(error)) from None
 
     return run_in_worker
 
@@ -148,8 +154,6 @@ def call(rows: list[dict[str, Any]], settings: Settings, recipe: Recipe, spool: 
     try:
         titles = [list(row["titles"]) for row in rows]
         if recipe.source == "endpoint":
-            from model.intent.endpoint import EndpointLlm
-
             failures = EndpointLlm(settings).answer(titles, keep)
             outcomes += [{"cache_key": rows[place]["cache_key"], "items": list(rows[place]["items"]), "reason": reason} for place, reason in failures]
         else:

@@ -76,6 +76,7 @@ class Generator:
         self._exact = network.get_output_embeddings().weight
         halved = any(parameter.dtype == torch.bfloat16 for parameter in network.parameters())
         self._rough = self._exact.to(torch.bfloat16) if halved else None
+        self._slabs = torch.bfloat16 if halved else None
         self._chat = chat
         self._batch_size = batch_size
         self._max_new_tokens = max_new_tokens
@@ -127,7 +128,7 @@ class Generator:
         length = min([len(first) - 1, *(common_length(first, ids) for ids in prompts)])
         if len(prompts) == 1:
             length = 0
-        cache = new_cache(self._layers, max(1, length))
+        cache = new_cache(self._layers, max(1, length), self._slabs)
         if length:
             ids = torch.tensor([first[:length]], device=self._device)
             self._run(ids, torch.arange(length, device=self._device)[None], torch.ones(1, length, length, dtype=torch.bool).tril(), cache)
@@ -156,7 +157,7 @@ class Generator:
 
     def _spread(self, memory: Cache, rows: int, capacity: int) -> Cache:
         if memory.get_seq_length() == 0:
-            return new_cache(self._layers, capacity)
+            return new_cache(self._layers, capacity, self._slabs)
         return gathered(memory, torch.zeros(rows, dtype=torch.long, device=self._device), capacity)
 
     def _branches(self, branches: list[tuple[int, int, int, list[int]]], prompts: Sequence[list[int]], heads: Cache, begun: int, width: int) -> list[_Open]:
@@ -188,7 +189,7 @@ class Generator:
 
     def _copy(self, heads: Cache, rows: list[int], capacity: int, used: int) -> Cache:
         if used == 0:
-            return new_cache(self._layers, capacity)
+            return new_cache(self._layers, capacity, self._slabs)
         return gathered(heads, torch.tensor(rows, device=self._device), capacity)
 
     def _steps(self, opened: list[_Open], ended: list[_Open], cache: Cache, valid: Tensor, used: int) -> list[_Open]:

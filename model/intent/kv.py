@@ -20,20 +20,23 @@ class SlabLayer(CacheLayerMixin):
     ----------
     capacity : int
         Most token slots of a row.
+    dtype : torch dtype, optional
+        Of the slab; none = that of the first keys.
     """
 
     is_sliding = False
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.capacity = capacity
+        self.slab_dtype = dtype
         self.used = 0
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Allocate the slab in the shape of the first keys and values."""
         rows, heads, _, width = key_states.shape
-        self.keys = key_states.new_empty((rows, heads, self.capacity, width))
-        self.values = value_states.new_empty((rows, heads, self.capacity, value_states.shape[-1]))
+        self.keys = key_states.new_empty((rows, heads, self.capacity, width), dtype=self.slab_dtype)
+        self.values = value_states.new_empty((rows, heads, self.capacity, value_states.shape[-1]), dtype=self.slab_dtype)
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -60,7 +63,7 @@ class SlabLayer(CacheLayerMixin):
 
     def gathered(self, rows: Tensor, capacity: int) -> SlabLayer:
         """Return a new slab that holds copies of the given rows, with another capacity."""
-        copy = SlabLayer(capacity)
+        copy = SlabLayer(capacity, self.slab_dtype)
         shape = (len(rows), self.keys.shape[1], capacity, self.keys.shape[3])
         copy.keys = self.keys.new_empty(shape)
         copy.values = self.values.new_empty((*shape[:3], self.values.shape[3]))
@@ -70,9 +73,9 @@ class SlabLayer(CacheLayerMixin):
         return copy
 
 
-def new_cache(layers: int, capacity: int) -> Cache:
-    """Return an empty cache of slabs for a network of so many layers."""
-    return Cache(layers=[SlabLayer(capacity) for _ in range(layers)])
+def new_cache(layers: int, capacity: int, dtype: torch.dtype | None = None) -> Cache:
+    """Return an empty cache of slabs for a network of so many layers; ``dtype`` as in ``SlabLayer``."""
+    return Cache(layers=[SlabLayer(capacity, dtype) for _ in range(layers)])
 
 
 def gathered(cache: Cache, rows: Tensor, capacity: int) -> Cache:
@@ -94,6 +97,7 @@ def grouped_attention(
         The attention layer; only its ``num_key_value_groups`` is looked at, through the shapes.
     query : Tensor, shape (rows, heads, queries, width)
     key, value : Tensor, shape (rows, key heads, slots, width)
+        The query is rounded to their type.
     attention_mask : Tensor, bool, shape (rows, 1, queries, slots)
         True where a query may look.
     scaling : float, optional
@@ -105,7 +109,7 @@ def grouped_attention(
     """
     rows, heads, queries, width = query.shape
     groups = heads // key.shape[1]
-    folded = query.reshape(rows, key.shape[1], groups * queries, width)
+    folded = query.to(key.dtype).reshape(rows, key.shape[1], groups * queries, width)
     mask = None if attention_mask is None else attention_mask[:, :, :, : key.shape[2]].repeat(1, 1, groups, 1)
     mixed = torch.nn.functional.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scaling)
     return mixed.reshape(rows, heads, queries, value.shape[-1]).transpose(1, 2).contiguous(), None
