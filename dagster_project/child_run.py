@@ -66,7 +66,7 @@ def run_family(
     every = {"batch": steps.BATCH, "live": steps.LIVE, "daily": steps.DAILY}[family]
     chosen = [step for step in every if selected.intersection(step.assets)]
     settings = resource.load()
-    if not force and not options and not dates:
+    if not force and not dates:
         known = _nothing_changed(resource, chosen)
         if known is not None:
             for step, report in known:

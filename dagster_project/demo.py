@@ -77,7 +77,7 @@ def _materialise(instance: dg.DagsterInstance, config: str | None, max_clicks: i
         raise_on_error=False,
         resources={"settings": SettingsResource(config=config)},
         tags={instance_home.OWNER_TAG: instance_home.own_identity()},
-        run_config={"loggers": {"console": {}}, "ops": {"spark_live": {"config": {"again": True, "max_clicks": max_clicks}}}},
+        run_config={"loggers": {"console": {}}, "ops": {"spark_live": {"config": {"max_clicks": max_clicks}}}},
     )
 
 

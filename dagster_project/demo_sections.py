@@ -129,7 +129,8 @@ def streaming(facts: Facts) -> Section:
         ("answers a second", number(known.get("answers_per_second"), 1)),
         ("model", number(known.get("model_version"))),
     ]
-    return Section("Streaming", ("", ""), rows, "Latency: from the click's record time in Kafka to that of its answer.")
+    earlier = "" if known.get("sent_by_this_run") else " All clicks were sent by an earlier run; this run read the figures from the topics."
+    return Section("Streaming", ("", ""), rows, f"Latency: from the click's record time in Kafka to that of its answer.{earlier}")
 
 
 def parity(facts: Facts) -> Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -27,8 +28,8 @@ class LiveError(RuntimeError):
     """The consumer did not start, ended early or did not keep up; the text names the remedy."""
 
 
-# One replay, in this order; killed at any point it can be run again, because answered clicks are known to the consumer by their event id:
-#   1 note the ends of the topics   2 consumer up and assigned   3 replay   4 wait until nothing is left to answer   5 consumer down   6 measure
+# One replay, in this order; killed at any point it can be run again, because only clicks that the topic does not hold yet are sent:
+#   1 what is left to send   2 consumer up and assigned   3 replay   4 wait until nothing is left to answer   5 consumer down   6 measure
 def replay_and_answer(settings: Settings, *, clicks_per_second: float = 150.0, max_clicks: int = 0, config: str | None = None) -> dict[str, Any]:
     """Replay the clicks that ingest held back and let one consumer answer them.
 
@@ -46,34 +47,57 @@ def replay_and_answer(settings: Settings, *, clicks_per_second: float = 150.0, m
     Returns
     -------
     dict
-        clicks, answers, dead_letters, unanswered, p50_ms, p99_ms (record time of the click to record time of its answer), clicks_per_second_answered, seconds,
-        model_version and `rows` (clicks sent).
+        clicks, answers, dead_letters, duplicates, p50_ms, p99_ms (record time of the click to record time of its answer), answers_per_second,
+        seconds, model_version, examples and sent_by_this_run; over the whole topic when an earlier run had sent a part.
 
     Raises
     ------
     LiveError
         The consumer failed.
     """
-    from spark_jobs import replay
     from streaming import broker, topics
 
     up = broker.up(settings)
     topics.ensure(settings)
-    before = Ends.now(settings)
+    before, started = Ends.now(settings), time.perf_counter()
+    known = _event_ids(settings)
+    source, left = redate.still_to_send(settings, up.bootstrap_servers, known)
+    state = kafka_watch.group_state(settings)
+    details: dict[str, Any] = {}
+    if left or state is None or state.lag:
+        details = _answer(settings, source, left, config, clicks_per_second, max_clicks)
+    else:
+        LOGGER.info("all %d held-out clicks are in the topic and answered; measuring from its records", len(known))
+    found = measure(settings, Ends({}, {}, {}) if known else before)
+    found["seconds"] = round(time.perf_counter() - started, 1)
+    return {"rows": found["clicks"], **found, "sent_by_this_run": int(details.get("sent", 0)), "replay": details}
+
+
+def _event_ids(settings: Settings) -> set[str]:
+    """Return the event ids that the clicks topic holds; records that are no clicks have none."""
+    from feature_repo.contract import events
+
+    found = set()
+    for _, _, stamp, value, key in _records(settings, settings.kafka.clicks_topic, {}):
+        with contextlib.suppress(events.ClickError):
+            found.add(events.decode_click(value, key, stamp * 1000).event_id)
+    return found
+
+
+def _answer(settings: Settings, source: Settings, left: int, config: str | None, clicks_per_second: float, max_clicks: int) -> dict[str, Any]:
+    from spark_jobs import replay
+
     started = time.perf_counter()
     command = [sys.executable, "-m", "streaming", "consume", *(("--config", config) if config else ())]
     consumer = bound.start(command, env=_environment(settings), log=settings.home / "demo" / "consumer.log")
     try:
         _wait_until_assigned(settings, consumer)
-        LOGGER.info("the consumer is ready after %.1f s; replaying at %.0f clicks a second", time.perf_counter() - started, clicks_per_second)
-        sent = replay.run(None, redate.settings_for_replay(settings, up.bootstrap_servers), held_out=True, rate=clicks_per_second, limit=max_clicks or None)
-        LOGGER.info("%d clicks sent in %.1f s", sent.rows, sent.seconds)
+        LOGGER.info("the consumer is ready after %.1f s; %d clicks to send, %.0f a second", time.perf_counter() - started, left, clicks_per_second)
+        sent = replay.run(None, source, held_out=True, rate=clicks_per_second, limit=max_clicks or None) if left else None
         _wait_until_answered(settings, consumer)
     finally:
         bound.stop(consumer, settings.streaming.grace_seconds)
-    found = measure(settings, before)
-    found["seconds"] = round(time.perf_counter() - started, 1)
-    return {"rows": found["clicks"], **found, "replay": dict(sent.details)}
+    return {"sent": sent.rows, **sent.details} if sent is not None else {"sent": 0}
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -149,12 +173,12 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
     """
     from feature_repo.contract import events
 
-    sent = {(partition, offset): stamp for partition, offset, stamp, _ in _records(settings, settings.kafka.clicks_topic, before.clicks)}
+    sent = {(partition, offset): stamp for partition, offset, stamp, _, _ in _records(settings, settings.kafka.clicks_topic, before.clicks)}
     latencies: list[float] = []
     stamps: list[int] = []
     versions: set[str] = set()
     last: dict[str, dict[str, Any]] = {}
-    for _, _, stamp, value in _records(settings, settings.kafka.recommendations_topic, before.answers):
+    for _, _, stamp, value, _ in _records(settings, settings.kafka.recommendations_topic, before.answers):
         answer = events.decode_recommendation(value)
         clicked = sent.get((answer.source.partition, answer.source.offset))
         if clicked is not None:
@@ -183,8 +207,8 @@ def quantile(values: list[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
-def _records(settings: Settings, topic: str, since: Mapping[str, int]) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield (partition, offset, record time in ms, value) of a topic from some offsets to its present end."""
+def _records(settings: Settings, topic: str, since: Mapping[str, int]) -> Iterator[tuple[int, int, int, bytes, bytes]]:
+    """Yield (partition, offset, record time in ms, value, key) of a topic from some offsets to its present end."""
     from kafka import KafkaConsumer, TopicPartition
 
     ends = kafka_watch.topic_ends(settings, topic) or {}
@@ -200,7 +224,7 @@ def _records(settings: Settings, topic: str, since: Mapping[str, int]) -> Iterat
             for part, batch in consumer.poll(timeout_ms=1000).items():
                 for record in batch:
                     if record.offset < left.get(part.partition, 0):
-                        yield part.partition, record.offset, record.timestamp, record.value
+                        yield part.partition, record.offset, record.timestamp, record.value, record.key
             for partition in list(left):
                 if consumer.position(TopicPartition(topic, partition)) >= left[partition]:
                     del left[partition]

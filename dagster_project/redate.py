@@ -1,20 +1,24 @@
-"""Old datasets for a live system: moves held-out clicks from before the year 2000, which the wire contract refuses, to the present, once."""
+"""What is still to be replayed: held-out clicks that are not in the topic yet, moved to the present when they are from before the year 2000."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Set
 from pathlib import Path
 
 from feature_repo.contract.events import EARLIEST_US
 from feature_repo.contract.settings import Settings
 
 SECOND_US = 1_000_000
-FOLDER = Path("demo") / "redated"
+FOLDER = Path("demo") / "replay"
+SHIFT = "shift_us"
 
 
-def settings_for_replay(settings: Settings, bootstrap_servers: str) -> Settings:
-    """Return the settings with which held-out clicks are replayed.
+def still_to_send(settings: Settings, bootstrap_servers: str, in_topic: Set[str]) -> tuple[Settings, int]:
+    """Return the settings with which the rest of the held-out clicks is replayed, and how many clicks that is.
+
+    A consumer knows repeats only within its window, so what a killed or earlier replay has sent must not be sent again.
 
     Parameters
     ----------
@@ -22,12 +26,14 @@ def settings_for_replay(settings: Settings, bootstrap_servers: str) -> Settings:
         ``home`` with the clicks that ingest held back.
     bootstrap_servers : str
         The broker, named outright because another home names no services.
+    in_topic : set of str
+        Event ids that the topic holds.
 
     Returns
     -------
-    Settings
-        As given when every click is recent enough. Otherwise with a ``home`` that holds the same clicks, all later by one and the same time, so
-        that pauses and order stay and the newest is of now. The copy is kept: a second replay sends the very same clicks.
+    tuple of Settings and int
+        With a ``home`` of its own that holds the rest of the clicks. Clicks from before the year 2000 (which the wire contract refuses) are all later
+        by one and the same time, kept beside them, so that pauses and order stay and the newest was of the present at the first replay.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -37,19 +43,26 @@ def settings_for_replay(settings: Settings, bootstrap_servers: str) -> Settings:
 
     source = held_out_file(settings)
     if not source.exists():
-        return settings
+        return settings, 0
     clicks = pq.read_table(source)
     times = clicks["event_time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    if not len(times) or pc.min(times).as_py() >= EARLIEST_US:
-        return settings
     other = settings.model_copy(update={"home": settings.home / FOLDER, "kafka": settings.kafka.model_copy(update={"bootstrap_servers": bootstrap_servers})})
     target = held_out_file(other)
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        shift = (int(time.time()) - pc.max(times).as_py() // SECOND_US) * SECOND_US
-        moved = pc.add(times, pa.scalar(shift, pa.int64())).cast(pa.timestamp("us", "UTC"))
-        place = clicks.schema.get_field_index("event_time")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(f".{os.getpid()}")
-        pq.write_table(clicks.set_column(place, "event_time", moved), part)
-        part.replace(target)
-    return other
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if len(times) and pc.min(times).as_py() < EARLIEST_US:
+        moved = pc.add(times, pa.scalar(_shift(target.with_name(SHIFT), pc.max(times).as_py()), pa.int64())).cast(pa.timestamp("us", "UTC"))
+        clicks = clicks.set_column(clicks.schema.get_field_index("event_time"), "event_time", moved)
+    left = clicks.filter(pc.invert(pc.is_in(clicks["event_id"], value_set=pa.array(sorted(in_topic), pa.string()))))
+    part = target.with_suffix(f".{os.getpid()}")
+    pq.write_table(left, part)
+    part.replace(target)
+    return other, left.num_rows
+
+
+def _shift(file: Path, newest_us: int) -> int:
+    """Return by how many microseconds old clicks are moved: chosen once, whole seconds, then read from its file."""
+    if not file.exists():
+        part = file.with_suffix(f".{os.getpid()}")
+        part.write_text(str((int(time.time()) - newest_us // SECOND_US) * SECOND_US), encoding="utf-8")
+        part.replace(file)
+    return int(file.read_text(encoding="utf-8"))

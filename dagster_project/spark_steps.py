@@ -177,7 +177,7 @@ def carry_out(step: steps.Step, date: str | None, work: Work, memory: StepMemory
     tuple of Report and list of dict
         What the step gave and the outcome of each check.
     """
-    known = None if work.force or (step.name == "replay" and work.options.get("replay")) else memory.unchanged(step, date)
+    known = None if work.force else memory.unchanged(step, date)
     inputs = memory.now(step, date)
     report = known or run_step(step, date, work, spark)
     outcomes = outcomes_of(step, work.settings, report)

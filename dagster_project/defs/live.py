@@ -47,7 +47,6 @@ EXTERNAL = [
 class ReplayConfig(dg.Config):
     """Settings of the replay."""
 
-    again: bool = Field(False, description="Replay even if the same clicks were replayed to this topic before.")
     clicks_per_second: float = Field(150.0, gt=0, description="Pace of the replay; latency is only of interest below the consumer's limit.")
     max_clicks: int = Field(0, ge=0, description="At most so many clicks; 0 = all that were held back.")
     force: bool = Field(False, description="Run every selected step even if nothing it reads has changed.")
@@ -65,8 +64,8 @@ _ASSETS = catalogue.assets_of(steps.LIVE)
 )
 def spark_live(context: dg.AssetExecutionContext, config: ReplayConfig, settings: SettingsResource) -> Iterator[child_run.Event]:
     """Replay held-out clicks, let the consumer answer them, bring both back to the lake and compare, in one JVM."""
-    replay = {"clicks_per_second": config.clicks_per_second, "max_clicks": config.max_clicks} if config.again else None
-    yield from child_run.run_family(context, settings, "live", force=config.force, options={"replay": replay} if replay else None)
+    replay = {"clicks_per_second": config.clicks_per_second, "max_clicks": config.max_clicks}
+    yield from child_run.run_family(context, settings, "live", force=config.force, options={"replay": replay})
 
 
 ASSETS: list[Any] = [*EXTERNAL, spark_live]

@@ -1,4 +1,4 @@
-"""Clicks of the last century are moved as one, and only they."""
+"""Only what the topic lacks is sent; clicks of the last century are moved as one."""
 
 from __future__ import annotations
 
@@ -24,25 +24,39 @@ def held_out(settings):
     return write
 
 
+def left(settings, in_topic=frozenset()):
+    other, number = redate.still_to_send(settings, "b:1", in_topic)
+    rows = pq.read_table(held_out_file(other))
+    assert rows.num_rows == number
+    return rows, other
+
+
 def test_old_clicks_keep_their_pauses_and_end_now(settings, held_out):
     held_out(OLD, OLD + datetime.timedelta(minutes=3))
-    moved = redate.settings_for_replay(settings, "b:1")
-    times = pq.read_table(held_out_file(moved))["event_time"].to_pylist()
+    rows, other = left(settings)
+    times = rows["event_time"].to_pylist()
     assert times[1] - times[0] == datetime.timedelta(minutes=3)
     assert times[1].year >= 2026 and times[1] <= datetime.datetime.now(datetime.UTC)
-    assert moved.kafka.bootstrap_servers == "b:1"
+    assert other.kafka.bootstrap_servers == "b:1"
 
 
-def test_second_replay_sends_the_very_same_clicks(settings, held_out):
-    held_out(OLD)
-    first = held_out_file(redate.settings_for_replay(settings, "b:1")).read_bytes()
-    assert held_out_file(redate.settings_for_replay(settings, "b:1")).read_bytes() == first
+def test_second_replay_moves_by_the_same_time(settings, held_out):
+    held_out(OLD, OLD + datetime.timedelta(minutes=3))
+    assert left(settings)[0].equals(left(settings)[0])
 
 
-def test_recent_clicks_are_left_as_they_are(settings, held_out):
+def test_what_the_topic_holds_is_not_sent_again(settings, held_out):
+    held_out(OLD, OLD + datetime.timedelta(minutes=3))
+    whole, _ = left(settings)
+    rest, _ = left(settings, {"0"})
+    assert rest["event_id"].to_pylist() == ["1"] and rest["event_time"][0] == whole["event_time"][1]
+    assert left(settings, {"0", "1"})[0].num_rows == 0
+
+
+def test_recent_clicks_keep_their_times(settings, held_out):
     held_out(datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
-    assert redate.settings_for_replay(settings, "b:1") is settings
+    assert left(settings)[0]["event_time"].to_pylist() == [datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)]
 
 
-def test_nothing_held_out_changes_nothing(settings):
-    assert redate.settings_for_replay(settings, "b:1") is settings
+def test_nothing_held_out_means_nothing_to_send(settings):
+    assert redate.still_to_send(settings, "b:1", set())[1] == 0
