@@ -1,24 +1,31 @@
-"""Time of an answer by size of the catalogue, one thread: `python benchmarks/scoring.py [--items 1700 12101 1000000]`.
+"""Time of an answer by size of the catalogue, one thread: `python benchmarks/scoring.py [--items 1682 12101 1000000] [--model FOLDER ...]`.
 
-Weights are random (time does not depend on them). "network" is the exact scan of all item vectors; "with transitions" adds decayed
-transitions of 200,000 made-up sessions. Sessions have 1 to 20 clicks.
+Made-up models have random weights and titles (time does not depend on them): "network" is the exact scan of all item vectors, "hybrid" adds
+transitions of 200,000 made-up sessions and, up to 20,000 items, titles, words and (up to 4,000) EASE. `--model` measures a trained model too. "intents" is the
+encoder source in front of the score. Sessions have 1 to 20 clicks; k = 20 with reasons. Processor time is what counts: other processes on the
+machine do not lengthen it as much as the clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from _report import write_result
+from model import artifact
 from model.config import make_config
 from model.hybrid import NETWORK, Hybrid
+from model.intent.live import LiveIntents
+from model.intent.locate import Localiser
 from model.items import Catalogue
 from model.network import Network
-from model.parts import KINDS
+from model.parts import KINDS, applicable
 from model.probabilities import NetworkScorer
 from model.scorer import Scorer, ScoreRequest
 from model.sequences import Sequences, expand
@@ -27,55 +34,90 @@ from model.splits import Dataset
 SESSIONS = 200_000
 
 
-def make_scorer(items: int, dim: int) -> Scorer:
+WORDS = 4_000  # different words of made-up titles, the frequent ones as frequent as in real ones
+TEXT_ITEMS = 20_000
+TEXT_DIM = 384
+
+
+def make_scorer(items: int, dim: int, random: np.random.Generator) -> Scorer:
     config = make_config({"dim": dim, "score": "cosine"})
     torch.manual_seed(0)
     network = Network(config, items).eval().requires_grad_(False)
     catalogue = Catalogue.build([f"i{place}" for place in range(items)])
+    if items <= TEXT_ITEMS:
+        titles = [" ".join(f"word{int(WORDS * draw**3)}" for draw in random.random(random.integers(2, 9))) for _ in range(items)]
+        vectors = random.normal(size=(items, TEXT_DIM)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        catalogue = replace(Catalogue.build(catalogue.item_ids, titles), vectors=vectors)
     return Scorer("random", config, catalogue, NetworkScorer(network, config), None, np.ones(items, dtype=np.int64))
 
 
-def with_transitions(scorer: Scorer, random: np.random.Generator) -> Scorer:
+def with_parts(scorer: Scorer, random: np.random.Generator) -> Scorer:
     items = len(scorer.catalogue)
     lengths = random.integers(2, 8, SESSIONS)
     flat = np.minimum(items * random.random(int(lengths.sum())) ** 2, items - 1).astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     sessions = Sequences([""] * SESSIONS, flat, offsets, np.zeros(len(flat), dtype=np.int64), np.zeros(SESSIONS, dtype=np.int64))
     nothing = expand(Sequences.of([]))
-    part = KINDS["transitions"].fit(Dataset("made-up", "next-item", scorer.catalogue, sessions, nothing, nothing))
-    return replace(scorer, hybrid=Hybrid({NETWORK: 0.7, "transitions": 0.3}, {"transitions": part}))
+    data = Dataset("made-up", "next-item", scorer.catalogue, sessions, nothing, nothing)
+    names = [name for name in applicable(data) if name != "neighbours"]  # whole-session votes take part only where they pay for their time
+    parts = {name: KINDS[name].fit(data) for name in names}
+    return replace(scorer, hybrid=Hybrid({NETWORK: 0.4, **dict.fromkeys(names, 0.6 / len(names))}, parts))
 
 
-def measure(scorer: Scorer, batch: int, rounds: int, random: np.random.Generator) -> tuple[list[float], list[float]]:
-    """Milliseconds a session of each round: on the clock, and of the processor (which other processes on the machine do not lengthen as much)."""
-    items = len(scorer.catalogue)
-    clock, processor = [], []
+def intents_of(scorer: Scorer) -> LiveIntents | None:
+    catalogue = scorer.catalogue
+    return None if catalogue.vectors is None else LiveIntents(Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors))
+
+
+def measure(scorer: Scorer, live: LiveIntents | None, batch: int, rounds: int, random: np.random.Generator) -> dict[str, float]:
+    """Milliseconds a session: on the clock and of the processor, and the processor's share of the intents."""
+    names = scorer.item_ids
+    clock, processor, inferring = [], [], []
     for _ in range(rounds + 2):
-        requests = [ScoreRequest([f"i{place}" for place in random.integers(0, items, random.integers(1, 21))]) for _ in range(batch)]
+        prefixes = [[names[place] for place in random.integers(0, len(names), random.integers(1, 21))] for _ in range(batch)]
         begun, used = time.perf_counter(), time.process_time()
-        scorer.score(requests, 20)
+        intents = live.infer(prefixes) if live is not None else None
+        inferred = time.process_time()
+        views = [(None, None)] * batch if intents is None else [(intent.long.vector, intent.short.vector) for intent in intents]
+        scorer.score([ScoreRequest(prefix, *pair) for prefix, pair in zip(prefixes, views, strict=True)], 20)
         clock.append(1000 * (time.perf_counter() - begun) / batch)
         processor.append(1000 * (time.process_time() - used) / batch)
-    return clock[2:], processor[2:]
+        inferring.append(1000 * (inferred - used) / batch)
+    p50, p99 = (float(value) for value in np.percentile(clock[2:], [50, 99]))
+    return {
+        "p50_ms_a_session": p50, "p99_ms": p99, "processor_p50_ms": float(np.median(processor[2:])), "processor_best_ms": min(processor[2:]),
+        "of_which_intents_ms": float(np.median(inferring[2:])),
+    }  # fmt: skip
+
+
+def subjects(sizes: list[int], folders: list[Path]) -> Iterator[tuple[str, Scorer, LiveIntents | None]]:
+    """Name, scorer and intents of everything that is measured."""
+    for items in sizes:
+        random = np.random.default_rng(1)
+        alone = make_scorer(items, 128 if items <= 100_000 else 64, random)
+        yield "network", alone, None
+        hybrid = with_parts(alone, random)
+        yield "hybrid", hybrid, intents_of(hybrid)
+    for folder in folders:
+        scorer = artifact.load(folder)
+        yield f"trained {scorer.version}", scorer, intents_of(scorer)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--items", type=int, nargs="+", default=[1_700, 12_101, 100_000, 1_000_000])
+    parser.add_argument("--items", type=int, nargs="*", default=[1_682, 12_101, 100_000, 1_000_000])
+    parser.add_argument("--model", type=Path, nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
-    for items in arguments.items:
-        dim = 128 if items <= 100_000 else 64
-        random = np.random.default_rng(1)
-        alone = make_scorer(items, dim)
-        for name, scorer in (("network", alone), ("with transitions", with_transitions(alone, random))):
-            for batch in (1, 500) if items <= 20_000 else (1,):
-                clock, processor = measure(scorer, batch, max(5, arguments.rounds // batch), random)
-                p50, p99 = (float(value) for value in np.percentile(clock, [50, 99]))
-                shape = {"items": items, "dim": dim, "score": name, "batch": batch}
-                rows.append({**shape, "p50_ms_a_session": p50, "p99_ms": p99, "best_ms": min(clock), "processor_p50_ms": float(np.median(processor))})
+    rows: list[dict[str, object]] = []
+    for name, scorer, live in subjects(arguments.items, arguments.model):
+        items, random = len(scorer.catalogue), np.random.default_rng(2)
+        parts = [] if scorer.hybrid is None else list(scorer.hybrid.parts)
+        for batch in (1, 32, 128, 500) if items <= 20_000 else (1,):
+            shape = {"items": items, "dim": scorer.config.dim, "score": name, "parts": len(parts), "batch": batch}
+            rows.append({**shape, **measure(scorer, live, batch, max(6, arguments.rounds // batch), random)})
     write_result("scoring", rows, {"threads": 1, "k": 20})
 
 

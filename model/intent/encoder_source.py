@@ -87,5 +87,5 @@ class EncoderSource:
         found = self._localiser.search(vectors, max(1, self._localiser.top_r))
         item, title = self._localiser.item_ids.__getitem__, self._localiser.titles.__getitem__
         nothing = no_view(self._localiser.dim)
-        rows = zip(vectors, vectors.any(1).tolist(), found[0].tolist(), found[1].tolist(), strict=True)
+        rows = zip(vectors, np.any(vectors, axis=1).tolist(), found[0].tolist(), found[1].tolist(), strict=True)
         return [ViewIntent(title(near[0]), tuple(map(item, near)), tuple(cosines), vector) if known else nothing for vector, known, near, cosines in rows]
