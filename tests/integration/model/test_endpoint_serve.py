@@ -17,7 +17,9 @@ from feature_repo.contract.settings import LlmSettings, Settings
 from model.intent.endpoint import EndpointLlm
 from model.intent.weights import prepare
 
-PREFIXES = [["Alien (1979)", "Aliens (1986)"], ["Casablanca (1942)"], ["Heat (1995)", "Fargo (1996)", "Jaws (1975)"], ["Dune (1984)"], ["Brazil (1985)", "Heat (1995)"]]
+PREFIXES = [
+    ["Alien (1979)", "Aliens (1986)"], ["Casablanca (1942)"], ["Heat (1995)", "Fargo (1996)", "Jaws (1975)"], ["Dune (1984)"], ["Brazil (1985)", "Heat (1995)"],
+]  # fmt: skip
 
 
 class Server:
