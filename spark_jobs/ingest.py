@@ -91,13 +91,11 @@ def _ingest_dataset(spark: SparkSession, settings: Settings, date: datetime.date
         items = _commit_items(spark, settings, staged, now)
         with delta_tables.told(CLICKS, settings):
             parts = spark.read.parquet(str(staged.clicks))
-            unique, repeated = _without_repeats(spark, parts, name)
+            unique, repeated = _without_repeats(spark, parts, name) if staged.may_repeat else (parts, None)
             held = hold_back(spark, settings, unique, staged.times)
-            with delta_tables.staged(spark, settings, repeated) as repeats:
-                duplicates = repeats.count()
-                refused = quarantine(spark, settings, _refused(spark, staged).unionByName(repeats), now)
-                result = _commit_clicks(spark, settings, held, date, now)
-                unknown = _unknown(spark, settings, held.kept)
+            duplicates, refused = _commit_refused(spark, settings, staged, repeated, now)
+            result = _commit_clicks(spark, settings, held, date, now)
+            unknown = _unknown(spark, settings, held.kept)
     (settings.lake / MARKER).write_text(json.dumps({"dataset": name}), encoding="utf-8")
     details: dict[str, Any] = {
         "dataset": name, "items": items, "held_out": held.rows, "held_out_file": str(held.file), "duplicates": duplicates,
@@ -179,6 +177,17 @@ def _without_repeats(spark: SparkSession, parts: DataFrame, source: str) -> tupl
     if suspects.isEmpty():
         return parts, rows.drop("arrival_seq").limit(0)
     return parts.join(rows.select("arrival_seq"), "arrival_seq", "left_anti"), rows.drop("arrival_seq")
+
+
+def _commit_refused(spark: SparkSession, settings: Settings, staged: Staged, repeated: DataFrame | None, now: datetime.datetime) -> tuple[int, int]:
+    """Put refused rows and repeats into the quarantine; return how many repeats there are, and how many rows are new there."""
+    if repeated is None:
+        if not staged.refused_rows:
+            delta_tables.empty_if_missing(spark, settings, QUARANTINE)
+            return 0, 0
+        return 0, quarantine(spark, settings, _refused(spark, staged), now)
+    with delta_tables.staged(spark, settings, repeated) as repeats:
+        return repeats.count(), quarantine(spark, settings, _refused(spark, staged).unionByName(repeats), now)
 
 
 def _refused(spark: SparkSession, staged: Staged) -> DataFrame:

@@ -66,7 +66,8 @@ def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times:
     begins = _first_new_session(clicks, cut_us, FoldConfig.from_settings(settings.session).gap_us)
     both = clicks.join(F.broadcast(begins), "session_id", "left")
     live = F.coalesce(F.unix_micros("event_time") >= F.col("_begin"), F.lit(False))
-    held = both.where(live).select(*HELD_OUT_COLUMNS).orderBy("event_time", "arrival_seq").toArrow()
+    # Sorted here: a sort in Spark would read the clicks twice, once for the limits of its partitions.
+    held = both.where(live).select(*HELD_OUT_COLUMNS).toArrow().sort_by([("event_time", "ascending"), ("arrival_seq", "ascending")])
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_suffix(f".{os.getpid()}.tmp")
     pyarrow.parquet.write_table(held, aside)

@@ -47,7 +47,11 @@ def derive_event_id(session_id: str, item_id: str, event_time_us: int) -> str:
     >>> derive_event_id("s", "i", 1) == derive_event_id("s", "i", 1) != derive_event_id("s", "i", 2)
     True
     """
-    return hashlib.blake2b(f"{session_id}\x1f{item_id}\x1f{event_time_us}".encode(), digest_size=16).hexdigest()
+    return _content_id(f"{session_id}\x1f{item_id}\x1f{event_time_us}".encode())
+
+
+def _content_id(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def parse_rows(
@@ -158,9 +162,16 @@ def _accepted(table: pa.Table, texts: dict[str, pa.Array], times: np.ndarray, ke
 
 
 def _event_ids(given: pa.Array | None, sessions: pa.Array, items: pa.Array, times: np.ndarray) -> pa.Array:
-    names = given.to_pylist() if given is not None else [None] * len(times)
-    content = zip(names, sessions.to_pylist(), items.to_pylist(), times.tolist(), strict=True)
-    return pa.array([name or derive_event_id(session, item, time) for name, session, item, time in content], _S)
+    if given is not None:
+        missing = pc.equal(pc.fill_null(given, ""), "")
+        if not pc.any(missing).as_py():
+            return given
+    # The text of derive_event_id, joined a column at a time.
+    joined = pc.binary_join_element_wise(sessions, items, pa.array(times, pa.int64()).cast(_S), "\x1f").cast(pa.binary())
+    if given is None:
+        return pa.array([_content_id(content) for content in joined.to_pylist()], _S)
+    derived = [_content_id(content) for content in joined.filter(missing).to_pylist()]
+    return pc.replace_with_mask(given, missing, pa.array(derived, _S))
 
 
 def parse_items(

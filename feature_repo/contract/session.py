@@ -142,6 +142,9 @@ def apply(state: SessionState, click: FoldClick, config: FoldConfig) -> SessionS
     late = state.late + (time < state.event_timestamp_us)
     if gap is not None and state.start_us - time > gap:
         return SessionState(state.items, state.times, seen, state.count, state.start_us, late, state.event_timestamp_us, created)
+    if time >= state.event_timestamp_us:  # the usual case, spelled out for speed: the newest click goes to the end
+        items, times = (*state.items, click.item_id)[-config.max_items :], (*state.times, time)[-config.max_items :]
+        return SessionState(items, times, seen, state.count + 1, state.start_us, state.late, time, created)
     at = bisect_right(state.times, time)
     items = (*state.items[:at], click.item_id, *state.items[at:])[-config.max_items :]
     times = (*state.times[:at], time, *state.times[at:])[-config.max_items :]

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from feature_repo.contract.dataset_folder import DatasetFolderError
+from feature_repo.contract.dataset_folder import DatasetFolderError, derive_event_id
 from spark_jobs.ingest_files import stage
 
 NOW_US = 1_800_000_000_000_000
@@ -33,6 +33,26 @@ def test_arrival_is_the_rank_by_time_and_equal_times_keep_the_order_of_the_file(
     staged = _stage(tmp_path / "d", tmp_path, clicks_csv=clicks)
     assert {row["item_id"]: row["arrival_seq"] for row in _rows(staged.clicks)} == {"b": 0, "d": 1, "a": 2, "c": 3}
     assert (np.diff(staged.times) >= 0).all()
+
+
+def test_a_click_without_an_event_id_gets_one_by_its_content_and_a_given_one_stays(tmp_path):
+    clicks = "session_id,item_id,event_time,event_id\ns,a,1704067200,mine\ns,ü,1704067201,\n"
+    staged = _stage(tmp_path / "d", tmp_path, clicks_csv=clicks)
+    assert [row["event_id"] for row in _rows(staged.clicks)] == ["mine", derive_event_id("s", "ü", 1_704_067_201_000_000)]
+
+
+@pytest.mark.parametrize(("second", "repeats"), [("e2", False), ("e1", True)])
+def test_repeated_event_ids_are_noticed_across_files(tmp_path, second, repeats):
+    header = "session_id,item_id,event_time,event_id\n"
+    staged = _stage(tmp_path / "d", tmp_path, clicks_csv=f"{header}s,a,1704067200,e1\n", clicks_test_csv=f"{header}t,b,1704067300,{second}\n")
+    assert staged.may_repeat is repeats
+
+
+def test_parts_are_cut_so_that_every_core_can_read_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("spark_jobs.ingest_files.ROWS_PER_GROUP", 2)
+    staged = _stage(tmp_path / "d", tmp_path, clicks_csv="session_id,item_id,event_time\n" + "".join(f"s,a,{1704067200 + n}\n" for n in range(5)))
+    (part,) = staged.clicks.iterdir()
+    assert pyarrow.parquet.ParquetFile(part).num_row_groups == 3
 
 
 def test_second_row_of_an_item_is_refused_with_both_lines(tmp_path):
