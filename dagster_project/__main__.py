@@ -43,9 +43,9 @@ def _run(settings: Settings, given: argparse.Namespace) -> int:
         from dagster_project import ui
 
         return ui.run(settings, host=given.host, port=given.port, config=config)
-    from dagster_project import demo
+    from dagster_project.demo import run
 
-    return demo.run(settings, config=config, max_clicks=given.max_clicks)
+    return run(settings, config=config, max_clicks=given.max_clicks)
 
 
 def _parser() -> argparse.ArgumentParser:
