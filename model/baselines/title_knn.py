@@ -142,7 +142,7 @@ def reduced(vectors: np.ndarray, dim: int | None = None) -> np.ndarray:
 
     Examples
     --------
-    >>> reduced(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])).round(2).tolist()
+    >>> reduced(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])).astype(float).round(2).tolist()
     [[0.71, -0.71], [-0.71, 0.71], [0.0, 0.0]]
     """
     named = np.abs(vectors).sum(axis=1) > 0
