@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import prometheus_client  # noqa: F401 - before Feast, whose import turns on files shared by all registries of a process
 import pytest
 
 ROOT = Path(__file__).parent.parent
