@@ -108,7 +108,8 @@ def to_text(summary: Summary, file: Path) -> str:
     console = Console(width=150, highlight=False, emoji=False, markup=False)
     with console.capture() as captured:
         for section in summary.sections:
-            table = Table(title=section.title, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(section.head))
+            console.print(section.title)  # not as the table's title, which a narrow table would break over lines
+            table = Table(box=box.SIMPLE_HEAD, show_header=any(section.head))
             for name in section.head:
                 table.add_column(name, overflow="fold")
             for row in section.rows:
