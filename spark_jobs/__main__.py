@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ class Flag:
 
     name: str
     help: str
-    kind: type = str
+    kind: Callable[[str], Any] = str
     setting: str | None = None
 
 
@@ -40,6 +40,14 @@ class Job:
     flags: tuple[Flag, ...] = ()
 
 
+def _date(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no date; expected YYYY-MM-DD") from None
+
+
+_UNTIL = Flag("until", "with --date: the last of several days, YYYY-MM-DD", _date)
 _BROKER = Flag("bootstrap-servers", "Kafka broker, host:port[,host:port]; none = the embedded one", setting="kafka.bootstrap_servers")
 JOBS: dict[str, Job] = {
     "ingest": Job("ingest", "clicks and items of a dataset folder, ML-100K or Kafka into Delta", (
@@ -48,18 +56,20 @@ JOBS: dict[str, Job] = {
         Flag("score-log", "commit what the consumer served (HOME/score_log) to the table score_log", bool),
         Flag("max-offsets", "with --kafka: at most so many records of each partition", int),
         _BROKER,
+        _UNTIL,
     )),
-    "sessionise": Job("sessionise", "sessions by the gap rule, split by time"),
+    "sessionise": Job("sessionise", "sessions by the gap rule, split by time", (_UNTIL,)),
     "item-vectors": Job("item_vectors", "title vectors of the text encoder"),
-    "session-text": Job("session_text", "long and short prompts of each session"),
+    "session-text": Job("session_text", "long and short prompts of each session", (_UNTIL,)),
     "intents": Job("intents", "long and short intents: LLM under a budget, cached, grounded on items", (
         Flag("max-calls", "at most so many sessions are sent to the LLM", int, "intents.max_calls"),
         Flag("source", "llm, endpoint, encoder or none", str, "intents.source"),
         Flag("explain", "print prompt, answer, grounding and cache key of one session", str),
         Flag("prune", "drop cached answers that no table refers to", bool),
+        _UNTIL,
     )),
     "intents-report": Job("intents_report", "what the intents run did: calls, cached, grounded, copied"),
-    "session-features": Job("session_features", "features after each click, by the one fold"),
+    "session-features": Job("session_features", "features after each click, by the one fold", (_UNTIL,)),
     "item-popularity": Job("item_popularity", "daily click counts and ranks of each item"),
     "training-set": Job("training_set", "cases with the features known at their time, through Feast", (
         Flag("pin", "TABLE=VERSION[,...]: Delta versions to read instead of the newest", str),
@@ -138,13 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _date(text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no date; expected YYYY-MM-DD") from None
-
-
 def _settings(given: argparse.Namespace) -> Settings:
     overrides: dict[str, Any] = {}
     for pair in given.set:
@@ -162,6 +165,8 @@ def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
     from spark_jobs.spark_session import spark_session
 
     job = JOBS[word]
+    if (until := getattr(given, "until", None)) is not None and (given.date is None or until < given.date):
+        raise JobError(f"--until {until} needs a --date before it, got {given.date}; give the first and the last day")
     names = [flag.name.replace("-", "_") for flag in job.flags if not flag.setting]
     module = importlib.import_module(f"spark_jobs.{job.module}")
     signal.signal(signal.SIGTERM, _interrupt)

@@ -1,4 +1,4 @@
-"""Reads and writes the Delta tables: pinned reads, and writes that commit nothing when nothing changes."""
+"""Writes the Delta tables so that nothing is committed when nothing changes; with `delta_read` the one door to the lake."""
 
 from __future__ import annotations
 
@@ -13,27 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.columns import MERGE_KEYS, SCHEMAS
+from feature_repo.contract.columns import MERGE_KEYS
 from feature_repo.contract.settings import Settings
 from spark_jobs.delta_errors import explain as explain
 from spark_jobs.delta_errors import told as told
 from spark_jobs.delta_log import commit as commit
 from spark_jobs.delta_log import exists as exists
 from spark_jobs.delta_log import metadata as metadata
-from spark_jobs.delta_log import newest_version
 from spark_jobs.delta_log import version as version
-from spark_jobs.job import JobError
+from spark_jobs.delta_read import conform as conform
+from spark_jobs.delta_read import empty_if_missing as empty_if_missing
+from spark_jobs.delta_read import read as read
+from spark_jobs.delta_read import spark_schema as spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
-    from pyspark.sql.types import StructType
-
-# Which job fills a table: the remedy of "does not exist".
-_WRITERS = {
-    "clicks": "ingest", "items": "ingest", "quarantine": "ingest", "score_log": "ingest --score-log", "item_vectors": "item-vectors",
-    "sessions": "sessionise", "session_text": "session-text", "session_intents": "intents", "intent_cache": "intents",
-    "session_features": "session-features", "item_popularity": "item-popularity", "training_set": "training-set",
-}  # fmt: skip
 
 _WRITTEN_AT = ("created", "ingest_time")  # when a row was written; no part of what it says
 
@@ -46,111 +40,6 @@ class MergeResult:
     updated: int
     version: int
     deleted: int = 0
-
-
-def spark_schema(table: str) -> StructType:
-    """Return the Spark schema of a table of `columns.SCHEMAS`.
-
-    Parameters
-    ----------
-    table : str
-        Name in ``columns.SCHEMAS``.
-
-    Returns
-    -------
-    StructType
-        Same order and nullability as the Arrow schema.
-    """
-    from pyspark.sql.pandas.types import from_arrow_schema
-
-    schema: StructType = from_arrow_schema(SCHEMAS[table])
-    return schema
-
-
-def read(spark: SparkSession, settings: Settings, table: str, version: int | None = None) -> DataFrame:
-    """Read a table, at a version if one is given.
-
-    Parameters
-    ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        For the lake's folder.
-    table : str
-        Name in ``columns.SCHEMAS``.
-    version : int, optional
-        Delta version; none = the newest.
-
-    Returns
-    -------
-    DataFrame
-        With the columns of ``columns.SCHEMAS[table]``.
-
-    Raises
-    ------
-    JobError
-        The table or the version does not exist (or its files were vacuumed); says which job writes it.
-    """
-    path = settings.table(table)
-    newest = newest_version(path)
-    if newest < 0:
-        raise JobError(f"table '{table}' does not exist at {path}; run `python -m spark_jobs {_WRITERS.get(table, 'ingest')}` first")
-    if version is not None and not 0 <= version <= newest:
-        raise JobError(f"table '{table}' has no version {version}, only 0 to {newest}; pin one of these")
-    reader = spark.read.format("delta")
-    if version is not None:
-        reader = reader.option("versionAsOf", version)
-    with told(table, settings):
-        return reader.load(str(path))
-
-
-def empty_if_missing(spark: SparkSession, settings: Settings, table: str) -> bool:
-    """Create a table with its schema and no rows, unless it exists.
-
-    Returns
-    -------
-    bool
-        Whether it was created.
-    """
-    if exists(spark, settings, table):
-        return False
-    from delta.tables import DeltaTable
-
-    with told(table, settings):
-        DeltaTable.createIfNotExists(spark).location(str(settings.table(table))).addColumns(spark_schema(table)).execute()
-    return True
-
-
-def conform(frame: DataFrame, table: str) -> DataFrame:
-    """Bring a frame to the columns and types of a table.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        With at least the table's columns that are not nullable; further columns are dropped, missing ones become null.
-    table : str
-        Name in ``columns.SCHEMAS``.
-
-    Returns
-    -------
-    DataFrame
-        Columns in the table's order.
-
-    Raises
-    ------
-    JobError
-        A column that may not be null is missing.
-    """
-    from pyspark.sql import functions as F
-
-    present = set(frame.columns)
-    columns: list[Column] = []
-    for field in spark_schema(table).fields:
-        if field.name not in present and not field.nullable:
-            raise JobError(f"rows for table '{table}' lack the column '{field.name}'; have {sorted(present)}")
-        source = F.col(f"`{field.name}`") if field.name in present else F.lit(None)
-        columns.append(source.cast(field.dataType).alias(field.name))
-    return frame.select(*columns)
 
 
 def merge(
@@ -185,11 +74,9 @@ def merge(
     """
     from pyspark.sql import functions as F
 
-    keys = MERGE_KEYS[table]
-    fresh = empty_if_missing(spark, settings, table)
-    source = conform(frame, table)
+    keys, source = MERGE_KEYS[table], conform(frame, table)
     with told(table, settings):
-        if fresh or _is_empty(spark, settings, table):
+        if _holds_nothing(spark, settings, table):
             return append(spark, settings, table, source, metadata=metadata)
         target = read(spark, settings, table)
         if not update_changed:
@@ -232,11 +119,9 @@ def synchronise(
     """
     from pyspark.sql import functions as F
 
-    keys = MERGE_KEYS[table]
-    fresh = empty_if_missing(spark, settings, table)
-    source = conform(frame, table)
+    keys, source = MERGE_KEYS[table], conform(frame, table)
     with told(table, settings):
-        if fresh or _is_empty(spark, settings, table):
+        if _holds_nothing(spark, settings, table):
             return append(spark, settings, table, source, metadata=metadata)
         target = read(spark, settings, table)
         if within is not None:
@@ -361,5 +246,6 @@ def staged(spark: SparkSession, settings: Settings, frame: DataFrame) -> Iterato
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_empty(spark: SparkSession, settings: Settings, table: str) -> bool:
-    return bool(read(spark, settings, table).isEmpty())
+def _holds_nothing(spark: SparkSession, settings: Settings, table: str) -> bool:
+    """Tell whether a table, which is created when it is missing, has no rows."""
+    return empty_if_missing(spark, settings, table) or bool(read(spark, settings, table).isEmpty())

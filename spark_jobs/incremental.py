@@ -1,4 +1,4 @@
-"""Which sessions a job has to do again: all, those with new clicks, or those of one day."""
+"""Which sessions a job has to do again: all, those with new clicks, or those of some days."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from feature_repo.contract.settings import Settings
 from spark_jobs import delta_tables
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,24 @@ class Work:
     metadata: dict[str, Any]
 
 
-def sessions_to_do(spark: SparkSession, settings: Settings, table: str, rules: Mapping[str, Any], date: datetime.date | None = None) -> Work:
+def on_days(column: str, date: datetime.date, until: datetime.date | None) -> Column:
+    """Return the condition that a date column lies on a day, or from it to another one, both included."""
+    from pyspark.sql import functions as F
+
+    return F.col(column).between(F.lit(date), F.lit(until or date))
+
+
+def ids_of_days(spark: SparkSession, settings: Settings, date: datetime.date, until: datetime.date | None) -> DataFrame:
+    """Return the distinct ``session_id`` of clicks on a day, or from it to another one.
+
+    A job limited to days does all sessions of these ids, because a late click may lengthen a session that began the day before.
+    """
+    return delta_tables.read(spark, settings, CLICKS).where(on_days("event_date", date, until)).select("session_id").distinct()
+
+
+def sessions_to_do(
+    spark: SparkSession, settings: Settings, table: str, rules: Mapping[str, Any], date: datetime.date | None = None, until: datetime.date | None = None
+) -> Work:
     """Compare what a table was made of with what there is now.
 
     Parameters
@@ -49,6 +66,8 @@ def sessions_to_do(spark: SparkSession, settings: Settings, table: str, rules: M
         Settings that the rows depend on; when one changes, every session is done again.
     date : datetime.date, optional
         Only sessions with a click on this day (UTC).
+    until : datetime.date, optional
+        With `date`: on any day from that one to this.
 
     Returns
     -------
@@ -67,7 +86,7 @@ def sessions_to_do(spark: SparkSession, settings: Settings, table: str, rules: M
     same_rules = made.get("rules") == dict(rules)
     covered = made.get("clicks") if same_rules else None
     if date is not None:
-        within = clicks.where(F.col("event_date") == F.lit(date)).select("session_id").distinct()
+        within = ids_of_days(spark, settings, date, until)
         kept = made if same_rules else {"rules": dict(rules), "clicks": None}
         return Work(clicks.join(within, "session_id", "left_semi"), within, kept)
     metadata = {"rules": dict(rules), "clicks": newest}

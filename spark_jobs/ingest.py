@@ -17,6 +17,7 @@ from feature_repo.contract.columns import CLICKS, ITEMS, QUARANTINE
 from feature_repo.contract.dataset_folder import DatasetFolderError
 from feature_repo.contract.settings import Settings
 from spark_jobs import delta_tables
+from spark_jobs.incremental import on_days
 from spark_jobs.ingest_files import Staged, stage
 from spark_jobs.ingest_held_out import HeldOut, hold_back
 from spark_jobs.job import JobError, JobResult
@@ -33,6 +34,7 @@ def run(
     settings: Settings,
     *,
     date: datetime.date | None = None,
+    until: datetime.date | None = None,
     kafka: bool = False,
     score_log: bool = False,
     max_offsets: int | None = None,
@@ -47,6 +49,8 @@ def run(
         `dataset`, `session` (gap rule of the held-out clicks), `kafka`.
     date : datetime.date, optional
         Only clicks of this day (UTC); not with `kafka` or `score_log`, which go on from where they stopped.
+    until : datetime.date, optional
+        With `date`: clicks of any day from that one to this.
     kafka : bool
         Read the clicks topic by offset range, each record once.
     score_log : bool
@@ -77,10 +81,10 @@ def run(
         from spark_jobs import ingest_score_log
 
         return ingest_score_log.run(spark, settings)
-    return _ingest_dataset(spark, settings, date)
+    return _ingest_dataset(spark, settings, date, until)
 
 
-def _ingest_dataset(spark: SparkSession, settings: Settings, date: datetime.date | None) -> JobResult:
+def _ingest_dataset(spark: SparkSession, settings: Settings, date: datetime.date | None, until: datetime.date | None) -> JobResult:
     # In this order; a crash after any step is repaired by running again, since every step adds only what is missing:
     #   1 parse aside   2 items   3 held-out clicks   4 quarantine   5 clicks
     started = time.monotonic()
@@ -94,7 +98,7 @@ def _ingest_dataset(spark: SparkSession, settings: Settings, date: datetime.date
             unique, repeated = _without_repeats(spark, parts, name) if staged.may_repeat else (parts, None)
             held = hold_back(spark, settings, unique, staged.times)
             duplicates, refused = _commit_refused(spark, settings, staged, repeated, now)
-            result = _commit_clicks(spark, settings, held, date, now)
+            result = _commit_clicks(spark, settings, held, (date, until), now)
             unknown = _unknown(spark, settings, held.kept)
     (settings.lake / MARKER).write_text(json.dumps({"dataset": name}), encoding="utf-8")
     details: dict[str, Any] = {
@@ -226,15 +230,18 @@ def quarantine(spark: SparkSession, settings: Settings, rows: DataFrame, now: da
     return delta_tables.append(spark, settings, QUARANTINE, new).inserted
 
 
-def _commit_clicks(spark: SparkSession, settings: Settings, held: HeldOut, date: datetime.date | None, now: datetime.datetime) -> delta_tables.MergeResult:
+def _commit_clicks(
+    spark: SparkSession, settings: Settings, held: HeldOut, days: tuple[datetime.date | None, datetime.date | None], now: datetime.datetime
+) -> delta_tables.MergeResult:
     from pyspark.sql import functions as F
 
     rows = held.kept.withColumns({
         "arrival_time": F.col("event_time"), "ingest_time": F.lit(now), "event_date": F.to_date("event_time"),
         "topic": F.lit(None), "partition": F.lit(None), "offset": F.lit(None),
     })  # fmt: skip
+    date, until = days
     if date is not None:
-        rows = rows.where(F.col("event_date") == F.lit(date))
+        rows = rows.where(on_days("event_date", date, until))
     if delta_tables.empty_if_missing(spark, settings, CLICKS) or delta_tables.read(spark, settings, CLICKS).isEmpty():
         return delta_tables.append(spark, settings, CLICKS, rows, has_rows=date is None)
     return delta_tables.merge(spark, settings, CLICKS, rows, update_changed=False)

@@ -22,6 +22,7 @@ from model.intent.llm import recipe_of, tokenizer_file
 from model.intent.prompts import PromptError, TitleCutter
 from model.intent.weights import ModelMissingError
 from spark_jobs import delta_tables, intent_cache, intent_calls, intent_live, intent_rows
+from spark_jobs.incremental import ids_of_days
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.session_text import titles_of
 
@@ -35,7 +36,15 @@ SPACE_FILE = "space.json"
 # One run, in this order; a crash after any step loses no answer, and the next run goes on where this one stopped:
 #   1 commit what a killed run left in the spool   2 keys of all session texts   3 choose within the budget
 #   4 call, each answer spooled at once, committed by batch   5 localiser and student   6 ground what is new or changed   7 live view.
-def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, explain: str | None = None, prune: bool = False) -> JobResult:
+def run(
+    spark: SparkSession,
+    settings: Settings,
+    *,
+    date: datetime.date | None = None,
+    until: datetime.date | None = None,
+    explain: str | None = None,
+    prune: bool = False,
+) -> JobResult:
     """Bring `session_intents` up to date with `session_text`.
 
     Parameters
@@ -45,7 +54,9 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     settings : Settings
         ``intents``, ``llm``, ``endpoint``, ``encoder``.
     date : datetime.date, optional
-        Only sessions of this day (UTC); the budget is then spent on these.
+        Only session ids with a click on this day (UTC); the budget is then spent on these.
+    until : datetime.date, optional
+        With `date`: on any day from that one to this.
     explain : str, optional
         Change nothing; tell prompt, answer, grounding and cache key of this session in `details`.
     prune : bool
@@ -74,7 +85,7 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
             LOGGER.info("intents: intents.source is 'none', so no session gets an intent")
             return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})
         texts = delta_tables.read(spark, settings, SESSION_TEXT)
-        texts = texts if date is None else texts.where(f"session_date = DATE'{date.isoformat()}'")
+        texts = texts if date is None else texts.join(ids_of_days(spark, settings, date, until), "session_id", "left_semi")
         if texts.isEmpty():
             LOGGER.info("intents: no session has a text (no titles), so there are no intents; the pipeline goes on with clicks alone")
             return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})

@@ -25,7 +25,7 @@ FOLDED = pa.schema([
 _INPUT = ("session_id", "event_id", "item_id", "event_us", "arrival_us")
 
 
-def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None) -> JobResult:
+def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, until: datetime.date | None = None) -> JobResult:
     """Bring `session_features` up to date with `clicks`.
 
     Parameters
@@ -36,6 +36,8 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
         `session`: gap and number of clicks kept.
     date : datetime.date, optional
         Only session ids with a click on this day (UTC).
+    until : datetime.date, optional
+        With `date`: on any day from that one to this.
 
     Returns
     -------
@@ -54,7 +56,7 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     started = time.monotonic()
     config = FoldConfig.from_settings(settings.session)
     rules = {"gap_us": config.gap_us, "max_items": config.max_items, "fold": [STATE_VERSION, SEEN_EVENTS]}
-    work = sessions_to_do(spark, settings, SESSION_FEATURES, rules, date)
+    work = sessions_to_do(spark, settings, SESSION_FEATURES, rules, date, until)
     fresh = delta_tables.empty_if_missing(spark, settings, SESSION_FEATURES)
     done: int | str = 0
     result = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSION_FEATURES))

@@ -17,6 +17,7 @@ from model.intent.llm import tokenizer_file
 from model.intent.prompts import PromptError, PromptTemplate, TitleCutter, recent_titles, template
 from model.intent.weights import ModelMissingError
 from spark_jobs import delta_tables
+from spark_jobs.incremental import ids_of_days
 from spark_jobs.job import JobError, JobResult
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("intentstore.intents")
 
 
-def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None) -> JobResult:
+def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, until: datetime.date | None = None) -> JobResult:
     """Bring `session_text` up to date with `sessions` and `items`.
 
     Parameters
@@ -35,7 +36,9 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     settings : Settings
         ``intents`` (prompt version, items shown, tokens of a title).
     date : datetime.date, optional
-        Only sessions that start on this day (UTC).
+        Only session ids with a click on this day (UTC).
+    until : datetime.date, optional
+        With `date`: on any day from that one to this.
 
     Returns
     -------
@@ -47,13 +50,12 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     JobError
         There are no sessions, or the prompt version or tokenizer is missing.
     """
-    from pyspark.sql import functions as F
-
     started = time.monotonic()
     delta_tables.empty_if_missing(spark, settings, SESSION_TEXT)
     sessions = delta_tables.read(spark, settings, SESSIONS).where("length >= 2")
-    if date is not None:
-        sessions = sessions.where(F.col("session_date") == F.lit(date))
+    within = None if date is None else ids_of_days(spark, settings, date, until)
+    if within is not None:
+        sessions = sessions.join(within, "session_id", "left_semi")
     titles = titles_of(spark, settings)
     if not titles:
         LOGGER.info("session-text: no item has a title, so there are no prompts; the pipeline goes on with clicks alone")
@@ -65,7 +67,6 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
         raise JobError(str(error)) from None
     short = {item: cut(title) for item, title in titles.items()}
     frame = _prompts(spark, sessions, short, form, settings.intents.max_items)
-    within = None if date is None else sessions.select("session_date").distinct()
     with delta_tables.staged(spark, settings, frame) as rows:
         written = rows.count()
         result = delta_tables.synchronise(spark, settings, SESSION_TEXT, rows, within=within)

@@ -26,7 +26,7 @@ NEW = "new"  # split of clicks that came after a dataset with split files of its
 CUT = pa.schema([field for field in SESSIONS_SCHEMA if field.name != "session_date"])
 
 
-def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None) -> JobResult:
+def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, until: datetime.date | None = None) -> JobResult:
     """Bring `sessions` up to date with `clicks`.
 
     Parameters
@@ -37,6 +37,8 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
         ``session.gap_minutes``.
     date : datetime.date, optional
         Only session ids with a click on this day (UTC).
+    until : datetime.date, optional
+        With `date`: on any day from that one to this.
 
     Returns
     -------
@@ -57,12 +59,13 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
 
     started = time.monotonic()
     gap_us = FoldConfig.from_settings(settings.session).gap_us
-    work = sessions_to_do(spark, settings, SESSIONS, {"gap_us": gap_us}, date)
+    work = sessions_to_do(spark, settings, SESSIONS, {"gap_us": gap_us}, date, until)
     if work.clicks is None:
         return _result(spark, settings, delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSIONS)), started)
     with delta_tables.told(SESSIONS, settings), delta_tables.staged(spark, settings, cut(work.clicks, gap_us)) as sessions:
         if sessions.isEmpty():
-            raise JobError("table 'clicks' holds no clicks" + (f" of {date}" if date else "") + "; run `python -m spark_jobs ingest`")
+            days = f" of {date}" + (f" to {until}" if until else "") if date else ""
+            raise JobError(f"table 'clicks' holds no clicks{days}; run `python -m spark_jobs ingest`")
         split = _with_split(spark, settings, sessions, work.within).withColumn("session_date", F.to_date("session_start"))
         fresh = not delta_tables.exists(spark, settings, SESSIONS)
         if fresh:

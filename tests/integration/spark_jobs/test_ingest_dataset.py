@@ -137,3 +137,17 @@ def test_another_dataset_is_not_mixed_into_the_lake(spark, shop, tmp_path):
 def test_a_job_before_its_input_says_which_to_run(spark, settings):
     with pytest.raises(JobError, match="spark_jobs ingest"):
         sessionise.run(spark, settings)
+
+
+@pytest.mark.parametrize("left", ["", "_staged_commits", ".00000000000000000000.json.3f1c.tmp"])
+def test_a_table_whose_creation_was_killed_is_created(spark, settings, left):
+    # What kill -9 leaves between making the folder of the log and its first commit.
+    log = settings.table("items") / "_delta_log"
+    log.mkdir(parents=True)
+    if left.endswith(".tmp"):
+        (log / left).write_bytes(b"{")
+    elif left:
+        (log / left).mkdir()
+    assert delta_tables.empty_if_missing(spark, settings, "items")
+    assert delta_tables.read(spark, settings, "items").schema == delta_tables.spark_schema("items")
+    assert not delta_tables.empty_if_missing(spark, settings, "items")

@@ -1,0 +1,136 @@
+"""Reads Delta tables at a version, creates them with their schema, and brings frames to it."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from typing import TYPE_CHECKING
+
+from feature_repo.contract.columns import SCHEMAS
+from feature_repo.contract.settings import Settings
+from spark_jobs.delta_errors import told
+from spark_jobs.delta_log import exists, newest_version
+from spark_jobs.job import JobError
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql.types import StructType
+
+# Which job fills a table: the remedy of "does not exist".
+_WRITERS = {
+    "clicks": "ingest", "items": "ingest", "quarantine": "ingest", "score_log": "ingest --score-log", "item_vectors": "item-vectors",
+    "sessions": "sessionise", "session_text": "session-text", "session_intents": "intents", "intent_cache": "intents",
+    "session_features": "session-features", "item_popularity": "item-popularity", "training_set": "training-set",
+}  # fmt: skip
+
+
+def spark_schema(table: str) -> StructType:
+    """Return the Spark schema of a table of `columns.SCHEMAS`.
+
+    Parameters
+    ----------
+    table : str
+        Name in ``columns.SCHEMAS``.
+
+    Returns
+    -------
+    StructType
+        Same order and nullability as the Arrow schema.
+    """
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    schema: StructType = from_arrow_schema(SCHEMAS[table])
+    return schema
+
+
+def read(spark: SparkSession, settings: Settings, table: str, version: int | None = None) -> DataFrame:
+    """Read a table, at a version if one is given.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        The session.
+    settings : Settings
+        For the lake's folder.
+    table : str
+        Name in ``columns.SCHEMAS``.
+    version : int, optional
+        Delta version; none = the newest.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of ``columns.SCHEMAS[table]``.
+
+    Raises
+    ------
+    JobError
+        The table or the version does not exist (or its files were vacuumed); says which job writes it.
+    """
+    path = settings.table(table)
+    newest = newest_version(path)
+    if newest < 0:
+        raise JobError(f"table '{table}' does not exist at {path}; run `python -m spark_jobs {_WRITERS.get(table, 'ingest')}` first")
+    if version is not None and not 0 <= version <= newest:
+        raise JobError(f"table '{table}' has no version {version}, only 0 to {newest}; pin one of these")
+    reader = spark.read.format("delta")
+    if version is not None:
+        reader = reader.option("versionAsOf", version)
+    with told(table, settings):
+        return reader.load(str(path))
+
+
+def empty_if_missing(spark: SparkSession, settings: Settings, table: str) -> bool:
+    """Create a table with its schema and no rows, unless it exists.
+
+    Returns
+    -------
+    bool
+        Whether it was created.
+    """
+    if exists(spark, settings, table):
+        return False
+    from delta.tables import DeltaTable
+
+    locks = settings.home / "spark" / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with told(table, settings), (locks / f"{table}.create").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if exists(spark, settings, table):
+            return False
+        # A log without a commit is what a job leaves that was killed while it created the table; Delta takes it neither for a table nor for none.
+        shutil.rmtree(settings.table(table) / "_delta_log", ignore_errors=True)
+        DeltaTable.createIfNotExists(spark).location(str(settings.table(table))).addColumns(spark_schema(table)).execute()
+    return True
+
+
+def conform(frame: DataFrame, table: str) -> DataFrame:
+    """Bring a frame to the columns and types of a table.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With at least the table's columns that are not nullable; further columns are dropped, missing ones become null.
+    table : str
+        Name in ``columns.SCHEMAS``.
+
+    Returns
+    -------
+    DataFrame
+        Columns in the table's order.
+
+    Raises
+    ------
+    JobError
+        A column that may not be null is missing.
+    """
+    from pyspark.sql import functions as F
+
+    present = set(frame.columns)
+    columns: list[Column] = []
+    for field in spark_schema(table).fields:
+        if field.name not in present and not field.nullable:
+            raise JobError(f"rows for table '{table}' lack the column '{field.name}'; have {sorted(present)}")
+        source = F.col(f"`{field.name}`") if field.name in present else F.lit(None)
+        columns.append(source.cast(field.dataType).alias(field.name))
+    return frame.select(*columns)
