@@ -31,7 +31,8 @@ def base_settings(tmp_path_factory: pytest.TempPathFactory, assets_dir: Path) ->
     from feature_repo.contract.settings import load_settings
 
     home = tmp_path_factory.mktemp("home")
-    return load_settings(Path(os.devnull), {}, {"home": str(home), "assets": str(assets_dir), "spark.driver_memory": "2g", "spark.shuffle_partitions": 2})
+    quick = {"spark.driver_memory": "2g", "spark.shuffle_partitions": 2, "spark.java_options": "-XX:TieredStopAtLevel=1"}
+    return load_settings(Path(os.devnull), {}, {"home": str(home), "assets": str(assets_dir), **quick})
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ class SparkSettings(Section):
     master: str = "local[2]"
     driver_memory: str = "4g"
     shuffle_partitions: int = Field(4, ge=1)
+    java_options: str = Field("", description="Further options of the driver's JVM; with none, and ML-100K as the dataset, those that suit a minute's work.")
     conf: dict[str, str] = Field(default_factory=dict, description="Further spark.* settings, passed through.")
 
 

@@ -41,6 +41,7 @@ path = "{folder}"
 source = "encoder"
 [spark]
 driver_memory = "1g"
+java_options = "-XX:TieredStopAtLevel=1"
 shuffle_partitions = 2
 [kafka]
 partitions = 2

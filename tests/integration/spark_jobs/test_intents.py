@@ -178,7 +178,7 @@ def test_a_killed_run_repeats_no_finished_call(spark, settings):
     config = settings.home / "config.toml"
     config.write_text(
         f'home = "{settings.home}"\nassets = "{settings.assets_dir}"\n[intents]\nmax_calls = 20\n[llm]\nmax_new_tokens = 4\nbatch_size = 1\n'
-        '[spark]\nmaster = "local[1]"\ndriver_memory = "1g"\nshuffle_partitions = 2\n'
+        '[spark]\nmaster = "local[1]"\ndriver_memory = "1g"\njava_options = "-XX:TieredStopAtLevel=1"\nshuffle_partitions = 2\n'
     )
     command = [sys.executable, "-m", "spark_jobs", "intents", "--config", str(config)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
