@@ -101,7 +101,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where data and tables go; none = a temporary folder")
     given = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="batch-", dir=given.folder))
-    overrides = {"home": str(root / "spark"), "dataset.live_share": given.live_share, "spark.driver_memory": "4g", "spark.java_options": "-XX:TieredStopAtLevel=4"}
+    spark_overrides = {"spark.driver_memory": "4g", "spark.java_options": "-XX:TieredStopAtLevel=4"}  # both compilers: this is large data
+    overrides = {"home": str(root / "spark"), "dataset.live_share": given.live_share, **spark_overrides}
     base = load_settings(None, os.environ, overrides)
     spark = spark_session(base, "intentstore batch benchmark")
     try:

@@ -189,7 +189,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         assets = os.environ.get("INTENTSTORE_ASSETS", str(Path(__file__).resolve().parent.parent / ".intentstore" / "assets"))
-        spark = spark_session(load_settings(Path(os.devnull), {}, {"home": name, "assets": assets, "spark.driver_memory": "1g", "spark.java_options": "-XX:TieredStopAtLevel=4"}), app="pit")
+        changes = {"home": name, "assets": assets, "spark.driver_memory": "1g", "spark.java_options": "-XX:TieredStopAtLevel=4"}
+        spark = spark_session(load_settings(Path(os.devnull), {}, changes), app="pit")
         try:
             rows = correctness(spark, folder, chosen.cases) if chosen.cases else []
             rows += cost(spark, folder, sizes, chosen.rounds)
