@@ -20,16 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import soak_oracle
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [str(ROOT), *(path for path in sys.path if path != str(ROOT))]  # the package `streaming` before the benchmark of that name
 
-from feature_repo.contract.settings import Settings, load_settings
-from feature_repo.stores.live import LiveFeatureReader
-from streaming import broker, topics
-from streaming.clients import client_options
-from streaming.lag import measure
+import soak_oracle  # noqa: E402
+
+from feature_repo.contract.settings import Settings, load_settings  # noqa: E402
+from feature_repo.stores.live import LiveFeatureReader  # noqa: E402
+from streaming import broker, topics  # noqa: E402
+from streaming.clients import client_options  # noqa: E402
+from streaming.lag import measure  # noqa: E402
 
 log = logging.getLogger("intentstore.soak")
-ROOT = Path(__file__).resolve().parent.parent
 DRAIN_SECONDS = 120.0
 POISON = (
     b"not json", b"[1,2]", b"{}", b'{"event_id":"x","session_id":"","item_id":"i","event_time":1700000000000}', b"\xff\xfe\x00", None, b"\x1f\x8b" + b"0" * 50,

@@ -115,7 +115,7 @@ class Answerer:
         version = model.scorer.version
         answers = []
         for at, result in enumerate(scored):
-            items = [RecommendedItem(*entry) for entry in zip(result.items, result.scores, result.reasons, strict=True)]
+            items = list(map(RecommendedItem, result.items, result.scores, result.reasons))
             answers.append(Answer(items, NO_INTENTS if intents is None else shown(intents[at]), version))
         return answers
 

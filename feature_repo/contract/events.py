@@ -33,7 +33,8 @@ class ClickError(ValueError):
         self.reason = reason
 
 
-class Click(msgspec.Struct, frozen=True):
+# gc=False: none of these can be part of a cycle, and the collector need not walk twenty items an answer.
+class Click(msgspec.Struct, frozen=True, gc=False):
     """One valid click; ``event_time`` in microseconds UTC, ``extra`` holds unknown fields as they came."""
 
     event_id: str
@@ -44,7 +45,7 @@ class Click(msgspec.Struct, frozen=True):
     extra: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class RecommendedItem(msgspec.Struct, frozen=True):
+class RecommendedItem(msgspec.Struct, frozen=True, gc=False):
     """One recommended item and its score; higher is better, comparable within one answer only."""
 
     item_id: str
@@ -52,14 +53,14 @@ class RecommendedItem(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class IntentView(msgspec.Struct, frozen=True):
+class IntentView(msgspec.Struct, frozen=True, gc=False):
     """One view's intent: what was guessed, and the catalogue items it was grounded on."""
 
     text: str
     items: list[str]
 
 
-class Intents(msgspec.Struct, frozen=True):
+class Intents(msgspec.Struct, frozen=True, gc=False):
     """Both views and the source they came from (llm, student, encoder, none)."""
 
     long: IntentView
@@ -67,7 +68,7 @@ class Intents(msgspec.Struct, frozen=True):
     source: str
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """The record that an answer answers."""
 
     topic: str
@@ -75,7 +76,7 @@ class Source(msgspec.Struct, frozen=True):
     offset: int
 
 
-class Recommendation(msgspec.Struct, frozen=True):
+class Recommendation(msgspec.Struct, frozen=True, gc=False):
     """The answer to one click; times are ISO 8601 UTC with microseconds."""
 
     event_id: str

@@ -39,7 +39,7 @@ class FoldConfig(msgspec.Struct, frozen=True):
         return cls(gap_us=gap, max_items=settings.max_items)
 
 
-class FoldClick(msgspec.Struct, frozen=True):
+class FoldClick(msgspec.Struct, frozen=True, gc=False):
     """One click as the fold sees it; times in microseconds UTC.
 
     ``arrival_time_us`` is when it could be known: the Kafka record's time, or for files the event time itself.
@@ -51,7 +51,7 @@ class FoldClick(msgspec.Struct, frozen=True):
     arrival_time_us: int
 
 
-class SessionState(msgspec.Struct, frozen=True, array_like=True):
+class SessionState(msgspec.Struct, frozen=True, array_like=True, gc=False):  # strings and integers only: no cycle to look for
     """Everything the fold remembers of one session id.
 
     Attributes
