@@ -95,9 +95,7 @@ class Objective:
             extra = extra if own is None else extra + own
         if negatives is not None and local_negatives is not None and self.chance is not None:
             expected = torch.log(self.chance[self._drawn] * len(negatives)).float().to(device)
-            loss = sampled_softmax(
-                session, table[local_targets], table[local_negatives], targets.to(device), negatives.to(device), expected
-            )
+            loss = sampled_softmax(session, table[local_targets], table[local_negatives], targets.to(device), negatives.to(device), expected)
         else:
             loss = full_softmax(session, table if self.warm is None else table[self.warm], local_targets, self.dtype)
         return loss, extra
@@ -153,11 +151,7 @@ def _intent_rows(dataset: Dataset) -> tuple[Places, NDArray[np.float32], NDArray
     if cases is None or cases.long is None or cases.short is None:
         return None
     known = np.abs(cases.long).sum(1) > 0
-    rows = {
-        (name, position): row
-        for row, (name, position) in enumerate(zip(cases.prefixes.session_ids, cases.positions.tolist(), strict=True))
-        if known[row]
-    }
+    rows = {(name, position): row for row, (name, position) in enumerate(zip(cases.prefixes.session_ids, cases.positions.tolist(), strict=True)) if known[row]}
     sequences = dataset.train
     found = np.full(len(sequences.items), -1, np.int64)
     for place, name in enumerate(sequences.session_ids):

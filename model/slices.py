@@ -40,7 +40,4 @@ def masks(cases: Cases, item_counts: np.ndarray) -> dict[str, np.ndarray]:
 def sliced(evaluation: Evaluation, item_counts: np.ndarray, seen: Seen, *, samples: int = 200) -> dict[str, dict[str, Any]]:
     """Return the metrics of every slice, for JSON; empty slices say 0 cases."""
     ranks, names = evaluation.ranking(seen).ranks, np.array(evaluation.cases.prefixes.session_ids, dtype=object)
-    return {
-        name: measure(ranks[mask], names[mask].tolist(), samples=samples).to_dict()
-        for name, mask in masks(evaluation.cases, item_counts).items()
-    }
+    return {name: measure(ranks[mask], names[mask].tolist(), samples=samples).to_dict() for name, mask in masks(evaluation.cases, item_counts).items()}

@@ -105,9 +105,7 @@ def leave_one_out(sessions: Sequences) -> Parts:
     )
 
 
-def next_item(
-    train: Sequences, valid: Sequences | None, test: Sequences | None, *, valid_share: float = 0.05, test_share: float = 0.1
-) -> Parts:
+def next_item(train: Sequences, valid: Sequences | None, test: Sequences | None, *, valid_share: float = 0.05, test_share: float = 0.1) -> Parts:
     """Predict every next click of the test sessions; sessions are never cut.
 
     Parameters

@@ -100,9 +100,7 @@ def _cases(table: pa.Table, catalogue: Catalogue) -> Cases:
     flat = np.array([item for prefix in prefixes for item in prefix], dtype=np.int32)
     # The prefix is the last clicks before the target, all stamped with the instant at which they were known together.
     ids = table.column("session_id").to_pylist()
-    made = Cases(
-        Sequences(ids, flat, offsets, np.repeat(moments, lengths), positions - lengths), targets, positions, *_intents(table)
-    )
+    made = Cases(Sequences(ids, flat, offsets, np.repeat(moments, lengths), positions - lengths), targets, positions, *_intents(table))
     return made.select(lengths > 0)
 
 

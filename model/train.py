@@ -110,9 +110,7 @@ class Trained:
         return NetworkScorer(self.network, self.config)
 
 
-def train(
-    dataset: Dataset, config: ModelConfig, *, checkpoint_dir: Path | None = None, progress: ProgressCall | None = None
-) -> Trained:
+def train(dataset: Dataset, config: ModelConfig, *, checkpoint_dir: Path | None = None, progress: ProgressCall | None = None) -> Trained:
     """Train a model: network first, then the hybrid's weights on validation, then (``config.refit``) once more with the validation items.
 
     Parameters

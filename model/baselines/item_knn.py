@@ -53,7 +53,7 @@ class ItemKnn:
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
-        weights = self.query_decay ** cases.prefixes.steps_back
+        weights = self.query_decay**cases.prefixes.steps_back
         return np.asarray((weighted(cases.prefixes, weights, self.similarity.shape[0]) @ self.similarity).toarray())
 
 

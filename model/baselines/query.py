@@ -77,6 +77,33 @@ def decayed_sums(sequences: Sequences, decay: float, table: Tensor) -> Tensor:
     return torch.as_tensor(found[0])
 
 
+def expanded(bounds: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Name every entry of chosen groups of a flat array.
+
+    Parameters
+    ----------
+    bounds : ndarray int, shape (groups + 1,)
+        Group i has the entries ``bounds[i]:bounds[i + 1]``.
+    chosen : ndarray int, shape (n,)
+        Groups, repeated ones too.
+
+    Returns
+    -------
+    owner, entry : ndarray int64, shape (entries,)
+        Place in ``chosen``, and place in the flat array.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in expanded(np.array([0, 2, 3]), np.array([1, 0]))]
+    [[0, 1, 1], [2, 0, 1]]
+    """
+    starts = bounds[chosen].astype(np.int64)
+    lengths = bounds[chosen + 1] - starts
+    ends = np.cumsum(lengths, dtype=np.int64)
+    owner = np.repeat(np.arange(len(chosen)), lengths)
+    return owner, np.arange(len(owner)) + (starts - ends + lengths)[owner]
+
+
 def spread(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, matrix: sparse.csr_matrix, count: int) -> Tensor:
     """Multiply sparse weights with a sparse matrix into dense rows, without the checks that cost scipy more than a single prefix's product.
 
@@ -97,13 +124,9 @@ def spread(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, matrix: s
     >>> spread(np.array([0, 0]), np.array([0, 2]), np.array([1.0, 2.0]), sparse.identity(3, format="csr"), 1).tolist()
     [[1.0, 0.0, 2.0]]
     """
-    starts = matrix.indptr[columns].astype(np.int64)
-    lengths = matrix.indptr[columns + 1] - starts
-    ends = np.cumsum(lengths, dtype=np.int64)
-    total = int(ends[-1]) if len(ends) else 0
-    flat = np.arange(total) + np.repeat(starts - ends + lengths, lengths)
-    places = matrix.indices[flat] + np.repeat(rows.astype(np.int64) * matrix.shape[1], lengths)
-    values = matrix.data[flat] * np.repeat(weights.astype(np.float32), lengths)
+    owner, flat = expanded(matrix.indptr, columns)
+    places = matrix.indices[flat] + (rows.astype(np.int64) * matrix.shape[1])[owner]
+    values = matrix.data[flat] * weights.astype(np.float32)[owner]
     found = torch.zeros(count * matrix.shape[1])
     found.scatter_add_(0, torch.from_numpy(places), torch.from_numpy(values.astype(np.float32, copy=False)))
     return found.view(count, matrix.shape[1])

@@ -6,16 +6,18 @@ a click; STAN decays exponentially with age (l1), with the time between sessions
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
-from model.baselines.query import binary, weighted
+from model.baselines.query import binary, expanded
 from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
 DAY_US = 86_400 * 1_000_000
+PAIRS_AT_ONCE = 4_194_304  # cases x sessions (or items) of one block, 32 MB of places: beyond it the blocks fall out of the caches
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,32 @@ STAN = Settings(neighbours=500, linear=False, recency=0.6, days=7.0, distance=2.
 
 
 @dataclass(frozen=True)
+class Found:
+    """Neighbours of a block of prefixes, one entry a (prefix, session) pair.
+
+    Attributes
+    ----------
+    rows, sessions : ndarray int64, shape (neighbours,)
+        Prefix of the block, training session; rows do not fall.
+    closeness : ndarray float64, shape (neighbours,)
+    match : ndarray int64, shape (neighbours,)
+        Place, in the flat clicks of training, of the session's last click on the prefix's most recent shared item.
+    age : ndarray int64, shape (neighbours,)
+        Clicks of the prefix after that shared item.
+    """
+
+    rows: np.ndarray
+    sessions: np.ndarray
+    closeness: np.ndarray
+    match: np.ndarray
+    age: np.ndarray
+
+    def kept(self, places: np.ndarray) -> Found:
+        """Return the neighbours named by places or by a mask."""
+        return Found(self.rows[places], self.sessions[places], self.closeness[places], self.match[places], self.age[places])
+
+
+@dataclass(frozen=True)
 class SessionKnn:
     """Votes of the closest training sessions.
 
@@ -63,14 +91,18 @@ class SessionKnn:
         Training sessions.
     incidence : csr_matrix float32, shape (items, sessions)
         Columns divided by the root of their length.
+    clicks : ndarray int64, shape (entries of the incidence,)
+        For each entry the place of the session's last click on the item in the flat clicks.
     rarity : ndarray float32, shape (items,)
     """
 
     sessions: Sequences
     incidence: sparse.csr_matrix
+    clicks: np.ndarray
     rarity: np.ndarray
     settings: Settings
     name: str
+    ended: np.ndarray = field(repr=False)
 
     @classmethod
     def fit(cls, dataset: Dataset, settings: Settings = VSKNN, name: str = "V-SKNN") -> SessionKnn:
@@ -84,7 +116,13 @@ class SessionKnn:
         frequency = np.maximum(np.asarray(incidence.sum(axis=0)).ravel(), 1.0)
         rarity = np.log(max(len(sessions), 2) / frequency) if settings.rare_items else np.ones(items)
         lengths = np.sqrt(np.maximum(np.asarray(incidence.sum(axis=1)).ravel(), 1.0))
-        return cls(sessions, (sparse.diags(1.0 / lengths) @ incidence).T.tocsr().astype(np.float32), rarity.astype(np.float32), settings, name)
+        by_item = (sparse.diags(1.0 / lengths) @ incidence).T.tocsr().astype(np.float32)
+        by_item.sort_indices()
+        # Last click of every (item, session) pair, in the order of the incidence's entries.
+        order = np.lexsort((sessions.rows, sessions.items))  # stable, so clicks of a pair stay in order
+        item, session = sessions.items[order], sessions.rows[order]
+        last = np.append((item[1:] != item[:-1]) | (session[1:] != session[:-1]), True) if len(order) else np.zeros(0, bool)
+        return cls(sessions, by_item, order[last], rarity.astype(np.float32), settings, name, sessions.last_times)
 
     @classmethod
     def stan(cls, dataset: Dataset, settings: Settings = STAN) -> SessionKnn:
@@ -93,52 +131,72 @@ class SessionKnn:
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
-        items = len(self.rarity)
-        weights = self._age(cases.prefixes.steps_back)
-        similarity = (weighted(cases.prefixes, weights, items) @ self.incidence).tocsr()
-        result = np.zeros((len(cases), items), dtype=np.float32)
-        # A live prefix without times is one of now: the time of the newest session.
-        moments = np.where(cases.prefixes.last_times > 0, cases.prefixes.last_times, self.sessions.times.max(initial=0))
-        ended = self.sessions.last_times
-        last_used = np.full(items, -1, dtype=np.int64)
-        for row in range(len(cases)):
-            start, stop = similarity.indptr[row], similarity.indptr[row + 1]
-            found, closeness = similarity.indices[start:stop], similarity.data[start:stop]
-            if np.isfinite(self.settings.days):
-                gap = np.abs(moments[row] - ended[found])
-                closeness = closeness * np.exp(-gap / (self.settings.days * DAY_US))
-            if len(found) > self.settings.neighbours:
-                kept = np.argpartition(closeness, len(closeness) - self.settings.neighbours)[-self.settings.neighbours :]
-                found, closeness = found[kept], closeness[kept]
-            if len(found):
-                self._vote(cases.prefixes[row], found, closeness, last_used, result[row])
-        return result
+        items, width = len(self.rarity), max(len(self.rarity), len(self.sessions), 1)
+        step = max(1, PAIRS_AT_ONCE // width)
+        if len(cases) > step:
+            parts = [self.scores(cases.select(np.arange(start, min(start + step, len(cases))))) for start in range(0, len(cases), step)]
+            return np.concatenate(parts)
+        places, votes = self._votes(self._neighbours(cases))
+        return np.bincount(places, votes, minlength=len(cases) * items).astype(np.float32).reshape(len(cases), items)
+
+    def _neighbours(self, cases: Cases) -> Found:
+        """Closest sessions of every prefix, by the decayed cosine and the time between them."""
+        prefixes = cases.prefixes
+        click, entry = expanded(self.incidence.indptr, prefixes.items)  # one entry a (click of a prefix, session with its item)
+        session, row = self.incidence.indices[entry].astype(np.int64), prefixes.rows[click]
+        ages = prefixes.steps_back
+        weights = self._age(ages)[click] * self.incidence.data[entry]
+        # A pair's last entry stands for it: the prefix's most recent shared item. No pass over all sessions: only pairs that were met are read.
+        pair = row * len(self.sessions) + session
+        latest = np.empty(len(cases) * len(self.sessions), dtype=np.int64)
+        latest[pair] = np.arange(len(pair))
+        whole = latest[pair]
+        kept = np.flatnonzero(whole == np.arange(len(pair)))
+        number = np.empty(len(pair), dtype=np.int64)
+        number[kept] = np.arange(len(kept))
+        closeness = np.bincount(number[whole], weights, minlength=len(kept)).astype(np.float64, copy=False)
+        found = Found(row[kept], session[kept], closeness, self.clicks[entry[kept]], ages[click[kept]])
+        if np.isfinite(self.settings.days):
+            # A live prefix without times is one of now: the time of the newest session.
+            moments = np.where(prefixes.last_times > 0, prefixes.last_times, self._newest)
+            gap = np.abs(moments[found.rows] - self.ended[found.sessions])
+            closeness *= np.exp(gap * (-1.0 / (self.settings.days * DAY_US)))
+        return self._closest(found, len(cases))
+
+    def _closest(self, found: Found, rows: int) -> Found:
+        """Keep the neighbours that may vote; which of equally close ones stay does not depend on the other prefixes of the block."""
+        most = self.settings.neighbours
+        counts = np.bincount(found.rows, minlength=rows)
+        if counts.max(initial=0) <= most:
+            return found
+        ends = np.cumsum(counts)
+        keep = np.ones(len(found.rows), dtype=bool)
+        for end, count in zip(ends[counts > most].tolist(), counts[counts > most].tolist(), strict=True):
+            keep[end - count + np.argpartition(found.closeness[end - count : end], count - most)[: count - most]] = False
+        return found.kept(keep)
+
+    def _votes(self, found: Found) -> tuple[np.ndarray, np.ndarray]:
+        """Places in the flat scores and votes, one a click of a neighbour."""
+        settings = self.settings
+        owner, click = expanded(self.sessions.offsets, found.sessions)
+        item = self.sessions.items[click]
+        weight = found.closeness if not settings.linear else found.closeness * self._age(found.age)
+        votes = weight[owner]
+        if settings.rare_items:
+            votes *= self.rarity[item]
+        if np.isfinite(settings.distance) or settings.backward != 1.0:
+            # The distance from the match decides; every distance that occurs is weighed once.
+            reach = int(self.sessions.lengths.max(initial=1))
+            away = np.arange(-reach, reach + 1)
+            decay = np.exp(-np.abs(away) / settings.distance) * np.where(away < 0, settings.backward, 1.0)
+            votes *= decay[click - (found.match - reach)[owner]]
+        return found.rows[owner] * len(self.rarity) + item, votes
 
     def _age(self, steps: np.ndarray) -> np.ndarray:
         if self.settings.linear:
             return np.maximum(0.0, 1.0 - steps / 10.0)
         return np.asarray(np.exp(-steps / self.settings.recency))
 
-    def _vote(self, prefix: np.ndarray, found: np.ndarray, closeness: np.ndarray, place_in_prefix: np.ndarray, out: np.ndarray) -> None:
-        """Add the votes of the neighbours ``found`` to one row of scores."""
-        offsets, lengths = self.sessions.offsets[found], self.sessions.lengths[found]
-        bounds = np.concatenate([[0], np.cumsum(lengths)])
-        flat = np.arange(bounds[-1]) + np.repeat(offsets - bounds[:-1], lengths)
-        items, owner = self.sessions.items[flat], np.repeat(np.arange(len(found)), lengths)
-        # The match is the neighbour's click on the prefix's most recent shared item; the later one of equals.
-        place_in_prefix[prefix] = np.arange(len(prefix))
-        shared = place_in_prefix[items]
-        place_in_prefix[prefix] = -1
-        width = int(lengths.max()) + 1
-        step = np.arange(bounds[-1]) - bounds[owner]
-        best = np.maximum.reduceat(np.where(shared >= 0, (shared + 1) * width + step, 0), bounds[:-1])
-        match, recent = best % width, best // width - 1
-        weight = closeness[owner] * self.rarity[items]
-        if self.settings.linear:
-            weight = weight * self._age(len(prefix) - 1 - recent)[owner]
-        away = step - match[owner]
-        if np.isfinite(self.settings.distance):
-            weight = weight * np.exp(-np.abs(away) / self.settings.distance)
-        if self.settings.backward != 1.0:
-            weight = weight * np.where(away < 0, self.settings.backward, 1.0)
-        np.add.at(out, items, weight.astype(np.float32))
+    @cached_property
+    def _newest(self) -> int:
+        return int(self.sessions.times.max(initial=0))

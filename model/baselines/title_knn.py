@@ -81,14 +81,9 @@ class WordKnn:
         return cls(tfidf(dataset.catalogue.texts), decay)
 
     @cached_property
-    def columns(self) -> sparse.csr_matrix:
-        """The vectors by word, float32, shape (words, items); made once, a request must not pay for it."""
-        return self.vectors.T.tocsr()
-
-    @cached_property
     def products(self) -> Tensor | None:
         """Products of all pairs of items for small catalogues, float32, shape (items, items); none for large ones."""
-        return torch.from_numpy((self.vectors @ self.columns).toarray()) if self.vectors.shape[0] <= DENSE_ITEMS else None
+        return torch.from_numpy((self.vectors @ self.vectors.T).toarray()) if self.vectors.shape[0] <= DENSE_ITEMS else None
 
     def products_of(self, cases: Cases) -> tuple[Tensor, Tensor]:
         """Return the prefixes' decayed sums of words times every title, float32, shape (cases, items), and the sums' lengths, shape (cases, 1)."""
@@ -101,9 +96,9 @@ class WordKnn:
             parts = found[rows, torch.from_numpy(prefixes.items.astype(np.int64))].mul_(weights)
             return found, torch.zeros(len(prefixes), 1).index_add_(0, rows, parts[:, None]).clamp_(min=0.0).sqrt_()
         words = spread(prefixes.rows, prefixes.items, weights.numpy(), self.vectors, len(prefixes))
-        row, word = torch.nonzero(words, as_tuple=True)
-        found = spread(row.numpy(), word.numpy(), words[row, word].numpy(), self.columns, len(prefixes))
-        return found, torch.linalg.vector_norm(words, dim=1, keepdim=True)
+        # All titles times the few sums: one pass in the order of memory, where lists by word would jump to every title that holds a frequent word.
+        found = self.vectors @ words.numpy().T
+        return torch.from_numpy(found.T).contiguous(), torch.linalg.vector_norm(words, dim=1, keepdim=True)
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return cosines, float32, shape (cases, items); 0 for all where no click has a word."""
