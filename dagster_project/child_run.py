@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_project import bound, kafka_watch, metadata, spark_steps, steps
+from dagster_project.days import ranges
 from dagster_project.resources import SettingsResource
 from dagster_project.step_memory import Report, StepMemory
 
@@ -83,7 +84,7 @@ def run_family(
         "force": force,
         "options": dict(options or {}),
     }
-    yield from _child(context, resource, {step.name: step for step in chosen}, extras, list(dates))
+    yield from _child(context, resource, {step.name: step for step in chosen}, extras, [str(days) for days in ranges(dates)])
 
 
 def _nothing_changed(resource: SettingsResource, chosen: Sequence[steps.Step]) -> list[tuple[steps.Step, Report]] | None:
@@ -99,7 +100,7 @@ def _nothing_changed(resource: SettingsResource, chosen: Sequence[steps.Step]) -
 
 
 def _child(
-    context: dg.AssetExecutionContext, resource: SettingsResource, by_name: Mapping[str, steps.Step], extras: dict[str, Any], dates: list[str]
+    context: dg.AssetExecutionContext, resource: SettingsResource, by_name: Mapping[str, steps.Step], extras: dict[str, Any], parts: list[str]
 ) -> Iterator[Event]:
     failed: str | None = None
     waiting: dict[str, list[dict[str, Any]]] = {}
@@ -120,7 +121,7 @@ def _child(
                 for message in session.get_custom_messages()[heard:]:
                     heard += 1
                     failed = message.get("failed") or failed
-                    if "step" in message and _last_day(message, dates, waiting):
+                    if "step" in message and _last_part(message, parts, waiting):
                         yield from _message_events(context, resource, by_name[message["step"]], waiting.pop(message["step"]))
                 if ended:
                     break
@@ -130,7 +131,7 @@ def _child(
     # The reader drains the file when the session closes, so the last messages are only there now.
     for message in session.get_custom_messages()[heard:]:
         failed = message.get("failed") or failed
-        if "step" in message and _last_day(message, dates, waiting):
+        if "step" in message and _last_part(message, parts, waiting):
             yield from _message_events(context, resource, by_name[message["step"]], waiting.pop(message["step"]))
     if failed or process.returncode:
         text = (
@@ -142,23 +143,35 @@ def _child(
         )
 
 
-def _last_day(message: dict[str, Any], dates: list[str], waiting: dict[str, list[dict[str, Any]]]) -> bool:
-    """Collect the reports of a step's days; true when the last one has come (or there are no days)."""
+def _last_part(message: dict[str, Any], parts: list[str], waiting: dict[str, list[dict[str, Any]]]) -> bool:
+    """Collect the reports of a step's ranges of days; true when the last one has come (or there are no days)."""
     waiting.setdefault(message["step"], []).append(message)
-    return not dates or message["date"] == dates[-1]
+    return not parts or message["days"] == parts[-1]
 
 
 def _message_events(context: dg.AssetExecutionContext, resource: SettingsResource, step: steps.Step, messages: list[dict[str, Any]]) -> Iterator[Event]:
     reports = [Report(**message["report"]) for message in messages]
     report = reports[-1]
-    if len(messages) > 1 or messages[0]["date"]:
+    if messages[0]["days"]:
         days = {
-            str(message["date"]): {name: getattr(one, name) for name in ("inserted", "updated", "refused")}
+            str(message["days"]): {name: getattr(one, name) for name in ("inserted", "updated", "refused")}
             for message, one in zip(messages, reports, strict=True)
         }
-        totals = {name: sum(getattr(one, name) for one in reports) for name in ("rows", "inserted", "updated", "refused", "seconds")}
-        report = Report(report.table, delta_version=report.delta_version, details={"days": days}, skipped=all(one.skipped for one in reports), **totals)
-    yield from _events(context, resource, step, report, messages[-1]["outcomes"])
+        totals = {name: sum(getattr(one, name) for one in reports) for name in ("inserted", "updated", "refused", "seconds")}
+        details = {**report.details, "days": days}
+        report = Report(report.table, report.rows, delta_version=report.delta_version, details=details, skipped=all(one.skipped for one in reports), **totals)
+    yield from _events(context, resource, step, report, _worst([message["outcomes"] for message in messages]))
+
+
+def _worst(parts: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return each check's outcome over several ranges of days: the first that failed, else the last."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for outcomes in parts:
+        for entry in outcomes:
+            known = found.get((entry["asset"], entry["name"]))
+            if known is None or known["passed"]:
+                found[entry["asset"], entry["name"]] = entry
+    return list(found.values())
 
 
 def _events(

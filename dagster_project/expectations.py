@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from dagster_project import lake
+from dagster_project.day_checks import every_day, features_of_days, has_clicks
 from dagster_project.table_checks import (
     MAX_REFUSED_SHARE,
     Outcome,
@@ -86,6 +87,9 @@ EXPECTATIONS: tuple[Expectation, ...] = (
     *_common(columns.ITEM_POPULARITY),
     *_common(columns.TRAINING_SET),
     Expectation(columns.TRAINING_SET, "known_in_time", "No case knows its future; each has a target.", True, cases_known_in_time),
+    Expectation("daily/clicks", "has_clicks", "There are clicks on the days of the run.", True, has_clicks),
+    Expectation("daily/clicks", "every_day", "There are clicks on each of these days.", False, every_day),
+    Expectation("daily/session_features", "every_click", "Each click of these days has its features.", True, features_of_days),
     Expectation("live/recommendations", "answered", "Each replayed click is answered or accounted for.", True, live_answered),
     Expectation("live/parity", "parity", "Live features equal batch features in every row.", True, parity_holds),
 )

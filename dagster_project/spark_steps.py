@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import importlib
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dagster_pipes import PipesContext, open_dagster_pipes
 
 from dagster_project import bound, expectations, kafka_watch, steps
+from dagster_project.days import Days, ranges
 from dagster_project.step_memory import Report, StepMemory
 from feature_repo.contract.settings import Settings, load_settings
 
@@ -70,13 +70,13 @@ class Work:
             config,
         )
 
-    def plan(self) -> Iterator[tuple[steps.Step, str | None]]:
-        """Yield (step, day or none) in order; all steps of a day before the next day."""
+    def plan(self) -> Iterator[tuple[steps.Step, Days | None]]:
+        """Yield (step, days or none) in order; days in a row are one range, and all its steps come before the next range."""
         family = {"batch": steps.BATCH, "live": steps.LIVE, "daily": steps.DAILY}[self.family]
         chosen = [step for step in family if step.name in self.names]
-        for date in (*self.dates,) or (None,):
+        for days in (*ranges(self.dates),) or (None,):
             for step in chosen:
-                yield step, date
+                yield step, days
 
 
 class LazySpark:
@@ -102,15 +102,15 @@ class LazySpark:
             self._spark.stop()
 
 
-def run_step(step: steps.Step, date: str | None, work: Work, spark: Callable[[], SparkSession]) -> Report:
+def run_step(step: steps.Step, days: Days | None, work: Work, spark: Callable[[], SparkSession]) -> Report:
     """Run one step.
 
     Parameters
     ----------
     step : Step
         What to run.
-    date : str, optional
-        The day to limit it to, YYYY-MM-DD.
+    days : Days, optional
+        The days to limit it to.
     work : Work
         Settings and options.
     spark : callable
@@ -124,9 +124,10 @@ def run_step(step: steps.Step, date: str | None, work: Work, spark: Callable[[],
     started = time.perf_counter()
     if step.module:
         module = importlib.import_module(f"spark_jobs.{step.module}")
-        day = datetime.date.fromisoformat(date) if date else None
-        result = module.run(spark(), work.settings, date=day, **dict(step.arguments))
-        return Report(result.table, result.rows, result.inserted, result.updated, result.refused, result.delta_version, result.seconds, dict(result.details))
+        limits: dict[str, Any] = {"date": days.first, "until": days.last} if days else {}
+        result = module.run(spark(), work.settings, **limits, **dict(step.arguments))
+        details = {**result.details, **({"days": str(days)} if days else {})}
+        return Report(result.table, result.rows, result.inserted, result.updated, result.refused, result.delta_version, result.seconds, details)
     details = _OWN_STEPS[step.name](work, spark)
     return Report(step.assets[0], rows=int(details.pop("rows", 0)), seconds=time.perf_counter() - started, details=details)
 
@@ -162,12 +163,12 @@ _OWN_STEPS: dict[str, Callable[[Work, Callable[[], SparkSession]], dict[str, Any
 
 # One step, in this order; a crash after any of them is repaired by running the step again, because each job is idempotent:
 #   1 fingerprint of the inputs   2 job (one Delta commit)   3 checks   4 remember   5 report
-def carry_out(step: steps.Step, date: str | None, work: Work, memory: StepMemory, spark: Callable[[], SparkSession]) -> tuple[Report, list[dict[str, Any]]]:
+def carry_out(step: steps.Step, days: Days | None, work: Work, memory: StepMemory, spark: Callable[[], SparkSession]) -> tuple[Report, list[dict[str, Any]]]:
     """Run, check and remember one step.
 
     Parameters
     ----------
-    step, date, work, spark
+    step, days, work, spark
         As `run_step`.
     memory : StepMemory
         Knows whether anything changed.
@@ -177,13 +178,13 @@ def carry_out(step: steps.Step, date: str | None, work: Work, memory: StepMemory
     tuple of Report and list of dict
         What the step gave and the outcome of each check.
     """
-    known = None if work.force else memory.unchanged(step, date)
-    inputs = memory.now(step, date)
-    report = known or run_step(step, date, work, spark)
+    known = None if work.force else memory.unchanged(step, days)
+    inputs = memory.now(step, days)
+    report = known or run_step(step, days, work, spark)
     outcomes = outcomes_of(step, work.settings, report)
     if known is None and not any(entry["blocking"] and not entry["passed"] for entry in outcomes):
         # These two change what they look at themselves (the topic's end, the store's being filled), so theirs is taken afterwards.
-        memory.remember(step, memory.now(step, date) if step.name in {"replay", "online_features"} else inputs, report, date)
+        memory.remember(step, memory.now(step, days) if step.name in {"replay", "online_features"} else inputs, report, days)
     return report, outcomes
 
 
@@ -202,16 +203,16 @@ def _work_through(pipes: PipesContext, work: Work) -> str | None:
     memory = StepMemory(work.settings, lambda: kafka_watch.topic_ends(work.settings))
     spark = LazySpark(work.settings)
     try:
-        for step, date in work.plan():
-            shown = f"{step.name} {date}" if date else step.name
+        for step, days in work.plan():
+            shown = f"{step.name} {days}" if days else step.name
             LOGGER.info("%s ...", shown)
             try:
-                report, outcomes = carry_out(step, date, work, memory, spark)
+                report, outcomes = carry_out(step, days, work, memory, spark)
             except Exception as error:
                 # The child's last resort: whatever a job raises ends as one line in the graph, its trace in the log.
                 LOGGER.exception("%s failed", shown)
                 return f"{shown}: {first_line(error)}"
-            pipes.report_custom_message({"step": step.name, "date": date, "report": vars(report), "outcomes": outcomes})
+            pipes.report_custom_message({"step": step.name, "days": str(days) if days else None, "report": vars(report), "outcomes": outcomes})
             bad = [entry for entry in outcomes if entry["blocking"] and not entry["passed"]]
             if bad:
                 return f"{shown}: check {bad[0]['asset']}/{bad[0]['name']} failed: {bad[0]['text']}"

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from dagster_project import lake, steps
+from dagster_project.days import Days, clicks_digest
 from feature_repo.contract.settings import Settings
 
 
@@ -74,7 +75,7 @@ def files_in(folder: Path) -> list[tuple[str, int, int]]:
     return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in folder.iterdir() if file.is_file())
 
 
-def fingerprint(settings: Settings, step: steps.Step, date: str | None, topic_ends: Mapping[str, int] | None) -> str:
+def fingerprint(settings: Settings, step: steps.Step, days: Days | None, topic_ends: Mapping[str, int] | None) -> str:
     """Hash everything that a step's outcome rests on.
 
     Parameters
@@ -83,8 +84,8 @@ def fingerprint(settings: Settings, step: steps.Step, date: str | None, topic_en
         The sections that the step names go in.
     step : Step
         What is read.
-    date : str, optional
-        The day that the step is limited to.
+    days : Days, optional
+        The days that the step is limited to; of the lake, their clicks alone then count.
     topic_ends : mapping, optional
         End offset of each partition of the clicks topic; only steps that read it take it in.
 
@@ -93,9 +94,15 @@ def fingerprint(settings: Settings, step: steps.Step, date: str | None, topic_en
     str
         SHA-256 in hexadecimal.
     """
-    sections = {name: plain(getattr(settings, name).model_dump()) for name in step.sections}
-    reads = {name: lake.latest_version(settings.table(steps.TABLES[name])) for name in step.reads if name in steps.TABLES}
-    facts: dict[str, Any] = {"code": step.code_version(), "settings": sections, "tables": reads, "arguments": list(step.arguments), "date": date}
+    resting_on = steps.with_upstream(step) if days else [step]
+    sections = {name: plain(getattr(settings, name).model_dump()) for name in sorted({name for one in resting_on for name in one.sections})}
+    code = [one.code_version() for one in resting_on]
+    reads: dict[str, Any] = {
+        name: lake.latest_version(settings.table(steps.TABLES[name])) for name in step.reads if name in steps.TABLES and not name.startswith("daily/")
+    }
+    if days and len(resting_on) > 1:
+        reads["clicks of the days"] = clicks_digest(settings, days)
+    facts: dict[str, Any] = {"code": code, "settings": sections, "tables": reads, "arguments": list(step.arguments), "days": str(days or "")}
     if "click_files" in step.reads:
         facts["files"] = input_files(settings)
     if "live/recommendations" in step.reads:
@@ -128,37 +135,37 @@ class StepMemory:
         self._topic_ends = topic_ends
         self._folder = settings.home / "dagster" / "steps"
 
-    def now(self, step: steps.Step, date: str | None = None) -> str:
+    def now(self, step: steps.Step, days: Days | None = None) -> str:
         """Return the fingerprint of a step's inputs as they are."""
         ends = self._topic_ends() if self._topic_ends and "kafka/clicks" in step.reads else None
-        return fingerprint(self._settings, step, date, ends)
+        return fingerprint(self._settings, step, days, ends)
 
-    def unchanged(self, step: steps.Step, date: str | None = None) -> Report | None:
+    def unchanged(self, step: steps.Step, days: Days | None = None) -> Report | None:
         """Return what the step gave last time if it would read the same now and its tables are still there.
 
         Parameters
         ----------
         step : Step
             The step.
-        date : str, optional
-            The day that it is limited to.
+        days : Days, optional
+            The days that it is limited to.
 
         Returns
         -------
         Report or None
             With ``skipped=True``; none when the step has to run.
         """
-        file = self._file(step, date)
+        file = self._file(step, days)
         if not file.exists():
             return None
         try:
             known = json.loads(file.read_text(encoding="utf-8"))
-            same = known["fingerprint"] == self.now(step, date) and self._tables_stand(known["versions"])
+            same = known["fingerprint"] == self.now(step, days) and self._tables_stand(known["versions"])
             return Report(**{**known["report"], "skipped": True}) if same else None
         except (ValueError, KeyError, TypeError):
             return None  # a file of another version of this code: run the step, which writes it anew
 
-    def remember(self, step: steps.Step, inputs: str, report: Report, date: str | None = None) -> None:
+    def remember(self, step: steps.Step, inputs: str, report: Report, days: Days | None = None) -> None:
         """Store a step's end, atomically.
 
         Parameters
@@ -169,19 +176,19 @@ class StepMemory:
             Its fingerprint taken before it ran, so that what changed meanwhile is seen next time.
         report : Report
             What it gave.
-        date : str, optional
-            The day that it was limited to.
+        days : Days, optional
+            The days that it was limited to.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         versions = {name: lake.latest_version(self._settings.table(steps.TABLES[name])) for name in step.assets if name in steps.TABLES}
         text = json.dumps({"fingerprint": inputs, "versions": versions, "report": vars(report)}, default=str)
-        file = self._file(step, date)
-        temporary = file.with_suffix(f".{os.getpid()}")
+        file = self._file(step, days)
+        temporary = file.with_name(f"{file.name}.{os.getpid()}")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(file)
 
-    def _file(self, step: steps.Step, date: str | None) -> Path:
-        return self._folder / f"{step.assets[0].replace('/', '.')}{'.' + date if date else ''}.json"
+    def _file(self, step: steps.Step, days: Days | None) -> Path:
+        return self._folder / f"{step.assets[0].replace('/', '.')}{f'.{days}' if days else ''}.json"
 
     def _tables_stand(self, versions: Mapping[str, int]) -> bool:
         return all(lake.latest_version(self._settings.table(steps.TABLES[name])) >= version for name, version in versions.items())

@@ -55,6 +55,20 @@ class Step:
         return digest.hexdigest()[:12]
 
 
+def with_upstream(step: Step) -> list[Step]:
+    """Return a step of single days together with those of its family that it rests on, directly or not.
+
+    Examples
+    --------
+    >>> [step.name for step in with_upstream(step_of("daily/session_text"))]
+    ['session_text', 'sessionise', 'ingest']
+    """
+    found = [step]
+    for one in found:  # grows while it is walked
+        found += [step_of(name) for name in one.reads if name.startswith("daily/") and step_of(name) not in found]
+    return found
+
+
 INTENTS = "model/intent"
 FEAST = "feature_repo/definitions.py"
 _SERVED = (columns.SESSION_FEATURES, columns.SESSION_INTENTS, columns.ITEM_VECTORS, columns.ITEM_POPULARITY)  # tables behind Feast's views
@@ -89,12 +103,12 @@ LIVE: tuple[Step, ...] = (
     Step("parity", ("live/parity",), ("live/score_log", "live/session_features", "live/clicks"), ("feature_repo/contract/session.py",), ("session",), "parity"),
 )  # fmt: skip
 
-# The same jobs for one date; each partition is a day of UTC.
+# The same jobs for some days; each partition is a day of UTC.
 DAILY: tuple[Step, ...] = (
     Step("ingest", ("daily/clicks",), ("click_files",), (), ("dataset",), "ingest"),
     Step("sessionise", ("daily/sessions",), ("daily/clicks",), (), ("session",), "sessionise"),
     Step("session_text", ("daily/session_text",), ("daily/sessions",), (), ("intents",), "session_text"),
-    Step("intents", ("daily/session_intents",), ("daily/session_text",), (INTENTS,), ("intents",), "intents"),
+    Step("intents", ("daily/session_intents",), ("daily/session_text", columns.ITEM_VECTORS), (INTENTS,), ("intents", "llm", "endpoint", "encoder"), "intents"),
     Step("session_features", ("daily/session_features",), ("daily/clicks",), (), ("session",), "session_features"),
 )
 

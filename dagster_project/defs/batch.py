@@ -60,12 +60,13 @@ _DAILY = catalogue.assets_of(steps.DAILY)
 @dg.multi_asset(
     name="spark_daily",
     specs=[catalogue.spec(asset, partitions_def=DAYS) for asset in _DAILY],
+    check_specs=catalogue.check_specs(_DAILY),
     can_subset=True,
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=POOL,
 )
 def spark_daily(context: dg.AssetExecutionContext, config: StepsConfig, settings: SettingsResource) -> Iterator[child_run.Event]:
-    """Run the selected steps for the chosen days, day by day, in one JVM."""
+    """Run the selected steps for the chosen days in one JVM; days in a row are one range, which each job does in one go."""
     yield from child_run.run_family(context, settings, "daily", dates=list(context.partition_keys), force=config.force)
 
 

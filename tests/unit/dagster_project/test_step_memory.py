@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dagster_project import steps
+from dagster_project.days import Days
 from dagster_project.step_memory import Report, StepMemory
 from feature_repo.contract.settings import load_settings
 
@@ -50,7 +51,7 @@ def test_lost_output_table_runs_again(memory, settings):
 
 
 def test_other_day_is_another_memory(memory):
-    assert memory.unchanged(SESSIONISE, "2026-01-05") is None
+    assert memory.unchanged(SESSIONISE, Days.parse("2026-01-05")) is None
 
 
 def test_torn_memory_file_only_costs_a_rerun(memory, settings):
