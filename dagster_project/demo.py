@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from dagster_project import demo_report, instance_home, services_guard
+from dagster_project.interrupts import raise_if_interrupted, shielded_children
 from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def run(settings: Settings, *, config: str | None = None, max_clicks: int = 0) -
         try:
             with services_guard.services(settings) as up:
                 _say(f"Kafka on {up.bootstrap_servers}, online store up; materialising every asset through Dagster")
-                result = _materialise(instance, config, max_clicks)
+                with shielded_children():
+                    result = _materialise(instance, config, max_clicks)
+                raise_if_interrupted(result)
         except (*EXPECTED_ERRORS, EndpointError) as error:
             print(f"dagster_project demo: {error}", file=sys.stderr)
             return 1

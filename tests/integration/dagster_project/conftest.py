@@ -1,4 +1,4 @@
-"""One home on which `python -m dagster_project demo` was killed once and then ran to its end, shared by the tests of this folder."""
+"""One home on which `python -m dagster_project demo` was interrupted, killed, and then ran to its end, shared by the tests of this folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,8 @@ class Demo:
     home: Path
     folder: Path
     config: Path
+    interrupted: tuple[int, str]
+    after_interrupt: list[str]
     killed: str
     after_kill: list[str]
     output: str
@@ -106,6 +108,16 @@ def processes_of(home: Path) -> list[str]:
     return found
 
 
+def stopped_at(command: list[str], words: str, stop: Callable[[int], None]) -> tuple[str, int, str]:
+    """Start a command, stop it when it says some words, and wait until every process that writes to its terminal has ended."""
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        line = next((line for line in process.stderr if words in line), "")
+        stop(process.pid)
+        rest = process.stderr.read()
+    return line, process.returncode, rest
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory, assets_dir: Path) -> Iterator[Demo]:
     base = tmp_path_factory.mktemp("demo")
@@ -113,14 +125,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory, assets_dir: Path) -> Iterator
     write_shop(folder)
     config.write_text(SETTINGS.format(home=home, assets=assets_dir, folder=folder), encoding="utf-8")
     command = [sys.executable, "-m", "dagster_project", "demo", "--config", str(config)]
-    first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert first.stderr is not None
-    killed = next((line for line in first.stderr if "done   clicks" in line), "")  # in the middle of the Spark steps
-    first.send_signal(signal.SIGKILL)
-    first.stderr.read()  # ends when the last process that writes to it has ended
-    first.wait()
-    first.stderr.close()
+    _, code, said = stopped_at(command, "starting Spark", lambda pid: os.killpg(pid, signal.SIGINT))  # what a terminal's Ctrl-C does
+    after_interrupt = processes_of(home)
+    killed, _, _ = stopped_at(command, "done   clicks", lambda pid: os.kill(pid, signal.SIGKILL))  # in the middle of the Spark steps
     left = [line for line in processes_of(home) if "services_guard" not in line and "kafka" not in line.lower() and "valkey" not in line]
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False)
-    yield Demo(home, folder, config, killed, left, again.stdout, again.stderr, again.returncode)
+    yield Demo(home, folder, config, (code, said), after_interrupt, killed, left, again.stdout, again.stderr, again.returncode)
     subprocess.run([sys.executable, "-m", "streaming", "down", "--config", str(config)], cwd=ROOT, check=False, capture_output=True, timeout=60)

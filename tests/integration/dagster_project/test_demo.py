@@ -1,4 +1,4 @@
-"""The whole path through Dagster on a shop's own files: killed once, run to the end, run again."""
+"""The whole path through Dagster on a shop's own files: interrupted, killed, run to the end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from feature_repo.contract.settings import load_settings
 @pytest.fixture(scope="module")
 def settings(demo):
     return load_settings(demo.config, {}, {})
+
+
+def test_ctrl_c_ends_it_in_one_line_and_leaves_no_process(demo):
+    code, said = demo.interrupted
+    assert code == 130 and "interrupted; tables are at their last whole version, run it again to go on" in said
+    assert "Traceback" not in said and demo.after_interrupt == []
 
 
 def test_kill_9_leaves_no_process_that_works(demo):
@@ -52,8 +58,8 @@ def test_model_is_promoted_with_its_versions(settings):
 def test_run_is_in_the_graph_with_pictures(demo, monkeypatch):
     monkeypatch.setitem(os.environ, "DAGSTER_HOME", str(demo.home / "dagster"))
     with dg.DagsterInstance.get() as instance:
-        runs = instance.get_runs(limit=5)
-        assert [run.status.value for run in runs] == ["SUCCESS", "FAILURE"]
+        runs = instance.get_runs(limit=5)  # the newest first: to the end, killed, interrupted
+        assert [run.status.value for run in runs] == ["SUCCESS", "FAILURE", "FAILURE"]
         event = instance.get_latest_materialization_event(dg.AssetKey("candidate_model"))
         assert event is not None and event.asset_materialization is not None
         assert "data:image/png;base64," in str(event.asset_materialization.metadata["quality_plot"].value)
