@@ -17,7 +17,7 @@ from streaming.kafka_source import kafka_consumer, raw_records, rebalance_listen
 from streaming.metrics import ConsumerMetrics
 from streaming.partitions import Partitions
 from streaming.pipeline import Outcome, Pipeline, RawRecord
-from streaming.score_log import ScoreLog
+from streaming.score_log import ScoreLog, pack
 from streaming.sinks import KafkaSink, OnlineSink, SendError, live_row
 from streaming.state import Outbox
 
@@ -155,7 +155,7 @@ class Consumer:
             self._metrics.start()
             outcome = self._pipeline.process(records, stores, self._partitions.answer_from)
             for partition, batch in outcome.partitions.items():
-                stores[partition].write(batch.next_offset, batch.states, batch.outbox, batch.rows)
+                stores[partition].write(batch.next_offset, batch.states, batch.outbox, [(offset, pack(row)) for offset, row in batch.rows])
             self._metrics.done("store")
             sink.begin()
             for partition, batch in outcome.partitions.items():

@@ -38,6 +38,7 @@ def kafka_consumer(settings: Settings) -> Any:
             **client_options(settings), group_id=streaming.group, group_instance_id=streaming.instance_id, enable_auto_commit=False,
             auto_offset_reset="earliest", isolation_level="read_committed", partition_assignment_strategy=[CooperativeStickyAssignor],
             max_poll_records=streaming.max_records, session_timeout_ms=SESSION_TIMEOUT_MS, heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
+            metrics_enabled=False,
         )  # fmt: skip
     except KafkaError as error:
         raise StreamingError(f"no consumer for broker {settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it running?") from None

@@ -33,7 +33,7 @@ class PartitionBatch:
     next_offset: int
     states: dict[str, SessionState] = field(default_factory=dict)
     outbox: Outbox = field(default_factory=lambda: Outbox([], [], []))
-    rows: list[tuple[int, bytes]] = field(default_factory=list)
+    rows: list[tuple[int, score_log.Row]] = field(default_factory=list)
     features: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -203,8 +203,7 @@ class Pipeline:
         batch.outbox.answers.append((record.offset, one.session_id.encode(), encode_recommendation(message)))
         source, ids = (self._topic, record.partition, record.offset), (one.event_id, one.session_id, one.item_id)
         features = batch.features[one.session_id] = session.features(one.state)
-        row = score_log.pack(source, ids, one.state, features, answer, (one.click_time_us, scored_at))
-        batch.rows.append((record.offset, row))
+        batch.rows.append((record.offset, score_log.row_of(source, ids, one.state, features, answer, (one.click_time_us, scored_at))))
 
     def _letter(self, record: RawRecord, error: ClickError) -> Letter:
         headers = [

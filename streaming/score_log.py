@@ -22,14 +22,15 @@ ROLL_ROWS = 5_000  # about 5 MB a file
 _CONVERT_ROWS = 64  # about a millisecond
 _FEATURES = tuple(name for name, _ in SESSION_FEATURE_FIELDS)
 _COLUMNS = tuple(SCORE_LOG_SCHEMA.names)
+Row = tuple[Any, ...]
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
 _NAME = re.compile(r"(?P<topic>.+)-(?P<partition>\d+)-(?P<first>\d{20})-(?P<last>\d{20})\.arrow")
 
 
-def pack(
+def row_of(
     source: tuple[str, int, int], ids: tuple[str, str, str], state: SessionState, features: dict[str, Any], answer: Answer, times: tuple[int, int]
-) -> bytes:
-    """Pack one row.
+) -> Row:
+    """Give one row.
 
     Parameters
     ----------
@@ -48,18 +49,29 @@ def pack(
 
     Returns
     -------
-    bytes
-        MessagePack of the values in the order of ``SCORE_LOG_SCHEMA``.
+    tuple
+        The values in the order of ``SCORE_LOG_SCHEMA``.
     """
-    return _ENCODER.encode((
-        *source, *ids, state.event_timestamp_us, state.created_us, *(features[name] for name in _FEATURES),
+    return (
+        *source, *ids, state.event_timestamp_us, state.created_us, *[features[name] for name in _FEATURES],
         [item.item_id for item in answer.items], [item.score for item in answer.items], answer.intents.source, answer.model_version, *times,
-    ))  # fmt: skip
+    )  # fmt: skip
 
 
-def unpack(rows: Sequence[bytes]) -> pa.RecordBatch:
-    """Give packed rows as a batch of ``SCORE_LOG_SCHEMA``."""
-    columns = list(zip(*(_DECODER.decode(row) for row in rows), strict=True)) or [()] * len(_COLUMNS)
+def pack(row: Row) -> bytes:
+    """Give a row as MessagePack, for the store."""
+    return _ENCODER.encode(row)
+
+
+def unpack(row: bytes) -> Row:
+    """Give back what ``pack`` made."""
+    values: list[Any] = _DECODER.decode(row)
+    return tuple(values)
+
+
+def batch_of(rows: Sequence[Row]) -> pa.RecordBatch:
+    """Give rows as a batch of ``SCORE_LOG_SCHEMA``."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
     arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCORE_LOG_SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCORE_LOG_SCHEMA)
 
@@ -79,19 +91,19 @@ class ScoreLog:
 
     def __init__(self, folder: Path, topic: str) -> None:
         self._folder, self._topic = folder, topic
-        self._fresh: dict[int, list[tuple[int, bytes]]] = {}
+        self._fresh: dict[int, list[tuple[int, Row]]] = {}
         self._ready: dict[int, list[tuple[int, int, pa.RecordBatch]]] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        unpack([])  # the first conversion imports a second's worth of libraries; not in the middle of the clicks
+        batch_of([])  # the first conversion imports a second's worth of libraries; not in the middle of the clicks
 
     def adopt(self, partition: int, store: PartitionStore) -> None:
         """Take over what a partition's store holds, without rows that a crash left there although their file was complete."""
         last = max((int(m["last"]) for f in self._folder.iterdir() if (m := self._match(f.name, partition))), default=-1)
         if last > store.logged_through():
             store.drop_rows(last)
-        self._ready[partition], self._fresh[partition] = [], list(store.rows())
+        self._ready[partition], self._fresh[partition] = [], [(offset, unpack(row)) for offset, row in store.rows()]
 
-    def add(self, partition: int, rows: Sequence[tuple[int, bytes]]) -> None:
+    def add(self, partition: int, rows: Sequence[tuple[int, Row]]) -> None:
         """Take rows that were just stored; converts them a few at a time, so that no turn of the loop pays for thousands."""
         fresh = self._fresh.setdefault(partition, [])
         fresh.extend(rows)
@@ -134,7 +146,7 @@ class ScoreLog:
     def _convert(self, partition: int) -> None:
         fresh = self._fresh.get(partition)
         if fresh:
-            batch = unpack([row for _, row in fresh])
+            batch = batch_of([row for _, row in fresh])
             self._ready.setdefault(partition, []).append((fresh[0][0], fresh[-1][0], batch))
             self._fresh[partition] = []
 

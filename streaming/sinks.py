@@ -22,6 +22,9 @@ FLUSH_SECONDS = 100.0  # a restarting broker is back long before; below the clie
 _FLUSH_STEP_SECONDS = 1.0
 _LARGE_BYTES = 500_000  # larger letters go compressed: they came in a compressed batch, and must fit the same limit
 MAX_REQUEST_BYTES = 256 << 20
+# One batch of answers in one request, just below the megabyte that a broker takes by default. A fuller one would make the client wake its sender at
+# every further message, which cost 7 % of the processor time of a catch-up.
+_BATCH_BYTES = 900 << 10
 
 
 class SendError(RuntimeError):
@@ -155,8 +158,8 @@ class KafkaSink:
 
         try:
             return KafkaProducer(
-                **client_options(self._settings), acks="all", enable_idempotence=True, linger_ms=0, batch_size=256 << 10,
-                max_request_size=MAX_REQUEST_BYTES, **options,
+                **client_options(self._settings), acks="all", enable_idempotence=True, linger_ms=0, batch_size=_BATCH_BYTES,
+                max_request_size=MAX_REQUEST_BYTES, metrics_enabled=False, **options,
             )  # fmt: skip
         except KafkaError as error:
             raise StreamingError(f"no producer for broker {self._settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it running?") from None

@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[PartitionStore]:
 def test_each_click_of_a_batch_is_answered_with_its_own_prefix(store: PartitionStore) -> None:
     outcome = _pipeline().process({0: [_click(0, "a", item="x"), _click(1, "b", item="y")]}, {0: store})
     batch = outcome.partitions[0]
-    rows = score_log.unpack([row for _, row in batch.rows]).to_pylist()
+    rows = score_log.batch_of([row for _, row in batch.rows]).to_pylist()
     assert [row["items"] for row in rows] == [["x"], ["x", "y"]]
     assert [decode_recommendation(value).source.offset for _, _, value in batch.outbox.answers] == [0, 1]
     assert (batch.next_offset, outcome.answered, list(batch.states)) == (2, 2, ["s"])
@@ -48,7 +48,7 @@ def test_duplicate_gets_no_answer_within_a_batch_or_later(store: PartitionStore)
     pipeline = _pipeline()
     first = pipeline.process({0: [_click(0, "a"), _click(1, "a")]}, {0: store})
     batch = first.partitions[0]
-    store.write(batch.next_offset, batch.states, batch.outbox, batch.rows)
+    store.write(batch.next_offset, batch.states, batch.outbox, [(offset, score_log.pack(row)) for offset, row in batch.rows])
     second = pipeline.process({0: [_click(2, "a")]}, {0: store})
     assert (first.answered, first.duplicates, second.answered, second.duplicates) == (1, 1, 0, 1)
     assert second.partitions[0].next_offset == 3
@@ -124,7 +124,7 @@ def test_batches_of_any_size_give_the_same_state_and_answer_each_event_once(tmp_
         opened, pipeline, answered = PartitionStore(tmp_path_factory.mktemp("s") / "p"), _pipeline(), []
         for start in range(0, len(records), step):
             batch = pipeline.process({0: records[start : start + step]}, {0: opened}).partitions[0]
-            opened.write(batch.next_offset, batch.states, batch.outbox, batch.rows)
+            opened.write(batch.next_offset, batch.states, batch.outbox, [(offset, score_log.pack(row)) for offset, row in batch.rows])
             answered += [decode_recommendation(value).event_id + key.decode() for _, key, value in batch.outbox.answers]
         results.append((dict(opened.sessions()), answered))
         opened.close()

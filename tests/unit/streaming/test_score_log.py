@@ -15,10 +15,14 @@ from streaming.score_log import ScoreLog
 from streaming.state import Outbox, PartitionStore
 
 
-def _row(offset: int) -> tuple[int, bytes]:
+def _row(offset: int) -> tuple[int, score_log.Row]:
     state = session.apply(session.empty(), FoldClick("e", "i", 7, 9), FoldConfig())
     answer = Answer([RecommendedItem("x", 0.5)], NO_INTENTS, "v1")
-    return offset, score_log.pack(("clicks", 3, offset), (f"e{offset}", "s", "i"), state, session.features(state), answer, (7, 11))
+    return offset, score_log.row_of(("clicks", 3, offset), (f"e{offset}", "s", "i"), state, session.features(state), answer, (7, 11))
+
+
+def _packed(rows: list[tuple[int, score_log.Row]]) -> list[tuple[int, bytes]]:
+    return [(offset, score_log.pack(row)) for offset, row in rows]
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def test_rows_go_to_files_named_by_offsets_and_leave_the_store(store: PartitionS
     log = ScoreLog(tmp_path / "log", "clicks")
     log.adopt(3, store)
     for rows in ([_row(2), _row(4)], [_row(5)], [_row(8), _row(9)]):
-        store.write(10, {}, Outbox(), rows)
+        store.write(10, {}, Outbox(), _packed(rows))
         log.add(3, rows)
     assert log.roll(3, store) == 5
     assert next(file.name for file in sorted((tmp_path / "log").iterdir())) == f"clicks-3-{2:020d}-{9:020d}.arrow"
@@ -52,14 +56,14 @@ def test_rows_go_to_files_named_by_offsets_and_leave_the_store(store: PartitionS
 
 
 def test_crash_between_file_and_forgetting_doubles_nothing(store: PartitionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.write(9, {}, Outbox(), [_row(1), _row(2)])
+    store.write(9, {}, Outbox(), _packed([_row(1), _row(2)]))
     log = ScoreLog(tmp_path / "log", "clicks")
     log.adopt(3, store)
     with monkeypatch.context() as crash:
         crash.setattr(store, "drop_rows", lambda through: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             log.roll(3, store)
-    store.write(10, {}, Outbox(), [_row(3)])
+    store.write(10, {}, Outbox(), _packed([_row(3)]))
     log = ScoreLog(tmp_path / "log", "clicks")
     log.adopt(3, store)
     log.roll(3, store)
@@ -67,7 +71,7 @@ def test_crash_between_file_and_forgetting_doubles_nothing(store: PartitionStore
 
 
 def test_full_disk_is_one_line_and_loses_nothing(store: PartitionStore, tmp_path: Path) -> None:
-    store.write(9, {}, Outbox(), [_row(1)])
+    store.write(9, {}, Outbox(), _packed([_row(1)]))
     log = ScoreLog(tmp_path / "log", "clicks")
     log.adopt(3, store)
     (tmp_path / "log").rmdir()
