@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+_JSON = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))  # made once: `json.dumps` makes one a call
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -59,7 +61,7 @@ class Recipe:
             40 hexadecimal digits.
         """
         shown = [list(pair) for pair in zip(items, titles, strict=True)][-self.max_items :]
-        content = json.dumps([self._head(), shown], ensure_ascii=True, separators=(",", ":"))
+        content = _JSON.encode([self._head(), shown])
         return hashlib.blake2b(content.encode(), digest_size=20).hexdigest()
 
     def _head(self) -> list[str]:
