@@ -61,7 +61,8 @@ def open_store(kind: str, port: int, folder: str) -> FeatureStore:
     if kind == "packed":
         online = {"type": "feature_repo.stores.PackedOnlineStore", "url": f"redis://127.0.0.1:{port}/0"}
     registry = {"path": f"{folder}/{kind}.db", "cache_ttl_seconds": 0}
-    config = RepoConfig(project=f"bench_{kind}", provider="local", registry=registry, online_store=online, entity_key_serialization_version=3)
+    provider = "feature_repo.stores.PackedProvider" if kind == "packed" else "local"
+    config = RepoConfig(project=f"bench_{kind}", provider=provider, registry=registry, online_store=online, entity_key_serialization_version=3)
     store = FeatureStore(config=config)
     user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
     source = FileSource(name="unused", path=f"{folder}/unused.parquet", timestamp_field="ts", created_timestamp_column="created")

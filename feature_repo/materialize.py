@@ -147,21 +147,6 @@ def _new_rows(spark: SparkSession, table: Any, since: int, config: Any, repo: Pa
 
 
 def _writer(store: FeatureStore, view: FeatureView) -> PartitionWriter:
-    from feature_repo.stores.partition_writer import PartitionWriter
-    from feature_repo.stores.protos import schema_of
-
-    config, source = store.config, view.batch_source
-    back = {renamed: column for column, renamed in source.field_mapping.items()}
-    entity_columns = [column for column in view.entity_columns if column.name != "__dummy_id"]
-    return PartitionWriter(
-        url=config.online_store.url,
-        cluster=config.online_store.cluster,
-        project=config.project,
-        schema=schema_of(view),
-        features=tuple((field.name, back.get(field.name, field.name)) for field in view.features),
-        keys=tuple((column.name, back.get(column.name, column.name)) for column in entity_columns),
-        narrow_keys=frozenset(column.name for column in entity_columns if column.dtype.to_value_type().name == "INT32"),
-        event=source.timestamp_field,
-        created=source.created_timestamp_column or None,
-        keep_ms=_online(store)._keep_ms(config, view),
-    )
+    back = {renamed: column for column, renamed in view.batch_source.field_mapping.items()}
+    writer: PartitionWriter = _online(store).writer(store.config, view, back)
+    return writer

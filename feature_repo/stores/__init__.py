@@ -10,6 +10,7 @@ _HOMES = {
     "DeltaOfflineStoreConfig": "feature_repo.stores.offline",
     "PackedOnlineStore": "feature_repo.stores.online",
     "PackedOnlineStoreConfig": "feature_repo.stores.online",
+    "PackedProvider": "feature_repo.stores.provider",
     "LiveFeatureWriter": "feature_repo.stores.live",
     "LiveFeatureReader": "feature_repo.stores.live",
     "LiveRow": "feature_repo.stores.live",

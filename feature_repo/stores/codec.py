@@ -23,6 +23,10 @@ from feature_repo.stores.slots import KINDS, SCALARS, PackedValueError, heap_byt
 
 MAGIC = b"ISP1"
 HEADER = struct.Struct("<4sB3x8sqq")
+HEAD = np.dtype({
+    "names": ["magic", "deleted", "schema", "event", "created"], "formats": ["S4", "u1", "<i8", "<i8", "<i8"], "offsets": [0, 4, 8, 16, 24],
+    "itemsize": HEADER.size,
+})  # fmt: skip
 NO_CREATED = -(2**63)  # rows without a creation time lose against any row that has one
 _DELETED = 1
 
@@ -144,7 +148,7 @@ class PackedSchema:
             Missing or unknown feature, or a value of the wrong type.
         """
         if values.keys() != self.index.keys():
-            self._refuse_names(values)
+            self.refuse_names(values)
         nulls, end = 0, self.heap_at
         arguments: list[Any] = []
         heap: list[bytes] = []
@@ -223,7 +227,14 @@ class PackedSchema:
             result[name] = None if nulls >> number & 1 else read_slot(value, self.fields[number][1], self.slots_at + 8 * number)
         return result
 
-    def _refuse_names(self, values: Mapping[str, Any]) -> None:
+    def refuse_names(self, values: Mapping[str, Any]) -> None:
+        """Say which features of a row (or of a batch's columns) are missing and which are unknown.
+
+        Raises
+        ------
+        PackedValueError
+            Always.
+        """
         missing = [name for name, _ in self.fields if name not in values]
         unknown = [name for name in values if name not in self.index]
         raise PackedValueError(f"view '{self.view}': row lacks {missing} and has unknown {unknown}; write every feature of the view, nothing else")

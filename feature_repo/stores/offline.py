@@ -26,10 +26,9 @@ from pyspark.sql import functions as F
 
 from feature_repo.stores import asof, entity_frame
 from feature_repo.stores.entity_frame import EntityFrame, EntityFrameError
+from feature_repo.stores.keys import DUMMY_KEY
 from feature_repo.stores.slots import EPOCH
 from feature_repo.stores.tables import FeatureTableError, PinnedTable, explain, open_source
-
-DUMMY_KEY = "__dummy_id"  # Feast's name for the key of views without an entity
 
 
 class DeltaOfflineStoreConfig(SparkOfflineStoreConfig):

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
+import numpy as np
+import pyarrow as pa
 from feast import Entity, FeatureView, RepoConfig, utils
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
-from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
-from google.protobuf.timestamp_pb2 import Timestamp
 
+from feature_repo.stores.arrow_columns import times_of
+from feature_repo.stores.batch import encode_rows
 from feature_repo.stores.client import AsyncPackedClient, PackedClient
-from feature_repo.stores.codec import PackedSchema
-from feature_repo.stores.keys import entity_key, storage_key, watermark_key
-from feature_repo.stores.protos import from_message, schema_of, to_message
+from feature_repo.stores.codec import NO_CREATED
+from feature_repo.stores.keys import DUMMY_KEY, storage_key, text_keys, watermark_key
+from feature_repo.stores.message_columns import columns_of
+from feature_repo.stores.online_answer import ReadRow, Request, read_row
+from feature_repo.stores.partition_writer import PartitionWriter
+from feature_repo.stores.protos import schema_of
 from feature_repo.stores.slots import EPOCH, PackedValueError, microseconds
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
-ReadRow = tuple[datetime | None, dict[str, Value] | None]  # (None, None) not found; (time, None) outside the maximum age
 MAX_AHEAD = timedelta(days=1)  # a row further in the future would win over every real one until then
 KEPT_LIFETIMES = 2  # the server drops a row at twice its time to live; in between it is answered as OUTSIDE_MAX_AGE
 
@@ -102,99 +107,94 @@ class PackedOnlineStore(OnlineStore):
             Aware; a row with a later event time replaces the deletion.
         """
         value = schema_of(table).tombstone(microseconds(event_timestamp))
-        rows = [(self._key(config, table, key), value) for key in entity_keys]
+        rows = [(key, value) for key in self._keys(config, table, entity_keys)]
         self.client(config).write(rows, self._keep_ms(config, table))
 
     def online_read(self, config: RepoConfig, table: FeatureView, entity_keys: list[EntityKey], requested_features: list[str] | None = None) -> list[ReadRow]:
         """Read rows of one view; see `ReadRow` for what missing and too old rows look like."""
-        values = self.client(config).read([self._key(config, table, key) for key in entity_keys])
+        values = self.client(config).read(self._keys(config, table, entity_keys))
         return self._unpack(config, table, values, requested_features)
 
     async def online_read_async(
         self, config: RepoConfig, table: FeatureView, entity_keys: list[EntityKey], requested_features: list[str] | None = None
     ) -> list[ReadRow]:
         """Asyncio form of `online_read`."""
-        values = await self._async(config).read([self._key(config, table, key) for key in entity_keys])
+        values = await self._async(config).read(self._keys(config, table, entity_keys))
         return self._unpack(config, table, values, requested_features)
 
-    def _read_features_per_fv(
-        self,
-        config: RepoConfig,
-        grouped_refs: list[tuple[FeatureView, list[str]]],
-        join_key_values: dict[str, Any],
-        entity_name_to_join_key_map: dict[str, str],
-        online_features_response: GetOnlineFeaturesResponse,
-        full_feature_names: bool,
-        include_feature_view_version_metadata: bool,
-    ) -> None:
+    def _read_features_per_fv(self, config: RepoConfig, *call: Any) -> None:
         # Feast's hook beneath get_online_features: all views in one round trip, and statuses that tell the truth.
-        plan = [self._wanted(config, table, names, join_key_values, entity_name_to_join_key_map) for table, names in grouped_refs]
-        values = self.client(config).read([key for work in plan for key in work[2]])
-        self._answer(config, plan, values, online_features_response, full_feature_names, include_feature_view_version_metadata)
+        request = Request(*call)
+        parts = request.parts(partial(self._key, config))
+        values = self.client(config).read([key for part in parts for key in part.keys])
+        request.answer(parts, values, partial(self._unpack, config))
 
-    async def _read_features_per_fv_async(
-        self,
-        config: RepoConfig,
-        grouped_refs: list[tuple[FeatureView, list[str]]],
-        join_key_values: dict[str, Any],
-        entity_name_to_join_key_map: dict[str, str],
-        online_features_response: GetOnlineFeaturesResponse,
-        full_feature_names: bool,
-        include_feature_view_version_metadata: bool,
-    ) -> None:
-        plan = [self._wanted(config, table, names, join_key_values, entity_name_to_join_key_map) for table, names in grouped_refs]
-        values = await self._async(config).read([key for work in plan for key in work[2]])
-        self._answer(config, plan, values, online_features_response, full_feature_names, include_feature_view_version_metadata)
-
-    def _wanted(
-        self, config: RepoConfig, table: FeatureView, names: list[str], join_key_values: dict[str, Any], join_keys: dict[str, str]
-    ) -> tuple[FeatureView, list[str], list[bytes], tuple[list[int], ...], int]:
-        entities, places, length = utils._get_unique_entities(table, join_key_values, join_keys)
-        keys = [self._key(config, table, key) for key in utils._get_entity_key_protos(entities)]
-        return table, names, keys, places, length
-
-    def _answer(
-        self,
-        config: RepoConfig,
-        plan: list[tuple[FeatureView, list[str], list[bytes], tuple[list[int], ...], int]],
-        values: list[bytes | None],
-        response: GetOnlineFeaturesResponse,
-        full_names: bool,
-        versions: bool,
-    ) -> None:
-        start = 0
-        answers = []
-        for table, names, keys, places, length in plan:
-            rows = self._unpack(config, table, values[start : start + len(keys)], names)
-            answers.append((table, names, rows, places, length))
-            start += len(keys)
-        for table, names, rows, places, length in answers:  # only now: a refused row must not leave half an answer behind
-            _fill(response, table, names, rows, places, length, full_names)
-            if versions:
-                metadata = response.metadata.feature_view_metadata.add()
-                metadata.name, metadata.version = table.projection.name_alias or table.name, getattr(table, "current_version_number", 0) or 0
+    async def _read_features_per_fv_async(self, config: RepoConfig, *call: Any) -> None:
+        request = Request(*call)
+        parts = request.parts(partial(self._key, config))
+        values = await self._async(config).read([key for part in parts for key in part.keys])
+        request.answer(parts, values, partial(self._unpack, config))
 
     def _pack(self, config: RepoConfig, table: FeatureView, data: Sequence[Row]) -> list[tuple[bytes, bytes]]:
-        schema, latest = schema_of(table), datetime.now(UTC) + MAX_AHEAD
-        kinds = dict(schema.fields)
-        rows = []
-        for key, messages, event, created in data:
-            moment = utils.make_tzaware(event)
-            if moment > latest:
-                raise PackedValueError(
-                    f"view '{table.name}': event time {moment.isoformat()} is more than a day ahead; it would hide every later row, correct the clock"
-                )
-            values = {name: from_message(kinds.get(name, "proto"), message) for name, message in messages.items()}
-            created_us = None if created is None else microseconds(utils.make_tzaware(created))
-            rows.append((self._key(config, table, key), schema.encode(values, microseconds(moment), created_us)))
-        return rows
+        schema = schema_of(table)
+        event_us = np.array([microseconds(utils.make_tzaware(row[2])) for row in data], np.int64)
+        created_us = np.array([NO_CREATED if row[3] is None else microseconds(utils.make_tzaware(row[3])) for row in data], np.int64)
+        _refuse_future(table.name, event_us)
+        values = encode_rows(schema, columns_of(schema, [row[1] for row in data]), event_us, created_us)
+        return list(zip(self._keys(config, table, [row[0] for row in data]), values, strict=True))
+
+    def writer(self, config: RepoConfig, table: FeatureView, columns: Mapping[str, str] | None = None) -> PartitionWriter:
+        """Make the writer of a view's Arrow batches, for Spark's workers and for whole frames.
+
+        Parameters
+        ----------
+        config : RepoConfig
+        table : FeatureView
+        columns : mapping, optional
+            Feature or key to the batches' column where the two differ.
+        """
+        names, source = columns or {}, table.batch_source
+        keys = [column for column in table.entity_columns if column.name != DUMMY_KEY]
+        return PartitionWriter(
+            url=config.online_store.url,
+            cluster=config.online_store.cluster,
+            project=config.project,
+            schema=schema_of(table),
+            features=tuple((field.name, names.get(field.name, field.name)) for field in table.features),
+            keys=tuple((column.name, names.get(column.name, column.name)) for column in keys),
+            narrow_keys=frozenset(column.name for column in keys if column.dtype.to_value_type().name == "INT32"),
+            event=source.timestamp_field,
+            created=source.created_timestamp_column or None,
+            keep_ms=self._keep_ms(config, table),
+        )
+
+    def write_table(self, config: RepoConfig, table: FeatureView, rows: pa.Table) -> int:
+        """Write a view's rows from Arrow, without a message a value; columns are named as the features.
+
+        Returns
+        -------
+        int
+            Rows taken; the others were older than what was there.
+
+        Raises
+        ------
+        PackedValueError
+            A column of another type than its feature, a missing event time, or one more than a day ahead; then nothing is written.
+        OnlineStoreError
+            The server cannot be reached; writing again is safe.
+        """
+        writer = self.writer(config, table)
+        _refuse_future(table.name, times_of(rows.column(writer.event)))
+        packed = [row for batch in rows.to_batches() for row in writer.rows(batch)]
+        return self.client(config).write(packed, writer.keep_ms)
 
     def _unpack(self, config: RepoConfig, table: FeatureView, values: Sequence[bytes | None], names: Sequence[str] | None) -> list[ReadRow]:
         schema = schema_of(table)
-        wanted = [(name, dict(schema.fields)[name]) for name in (names or schema.index)]
+        kinds = dict(schema.fields)
+        wanted = [(name, kinds[name]) for name in (names or schema.index)]
         ttl = self.ttl_seconds(config, table)
         oldest = microseconds(datetime.now(UTC)) - int(ttl * 1e6) if ttl else None
-        return [(None, None) if value is None else _read_row(schema, wanted, value, oldest) for value in values]
+        return [read_row(schema, wanted, value, oldest) for value in values]
 
     def ttl_seconds(self, config: RepoConfig, table: FeatureView) -> float:
         """Maximum age of a view's rows in seconds; 0 = no limit."""
@@ -205,11 +205,14 @@ class PackedOnlineStore(OnlineStore):
         return int(self.ttl_seconds(config, table) * 1000 * KEPT_LIFETIMES)
 
     def _key(self, config: RepoConfig, table: FeatureView, entity: EntityKey) -> bytes:
-        if len(entity.join_keys) == 1 and entity.entity_values[0].WhichOneof("val") == "string_val":
-            raw = entity_key({entity.join_keys[0]: entity.entity_values[0].string_val})  # a third of the time of Feast's general way
-        else:
-            raw = serialize_entity_key(entity, entity_key_serialization_version=3)
-        return storage_key(config.project, table.name, raw)
+        return self._keys(config, table, [entity])[0]
+
+    def _keys(self, config: RepoConfig, table: FeatureView, entities: Sequence[EntityKey]) -> list[bytes]:
+        join_keys = {tuple(entity.join_keys) for entity in entities}
+        values = [entity.entity_values[0] for entity in entities] if all(map(len, join_keys)) else []
+        if len(join_keys) == 1 and len(names := next(iter(join_keys))) == 1 and all(value.HasField("string_val") for value in values):
+            return text_keys(config.project, table.name, names[0], [value.string_val for value in values])  # a third of the time of Feast's way
+        return [storage_key(config.project, table.name, serialize_entity_key(entity, entity_key_serialization_version=3)) for entity in entities]
 
     def update(
         self,
@@ -247,38 +250,8 @@ class PackedOnlineStore(OnlineStore):
         self.client(config).put(watermark_key(config.project, table.name), json.dumps(mark).encode())
 
 
-def _read_row(schema: PackedSchema, wanted: list[tuple[str, str]], value: bytes, oldest_us: int | None) -> ReadRow:
-    head = schema.check(value)
-    if head.deleted:
-        return None, None
-    event = EPOCH + timedelta(microseconds=head.event_us)
-    if oldest_us is not None and head.event_us < oldest_us:
-        return event, None
-    fields = schema.decode(value, [name for name, _ in wanted])
-    return event, {name: to_message(kind, fields[name]) for name, kind in wanted}
-
-
-def _fill(
-    response: GetOnlineFeaturesResponse,
-    table: FeatureView,
-    names: list[str],
-    rows: list[ReadRow],
-    places: tuple[list[int], ...],
-    length: int,
-    full_names: bool,
-) -> None:
-    prefix = f"{table.projection.name_to_use()}__" if full_names else ""
-    response.metadata.feature_names.val.extend(prefix + name for name in names)
-    times, statuses = [Timestamp()] * length, [FieldStatus.NOT_FOUND] * length
-    columns = {name: [Value()] * length for name in names}
-    for (event, features), destinations in zip(rows, places, strict=True):
-        if event is None:
-            continue
-        moment = Timestamp()
-        moment.FromDatetime(event)
-        for place in destinations:
-            times[place], statuses[place] = moment, FieldStatus.PRESENT if features is not None else FieldStatus.OUTSIDE_MAX_AGE
-            for name in names if features is not None else ():
-                columns[name][place] = features[name]  # type: ignore[index]
-    for name in names:
-        response.results.append(GetOnlineFeaturesResponse.FeatureVector(values=columns[name], statuses=statuses, event_timestamps=times))
+def _refuse_future(view: str, event_us: np.ndarray) -> None:
+    latest = datetime.now(UTC) + MAX_AHEAD
+    if len(event_us) and int(event_us.max()) > microseconds(latest):
+        moment = EPOCH + timedelta(microseconds=int(event_us.max()))
+        raise PackedValueError(f"view '{view}': event time {moment.isoformat()} is more than a day ahead; it would hide every later row, correct the clock")

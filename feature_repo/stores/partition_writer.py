@@ -1,16 +1,19 @@
-"""Writes Arrow batches of one view into the online store, on a Spark worker. Imports neither Feast nor Spark, which cost a worker seconds."""
+"""Packs Arrow batches of one view and writes them into the online store, on a Spark worker. Imports neither Feast nor Spark, which cost a worker seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from feature_repo.stores.arrow_columns import column_of, times_of
+from feature_repo.stores.batch import encode_rows
 from feature_repo.stores.client import PackedClient
-from feature_repo.stores.codec import PackedSchema
-from feature_repo.stores.keys import entity_key, storage_key
+from feature_repo.stores.codec import NO_CREATED, PackedSchema
+from feature_repo.stores.keys import DUMMY_KEY, entity_key, storage_key, text_keys
+from feature_repo.stores.slots import PackedValueError
 
 ROWS_PER_WRITE = 2048
 
@@ -46,17 +49,34 @@ class PartitionWriter:
     created: str | None
     keep_ms: int
 
-    def rows(self, batch: pa.RecordBatch) -> Iterator[tuple[bytes, bytes]]:
-        """Pack a batch: (key in the store, packed value) a row."""
+    def rows(self, batch: pa.RecordBatch) -> list[tuple[bytes, bytes]]:
+        """Pack a batch: (key in the store, packed value) a row.
+
+        Raises
+        ------
+        PackedValueError
+            A column of another type than its feature, or rows without an event time.
+        """
         kinds = dict(self.schema.fields)
-        columns = {feature: _values(batch.column(column), kinds[feature]) for feature, column in self.features}
-        keys = {name: batch.column(column).to_pylist() for name, column in self.keys}
-        events = _values(batch.column(self.event), "time")
-        created = _values(batch.column(self.created), "time") if self.created else (lambda number: None)
-        for number in range(batch.num_rows):
-            entity = entity_key({name: values[number] for name, values in keys.items()}, self.narrow_keys)
-            value = self.schema.encode({feature: at(number) for feature, at in columns.items()}, events(number), created(number))
-            yield storage_key(self.project, self.schema.view, entity), value
+        columns = {feature: column_of(batch.column(column), kinds[feature]) for feature, column in self.features}
+        event_us = times_of(batch.column(self.event))
+        if (event_us == NO_CREATED).any():
+            raise PackedValueError(
+                f"view '{self.schema.view}': {int((event_us == NO_CREATED).sum())} rows have no '{self.event}'; every row needs an event time"
+            )
+        created_us = times_of(batch.column(self.created)) if self.created else np.full(batch.num_rows, NO_CREATED)
+        return list(zip(self._keys(batch), encode_rows(self.schema, columns, event_us, created_us), strict=True))
+
+    def _keys(self, batch: pa.RecordBatch) -> list[bytes]:
+        values = {name: batch.column(column).to_pylist() for name, column in self.keys}
+        if len(values) == 1:
+            ((name, column),) = values.items()
+            if pa.types.is_string(batch.column(self.keys[0][1]).type) and None not in column:
+                return text_keys(self.project, self.schema.view, name, column)
+        if not values:
+            return [storage_key(self.project, self.schema.view, entity_key({DUMMY_KEY: ""}))] * batch.num_rows
+        entities = zip(*values.values(), strict=True)
+        return [storage_key(self.project, self.schema.view, entity_key(dict(zip(values, row, strict=True)), self.narrow_keys)) for row in entities]
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write the batches of one partition (for ``DataFrame.mapInArrow``); yields one row of counts (rows, taken)."""
@@ -64,22 +84,10 @@ class PartitionWriter:
         sent = taken = 0
         try:
             for batch in batches:
-                packed = list(self.rows(batch))
-                for start in range(0, len(packed), ROWS_PER_WRITE):
-                    taken += client.write(packed[start : start + ROWS_PER_WRITE], self.keep_ms)
-                sent += len(packed)
+                for start in range(0, batch.num_rows, ROWS_PER_WRITE):
+                    packed = self.rows(batch.slice(start, ROWS_PER_WRITE))
+                    taken += client.write(packed, self.keep_ms)
+                    sent += len(packed)
         finally:
             client.close()
         yield pa.RecordBatch.from_pydict({"rows": pa.array([sent], pa.int64()), "taken": pa.array([taken], pa.int64())})
-
-
-def _values(column: pa.Array, kind: str) -> Callable[[int], Any]:
-    """Return a reader of single values; number lists as slices of the column's own buffer, times as microseconds."""
-    if kind == "time":
-        micros = column.cast(pa.timestamp("us", tz=column.type.tz)).cast(pa.int64()).to_pylist()
-        return lambda number: micros[number]
-    if kind in ("list<f32>", "list<f64>", "list<i64>", "list<i32>") and column.values.null_count == 0:
-        flat, offsets, valid = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy(), column.is_valid().to_pylist()
-        return lambda number: flat[offsets[number] : offsets[number + 1]] if valid[number] else None
-    plain = column.to_pylist()
-    return lambda number: plain[number]

@@ -20,7 +20,7 @@ _FIELD_OF_KIND = {
     "list<i32>": "int32_list_val", "list<i64>": "int64_list_val", "list<f64>": "double_list_val", "list<f32>": "float_list_val",
     "list<bool>": "bool_list_val", "list<time>": "unix_timestamp_list_val",
 }  # fmt: skip
-_DIRECT = {kind: field for kind, field in _FIELD_OF_KIND.items() if kind != "time" and not kind.startswith("list<")}
+DIRECT = {kind: field for kind, field in _FIELD_OF_KIND.items() if kind != "time" and not kind.startswith("list<")}
 _schemas: dict[tuple[Any, ...], PackedSchema] = {}
 
 
@@ -51,7 +51,7 @@ def from_message(kind: str, message: Value) -> Any:
     which = message.WhichOneof("val")
     if which is None or which == "null_val":
         return None
-    if which == _DIRECT.get(kind):
+    if which == DIRECT.get(kind):
         return getattr(message, which)
     if kind == "proto":
         return message.SerializeToString()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feature_repo.stores.codec import HEADER, MAGIC, PackedSchema
-from feature_repo.stores.keys import entity_key, storage_key
+from feature_repo.stores.codec import HEAD, HEADER, MAGIC, PackedSchema
+from feature_repo.stores.keys import DUMMY_KEY, entity_key, storage_key, text_keys
 from feature_repo.stores.slots import LISTS, SCALARS, PackedValueError, read_heap
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class OnlineReader:
         self._views: dict[str, _View] = {}
         for projection in store.get_feature_service(service).feature_view_projections:
             view = store.get_feature_view(projection.name)
-            keys = [column for column in view.entity_columns if column.name != "__dummy_id"]
+            keys = [column for column in view.entity_columns if column.name != DUMMY_KEY]
             narrow = frozenset(column.name for column in keys if column.dtype.to_value_type().name == "INT32")
             names = tuple(field.name for field in projection.features)
             ttl_us = int(online.ttl_seconds(store.config, view) * 1e6)
@@ -119,7 +119,11 @@ class OnlineReader:
     def _keys(self, name: str, view: _View, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
         if len(view.join_keys) == 1:
             (key,) = view.join_keys
+            if all(type(value) is str for value in entities[key]):
+                return text_keys(self._project, name, key, entities[key])
             return [storage_key(self._project, name, entity_key({key: value}, view.narrow)) for value in entities[key]]
+        if not view.join_keys:  # a view without an entity has one row for all
+            return [storage_key(self._project, name, entity_key({DUMMY_KEY: ""}))] * max(map(len, entities.values()), default=1)
         rows = zip(*(entities[key] for key in view.join_keys), strict=True)
         return [storage_key(self._project, name, entity_key(dict(zip(view.join_keys, row, strict=True)), view.narrow)) for row in rows]
 
@@ -144,7 +148,7 @@ def decode_columns(schema: PackedSchema, values: Sequence[bytes | None], names: 
     """
     blank = schema.blank
     rows = [blank if value is None else value for value in values]
-    heads = np.frombuffer(b"".join([row[: HEADER.size] for row in rows]), _HEAD)
+    heads = np.frombuffer(b"".join([row[: HEADER.size] for row in rows]), HEAD)
     expected = np.frombuffer(schema.hash, "<i8")[0]
     if not ((heads["magic"] == MAGIC).all() and (heads["schema"] == expected).all()):
         for row in rows:
@@ -166,9 +170,6 @@ def decode_columns(schema: PackedSchema, values: Sequence[bytes | None], names: 
         present[name] = there & (null == 0)
         columns[name] = _column(rows, slots[name], schema.fields[number][1], present[name])
     return ViewColumns(columns, present, status, event_us)
-
-
-_HEAD = np.dtype({"names": ["magic", "deleted", "schema", "event"], "formats": ["S4", "u1", "<i8", "<i8"], "offsets": [0, 4, 8, 16], "itemsize": HEADER.size})
 
 
 def _column(rows: Sequence[bytes], slot: np.ndarray, kind: str, present: np.ndarray) -> np.ndarray:
