@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from dagster_project.training_run import Candidate
@@ -27,10 +28,20 @@ def quality_markdown(report: dict[str, Any]) -> str:
     for row in report.get("rows", []):
         cells = []
         for name in SHOWN:
-            found = row["metrics"]["metrics"].get(name)
-            cells.append("" if found is None else f"{found['mean']:.4f} [{found['low']:.4f}, {found['high']:.4f}]")
+            cells.append(interval(row["metrics"]["metrics"].get(name)))
         lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def interval(found: Mapping[str, float] | None) -> str:
+    """Write a mean with its interval; empty where there is none.
+
+    Examples
+    --------
+    >>> interval({"mean": 0.12345, "low": 0.1, "high": 0.15})
+    '0.1235 [0.1000, 0.1500]'
+    """
+    return "" if found is None else f"{found['mean']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"
 
 
 def write(candidate: Candidate, manifest: dict[str, Any]) -> str:

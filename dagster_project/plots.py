@@ -1,4 +1,4 @@
-"""Pictures of a quality report: metrics with intervals, training curve, slices. Drawn with matplotlib, shown by the graph and the report."""
+"""Pictures of a quality report: metrics with intervals, training curve, long tail, calibration. Drawn with matplotlib, shown by the graph and the report."""
 
 from __future__ import annotations
 
@@ -78,25 +78,61 @@ def history(lines: Sequence[Mapping[str, float]]) -> Figure:
     return drawn
 
 
-def bars(values: Mapping[str, float], title: str) -> Figure:
-    """Draw one figure per group, such as recall by popularity of the target.
+def slices(values: Mapping[str, Mapping[str, Any]], metric: str = "R@10") -> Figure:
+    """Draw one metric by kind of case, such as recall by how often the target was clicked in training: the long tail.
 
     Parameters
     ----------
     values : mapping
-        Group to figure.
-    title : str
+        Name of the slice to its metrics (``cases`` and ``metrics`` with mean, low, high); slices without cases are left out.
+    metric : str
         What is drawn.
 
     Returns
     -------
     matplotlib Figure
-        One horizontal bar a group.
+        One bar a slice with its 95 % interval and number of cases.
     """
-    drawn, axes = _new(WIDTH_INCHES, 0.8 + ROW_INCHES * len(values))
-    axes[0].barh(list(values), list(values.values()), color=OWN_COLOUR)
+    kept = {name: found for name, found in values.items() if found["cases"]}
+    drawn, axes = _new(WIDTH_INCHES, 0.9 + ROW_INCHES * len(kept))
+    for place, found in enumerate(kept.values()):
+        one = found["metrics"][metric]
+        axes[0].barh(place, one["mean"], color=OWN_COLOUR, alpha=0.75)
+        axes[0].plot([one["low"], one["high"]], [place, place], color="black", linewidth=1.5)
+    axes[0].set_yticks(range(len(kept)), [f"{name} ({found['cases']:,})" for name, found in kept.items()])
     axes[0].invert_yaxis()
-    axes[0].set_title(title, fontsize=10)
+    axes[0].set_title(f"{metric} by kind of case (number of cases), 95 % interval", fontsize=10)
     axes[0].grid(axis="x", alpha=0.3)
+    drawn.tight_layout()
+    return drawn
+
+
+def calibration(found: Mapping[str, Any]) -> Figure:
+    """Draw how often recommended items were clicked next, against their scores; on the diagonal scores are true.
+
+    Parameters
+    ----------
+    found : mapping
+        Of `model.calibration`: ``bins`` and ``error``.
+
+    Returns
+    -------
+    matplotlib Figure
+        Both axes logarithmic; one point a range of scores with its 95 % interval, ranges without a hit left out.
+    """
+    drawn, axes = _new(WIDTH_INCHES * 0.6, WIDTH_INCHES * 0.5)
+    bins = [entry for entry in found["bins"] if entry["hits"] > 0 and entry["score"] > 0]
+    scores, hits = [entry["score"] for entry in bins], [entry["hits"] for entry in bins]
+    spread = [[entry["hits"] - entry["hits_low"] for entry in bins], [entry["hits_high"] - entry["hits"] for entry in bins]]
+    axes[0].set_xscale("log")
+    axes[0].set_yscale("log")
+    ends = [min([*scores, *hits, 0.01]) / 2, max([*scores, *hits, 0.1]) * 2]
+    axes[0].plot(ends, ends, color=OTHER_COLOUR, linestyle="--", label="score = share of hits")
+    axes[0].errorbar(scores, hits, yerr=spread, fmt="o", color=OWN_COLOUR, capsize=3, label="recommended items")
+    axes[0].set_xlabel("mean score", fontsize=9)
+    axes[0].set_ylabel("share clicked next", fontsize=9)
+    axes[0].set_title(f"calibration, mean error {found['error']:.4f}", fontsize=10)
+    axes[0].legend(fontsize=8)
+    axes[0].grid(alpha=0.3)
     drawn.tight_layout()
     return drawn

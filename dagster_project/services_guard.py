@@ -25,9 +25,6 @@ def _owner_file(home: Path) -> Path:
 def services(settings: Settings) -> Iterator[Services]:
     """Run broker and online store for the length of a ``with`` block.
 
-    Services that ran before are left running afterwards. A small process of its own session waits for our end on a pipe, so that
-    they also go when we are killed.
-
     Parameters
     ----------
     settings : Settings
@@ -40,6 +37,29 @@ def services(settings: Settings) -> Iterator[Services]:
     """
     from streaming import broker
 
+    with guarded(settings):
+        yield broker.up(settings)
+
+
+@contextmanager
+def guarded(settings: Settings) -> Iterator[None]:
+    """End with a ``with`` block whatever services were started in it, by whomever.
+
+    Services that ran before are left running afterwards. A small process of its own session waits for our end on a pipe, so that
+    they also go when we are killed.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where they are.
+
+    Yields
+    ------
+    None
+        Nothing is started here.
+    """
+    from streaming import broker
+
     # Another guard's services are taken over: its process is gone or ends before us, and it looks at the owner before it stops anything.
     ours = broker.running(settings) is None or _owner_file(settings.home).exists()
     if ours:
@@ -47,7 +67,7 @@ def services(settings: Settings) -> Iterator[Services]:
         _owner_file(settings.home).write_text(instance_home.own_identity(), encoding="utf-8")
     waiter = _start_waiter(settings) if ours else None
     try:
-        yield broker.up(settings)
+        yield
     finally:
         if waiter is not None and waiter.stdin is not None:
             waiter.stdin.close()

@@ -145,7 +145,9 @@ def _feature_definitions(work: Work, spark: Callable[[], SparkSession]) -> dict[
 
 def _online_features(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
     from feature_repo import store
+    from streaming import broker
 
+    broker.up(work.settings)  # from a clean state nothing runs yet; services that run or are set by address are left as they are
     written = store.materialize(work.settings, spark())
     return {"rows": sum(part.rows for part in written), "rows_by_view": {part.view: part.rows for part in written}}
 

@@ -182,7 +182,9 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
         Saved, not promoted.
     """
     from model import artifact, report
+    from model.calibration import calibration
     from model.intent import live
+    from model.scorer import Scorer
     from model.train import without_seen
 
     started = time.time()
@@ -194,6 +196,7 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     quality = report.quality_table(dataset, config, progress=progress)
     plain = quality.to_dict()
     plain["rows"] += promoted_row(settings, dataset, quality.seen)
+    plain["calibration"] = calibration(Scorer.of(quality.candidate), dataset.test, without_seen=quality.seen == "removed")
     folder = artifact.save_version(
         quality.candidate, settings.models_dir, metrics=plain, delta_versions=versions, code_commit=code_commit(), feature_list=feature_list(),
         without_seen=without_seen(dataset, config), encoder=encoder_name(tables), intent=lambda target: live.export(settings, target),

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from dagster_project import gates, metadata, model_card, plots, promotion, training_run
+from dagster_project import candidates, gates, metadata, model_card, plots, promotion, training_run
 from dagster_project.defs import catalogue
 from dagster_project.model_config import ModelSettings, merged
 from dagster_project.resources import SettingsResource
@@ -73,33 +73,23 @@ def _pictures(made: training_run.Candidate) -> dict[str, dg.MetadataValue[Any]]:
         found["quality_plot"] = metadata.picture(plots.quality(made.report["rows"]), "quality with 95 % intervals")
     if made.report.get("history"):
         found["training_curve"] = metadata.picture(plots.history(made.report["history"]), "training curve")
-    for name, values in (made.report.get("slices") or {}).items():
-        if isinstance(values, Mapping) and values and all(isinstance(value, int | float) for value in values.values()):
-            found[f"slice_{name}"] = metadata.picture(plots.bars(values, f"{gates.METRIC} by {name}"), f"{gates.METRIC} by {name}")
+    slices: Mapping[str, Any] = made.report.get("slices") or {}
+    for name, chosen in (("long_tail", True), ("kinds_of_case", False)):
+        part = {text: values for text, values in slices.items() if text.startswith("target") == chosen}
+        if part:
+            found[name] = metadata.picture(plots.slices(part), f"{name}: quality by kind of case")
+    if (made.report.get("calibration") or {}).get("bins"):
+        found["calibration"] = metadata.picture(plots.calibration(made.report["calibration"]), "scores against share of hits")
     return found
 
 
 @dg.asset(key="model_quality", group_name="training", kinds={"python"}, owners=list(catalogue.OWNERS), deps=[CANDIDATE], automation_condition=_AFTER)
 def model_quality(settings: SettingsResource) -> dg.MaterializeResult[None]:
     """Every model version on disk side by side: what it was made of and what it reached."""
-    loaded = settings.load()
-    rows, promoted = [], training_run.promoted_version(loaded)
-    for version in training_run.versions(loaded):
-        known = training_run.manifest(loaded, version)
-        own = next((row for row in known.get("metrics", {}).get("rows", []) if row["role"] == gates.CANDIDATE), None)
-        values = own["metrics"]["metrics"] if own else {}
-        figures = {name: round(float(values[name]["mean"]), 4) for name in model_card.SHOWN if name in values}
-        rows.append({"version": version, "promoted": version == promoted, "backbone": str(known.get("config", {}).get("backbone", "")), **figures})
-    table = "\n".join(
-        ["| version | backbone | " + " | ".join(model_card.SHOWN) + " | serves |", "|---" * (len(model_card.SHOWN) + 3) + "|"]
-        + [
-            f"| {row['version']} | {row['backbone']} | "
-            + " | ".join(str(row.get(name, "")) for name in model_card.SHOWN)
-            + f" | {'yes' if row['promoted'] else ''} |"
-            for row in rows
-        ]
-    )
-    return dg.MaterializeResult(metadata={"candidates": dg.MetadataValue.md(table), "dagster/row_count": len(rows)})
+    found = candidates.listed(settings.load())
+    drawn = candidates.rows_to_draw(found)
+    pictures = {"side_by_side": metadata.picture(plots.quality(drawn), "candidates side by side")} if drawn else {}
+    return dg.MaterializeResult(metadata={"candidates": dg.MetadataValue.md(candidates.markdown(found)), "dagster/row_count": len(found), **pictures})
 
 
 @dg.asset(key=PROMOTED, group_name="training", kinds={"pytorch"}, owners=list(catalogue.OWNERS), deps=[CANDIDATE], automation_condition=_AFTER)
