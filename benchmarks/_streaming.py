@@ -64,10 +64,20 @@ def process(command: list[str], settings: Settings, name: str) -> Iterator[psuti
             child.wait()
 
 
-def consumer(settings: Settings, model: Path | None, number: int = 0, *more: str) -> contextlib.AbstractContextManager[psutil.Process]:
+def consumer(settings: Settings, model: Path | None, number: int = 0, prefix: Sequence[str] = ()) -> contextlib.AbstractContextManager[psutil.Process]:
     """A consumer process."""
-    command = [sys.executable, "-m", "streaming", "consume", "--instance-id", f"w{number}", *(["--model", str(model)] if model else []), *more]
+    command = [*prefix, sys.executable, "-m", "streaming", "consume", "--instance-id", f"w{number}", *(["--model", str(model)] if model else [])]
     return process(command, settings, f"consumer-{number}")
+
+
+def at_realtime(on: bool, services: Any = None) -> list[str]:
+    """The prefix of a command at real-time priority, for machines that others use too (root); moves running services there as well."""
+    if not on:
+        return []
+    for pid in services.pids.values() if services is not None else ():
+        if pid:
+            subprocess.run(["chrt", "--all-tasks", "--rr", "--pid", "1", str(pid)], check=True)
+    return ["chrt", "--rr", "1"]
 
 
 def cpu_seconds(of: psutil.Process) -> float:

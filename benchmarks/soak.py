@@ -45,7 +45,7 @@ LARGE_POISON = b'{"event_id":"' + b"x" * 1_000_000 + b'","session_id":"poison","
 
 @dataclass
 class Scenario:
-    """What is done to the system; counts are spread evenly at random over the clicks."""
+    """What is done to the system; counts are spread evenly at random over the clicks. ``joins``: a second consumer comes and goes so often."""
 
     clicks: int = 20_000
     rate: float = 300.0
@@ -102,6 +102,7 @@ class Sender:
         self._producer = KafkaProducer(**client_options(settings), linger_ms=2, max_request_size=4 << 20)
         self._topic, self._sent = settings.kafka.clicks_topic, [(b"none", b"none")]
         self._run = f"{scenario.seed}-{time.time_ns()}"
+        self._items = items_of(scenario.model)
 
     def send(self, number: int) -> None:
         """Send the click of this number."""
@@ -115,7 +116,7 @@ class Sender:
         else:
             late = self._random.randrange(900_000) if dice < 0.08 else 0
             session = f"s{min(int(self._random.expovariate(1) * self._sessions / 3), self._sessions)}"
-            click = {"event_id": f"{self._run}-{number}", "session_id": session, "item_id": f"i{self._random.randrange(500)}",
+            click = {"event_id": f"{self._run}-{number}", "session_id": session, "item_id": self._random.choice(self._items),
                      "event_time": int(time.time() * 1000) - late, "schema_version": 1}  # fmt: skip
             key, value = session.encode(), json.dumps(click).encode()
             self._sent.append((key, value))
@@ -127,6 +128,14 @@ class Sender:
         """Wait until all are taken."""
         self._producer.flush(timeout=120)
         self._producer.close()
+
+
+def items_of(model: Path | None) -> list[str]:
+    """Items to click on: the model's, or 500 made-up ones."""
+    if model is None:
+        return [f"i{number}" for number in range(500)]
+    found: list[str] = json.loads((model / "items.json").read_text(encoding="utf-8"))["item_ids"]
+    return found
 
 
 def read_topic(settings: Settings, topic: str) -> list[Any]:
@@ -149,7 +158,7 @@ def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
     """Run the scenario and check it; services must be up. Gives counts; see ``faults_of``."""
     dice = random.Random(scenario.seed + 1)
     moments = sorted((dice.randrange(scenario.clicks), what) for what, times in (
-        ("kill", scenario.kills), ("broker", scenario.broker_restarts), ("valkey", scenario.valkey_restarts), ("join", scenario.joins),
+        ("kill", scenario.kills), ("broker", scenario.broker_restarts), ("valkey", scenario.valkey_restarts), ("join", 2 * scenario.joins),
     ) for _ in range(times))  # fmt: skip
     topics.ensure(settings)
     fleet, sender = Fleet(settings, scenario.model), Sender(settings, scenario)
@@ -221,22 +230,8 @@ def faults_of(result: dict[str, int]) -> dict[str, int]:
     return {name: number for name, number in result.items() if number and any(word in name for word in words)}
 
 
-def main() -> int:
-    """Run from the command line, with services of its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, kind in (("clicks", int), ("rate", float), ("sessions", int), ("kills", int), ("joins", int), ("seed", int)):
-        parser.add_argument(f"--{name}", type=kind, default=getattr(Scenario, name))
-    parser.add_argument("--broker-restarts", type=int, default=Scenario.broker_restarts)
-    parser.add_argument("--valkey-restarts", type=int, default=Scenario.valkey_restarts)
-    parser.add_argument("--minutes", type=float, help="run so long instead of --clicks")
-    parser.add_argument("--model", type=Path, help="model folder to score with")
-    options = vars(parser.parse_args())
-    minutes = options.pop("minutes")
-    scenario = Scenario(**options)
-    if minutes:
-        scenario.clicks = round(minutes * 60 * scenario.rate)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+def run(scenario: Scenario) -> dict[str, int]:
+    """Play a scenario with services of its own; the folder is kept when anything is wrong."""
     home = Path(tempfile.mkdtemp(prefix="soak-"))
     settings = load_settings(None, os.environ, {"home": str(home), "assets": os.environ.get("INTENTSTORE_ASSETS") or str(ROOT / ".intentstore" / "assets")})
     broker.up(settings)
@@ -246,15 +241,41 @@ def main() -> int:
         broker.down(settings)
     wrong = faults_of(result)
     for name, number in result.items():
-        print(f"{name:32} {number}{'   <-- WRONG' if name in wrong else ''}")
-    from _report import write_result
-
-    write_result("soak", [result], {"scenario": {key: str(value) for key, value in vars(scenario).items()}})
+        print(f"{name:32} {number}{'   <-- WRONG' if name in wrong else ''}", flush=True)
     if wrong:
         print(f"logs and state are kept in {home}")
-        return 1
-    shutil.rmtree(home, ignore_errors=True)
-    return 0
+    else:
+        shutil.rmtree(home, ignore_errors=True)
+    return result
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, kind in (("clicks", int), ("rate", float), ("sessions", int), ("kills", int), ("joins", int), ("seed", int)):
+        parser.add_argument(f"--{name}", type=kind, default=getattr(Scenario, name))
+    parser.add_argument("--broker-restarts", type=int, default=Scenario.broker_restarts)
+    parser.add_argument("--valkey-restarts", type=int, default=Scenario.valkey_restarts)
+    parser.add_argument("--minutes", type=float, help="run so long instead of --clicks")
+    parser.add_argument("--model", type=Path, help="model folder to score with")
+    parser.add_argument("--runs", type=int, default=1, help="with the seeds that follow")
+    parser.add_argument("--name", default="soak", help="of the result file")
+    options = vars(parser.parse_args())
+    minutes, runs, file = options.pop("minutes"), options.pop("runs"), options.pop("name")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    rows, wrong = [], False
+    for number in range(runs):
+        scenario = Scenario(**{**options, "seed": options["seed"] + number})
+        if minutes:
+            scenario.clicks = round(minutes * 60 * scenario.rate)
+        result = run(scenario)
+        wrong |= bool(faults_of(result))
+        rows.append({**vars(scenario), "model": scenario.model.name if scenario.model else "none", **result})
+    from _report import write_result
+
+    write_result(file, rows)
+    return int(wrong)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 GAP_US, KEPT = 600 * 1_000_000, 50  # the default settings: ten minutes, fifty items
+REMEMBERED = 256  # event ids by which a session id knows a duplicate: the bound that docs/streaming.md states
 
 
 @dataclass
@@ -22,13 +23,13 @@ class Session:
     count: int = 0
     late: int = 0
     created: int = 0
-    seen: set[str] = field(default_factory=set)
+    accepted: list[str] = field(default_factory=list)  # event ids, in order
 
     def click(self, number: int, event: str, item: str, time: int, arrival: int) -> bool:
         """Count a click; False for a duplicate."""
-        if event in self.seen:
+        if event in self.accepted[-REMEMBERED:]:
             return False
-        self.seen.add(event)
+        self.accepted.append(event)
         self.created = max(arrival, self.created + 1)
         if not self.count or time - self.newest > GAP_US:
             self.clicks, self.newest, self.start, self.count, self.late = [(time, number, item)], time, time, 1, 0

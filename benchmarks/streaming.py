@@ -22,7 +22,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(HERE.parent), *(path for path in sys.path if path != str(HERE.parent))]  # the package `streaming` before this very file
 
-from _streaming import consumer, cpu_seconds, medians, process, settings_of, synthetic_model, write_items  # noqa: E402
+from _streaming import at_realtime, consumer, cpu_seconds, medians, process, settings_of, synthetic_model, write_items  # noqa: E402
 
 from _report import write_result  # noqa: E402
 from feature_repo.contract.settings import Settings  # noqa: E402
@@ -32,27 +32,27 @@ SETTLE_SECONDS = 2.0  # not counted: first batches, caches
 PACINGS_MS = (0, 1, 2, 4)
 
 
-def load(settings: Settings, client: str, items: Path, rate: float, seconds: float, seed: int) -> dict[str, Any]:
+def load(settings: Settings, client: list[str], items: Path, rate: float, seconds: float, seed: int) -> dict[str, Any]:
     """Run the client once."""
     kafka = settings.kafka
     orders = {
         "bootstrap": kafka.bootstrap_servers, "clicks": kafka.clicks_topic, "answers": kafka.recommendations_topic, "partitions": kafka.partitions,
         "rate": rate, "seconds": seconds, "settle": SETTLE_SECONDS, "items": str(items), "seed": seed,
     }  # fmt: skip
-    done = subprocess.run([client, str(HERE / "echo_client.py"), json.dumps(orders)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*client, str(HERE / "echo_client.py"), json.dumps(orders)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the client failed: {done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
-def worker(settings: Settings, what: str, model: Path | None) -> contextlib.AbstractContextManager[Any]:
+def worker(settings: Settings, what: str, model: Path | None, prefix: list[str]) -> contextlib.AbstractContextManager[Any]:
     """The consumer, or an echo with the pacing in its name."""
     if what.startswith("consumer"):
-        return consumer(settings, model)
+        return consumer(settings, model, 0, prefix)
     kafka, pacing = settings.kafka, what.split()[1]
     words = [str(kafka.bootstrap_servers), kafka.clicks_topic, kafka.recommendations_topic, settings.streaming.group, pacing]
-    return process([sys.executable, str(HERE / "echo_worker.py"), *words], settings, "echo")
+    return process([*prefix, sys.executable, str(HERE / "echo_worker.py"), *words], settings, "echo")
 
 
 def run_of(what: str, model: Path | None, home: Path, services: broker.Services, options: argparse.Namespace, repeat: int) -> list[dict[str, Any]]:
@@ -61,11 +61,13 @@ def run_of(what: str, model: Path | None, home: Path, services: broker.Services,
     settings, rows = settings_of(home, services.bootstrap_servers, services.online_store_url, **more), []
     topics.ensure(settings)
     items = write_items(home, model)
-    with worker(settings, what, model) as child:
-        load(settings, options.client, items, 50, 4.0, 0)  # until it has joined and answers
+    prefix = at_realtime(options.realtime, services)
+    client = [*prefix, options.client]
+    with worker(settings, what, model, prefix) as child:
+        load(settings, client, items, 50, 4.0, 0)  # until it has joined and answers
         for rate in options.rates:
             cpu, began = cpu_seconds(child), time.monotonic()
-            found = load(settings, options.client, items, rate, options.seconds, repeat + 1)
+            found = load(settings, client, items, rate, options.seconds, repeat + 1)
             row = {"what": what, "model": model.name if model else "none", "clicks_per_s": rate, **found}
             rows.append({**row, "worker_cores": round((cpu_seconds(child) - cpu) / (time.monotonic() - began), 3)})
             print(rows[-1], flush=True)
@@ -93,6 +95,7 @@ def main() -> int:
     parser.add_argument("--catalogues", type=numbers, default=[], help="synthetic models of so many items beside")
     parser.add_argument("--transactional", action="store_true", help="the consumer with the transactional producer beside")
     parser.add_argument("--pacings", type=numbers, default=list(PACINGS_MS), help="milliseconds between polls of the echoes")
+    parser.add_argument("--realtime", action="store_true", help="worker, client and services at real-time priority, for machines that others use too (root)")
     parser.add_argument("--client", default=sys.executable, help="interpreter of the client")
     parser.add_argument("--name", default="streaming", help="of the result file")
     options = parser.parse_args()
@@ -109,7 +112,7 @@ def main() -> int:
                     rows += run_of(what, scored, home, services, options, repeat)
         finally:
             broker.down(settings_of(home))
-    write_result(options.name, with_floors(medians(rows, ("what", "model", "clicks_per_s"))), {"seconds": options.seconds})
+    write_result(options.name, with_floors(medians(rows, ("what", "model", "clicks_per_s"))), {"seconds": options.seconds, "realtime": options.realtime})
     return 0
 
 

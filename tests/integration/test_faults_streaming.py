@@ -22,7 +22,7 @@ def own_services(settings: Settings) -> Any:
 
 @pytest.mark.timeout(400)
 def test_no_effect_is_lost_or_doubled_whatever_dies(own_services: Settings) -> None:
-    scenario = soak.Scenario(clicks=4_000, rate=200, sessions=200, kills=4, broker_restarts=1, valkey_restarts=1, joins=2, seed=11)
+    scenario = soak.Scenario(clicks=4_000, rate=200, sessions=200, kills=4, broker_restarts=1, valkey_restarts=1, joins=1, seed=11)
     result = soak.play(own_services, scenario)
     assert soak.faults_of(result) == {}
     assert result["answers_wanted"] > 3_500

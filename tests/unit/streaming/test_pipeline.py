@@ -1,4 +1,5 @@
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feature_repo.contract import session
 from feature_repo.contract.events import decode_recommendation
-from feature_repo.contract.session import FoldConfig
+from feature_repo.contract.session import FoldClick, FoldConfig
 from streaming import score_log
 from streaming.answers import Answerer, Popularity
 from streaming.errors import BreakerError
 from streaming.pipeline import Breaker, Pipeline, RawRecord
 from streaming.state import PartitionStore
+
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+import soak_oracle
 
 NOW = 1_700_000_000_000_000
 
@@ -130,3 +135,26 @@ def test_batches_of_any_size_give_the_same_state_and_answer_each_event_once(tmp_
         opened.close()
     assert results[0] == results[1]
     assert len(set(results[0][1])) == len(results[0][1])
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(-900, 900)), max_size=700))
+@settings(max_examples=20, deadline=None)
+def test_fold_and_soak_oracle_agree_on_what_is_a_duplicate(clicks: list[tuple[int, int]]) -> None:
+    state, naive, config, now = session.empty(), soak_oracle.Session(), FoldConfig(gap_us=soak_oracle.GAP_US, max_items=soak_oracle.KEPT), NOW
+    for number, (event, step) in enumerate(clicks):
+        now += step * 1_000_000
+        after = session.apply(state, FoldClick(f"e{event}", f"i{event % 7}", now, NOW + number), config)
+        assert (after is not state) == naive.click(number, f"e{event}", f"i{event % 7}", now, NOW + number)
+        state = after
+    if clicks:
+        assert {**session.features(state), "event_timestamp_us": state.event_timestamp_us, "created_us": state.created_us} == naive.features()
+
+
+def test_event_id_is_known_after_the_session_gap_and_forgotten_after_256_newer_ones() -> None:
+    config = FoldConfig(gap_us=600_000_000, max_items=50)
+    state = session.apply(session.empty(), FoldClick("first", "i", NOW, NOW), config)
+    for number in range(session.SEEN_EVENTS):
+        moment = NOW + (number + 1) * 3_600_000_000  # an hour apart: each starts a new session
+        assert session.apply(state, FoldClick("first", "i", moment, moment), config) is state
+        state = session.apply(state, FoldClick(f"e{number}", "i", moment, moment), config)
+    assert session.apply(state, FoldClick("first", "i", moment, moment), config) is not state

@@ -23,20 +23,21 @@ def test_process_is_recognised_by_pid_and_start_time(tmp_path: Path) -> None:
 
 def test_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     record = _sleeper(tmp_path, "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)")
-    assert processes.wait_until(lambda: b"up" in (tmp_path / "log").read_bytes(), 30)
+    assert processes.wait_until(lambda: b"up" in (tmp_path / "log").read_bytes(), 180)
     assert not processes.stop(record, seconds=0.3)
     assert not record.alive()
 
 
 def test_zombie_is_not_alive() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
-    assert processes.wait_until(lambda: processes.start_time(child.pid) is None, 30)
+    assert processes.wait_until(lambda: processes.start_time(child.pid) is None, 180)
     child.wait()
 
 
 def test_process_is_found_by_its_argument_when_nobody_remembers_it(tmp_path: Path) -> None:
     record = processes.spawn([sys.executable, "-c", "import time; time.sleep(60)", str(tmp_path / "mine.conf")], tmp_path, tmp_path / "log")
-    assert processes.by_argument(str(tmp_path / "mine.conf")) == [record]
+    # A new program's arguments can be read only some microseconds after `spawn` comes back; on a busy machine that may be long.
+    assert processes.wait_until(lambda: processes.by_argument(str(tmp_path / "mine.conf")) == [record], 180)
     processes.stop(record)
 
 

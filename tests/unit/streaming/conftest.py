@@ -1,0 +1,113 @@
+"""The HTTP application on its own event loop, without Kafka, valkey or a trained model. The real parts: tests/integration."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+import httpx
+import pytest
+
+from feature_repo.contract.session import FoldConfig
+from model.items import Catalogue
+from streaming.api import Api, Parts
+from streaming.api_answers import AnswerBoard
+from streaming.api_batch import Batcher
+from streaming.api_clicks import ClickResult
+from streaming.api_engine import Engine, SessionRow
+from streaming.api_items import ItemSearch
+from streaming.api_metrics import Metrics
+from streaming.api_model import LoadedModel
+from streaming.api_wire import Guard
+
+PATIENCE_SECONDS = 180.0  # a bound against hanging for ever, not a measure
+TITLES = {"1": "Star Wars", "2": "Alien", "3": "<b>Fargo</b>"}
+ROW = {
+    "items": ["1", "2"], "last_item": "2", "click_count": 2, "distinct_items": 2, "repeat_share": 0.0, "duration_seconds": 5.0, "mean_gap_seconds": 5.0,
+    "last_gap_seconds": 5.0, "late_clicks": 0, "session_start": 1_600_000_000_000_000,
+}  # fmt: skip
+
+
+class Scored(NamedTuple):
+    items: tuple
+    scores: tuple
+    reasons: tuple
+
+
+class LastFirst:
+    """Ranks the session backwards, so that an answer shows which session was scored."""
+
+    version = "toy"
+    item_ids = list(TITLES)
+
+    def score(self, requests, k):
+        ranked = [tuple(reversed(request.items))[:k] for request in requests]
+        return [Scored(items, tuple(1.0 / (n + 1) for n in range(len(items))), ("because",) * len(items)) for items in ranked]
+
+
+class Rows:
+    def __init__(self):
+        self.down = False
+
+    def read_rows(self, ids):
+        if self.down:
+            raise ConnectionError("valkey is gone")
+        if "other schema" in ids:
+            raise ValueError("the value of 'other schema' was written by another version of the view; materialise it again")
+        return [SessionRow("PRESENT", 1_600_000_005_000_000, 7, dict(ROW)) if name in {"s", "a/b c"} else SessionRow("NOT_FOUND") for name in ids]
+
+
+class Setting(NamedTuple):
+    client: httpx.AsyncClient
+    parts: Parts
+    rows: Rows
+    sent: list
+
+
+def _drive(scenario, *, tokens=(), host="127.0.0.1", model=True, problems=None, **client):
+    """Run a scenario against an application on its own event loop."""
+
+    async def run():
+        rows, sent = Rows(), []
+        loaded = LoadedModel(LastFirst(), None, None) if model else None
+        engine = Engine(rows, lambda: loaded, FoldConfig(gap_us=600_000_000, max_items=3))
+
+        def send(batches):
+            sent.extend(checked for batch in batches for checked in batch)
+            return [[ClickResult("accepted", checked.click.event_id, 0, n) for n, checked in enumerate(batch)] for batch in batches]
+
+        search = ItemSearch(Catalogue.build(list(TITLES), list(TITLES.values())))
+        parts = Parts(
+            Batcher(engine, "q"), Batcher(send, "c"), AnswerBoard(), Guard(tokens, host), Metrics(), lambda: problems or {"model": ""},
+            (lambda: search) if model else (lambda: None), lambda: None, 10_000,
+        )  # fmt: skip
+        parts.questions.start()
+        parts.clicks.start()
+        transport = httpx.ASGITransport(Api(parts))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", **client) as connection:
+            try:
+                return await scenario(Setting(connection, parts, rows, sent))
+            finally:
+                parts.questions.close()
+                parts.clicks.close()
+
+    return asyncio.run(asyncio.wait_for(run(), PATIENCE_SECONDS))
+
+
+@pytest.fixture
+def drive():
+    """Runs a scenario, an async function of a ``Setting``, and gives its result."""
+    return _drive
+
+
+@pytest.fixture
+def get():
+    """Gives the response to one GET."""
+
+    def one(path, **options):
+        async def scenario(setting):
+            return await setting.client.get(path)
+
+        return _drive(scenario, **options)
+
+    return one
