@@ -7,7 +7,7 @@ STAMP := $(VENV)/.complete
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets demo test test-unit lint bench ui clean lock
+.PHONY: help setup assets demo plan test test-unit lint bench ui clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -24,7 +24,10 @@ assets: $(STAMP)  ## fetch weights, ML-100K and jars
 demo: $(STAMP)  ## the whole path on real clicks, through Dagster, with a summary
 	@$(BIN)/python -m dagster_project demo
 
-test: $(STAMP) assets  ## the whole test suite, real services included
+plan: $(STAMP)  ## refuse an edit of the feature definitions that breaks a versioned service
+	@$(BIN)/python -m feature_repo plan --against feature_repo/services.json
+
+test: $(STAMP) assets plan  ## the whole test suite, real services included
 	@PYTHONUNBUFFERED=1 $(BIN)/python -m pytest --durations=15
 
 test-unit: $(STAMP)  ## the fast half: no JVM, no services

@@ -46,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = command("plan", _plan, "Show what the definitions would change in the registry; exit code 1 when a versioned service would break.")
     plan.add_argument("--json", action="store_true")
+    plan.add_argument("--against", type=Path, help="a committed snapshot (feature_repo/services.json) to compare with in place of the registry")
+    plan.add_argument("--update", action="store_true", help="then note the definitions in that snapshot, unless a service would break")
     apply = command("apply", _apply, "Write the definitions into the registry, after the same check as plan.")
     apply.add_argument("--break-services", action="store_true", help="apply even what breaks a versioned service")
     materialize = command("materialize", _materialize, "Bring the online store up to the Delta tables.")
@@ -77,15 +79,26 @@ def _names(text: str) -> list[str]:
 
 
 def _plan(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo import definitions, plan
-    from feature_repo.store import feature_store
+    from feature_repo import store
 
-    changes = plan.compare(plan.shape_of_registry(feature_store(settings)), plan.shape_of(definitions.OBJECTS))
+    store.quiet()  # before the definitions' first import of Feast
+    from feature_repo import definitions, plan
+
+    defined, file = plan.shape_of(definitions.OBJECTS), chosen.against
+    if chosen.update and file is None:
+        raise plan.SnapshotError("--update needs --against FILE: the snapshot to write")
+    if file is None:
+        before = plan.shape_of_registry(store.feature_store(settings))
+    else:
+        before = plan.shape_of([]) if chosen.update and not file.exists() else plan.read_snapshot(file)
+    changes = plan.compare(before, defined)
     if chosen.json:
         print(json.dumps(plan.as_rows(changes)))
     else:
         print("\n".join(map(str, changes)) or "no changes")
     plan.refuse_breaking(changes)
+    if chosen.update:
+        plan.write_snapshot(file, defined)
     return 0
 
 

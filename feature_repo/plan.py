@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +17,10 @@ VERSIONED = re.compile(r"_v\d+$")
 
 class BreakingChangeError(ValueError):
     """A versioned service would lose or retype a feature; names them and the remedy."""
+
+
+class SnapshotError(ValueError):
+    """A file that holds no snapshot of the services; names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,26 @@ def refuse_breaking(changes: Sequence[Change]) -> None:
 def as_rows(changes: Sequence[Change]) -> list[dict[str, Any]]:
     """Changes as plain dicts, for JSON."""
     return [asdict(change) for change in changes]
+
+
+def read_snapshot(file: Path) -> Shape:
+    """Read a committed shape, as `write_snapshot` wrote it.
+
+    Raises
+    ------
+    SnapshotError
+        No such file, or another kind of file.
+    """
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        return Shape(raw["services"], raw["views"], {view: tuple(names) for view, names in raw["keys"].items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SnapshotError(f"{file} is no snapshot of the services ({error!r}); write one: python -m feature_repo plan --against {file} --update") from None
+
+
+def write_snapshot(file: Path, shape: Shape) -> None:
+    """Write a shape as JSON, one feature a line, so that a change of the contract is read in the review."""
+    file.write_text(json.dumps({"services": shape.services, "views": shape.views, "keys": shape.keys}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _service_changes(before: Shape, after: Shape) -> list[Change]:

@@ -35,7 +35,7 @@ def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
     """
     import yaml  # type: ignore[import-untyped]
 
-    _quiet()
+    quiet()
     from feast import RepoConfig
 
     raw: dict[str, Any] = yaml.safe_load((REPO / "feature_store.yaml").read_text(encoding="utf-8"))
@@ -55,7 +55,7 @@ def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
     return config
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Silence what Feast says on every start about parts that we replace or tests of ours cover."""
     from feast.infra.offline_stores.contrib.spark_offline_store import spark  # noqa: F401  # it resets the filters when it is imported
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from feast import FeatureService, FeatureView, Field
 from feast.types import Float64, String
 
 from feature_repo import definitions
-from feature_repo.plan import BreakingChangeError, compare, refuse_breaking, shape_of
+from feature_repo.plan import BreakingChangeError, SnapshotError, compare, read_snapshot, refuse_breaking, shape_of, write_snapshot
 
 NOW = shape_of(definitions.OBJECTS)
 
@@ -78,3 +81,38 @@ def test_feature_that_no_service_reads_may_go():
     changes = compare(service_free, fewer)
     assert changes
     refuse_breaking(changes)
+
+
+SNAPSHOT = Path(definitions.__file__).parent / "services.json"
+
+
+def plan_of(*arguments):
+    """Exit code, and what the command printed, of `python -m feature_repo plan` as CI runs it."""
+    command = [sys.executable, "-m", "feature_repo", "plan", *map(str, arguments)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=SNAPSHOT.parents[1])
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+def test_committed_snapshot_is_what_is_defined():
+    assert compare(read_snapshot(SNAPSHOT), NOW) == [], "note the change: python -m feature_repo plan --against feature_repo/services.json --update"
+
+
+def test_ci_command_fails_when_a_versioned_service_would_break(tmp_path):
+    file = tmp_path / "services.json"
+    write_snapshot(file, replace(NOW, services={**NOW.services, "item_text_v1": {**NOW.services["item_text_v1"], "item_text:gone": "String"}}))
+    before = file.read_text(encoding="utf-8")
+    code, said = plan_of("--against", file, "--update")
+    assert (code, "removed item_text_v1 item_text:gone" in said, file.read_text(encoding="utf-8")) == (1, True, before)
+
+
+def test_ci_command_passes_and_notes_an_addition(tmp_path):
+    file = tmp_path / "services.json"
+    write_snapshot(file, replace(NOW, services={name: features for name, features in NOW.services.items() if name != "item_text_v1"}))
+    code, said = plan_of("--against", file, "--update")
+    assert (code, "added    item_text_v1" in said) == (0, True), said
+    assert read_snapshot(file) == NOW
+
+
+def test_file_that_is_no_snapshot_is_named(tmp_path):
+    with pytest.raises(SnapshotError, match="services.json is no snapshot"):
+        read_snapshot(tmp_path / "services.json")
