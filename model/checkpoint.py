@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from model.averaging import RunningMean
 from model.config import ModelConfig
 from model.splits import Dataset
 
@@ -66,7 +67,9 @@ def fingerprint(dataset: Dataset, config: ModelConfig, phase: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def save(folder: Path, run: str, progress: Progress, network: nn.Module, optimizers: list[Optimizer], best: dict[str, Tensor] | None) -> None:
+def save(
+    folder: Path, run: str, progress: Progress, network: nn.Module, optimizers: list[Optimizer], best: dict[str, Tensor] | None, mean: RunningMean | None = None
+) -> None:  # fmt: skip
     """Write the run's state; the file is whole at every instant.
 
     Parameters
@@ -80,12 +83,14 @@ def save(folder: Path, run: str, progress: Progress, network: nn.Module, optimiz
         In a fixed order.
     best : dict of Tensor, optional
         Weights at the best validation so far.
+    mean : RunningMean, optional
     """
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     for number, optimizer in enumerate(optimizers):
         for place, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
     tensors |= {f"best.{name}": value for name, value in (best or {}).items()}
+    tensors |= {f"mean.{name}": value for name, value in (mean.values.items() if mean is not None else ())}
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{FILE}.part"
     save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, {"run": run, "progress": json.dumps(vars(progress))})
@@ -94,7 +99,9 @@ def save(folder: Path, run: str, progress: Progress, network: nn.Module, optimiz
     part.replace(folder / FILE)
 
 
-def load(folder: Path, run: str, network: nn.Module, optimizers: list[Optimizer]) -> tuple[Progress, dict[str, Tensor] | None] | None:
+def load(
+    folder: Path, run: str, network: nn.Module, optimizers: list[Optimizer], mean: RunningMean | None = None
+) -> tuple[Progress, dict[str, Tensor] | None] | None:  # fmt: skip
     """Put a run's state back.
 
     Returns
@@ -122,6 +129,8 @@ def load(folder: Path, run: str, network: nn.Module, optimizers: list[Optimizer]
     network.load_state_dict(_under(tensors, "network."))
     for number, optimizer in enumerate(optimizers):
         _restore(optimizer, _under(tensors, f"optimizer.{number}."))
+    if mean is not None:
+        mean.load(_under(tensors, "mean."))
     best = _under(tensors, "best.")
     return progress, best or None
 

@@ -21,11 +21,6 @@ from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
 NETWORK = "network"
-REASONS = {
-    NETWORK: "fits the session as a whole", "transitions": "often clicked after the last items",
-    "neighbours": "clicked in sessions like this one", "items": "goes with the items of this session",
-    "titles": "like the items just clicked", "words": "named like the items just clicked", "intents": "fits the inferred intent",
-}  # fmt: skip
 VALIDATION_CASES = 6_000  # +-.003 of NDCG@10; weights do not need more
 _log = logging.getLogger("intentstore.model.hybrid")
 
@@ -134,7 +129,7 @@ class Hybrid:
         return np.asarray(mixed(self.sources(cases, given)).numpy())
 
     def sources(self, cases: Cases, network: Tensor | None) -> list[tuple[str, Votes]]:
-        """Return the reason that each source gives and its votes, scaled to its share of the mix; sources without weight are not asked.
+        """Return each source's name and its votes, scaled to its share of the mix; sources without weight are not asked.
 
         Parameters
         ----------
@@ -144,11 +139,11 @@ class Hybrid:
         """
         found: list[tuple[str, Votes]] = []
         if network is not None and self.weights.get(NETWORK, 0.0) > 0:
-            found.append((REASONS[NETWORK], Votes(network, torch.full((len(cases), 1), self.weights[NETWORK]))))
+            found.append((NETWORK, Votes(network, torch.full((len(cases), 1), self.weights[NETWORK]))))
         for name, part in self.parts.items():
             if self.weights[name] > 0:
                 votes = part.votes(cases)
-                found.append((REASONS[name], Votes(votes.values, votes.scale.mul_(self.weights[name]))))
+                found.append((name, Votes(votes.values, votes.scale.mul_(self.weights[name]))))
         return found
 
     def shares(self, cases: Cases, items: np.ndarray, network: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -173,19 +168,6 @@ class Hybrid:
             taken[NETWORK] = self.weights[NETWORK] * network
         total = np.maximum(sum(taken.values()), 1e-30)
         return {name: np.asarray(part / total, dtype=np.float32) for name, part in taken.items()}
-
-    def reasons(self, cases: Cases, items: np.ndarray, network: np.ndarray | None) -> list[tuple[str, ...]]:
-        """Say in a few words which source speaks most for each recommendation.
-
-        Returns
-        -------
-        list of tuple of str
-            One tuple a case, one text an item; arguments as in :meth:`shares`.
-        """
-        found = self.shares(cases, items, network)
-        names = list(found)
-        strongest = np.argmax(np.stack([found[name] for name in names]), axis=0)
-        return [tuple(REASONS[names[place]] for place in row) for row in strongest.tolist()]
 
     def without(self, name: str) -> Hybrid:
         """Return the same mix with one source switched off (its weight goes to the others in proportion)."""

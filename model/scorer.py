@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from model.network import Network
 from model.parts import Votes
 from model.probabilities import NetworkScorer
 from model.ranking import best_items, remove_seen
+from model.reasons import Explainer
 from model.sequences import Cases, Sequences
 from model.text_space import TextSpace
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 SCORES_AT_ONCE = 8_388_608  # 32 MB of float32: larger blocks fall out of the caches without being faster
 ROWS_AT_ONCE = 128  # the scores of one source then stay in a core's own cache for catalogues of some thousand items
 POPULAR = "popular with everybody"
-FITS = "fits the session as a whole"
 
 Floats = NDArray[np.float32]
 
@@ -51,11 +52,12 @@ class ScoreRequest:
 
 @dataclass(frozen=True)
 class Scored:
-    """An answer, best item first; ``reasons[i]`` says in a few words why ``items[i]`` is there."""
+    """An answer, best item first; ``reasons[i]`` says in a few words why ``items[i]`` is there, ``because[i]`` which click it goes back to (or is empty)."""
 
     items: tuple[str, ...]
     scores: tuple[float, ...]
     reasons: tuple[str, ...]
+    because: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,10 @@ class Scorer:
     def item_ids(self) -> list[str]:
         """Every item that can be recommended."""
         return self.catalogue.item_ids
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self.catalogue)
 
     @property
     def text_dim(self) -> int | None:
@@ -184,28 +190,26 @@ class Scorer:
         if self.without_seen:
             remove_seen(total, cases.prefixes)
         values, items = best_items(total, k)
-        texts = [text for text, _ in sources]
         # Only the items of the answer need a reason: what each source gave to them.
         given = [votes.values.gather(1, items).mul_(votes.scale).numpy() for _, votes in sources]
-        strongest = np.argmax(np.stack(given, axis=2), axis=2).tolist()
+        parts = {} if self.hybrid is None else self.hybrid.parts
+        said = self._explainer.explain([name for name, _ in sources], parts, cases, items.numpy(), np.argmax(np.stack(given, axis=2), axis=2))
         counts = np.isfinite(values.numpy()).sum(axis=1).tolist()  # fewer than k where the session saw nearly all items
-        name, text = self.catalogue.item_ids.__getitem__, texts.__getitem__
-        return [
-            Scored(tuple(map(name, row[:count])), tuple(scores[:count]), tuple(map(text, why[:count])))
-            for row, scores, why, count in zip(items.tolist(), values.tolist(), strongest, counts, strict=True)
-        ]
+        ids = self._explainer.ids[items.numpy()]
+        rows = zip(ids.tolist(), values.tolist(), said.texts.tolist(), said.because.tolist(), counts, strict=True)
+        return [Scored(tuple(row[:count]), tuple(scores[:count]), tuple(why[:count]), tuple(click[:count])) for row, scores, why, click, count in rows]
 
     def _sources(self, cases: Cases) -> list[tuple[str, Votes]]:
-        """Reasons and scaled votes by source; each is computed once and serves both the sum and the reasons."""
+        """Names and scaled votes by source; each is computed once and serves both the sum and the reasons."""
         if self.hybrid is None:
-            return [(FITS, Votes(self.network.shares(cases), torch.ones(len(cases), 1)))]
+            return [(NETWORK, Votes(self.network.shares(cases), torch.ones(len(cases), 1)))]
         return self.hybrid.sources(cases, self.network.shares(cases) if self.hybrid.weights.get(NETWORK, 0.0) > 0 else None)
 
     def _popular(self, k: int) -> Scored:
         total = max(int(self.counts.sum()), 1)
         order = np.argsort(-self.counts, kind="stable")[:k].tolist()
         ids = tuple(self.catalogue.item_ids[item] for item in order)
-        return Scored(ids, tuple(float(self.counts[item]) / total for item in order), (POPULAR,) * len(order))
+        return Scored(ids, tuple(float(self.counts[item]) / total for item in order), (POPULAR,) * len(order), ("",) * len(order))
 
     def with_items(self, new: Catalogue) -> Scorer:
         """Return a scorer that can also recommend items that joined the catalogue after training.

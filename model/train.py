@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from model import checkpoint
+from model.averaging import RunningMean
 from model.backbones import needs_graph
 from model.batches import epoch_batches, make_graph, training_rows
 from model.checkpoint import Progress
@@ -170,6 +172,8 @@ class _Run:
         if not self.rows.targets:
             raise ValueError(f"dataset '{dataset.name}' has no training session of two clicks; nothing can be learned from it")
         self.optimizers = self.objective.optimizers()
+        # Not where a step touches a few rows only: the mean would cost a pass over the whole table.
+        self.mean = RunningMean(self.network, config.averaging) if config.averaging and not self.objective.partial else None
         self.best: dict[str, torch.Tensor] | None = None
         self.state = Progress(history=[])
         self.run = checkpoint.fingerprint(dataset, config, phase) if folder else ""
@@ -184,6 +188,8 @@ class _Run:
             self._save()
         if self.best is not None:
             self.network.load_state_dict(self.best)
+        elif self.mean is not None:
+            self.network.load_state_dict(self.mean.values, strict=False)
         self.network.eval().requires_grad_(False)
         cold_map = fill_cold(self.network, self.space, self.dataset.catalogue, self.counts)
         return Trained(
@@ -204,6 +210,8 @@ class _Run:
             torch.manual_seed(self.config.seed * 1_000_003 + state.epoch * 100_003 + state.step)
             chosen = batches[state.step]
             loss, targets = self.objective.step(self.rows, chosen, self.optimizers)
+            if self.mean is not None:
+                self.mean.update(state.epoch * len(batches) + state.step)
             state.loss_sum, state.targets, state.step = state.loss_sum + loss * targets, state.targets + targets, state.step + 1
             state.seconds = clock()
             if self.progress:
@@ -213,16 +221,24 @@ class _Run:
         loss = state.loss_sum / max(state.targets, 1)
         if not math.isfinite(loss):
             raise ValueError(f"training loss is {loss} in epoch {state.epoch + 1}; lower learning_rate (now {self.config.learning_rate})")
-        value = self._validate() if validate else math.nan
         state.epoch, state.step, state.loss_sum, state.targets = state.epoch + 1, 0, 0.0, 0
-        if validate and value > state.best_value:
-            state.best_value, state.best_epoch = value, state.epoch
-            self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        value = math.nan
+        if validate:
+            with self.mean.in_place() if self.mean is not None else nullcontext():
+                value = self._keep_best(state)
         state.seconds = clock()
         record = {"epoch": state.epoch, "loss": loss, "ndcg10": value if validate else 0.0, "seconds": state.seconds - begun}
         state.history = [*(state.history or []), record]
         if self.progress:
             self.progress(Step(self.phase, state.epoch, epochs, len(batches), len(batches), loss, record))
+
+    def _keep_best(self, state: Progress) -> float:
+        """Validate, and remember the weights if they are the best so far."""
+        value = self._validate()
+        if value > state.best_value:
+            state.best_value, state.best_epoch = value, state.epoch
+            self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        return value
 
     def _validate(self) -> float:
         cases = self.dataset.valid
@@ -234,12 +250,12 @@ class _Run:
     def _save(self) -> None:
         self._saved = time.monotonic()
         if self.folder is not None:
-            checkpoint.save(self.folder, self.run, self.state, self.network, self.optimizers, self.best)
+            checkpoint.save(self.folder, self.run, self.state, self.network, self.optimizers, self.best, self.mean)
 
     def _resume(self) -> None:
         if self.folder is None:
             return
-        found = checkpoint.load(self.folder, self.run, self.network, self.optimizers)
+        found = checkpoint.load(self.folder, self.run, self.network, self.optimizers, self.mean)
         if found is None:
             if (self.folder / checkpoint.FILE).exists():
                 _log.warning("checkpoint in '%s' is of other data or settings; training starts anew", self.folder)

@@ -67,6 +67,11 @@ class DecayedMarkov:
         """The transitions without sparsity for small catalogues, float32, shape (items, items); none for large ones."""
         return torch.from_numpy(self.transitions.toarray()) if self.transitions.shape[0] <= DENSE_ITEMS else None
 
+    def weights(self, clicked: np.ndarray, following: np.ndarray) -> np.ndarray:
+        """Return how much each click speaks for each following item, pair by pair, shape (pairs,)."""
+        found = self.dense.numpy()[clicked, following] if self.dense is not None else self.transitions[clicked, following]
+        return np.asarray(found).ravel()
+
     def sums(self, cases: Cases) -> Tensor:
         """Return the scores, float32, shape (cases, items)."""
         prefixes = cases.prefixes

@@ -139,6 +139,34 @@ class SessionKnn:
         places, votes = self._votes(self._neighbours(cases))
         return np.bincount(places, votes, minlength=len(cases) * items).astype(np.float32).reshape(len(cases), items)
 
+    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Name the click of the prefix by which the sessions were found that gave an item most of its votes.
+
+        Parameters
+        ----------
+        cases : Cases
+        rows, items : ndarray int64, shape (n,)
+            Item ``items[i]`` of case ``rows[i]``; rows do not fall, no pair twice.
+
+        Returns
+        -------
+        ndarray int64, shape (n,)
+            Place in the prefix, -1 where the item got no vote.
+        """
+        asked, at = np.unique(rows, return_inverse=True)
+        few = cases.select(asked)
+        found = self._neighbours(few)
+        places, votes = self._votes(found)
+        wanted = at * len(self.rarity) + items
+        order = np.argsort(wanted, kind="stable")
+        pair = np.minimum(np.searchsorted(wanted[order], places), len(wanted) - 1)
+        chosen = wanted[order][pair] == places
+        ages = np.repeat(found.age, self.sessions.lengths[found.sessions])[chosen]
+        width = int(few.prefixes.lengths.max(initial=1))
+        table = np.bincount(order[pair[chosen]] * width + ages, votes[chosen], minlength=len(wanted) * width).reshape(len(wanted), width)
+        best = table.argmax(axis=1)
+        return np.where(table[np.arange(len(wanted)), best] > 0, few.prefixes.lengths[at] - 1 - best, -1)
+
     def _neighbours(self, cases: Cases) -> Found:
         """Closest sessions of every prefix, by the decayed cosine and the time between them."""
         prefixes = cases.prefixes

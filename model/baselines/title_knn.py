@@ -51,6 +51,17 @@ class TitleKnn:
         """The vectors as a tensor, rows in one piece each, float32, shape (items, dim)."""
         return torch.from_numpy(np.ascontiguousarray(self.vectors, dtype=np.float32))
 
+    @cached_property
+    def products(self) -> Tensor | None:
+        """Cosines of all pairs of items for small catalogues, float32, shape (items, items); none for large ones."""
+        return self.table @ self.table.T if len(self.table) <= DENSE_ITEMS else None
+
+    def cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Return cosines of pairs of items, shape (pairs,)."""
+        if self.products is not None:
+            return np.asarray(self.products.numpy()[left, right])
+        return np.asarray(np.einsum("pd,pd->p", self.vectors[left], self.vectors[right]))
+
     def query(self, cases: Cases) -> tuple[Tensor, Tensor]:
         """Return the decayed sums of the prefixes, float32, shape (cases, dim), and their lengths, shape (cases, 1)."""
         sums = decayed_sums(cases.prefixes, self.decay, self.table)
@@ -84,6 +95,12 @@ class WordKnn:
     def products(self) -> Tensor | None:
         """Products of all pairs of items for small catalogues, float32, shape (items, items); none for large ones."""
         return torch.from_numpy((self.vectors @ self.vectors.T).toarray()) if self.vectors.shape[0] <= DENSE_ITEMS else None
+
+    def cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Return cosines of pairs of items, shape (pairs,)."""
+        if self.products is not None:
+            return np.asarray(self.products.numpy()[left, right])
+        return np.asarray(self.vectors[left].multiply(self.vectors[right]).sum(axis=1)).ravel()
 
     def products_of(self, cases: Cases) -> tuple[Tensor, Tensor]:
         """Return the prefixes' decayed sums of words times every title, float32, shape (cases, items), and the sums' lengths, shape (cases, 1)."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
+from model.baselines.query import expanded
 from model.sequences import Cases
 from model.splits import Dataset
 
@@ -51,6 +53,22 @@ class Part(ABC):
         """Return float32, shape (cases, items)."""
         return self.votes(cases).probabilities()
 
+    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray | None:
+        """Name the click that speaks most for a recommendation.
+
+        Parameters
+        ----------
+        cases : Cases
+        rows, items : ndarray int64, shape (n,)
+            Recommendation i is ``items[i]`` for case ``rows[i]``; rows do not fall.
+
+        Returns
+        -------
+        ndarray int64, shape (n,), or None
+            Place in the case's prefix, -1 where no click speaks for the item; None = the part does not read clicks one by one.
+        """
+        return None
+
     @abstractmethod
     def arrays(self) -> Arrays:
         """Return what must be saved to score again, beside the catalogue."""
@@ -81,3 +99,24 @@ def sharpened(products: Tensor, lengths: Tensor, known: Tensor | None = None) ->
         votes.mul_(known)
     found = Votes.of(votes)
     return Votes(votes, found.scale.mul_(lengths > 0))
+
+
+def strongest_click(cases: Cases, rows: np.ndarray, items: np.ndarray, decay: float, weights: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Name the click with the largest decayed weight for each recommendation; arguments and result as of :meth:`Part.because`.
+
+    Parameters
+    ----------
+    cases : Cases
+    rows, items : ndarray int64, shape (n,)
+    decay : float
+        Weight of a click, per click after it.
+    weights : callable
+        Clicked items and recommended items, each of shape (pairs,), to how much the one speaks for the other, shape (pairs,).
+    """
+    prefixes = cases.prefixes
+    owner, click = expanded(prefixes.offsets, rows)
+    given = decay ** prefixes.steps_back[click] * weights(prefixes.items[click].astype(np.int64), items[owner])
+    table = np.zeros((len(rows), int(prefixes.lengths.max(initial=1))))
+    table[owner, click - prefixes.offsets[rows][owner]] = given
+    best = table.argmax(axis=1)
+    return np.where(table[np.arange(len(rows)), best] > 0, best, -1)

@@ -15,7 +15,7 @@ from model.baselines.ease import Ease
 from model.baselines.markov import DecayedMarkov
 from model.baselines.session_knn import STAN, SessionKnn, Settings
 from model.items import Catalogue
-from model.parts.base import Arrays, Part, Votes
+from model.parts.base import Arrays, Part, Votes, strongest_click
 from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
@@ -47,6 +47,10 @@ class Transitions(Part):
     def votes(self, cases: Cases) -> Votes:
         """Return the decayed transitions."""
         return Votes.of(self.ranker.sums(cases))
+
+    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Name the click with the most transitions to the item."""
+        return strongest_click(cases, rows, items, self.ranker.query_decay, self.ranker.weights)
 
     def arrays(self) -> Arrays:
         """Return the transition matrix and the decay."""
@@ -87,6 +91,10 @@ class Neighbours(Part):
         """Return the votes of the neighbours."""
         return Votes.of(torch.from_numpy(self.ranker.scores(cases)))
 
+    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Name the click by which the sessions were met that gave the item most votes."""
+        return self.ranker.because(cases, rows, items)
+
     def arrays(self) -> Arrays:
         """Return the sessions and the settings."""
         sessions, chosen = self.ranker.sessions, self.ranker.settings
@@ -121,6 +129,11 @@ class Items(Part):
     def votes(self, cases: Cases) -> Votes:
         """Return the positive scores."""
         return Votes.of(self.ranker.sums(cases).clamp_(min=0.0))
+
+    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Name the click with the largest weight for the item."""
+        table = self.ranker.table.numpy()
+        return strongest_click(cases, rows, items, self.ranker.query_decay, lambda clicked, given: table[clicked, given])
 
     def arrays(self) -> Arrays:
         """Return the weights and the settings."""

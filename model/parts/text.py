@@ -13,7 +13,7 @@ from torch import Tensor
 from model.baselines.choose import choose
 from model.baselines.title_knn import REDUCED, TitleKnn, WordKnn, reduced, tfidf
 from model.items import Catalogue
-from model.parts.base import Arrays, Part, Votes, sharpened
+from model.parts.base import Arrays, Part, Votes, sharpened, strongest_click
 from model.sequences import Cases
 from model.splits import Dataset
 
@@ -46,6 +46,10 @@ class Titles(Part):
         sums, lengths = self.ranker.query(cases)
         return sharpened(sums @ self.ranker.table.T, lengths, self.named)
 
+    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Name the click whose title is closest."""
+        return strongest_click(cases, rows, items, self.ranker.decay, self.ranker.cosines)
+
     def arrays(self) -> Arrays:
         """Return the decay; the vectors are the catalogue's."""
         return {"decay": np.array([self.ranker.decay])}
@@ -75,6 +79,10 @@ class Words(Part):
     def votes(self, cases: Cases) -> Votes:
         """Return sharpened cosines."""
         return sharpened(*self.ranker.products_of(cases))
+
+    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Name the click whose title shares most words."""
+        return strongest_click(cases, rows, items, self.ranker.decay, self.ranker.cosines)
 
     def arrays(self) -> Arrays:
         """Return the decay; the words are the catalogue's."""

@@ -11,7 +11,8 @@ import synthetic
 from model.config import make_config
 from model.evaluate import evaluate
 from model.items import Catalogue
-from model.scorer import FITS, POPULAR, Scorer, ScoreRequest
+from model.reasons import WHOLE
+from model.scorer import POPULAR, Scorer, ScoreRequest
 from model.train import train
 
 
@@ -81,7 +82,7 @@ def test_long_sessions_and_no_sessions(scorer: Scorer) -> None:
 
 
 def test_reasons_name_the_source_that_spoke_most(scorer: Scorer, plain: Scorer) -> None:
-    assert set(plain.score([ScoreRequest(["i3"])], 5)[0].reasons) == {FITS}
+    assert set(plain.score([ScoreRequest(["i3"])], 5)[0].reasons) == {WHOLE["network"]}
     answer = scorer.score([ScoreRequest(["i3", "i4"])], 5)[0]
     assert all(answer.reasons)
 
