@@ -1,10 +1,12 @@
-"""The near-line worker with the real encoder, topic and valkey; only the LLM's words are given."""
+"""The near-line worker with the real encoder, topic and valkey; the LLM's words are given, but for one session that the real one answers."""
 
 import json
+import signal
 import uuid
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,6 +18,8 @@ from model.intent.live import LIVE_FILE, TITLES_FILE, LiveIntents, live_folder
 from model.intent.llm import Answer, recipe_of
 from model.intent.locate import Localiser
 from model.intent.spool import spooled
+from streaming import near_line, topics
+from streaming.clients import client_options
 from streaming.errors import StreamingError
 from streaming.intent_requests import IntentRequest, KnownAnswers
 from streaming.near_line import NearLine, intents_schema
@@ -24,11 +28,14 @@ TITLES = {"1": "Alien", "2": "Star Wars", "3": "Pride and Prejudice", "4": "Sens
 
 
 @pytest.fixture
-def near(settings: Settings, services: Any) -> Settings:
-    """Settings of an endpoint that nobody asks, and what the `intents` job leaves for live use."""
-    merged = settings.model_dump()
-    merged["online"], merged["kafka"] = {"url": services.online_store_url}, {"bootstrap_servers": services.bootstrap_servers}
-    merged["intents"], merged["endpoint"] = {"source": "endpoint"}, {"url": "http://127.0.0.1:9"}
+def near(settings: Settings, services: Any, request: pytest.FixtureRequest) -> Settings:
+    """Settings of an endpoint that nobody asks (or of the source that the test names), and what the `intents` job leaves for live use."""
+    merged, name = settings.model_dump(), uuid.uuid4().hex[:8]
+    merged["online"] = {"url": services.online_store_url}
+    merged["kafka"] = {"bootstrap_servers": services.bootstrap_servers, "intent_requests_topic": f"requests-{name}"}
+    merged["streaming"] = {"group": f"group-{name}"}
+    merged["intents"], merged["endpoint"] = {"source": getattr(request, "param", "endpoint")}, {"url": "http://127.0.0.1:9"}
+    merged["llm"]["max_new_tokens"] = 12  # enough for a title; each costs time
     result = Settings.model_validate(merged)
     recipe = recipe_of(result)
     assert recipe is not None
@@ -79,3 +86,30 @@ def test_worker_without_an_llm_or_a_catalogue_says_what_to_do(near: Settings, tm
         NearLine(near.model_copy(update={"intents": near.intents.model_copy(update={"source": "encoder"})}))
     with pytest.raises(StreamingError, match="spark_jobs intents"):
         NearLine(near.model_copy(update={"home": tmp_path / "empty"}))
+
+
+@pytest.mark.parametrize("near", ["llm"], indirect=True)
+def test_real_llm_answers_a_request_from_the_topic_once_within_the_budget(near: Settings, services: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from kafka import KafkaProducer
+
+    topics.ensure(near)
+    session = f"s-{uuid.uuid4().hex}"
+    asked = msgspec.json.encode(IntentRequest(session, ["1", "2", "6"], 1_700_000_000_000_000))
+    with KafkaProducer(**client_options(near)) as producer:
+        for value in (b"junk", asked, asked):
+            producer.send(near.kafka.intent_requests_topic, value, b"k")
+        producer.flush()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert near_line.main(near, until_idle_seconds=3.0, max_calls=2) == 0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["called"], told["left"]) == (1, 1), "the same session is asked once"
+    intent = LiveIntents.load(near).infer([["1", "2", "6"]])[0]
+    assert (intent.source, bool(intent.long.text), bool(intent.short.text)) == ("llm", True, True)
+    assert set(intent.long.items) <= set(TITLES)
+    value = PackedClient(services.online_store_url, False).read([storage_key("intentstore", "session_intents", entity_key({"session_id": session}))])[0]
+    assert value is not None
+    assert intents_schema().decode(value)["long_text"] == intent.long.text
