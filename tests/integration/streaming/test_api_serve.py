@@ -82,15 +82,27 @@ def test_bad_clicks_never_reach_the_topic(side: Any) -> None:
     assert side.answer("mixed", "g")["session_id"] == "mixed"
 
 
-def test_another_model_is_taken_into_use_without_a_restart_and_a_broken_one_is_refused(side: Any, wait: Any) -> None:
+def test_another_model_is_taken_into_use_without_a_restart_or_a_lost_click_and_a_broken_one_is_refused(side: Any, wait: Any) -> None:
+    clicks: list[str] = []
+
+    def version_of_a_click() -> str:
+        clicks.append(side.click("switch", f"shoes-{len(clicks) % 16}"))
+        return str(side.answer("switch", clicks[-1])["model_version"])  # waits for it: a lost click would fail here
+
+    assert version_of_a_click() == side.version()
     second = side.promote(1)
+    wait(lambda: version_of_a_click() == second, "the new model in the consumer")
     broken = side.settings.models_dir / "broken"
     shutil.copytree(side.versions[0], broken)
     (broken / "model.safetensors").write_bytes(b"cut off")
     artifact.promote(side.settings.models_dir, "broken")
-    wait(lambda: "broken' is refused" in (side.settings.home / "serve.log").read_text(), "refusal")
-    assert side.version() == second
+    for process in ("serve", "consume"):
+        log = side.settings.home / f"{process}.log"
+        wait(lambda log=log: "broken' is refused" in log.read_text(), f"refusal by {process}")
+    assert (side.version(), version_of_a_click()) == (second, second)
     assert side.client.get("/readyz").status_code == 200
+    features = wait(lambda: (found := side.client.get("/v1/sessions/switch/features").json()["features"])["click_count"] == len(clicks) and found, "each once")
+    assert features["items"] == [f"shoes-{number % 16}" for number in range(len(clicks))][-50:]
     side.promote(0)
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from streaming.clients import client_options
 from streaming.errors import BreakerError
 from streaming.lag import measure
 from streaming.metrics import ConsumerMetrics
-from streaming.models import Models
+from streaming.models import Models, open_models
 from streaming.partitions import Partitions
 from streaming.run import assemble
 from streaming.sinks import KafkaSink
@@ -57,8 +58,8 @@ def send(settings: Settings, records: list[tuple[bytes | None, bytes | None]], *
         producer.flush()
 
 
-def consume(settings: Settings, **options: Any) -> dict[str, int]:
-    consumer = assemble(settings, Models(lambda: None), ConsumerMetrics(), until_idle_seconds=0.8, **options)
+def consume(settings: Settings, models: Models | None = None, metrics: ConsumerMetrics | None = None, **options: Any) -> dict[str, int]:
+    consumer = assemble(settings, models or Models(lambda: None), metrics or ConsumerMetrics(), until_idle_seconds=0.8, **options)
     consumer.run()
     return consumer.totals
 
@@ -206,4 +207,39 @@ def test_partition_taken_away_in_the_middle_of_a_poll_is_left_to_its_new_owner(l
     monkeypatch.setattr(Partitions, "adopt", adopt_and_lose)
     consume(live)
     assert taken
+    assert soak.faults_of(judge(live)) == {}
+
+
+def answers(settings: Settings) -> list[dict[str, Any]]:
+    return [json.loads(record.value) for record in soak.read_topic(settings, settings.kafka.recommendations_topic)]
+
+
+def test_shadow_model_is_compared_and_never_answered_from_even_when_it_fails(live: Settings, side: Any) -> None:
+    first, second = side.versions
+    metrics = ConsumerMetrics()
+    models = open_models(live, first, second, metrics)
+    assert models.shadow is not None
+    send(live, [click(number, f"{live.streaming.group}-{number % 3}", f"shoes-{number % 16}") for number in range(12)])
+    assert consume(live, models, metrics)["answered"] == 12
+    assert metrics.registry.get_sample_value("intentstore_shadow_overlap_count") == 12
+    broken = Models(models.current, models.shadow._replace(scorer=replace(models.shadow.scorer, catalogue=None)))
+    send(live, [click(100 + number, f"{live.streaming.group}-{number % 3}", f"lamps-{number % 16}") for number in range(5)])
+    assert consume(live, broken, metrics)["answered"] == 5
+    assert {answer["model_version"] for answer in answers(live)} == {first.name}
+    assert metrics.registry.get_sample_value("intentstore_shadow_overlap_count") == 12
+    assert soak.faults_of(judge(live)) == {}
+
+
+def test_model_that_fails_while_scoring_loses_no_click(live: Settings, side: Any) -> None:
+    metrics = ConsumerMetrics()
+    good = open_models(live, side.versions[0], None, metrics).current()
+    assert good is not None
+    broken = good._replace(scorer=replace(good.scorer, catalogue=None))
+    send(live, [click(number, f"{live.streaming.group}-{number % 3}", f"shoes-{number % 16}") for number in range(12)])
+    assert consume(live, Models(lambda: broken), metrics)["answered"] == 12
+    assert {answer["model_version"] for answer in answers(live)} == {"none"}
+    assert metrics.registry.get_sample_value("intentstore_model_failures_total") == 12
+    send(live, [click(100, f"{live.streaming.group}-0", "shoes-1")])
+    consume(live, Models(lambda: good), metrics)
+    assert sum(answer["model_version"] == side.versions[0].name for answer in answers(live)) == 1
     assert soak.faults_of(judge(live)) == {}
