@@ -89,6 +89,14 @@ def judge(gate: Gate, candidate: Candidate) -> Outcome:
     return Outcome(good, text + remedy, {"difference": found})
 
 
+def not_below_best_baseline(candidate: Candidate) -> Outcome:
+    """Refuse a candidate proven worse than the best baseline on a metric of the gate: its paired difference on the same cases lies below 0."""
+    found = list(candidate.report.get("proven_below", []))
+    best = candidate.report.get("best_baseline") or "any baseline"
+    remedy = " The promoted model stays: a simpler model is better here, so look at the settings and the data of this candidate."
+    return Outcome(not found, " ".join(found) + remedy if found else f"not proven worse than {best}", {"proven_below": found})
+
+
 def best_of_all(candidate: Candidate) -> Outcome:
     """Say on which metrics a baseline is above the candidate; a warning, since a difference within the intervals proves nothing."""
     found = list(candidate.report.get("warnings", []))

@@ -149,6 +149,12 @@ def not_worse_than_promoted(settings: SettingsResource) -> dg.AssetCheckResult:
     return _result(gates.compare(made, made.metric("promoted", gates.METRIC), "the model that serves, on the same cases"))
 
 
+@dg.asset_check(asset=CANDIDATE, blocking=True, description="No baseline is proven better than the candidate.")
+def not_below_best_baseline(settings: SettingsResource) -> dg.AssetCheckResult:
+    """Refuse a candidate below the best baseline, beyond chance."""
+    return _result(gates.not_below_best_baseline(_judged(settings)))
+
+
 @dg.asset_check(asset=CANDIDATE, description="No baseline has a higher mean than the candidate.")
 def best_of_all(settings: SettingsResource) -> dg.AssetCheckResult:
     """Warn of each metric on which a baseline is ahead."""
@@ -171,4 +177,4 @@ def loads_and_ranks(settings: SettingsResource) -> dg.AssetCheckResult:
 
 
 ASSETS = [candidate_model, model_quality, promoted_model, card]
-CHECKS = [*map(_gate_check, gates.GATES), not_worse_than_promoted, best_of_all, loads_and_ranks]
+CHECKS = [*map(_gate_check, gates.GATES), not_worse_than_promoted, not_below_best_baseline, best_of_all, loads_and_ranks]

@@ -39,3 +39,10 @@ def test_report_without_the_metric_fails():
 
 def test_warnings_of_the_report_are_passed_on():
     assert gates.best_of_all(candidate(warnings=["below markov"])).text == "below markov"
+
+
+def test_a_proof_against_the_best_baseline_blocks():
+    assert gates.not_below_best_baseline(candidate(proven_below=[], best_baseline="ease")).passed
+    found = gates.not_below_best_baseline(candidate(proven_below=["N@10: below EASE."]))
+    assert not found.passed
+    assert found.text.startswith("N@10: below EASE. The promoted model stays")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from model.config import make_config
 from model.evaluate import evaluate
 from model.items import Catalogue
 from model.metrics import measure
-from model.report import QualityRow, Shuffled, best_baseline, quality_table, warnings
+from model.report import QualityReport, QualityRow, Shuffled, best_baseline, quality_table, warnings
 from model.sequences import Sequences
 from model.slices import masks
 from model.splits import Dataset, leave_one_out
@@ -82,6 +83,27 @@ def test_a_model_below_the_best_baseline_is_warned_of():
     assert len(found) == 2
     assert "below stan" in found[0]
     assert warnings([row("popularity", 5), row("with_intents", 3)]) == ()
+
+
+@pytest.mark.parametrize(("worse_on", "proven"), [(1, False), (40, True)])
+def test_only_a_proven_worse_model_does_not_pass(dataset, worse_on, proven):
+    cases = len(dataset.test)
+    ranks = {"popularity": np.full(cases, 5), "stan": np.full(cases, 2), "with_intents": np.full(cases, 2)}
+    ranks["with_intents"][:worse_on] = 9
+    rows = [QualityRow(role, role, *[measure(found, dataset.test.prefixes.session_ids, samples=50)] * 2, 0.0) for role, found in ranks.items()]
+    made = QualityReport(dataset, rows, SimpleNamespace(hybrid=None, history=[]), "removed", ranks, warnings(rows))
+    body = made.to_dict()
+    assert len(body["warnings"]) == 2  # the mean is below in both cases
+    assert (len(body["proven_below"]), body["passes"]) == ((2, False) if proven else (0, True))
+    assert "with_intents - stan" in body["differences"]
+
+
+def test_rows_are_named_after_what_has_weight(report):
+    name = report.row("with_intents").name
+    weights = report.candidate.hybrid.weights
+    assert all((part in name.split(" (no weight")[0]) == (weight > 0) for part, weight in weights.items() if part != "network")
+    shuffled = report.row("shuffled_intents").name
+    assert ("no weight" in shuffled) == (weights.get("intents", 0.0) == 0)
 
 
 def test_shuffled_control_keeps_prefixes_and_changes_intents(dataset):
