@@ -65,6 +65,7 @@ class Fleet:
     settings: Settings
     model: Path | None
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    crashed: int = 0  # ended without being asked to
 
     def start(self, name: str) -> None:
         """Start a consumer with this static id."""
@@ -76,8 +77,8 @@ class Fleet:
     def kill(self, name: str) -> None:
         """Kill -9 and start again."""
         process = self.running[name]
-        if process.poll() is None:
-            process.kill()
+        self.crashed += process.poll() is not None
+        process.kill()
         process.wait()
         self.start(name)
 
@@ -179,7 +180,10 @@ def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
         for process in fleet.running.values():
             process.kill()
     result = check(settings)
-    return {**result, "not_drained": int(not drained), "bad_exit_codes": sum(code != 0 for code in codes), "seconds": round(time.monotonic() - began)}
+    return {
+        **result, "not_drained": int(not drained), "bad_exit_codes": sum(code != 0 for code in codes),
+        "crashed": fleet.crashed, "seconds": round(time.monotonic() - began),
+    }  # fmt: skip
 
 
 def _strike(settings: Settings, fleet: Fleet, what: str, dice: random.Random) -> None:
@@ -226,7 +230,7 @@ def check(settings: Settings) -> dict[str, int]:
 
 def faults_of(result: dict[str, int]) -> dict[str, int]:
     """Give the counts that must be 0 and are not."""
-    words = ("missing", "extra", "contradicting", "wrong", "other_bytes", "doubled", "not_drained", "bad_exit")
+    words = ("missing", "extra", "contradicting", "wrong", "other_bytes", "doubled", "not_drained", "bad_exit", "crashed")
     return {name: number for name, number in result.items() if number and any(word in name for word in words)}
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from feature_repo.contract.settings import Settings
 from feature_repo.stores.client import OnlineStoreError
+from streaming.counting import count
 from streaming.errors import StreamingError, StuckError
 from streaming.housekeeping import Housekeeping
 from streaming.intent_requests import IntentRequests
-from streaming.kafka_source import kafka_consumer, raw_records, rebalance_listener
+from streaming.kafka_source import kafka_consumer, raw_records, rebalance_listener, refusal
 from streaming.metrics import ConsumerMetrics
 from streaming.partitions import Partitions
 from streaming.pipeline import Outcome, Pipeline, RawRecord
@@ -75,14 +76,18 @@ class Consumer:
         StreamingError
             What only a person can mend: lost state, tripped breaker, no broker for a long time.
         """
+        from kafka.errors import KafkaError
+
         while not self.stopping:
             try:
                 self._with_clients()
-            except (SendError, StuckError) as error:
-                self._restarts += isinstance(error, SendError)
+            except (SendError, StuckError, KafkaError) as error:
+                if isinstance(error, KafkaError) and not error.retriable:
+                    raise refusal(error) from error
+                self._restarts += not isinstance(error, StuckError)
                 if self._restarts > MAX_RESTARTS:
                     raise StreamingError(f"gave up after {MAX_RESTARTS} tries with new Kafka clients: {error}") from error
-                self._metrics.restarts.labels("send" if isinstance(error, SendError) else "stuck").inc()
+                self._metrics.restarts.labels("stuck" if isinstance(error, StuckError) else "send").inc()
                 log.warning("%s; going on with new Kafka clients", error)
                 time.sleep(RESTART_SECONDS)
 
@@ -264,25 +269,11 @@ class Consumer:
                 log.warning("the last commit may not have arrived (%s); the state knows better anyway", error)
 
     def _count(self, records: Mapping[int, Sequence[RawRecord]], outcome: Outcome) -> None:
-        metrics, totals = self._metrics, self.totals
         self._restarts, self._last_record = 0, time.monotonic()
-        metrics.batch.observe(sum(map(len, records.values())))
-        metrics.answered.inc(outcome.answered)
-        metrics.duplicates.inc(outcome.duplicates)
-        metrics.restored.inc(outcome.restored)
-        for reason, number in outcome.refused.items():
-            metrics.refused.labels(reason).inc(number)
-        for source, number in outcome.intent_sources.items():
-            metrics.intents.labels(source).inc(number)
-        now = time.time()
         for partition, batch in records.items():
             self._partitions.newest_us[partition] = batch[-1].timestamp_us
-            metrics.click_age.observe(max(now - batch[0].timestamp_us / 1e6, 0.0))
-        if outcome.newest_click_us:
-            metrics.event_time.set(outcome.newest_click_us / 1e6)
-        for name, number in (("answered", outcome.answered), ("duplicates", outcome.duplicates), ("restored", outcome.restored)):
-            totals[name] += number
-        totals["refused"] += sum(outcome.refused.values())
+        totals = count(self._metrics, records, outcome)
+        self.totals = {name: number + totals[name] for name, number in self.totals.items()}
 
     def _pace(self, began: float, busy: bool) -> None:
         """Keep polls apart: a poll costs a millisecond of CPU whether it brings one record or fifty."""

@@ -44,6 +44,25 @@ def kafka_consumer(settings: Settings) -> Any:
         raise StreamingError(f"no consumer for broker {settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it running?") from None
 
 
+def refusal(error: Exception) -> StreamingError:
+    """Say in one line what a refusal of the client or the broker means, and what helps; for errors that no repetition mends.
+
+    Examples
+    --------
+    >>> print(refusal(ValueError("no rights")))
+    Kafka refuses (ValueError: no rights); check kafka.* in the settings, the rights of the user and the topics, then start again
+    """
+    from kafka.errors import UnsupportedCodecError
+
+    if isinstance(error, UnsupportedCodecError):
+        return StreamingError(
+            f"clicks come compressed in a way that cannot be read here ({error}); install kafka-python[lz4,snappy,zstd], "
+            "or set compression.type = uncompressed on the clicks topic, so that the broker unpacks new ones; then start again"
+        )
+    name = type(error).__name__
+    return StreamingError(f"Kafka refuses ({name}: {error}); check kafka.* in the settings, the rights of the user and the topics, then start again")
+
+
 def rebalance_listener(partitions: Partitions) -> Any:
     """Make the listener that closes the stores of partitions that go."""
     from kafka import ConsumerRebalanceListener

@@ -15,7 +15,7 @@ from feature_repo.stores.live import LiveFeatureReader
 from streaming import dlq, topics
 from streaming.audit import stored_features
 from streaming.clients import client_options
-from streaming.errors import BreakerError
+from streaming.errors import BreakerError, StreamingError
 from streaming.lag import measure
 from streaming.metrics import ConsumerMetrics
 from streaming.models import Models, open_models
@@ -242,4 +242,27 @@ def test_model_that_fails_while_scoring_loses_no_click(live: Settings, side: Any
     send(live, [click(100, f"{live.streaming.group}-0", "shoes-1")])
     consume(live, Models(lambda: good), metrics)
     assert sum(answer["model_version"] == side.versions[0].name for answer in answers(live)) == 1
+    assert soak.faults_of(judge(live)) == {}
+
+
+def test_error_that_passes_is_survived_with_new_clients_and_a_lasting_one_is_one_line(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kafka import KafkaConsumer
+    from kafka.errors import NotCoordinatorError, UnsupportedCodecError
+
+    send(live, [click(number, f"{live.streaming.group}-{number % 3}") for number in range(20)])
+    poll, raised = KafkaConsumer.poll, [NotCoordinatorError("once")]
+
+    def failing(self: Any, *words: Any, **options: Any) -> Any:
+        if raised:
+            raise raised.pop()
+        return poll(self, *words, **options)
+
+    monkeypatch.setattr("streaming.consumer.RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(KafkaConsumer, "poll", failing)
+    metrics = ConsumerMetrics()
+    assert consume(live, metrics=metrics)["answered"] == 20
+    assert metrics.registry.get_sample_value("intentstore_client_restarts_total", {"cause": "send"}) == 1
+    raised.append(UnsupportedCodecError("Libraries for zstd compression codec not found"))
+    with pytest.raises(StreamingError, match=r"zstd .* install kafka-python\[lz4,snappy,zstd\]"):
+        consume(live)
     assert soak.faults_of(judge(live)) == {}
