@@ -10,6 +10,7 @@ LINEAGE: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
         "item_id": (("items", "item_id"),),
         "text": (("items", "title"), ("items", "category")),
         "vector": (("items", "title"), ("items", "category")),
+        "category": (("items", "category"),),
     },
     columns.SESSIONS: {
         "session_id": (("clicks", "session_id"),),

@@ -67,10 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     catalogue = command("catalogue", _catalogue, "Write the static catalogue (index.html and catalogue.json).")
     catalogue.add_argument("--out", type=Path, help="folder; none = HOME/catalogue")
     catalogue.add_argument("--no-statistics", action="store_true", help="from the registry alone, without reading tables (needs no Spark)")
-    nearest = command("nearest", _nearest, "Print the items nearest to a text.")
+    nearest = command("nearest", _nearest, "Print the items, or the sessions, nearest to a text.")
     nearest.add_argument("text")
     nearest.add_argument("-k", type=int, default=10)
-    nearest.add_argument("--words", help="only items whose text holds this (a category, say)")
+    nearest.add_argument("--of", choices=("items", "sessions"), default="items")
+    nearest.add_argument("--category", help="only items of this category, or with it as a whole word of theirs")
+    nearest.add_argument("--words", help="only entries whose text holds this")
     return parser
 
 
@@ -144,12 +146,11 @@ def _catalogue(settings: Settings, chosen: Arguments) -> int:
 
 
 def _nearest(settings: Settings, chosen: Arguments) -> int:
+    from feature_repo.nearest import Neighbourhood
     from feature_repo.store import feature_store
-    from feature_repo.vectors import VectorIndex
-    from model.encoder import TextEncoder
 
-    index = VectorIndex.from_online(feature_store(settings))
-    for found in index.nearest_to_text(chosen.text, TextEncoder.load(settings.encoder).encode, chosen.k, words=chosen.words):
+    neighbourhood = Neighbourhood(settings, feature_store(settings))
+    for found in neighbourhood.nearest(chosen.text, chosen.k, of=chosen.of, words=chosen.words, category=chosen.category):
         print(f"{found.cosine:7.4f}  {found.key}")
     return 0
 

@@ -45,6 +45,7 @@ MEANINGS: dict[str, str] = {
     "short_cosines": "Cosine of each grounding item to the short intent.",
     "short_vector": "Short intent in the centred title space, unit length.",
     "text": "What was encoded for the item: title, then category.",
+    "category": "Category of the item as the catalogue has it; nearest items can be filtered by it.",
     "content_hash": "Changes when the text or the encoder changes.",
     "encoder": "Identity of the text encoder.",
     "vector": "Text vector of the item, unit length.",
@@ -149,8 +150,8 @@ session_intents_v1 = FeatureService(
     tags={"version": "1"}, description="A session's intents in full: words, grounding items, vectors.",
 )  # fmt: skip
 item_text_v1 = FeatureService(
-    name="item_text_v1", features=[item_text[["text", "encoder", "vector"]], item_popularity], owner=OWNER,
-    tags={"version": "1"}, description="An item's text, vector and popularity.",
+    name="item_text_v1", features=[item_text[["text", "category", "encoder", "vector"]], item_popularity], owner=OWNER,
+    tags={"version": "1"}, description="An item's text, category, vector and popularity.",
 )  # fmt: skip
 
 OBJECTS = (

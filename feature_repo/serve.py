@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_REQUESTS = 10_000_000  # Feast's default of 1000 stalls every thousandth request for more than a second
 MAX_ENTITIES = 10_000
+MAX_NEIGHBOURS = 1_000
 REGISTRY_SECONDS = 60
 
 
@@ -107,32 +108,30 @@ def _clear_errors(app: Any) -> None:
 
 
 def _add_nearest(app: Any, store: FeatureStore, settings: Settings) -> None:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, ConfigDict, Field
 
-    from feature_repo.vectors import VectorIndex
+    from feature_repo.nearest import PLACES, Neighbourhood
 
     class Nearest(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+
         text: str | None = None
         vector: list[float] | None = None
-        k: int = 10
+        k: int = Field(default=10, ge=1, le=MAX_NEIGHBOURS)
+        of: str = "items"
         words: str | None = None
+        category: str | None = None
+        among: list[str] | None = None
 
-    loaded: dict[str, Any] = {}
+    neighbourhood = Neighbourhood(settings, store)
 
     def nearest(request: Nearest) -> dict[str, Any]:
-        if (request.text is None) == (request.vector is None):
+        query = request.text if request.vector is None else request.vector
+        if query is None or (request.text is not None and request.vector is not None):
             raise ValueError("give either a text or a vector")
-        if "index" not in loaded:
-            loaded["index"] = VectorIndex.from_online(store)
-        if request.vector is not None:
-            found = loaded["index"].nearest(request.vector, request.k, words=request.words)
-        else:
-            if "encode" not in loaded:
-                from model.encoder import TextEncoder
-
-                loaded["encode"] = TextEncoder.load(settings.encoder).encode
-            found = loaded["index"].nearest_to_text(request.text, loaded["encode"], request.k, words=request.words)
-        return {"items": [{"item_id": neighbour.key, "cosine": neighbour.cosine} for neighbour in found]}
+        filters = {"words": request.words, "category": request.category, "among": request.among}
+        found = neighbourhood.nearest(query, request.k, of=request.of, **filters)  # type: ignore[arg-type]  # an unknown kind is refused in words
+        return {request.of: [{PLACES[request.of].key: neighbour.key, "cosine": neighbour.cosine} for neighbour in found]}
 
     nearest.__annotations__["request"] = Nearest  # a local class: FastAPI cannot find it by name
     app.post("/nearest")(nearest)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from feature_repo.nearest import PLACES
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -121,8 +123,8 @@ class Gate:
         body = await self._body(scope, receive)
         if path == "/get-online-features":
             self._check_read(grant, body)
-        elif path == "/nearest" and not grant.services & {"*", "item_text_v1"}:
-            raise RefusalError(403, f"token '{grant.name}' may not read item_text_v1, which /nearest answers from")
+        elif path == "/nearest":
+            self._check_nearest(grant, body)
         return body
 
     def _grant(self, scope: Scope) -> Grant:
@@ -165,6 +167,16 @@ class Gate:
             raise RefusalError(422, f"the entity keys have {counts} values; give every key the same number, at least one")
         if counts[0] > self._max_entities:
             raise RefusalError(413, f"{counts[0]} entities asked for, {self._max_entities} allowed at once; split the request, or read history through Spark")
+
+    def _check_nearest(self, grant: Grant, body: bytes) -> None:
+        try:
+            kind = json.loads(body).get("of", "items")
+        except (ValueError, AttributeError):
+            raise RefusalError(422, 'the request is not {"text": TEXT or "vector": [NUMBERS], "k": N, "of": "items" or "sessions"}') from None
+        if not isinstance(kind, str) or kind not in PLACES:
+            raise RefusalError(422, f"there are no vectors of {kind!r}; ask for one of {', '.join(PLACES)}")
+        if not grant.services & {"*", PLACES[kind].service}:
+            raise RefusalError(403, f"token '{grant.name}' may not read {PLACES[kind].service}, which /nearest answers from")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

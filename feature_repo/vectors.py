@@ -5,9 +5,11 @@ Exact up to `APPROXIMATE_FROM` vectors (one matrix product), an HNSW graph of fa
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,29 +43,43 @@ class VectorIndex:
     keys : sequence of str
     vectors : ndarray, shape (n, dim)
         In the order of `keys`; normalised here, zero vectors are left out.
-    texts : sequence of str, optional
-        What the filter by words looks at, in the order of `keys`.
+    texts, categories : sequence of str, optional
+        What the filters by words and by category look at, in the order of `keys`.
     approximate : bool, optional
         None = exact up to `APPROXIMATE_FROM` vectors.
 
     Examples
     --------
-    >>> index = VectorIndex(["a", "b", "c"], np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]))
+    >>> index = VectorIndex(["a", "b", "c"], np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]), categories=["Toys", "Books", "Old Books"])
     >>> [(found.key, round(found.cosine, 3)) for found in index.nearest([0.0, 1.0], k=2)]
     [('b', 1.0), ('c', 0.707)]
+    >>> [found.key for found in index.nearest([1.0, 0.0], category="books")]
+    ['c', 'b']
     """
 
-    def __init__(self, keys: Sequence[str], vectors: np.ndarray, texts: Sequence[str] | None = None, *, approximate: bool | None = None) -> None:
+    def __init__(
+        self,
+        keys: Sequence[str],
+        vectors: np.ndarray,
+        texts: Sequence[str] | None = None,
+        *,
+        categories: Sequence[str | None] | None = None,
+        approximate: bool | None = None,
+    ) -> None:
         lengths = np.linalg.norm(vectors, axis=1) if len(keys) else np.zeros(0)
         kept = np.flatnonzero(lengths > 0)
-        self.keys = [keys[number] for number in kept.tolist()]
-        self.texts = [texts[number].casefold() for number in kept.tolist()] if texts is not None else None
+        chosen = kept.tolist()
+        self.keys = [keys[number] for number in chosen]
+        self.texts = [texts[number].casefold() for number in chosen] if texts is not None else None
+        self.categories = [plain(categories[number] or "") for number in chosen] if categories is not None else None
         self.vectors = np.ascontiguousarray(vectors[kept] / lengths[kept, None], dtype=np.float32) if len(kept) else np.zeros((0, 0), np.float32)
         self.approximate = len(self.keys) > APPROXIMATE_FROM if approximate is None else approximate
         self._graph = _graph(self.vectors) if self.approximate and len(self.keys) else None
 
     @classmethod
-    def from_online(cls, store: FeatureStore, view: str = "item_text", vector: str = "vector", text: str | None = "text") -> VectorIndex:
+    def from_online(
+        cls, store: FeatureStore, view: str = "item_text", vector: str = "vector", text: str | None = "text", category: str | None = "category"
+    ) -> VectorIndex:
         """Load the vectors of a view out of the online store.
 
         Parameters
@@ -72,8 +88,8 @@ class VectorIndex:
             On a `PackedOnlineStore`.
         view, vector : str
             Feature view with one text key, and its vector feature.
-        text : str, optional
-            Text feature for the filter by words.
+        text, category : str, optional
+            Features for the filters by words and by category.
 
         Raises
         ------
@@ -85,14 +101,31 @@ class VectorIndex:
 
         registered = store.get_feature_view(view)
         client = store._get_provider().online_store.client(store.config)  # type: ignore[attr-defined]
-        names = [vector, *([text] if text else [])]
+        names = [vector, *([text] if text else []), *([category] if category else [])]
         stored = sorted(client.keys(storage_key(store.project, view, b"*")))
-        keys, vectors, texts = _read(client, schema_of(registered), stored, names)
+        keys, rows = _read(client, schema_of(registered), stored, names)
         if not keys:
             raise VectorError(f"view '{view}' has no vectors in the online store; run `python -m feature_repo materialize --views {view}`")
-        return cls(keys, np.stack(vectors), texts if text else None)
+        columns = {name: [row[name] for row in rows] for name in names}
+        widths = sorted({len(row) for row in columns[vector]})
+        if len(widths) != 1:
+            raise VectorError(f"view '{view}' holds vectors of the lengths {widths} online; run `python -m feature_repo materialize --views {view} --full`")
+        return cls(
+            keys,
+            np.stack(columns[vector]),
+            [value or "" for value in columns[text]] if text else None,
+            categories=columns[category] if category else None,
+        )
 
-    def nearest(self, query: Sequence[float] | np.ndarray, k: int = 10, *, among: Collection[str] | None = None, words: str | None = None) -> list[Neighbour]:
+    def nearest(
+        self,
+        query: Sequence[float] | np.ndarray,
+        k: int = 10,
+        *,
+        among: Collection[str] | None = None,
+        words: str | None = None,
+        category: str | None = None,
+    ) -> list[Neighbour]:
         """Find the nearest vectors by cosine.
 
         Parameters
@@ -101,26 +134,28 @@ class VectorIndex:
         k : int
             Most answers wanted.
         among : collection of str, optional
-            Only these keys (for example the items of a category).
+            Only these keys.
         words : str, optional
-            Only entries whose text holds this, in any case (a category is part of an item's text).
+            Only entries whose text holds this, in any case.
+        category : str, optional
+            Only entries whose category is this, or holds it as whole words, in any case: ``Comedy`` finds ``Animation Comedy``.
 
         Returns
         -------
         list of Neighbour
-            Nearest first; equal cosines by key. Filters are always exact.
+            Nearest first; equal cosines by key. Several filters hold together; what is filtered is exact, also beyond `APPROXIMATE_FROM` vectors.
 
         Raises
         ------
         VectorError
-            Wrong dimension, a vector that is zero or not finite, or k below 1.
+            Wrong dimension, a vector that is zero or not finite, k below 1, or a filter that this index knows nothing of.
         """
         target = self._checked(query, k)
-        if among is None and words is None and self._graph is not None:
+        allowed = self._allowed(among, words, category)
+        if allowed is None and self._graph is not None:
             cosines, found = self._graph.search(target[None, :], min(k, len(self.keys)))
             pairs = [(number, float(cosine)) for number, cosine in zip(found[0].tolist(), cosines[0].tolist(), strict=True) if number >= 0]
         else:
-            allowed = self._allowed(among, words)
             cosines = self.vectors[allowed] @ target if allowed is not None else self.vectors @ target
             best = np.argpartition(-cosines, min(k, len(cosines)) - 1)[:k] if len(cosines) else np.zeros(0, np.int64)
             pairs = [(int(allowed[place]) if allowed is not None else int(place), float(cosines[place])) for place in best.tolist()]
@@ -135,27 +170,67 @@ class VectorIndex:
     def _checked(self, query: Sequence[float] | np.ndarray, k: int) -> np.ndarray:
         target = np.asarray(query, dtype=np.float32)
         if target.shape != self.vectors.shape[1:]:
-            raise VectorError(f"the query has shape {target.shape}, the vectors {self.vectors.shape[1:]}; encode it with the view's encoder")
+            raise VectorError(f"the query has shape {target.shape}, the index holds vectors of shape {self.vectors.shape[1:]}; use the same encoder")
         length = float(np.linalg.norm(target))
         if not np.isfinite(length) or length == 0:
-            raise VectorError("the query vector is zero or not finite; its direction says nothing")
+            raise VectorError("the query vector is zero or not finite; it is near to nothing")
         if k < 1:
             raise VectorError(f"k is {k}; ask for at least one neighbour")
         return target / length
 
-    def _allowed(self, among: Collection[str] | None, words: str | None) -> np.ndarray | None:
-        if among is None and words is None:
+    def _allowed(self, among: Collection[str] | None, words: str | None, category: str | None) -> np.ndarray | None:
+        """Places of the entries that pass every filter, ascending; none when there is no filter."""
+        parts = []
+        if among is not None:
+            parts.append(np.array(sorted(self._place[key] for key in set(among) if key in self._place), dtype=np.int64))
+        if words is not None:
+            if self.texts is None:
+                raise VectorError("this index holds no texts; load it with the text feature, or filter by keys")
+            part = words.casefold()
+            parts.append(np.flatnonzero(np.fromiter((part in text for text in self.texts), bool, len(self.texts))))
+        if category is not None:
+            parts.append(self._of_category(category))
+        if not parts:
             return None
-        if words is not None and self.texts is None:
-            raise VectorError("this index holds no texts; load it with the text feature, or filter by keys")
-        wanted = None if among is None else set(among)
-        part = None if words is None else words.casefold()
-        texts = self.texts or [""] * len(self.keys)
-        return np.array([i for i, key in enumerate(self.keys) if (wanted is None or key in wanted) and (part is None or part in texts[i])], dtype=np.int64)
+        allowed = parts[0]
+        for more in parts[1:]:
+            allowed = np.intersect1d(allowed, more, assume_unique=True)
+        return allowed
+
+    def _of_category(self, category: str) -> np.ndarray:
+        if self.categories is None:
+            raise VectorError("this index holds no categories; load it with the category feature, or filter by words or keys")
+        wanted = plain(category)
+        if not wanted.strip():
+            raise VectorError(f"category {category!r} holds no letter or digit; name one, for example Comedy")
+        names, numbers = self._category_numbers
+        holding = [number for number, name in enumerate(names) if wanted in name]
+        return np.flatnonzero(np.isin(numbers, holding))
+
+    @cached_property
+    def _category_numbers(self) -> tuple[list[str], np.ndarray]:
+        names: dict[str, int] = {}
+        numbers = np.array([names.setdefault(name, len(names)) for name in self.categories or ()], dtype=np.int64)
+        return list(names), numbers
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {key: number for number, key in enumerate(self.keys)}
 
 
-def _read(client: Any, schema: Any, stored: list[bytes], names: list[str]) -> tuple[list[str], list[np.ndarray], list[str]]:
-    keys, vectors, texts = [], [], []
+def plain(category: str) -> str:
+    """Bring a category to lower-case words between single spaces, so that whole words are found in it.
+
+    Examples
+    --------
+    >>> plain("Sci-Fi | Comedy")
+    ' sci fi comedy '
+    """
+    return " " + " ".join(re.findall(r"\w+", category.casefold())) + " "
+
+
+def _read(client: Any, schema: Any, stored: list[bytes], names: list[str]) -> tuple[list[str], list[dict[str, Any]]]:
+    keys, rows = [], []
     for start in range(0, len(stored), READ_AT_ONCE):
         part = stored[start : start + READ_AT_ONCE]
         for key, value in zip(part, client.read(part), strict=True):
@@ -164,9 +239,8 @@ def _read(client: Any, schema: Any, stored: list[bytes], names: list[str]) -> tu
             row = schema.decode(value, names)
             if row[names[0]] is not None:
                 keys.append(_entity_of(key))
-                vectors.append(row[names[0]])
-                texts.append(row[names[1]] or "" if len(names) > 1 else "")
-    return keys, vectors, texts
+                rows.append(row)
+    return keys, rows
 
 
 def _entity_of(key: bytes) -> str:

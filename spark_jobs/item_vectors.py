@@ -50,6 +50,7 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     """
     started = time.monotonic()
     delta_tables.empty_if_missing(spark, settings, ITEM_VECTORS)
+    _add_category(spark, settings)
     if not delta_tables.exists(spark, settings, ITEMS):
         LOGGER.info("item-vectors: there is no table 'items', so there are no titles; the pipeline goes on with clicks alone")
         return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), 0, 0, "")
@@ -81,7 +82,7 @@ def _texts(spark: SparkSession, items: DataFrame, encoder: str, date: datetime.d
     from pyspark.sql import functions as F
 
     chosen = items if date is None else items.where(F.to_date("created") == F.lit(date))
-    schema = "item_id string, event_timestamp timestamp, text string, content_hash string"
+    schema = "item_id string, event_timestamp timestamp, text string, content_hash string, category string"
     texts = chosen.select("item_id", "event_timestamp", "title", "category").mapInArrow(_texter(encoder), schema)
     untitled = texts.where("text = ''").count()
     return texts.where("text <> ''"), untitled
@@ -94,20 +95,28 @@ def _texter(encoder: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Re
             texts = [item_text(title, category) for title, category in zip(columns["title"], columns["category"], strict=True)]
             hashes = pa.array([content_hash(encoder, text) for text in texts], pa.string())
             yield pa.RecordBatch.from_arrays(
-                [batch.column("item_id"), batch.column("event_timestamp"), pa.array(texts, pa.string()), hashes],
-                names=["item_id", "event_timestamp", "text", "content_hash"],
+                [batch.column("item_id"), batch.column("event_timestamp"), pa.array(texts, pa.string()), hashes, batch.column("category")],
+                names=["item_id", "event_timestamp", "text", "content_hash", "category"],
             )
 
     return run_in_worker
 
 
 def _changed(spark: SparkSession, settings: Settings, texts: DataFrame) -> DataFrame:
-    known = delta_tables.read(spark, settings, ITEM_VECTORS).select("item_id", "content_hash")
-    return texts.join(known, ["item_id", "content_hash"], "left_anti")
+    known = delta_tables.read(spark, settings, ITEM_VECTORS).select("item_id", "content_hash", "category").alias("known")
+    same = [texts[name].eqNullSafe(known[name]) for name in ("item_id", "content_hash", "category")]
+    return texts.join(known, same, "left_anti")
+
+
+def _add_category(spark: SparkSession, settings: Settings) -> None:
+    """Give a table that was written before items had a category column that column; its rows are then encoded again."""
+    if "category" not in delta_tables.read(spark, settings, ITEM_VECTORS).columns:
+        with delta_tables.told(ITEM_VECTORS, settings):
+            spark.sql(f"ALTER TABLE delta.`{settings.table(ITEM_VECTORS)}` ADD COLUMNS (category STRING)")
 
 
 def encode_frame(frame: DataFrame, settings: EncoderSettings) -> DataFrame:
-    """Encode rows of ``item_id, event_timestamp, text, content_hash`` in Spark's workers; each loads the encoder once.
+    """Encode rows of ``item_id, event_timestamp, text, content_hash, category`` in Spark's workers; each loads the encoder once.
 
     Returns
     -------
@@ -130,7 +139,7 @@ def _encoder(settings: EncoderSettings) -> Callable[[Iterator[pa.RecordBatch]], 
 def _encoded(batch: pa.RecordBatch, encoder: TextEncoder) -> pa.RecordBatch:
     vectors = encoder.encode(batch.column("text").to_pylist())
     now = datetime.datetime.now(datetime.UTC)
-    columns: dict[str, Any] = {name: batch.column(name) for name in ("item_id", "text", "content_hash", "event_timestamp")}
+    columns: dict[str, Any] = {name: batch.column(name) for name in ("item_id", "text", "content_hash", "category", "event_timestamp")}
     columns["encoder"] = pa.array([encoder.name] * len(vectors), pa.string())
     columns["vector"] = vectors_column(vectors)
     columns["created"] = pa.array([now] * len(vectors), ITEM_VECTORS_SCHEMA.field("created").type)

@@ -45,7 +45,7 @@ ITEMS_SCHEMA = _schema(
 # text is what was encoded (title, then category); content_hash = hash(encoder, text), so that only changed items are encoded again.
 ITEM_VECTORS_SCHEMA = _schema(
     ("item_id", _S, _SET), ("text", _S, _SET), ("content_hash", _S, _SET), ("encoder", _S, _SET), ("vector", VECTOR, _SET),
-    ("event_timestamp", TIME, _SET), ("created", TIME, _SET),
+    ("event_timestamp", TIME, _SET), ("created", TIME, _SET), ("category", _S, _NULL),
 )  # fmt: skip
 
 # One row per session of the gap rule; first_position is the index of items[0] in the whole click history of that session_id.

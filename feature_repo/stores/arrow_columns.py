@@ -14,8 +14,8 @@ from feature_repo.stores.codec import NO_CREATED
 from feature_repo.stores.slots import LISTS, SCALARS, PackedValueError, heap_bytes
 
 _MICROSECONDS = pa.timestamp("us")
-_WIDENS: dict[str, tuple[pa.DataType, ...]] = {
-    "i64": (pa.int64(), pa.int32(), pa.int16(), pa.int8()), "i32": (pa.int32(), pa.int16(), pa.int8()), "f64": (pa.float64(), pa.float32()),
+_TAKEN: dict[str, tuple[pa.DataType, ...]] = {
+    "i64": (pa.int64(), pa.int32(), pa.int16(), pa.int8()), "i32": (pa.int32(), pa.int64(), pa.int16(), pa.int8()), "f64": (pa.float64(), pa.float32()),
     "f32": (pa.float32(), pa.float64()), "bool": (pa.bool_(),),
 }  # fmt: skip
 
@@ -66,8 +66,13 @@ def _scalars(array: pa.Array, kind: str) -> Scalars:
         return Scalars(np.zeros(len(array), SCALARS[kind][1]), np.ones(len(array), bool))
     if kind == "time":
         return Scalars(times_of(array), null)
-    if array.type not in _WIDENS[kind]:
+    if array.type not in _TAKEN[kind]:
         raise PackedValueError(f"a column of {array.type} is no {kind}; cast it first")
+    if kind == "i32":
+        try:
+            array = array.cast(pa.int32())
+        except pa.ArrowInvalid as error:
+            raise PackedValueError(f"a column of {array.type} does not fit 32-bit integers ({error}); declare the feature as Int64") from None
     filled = pc.fill_null(array, pa.scalar(False if kind == "bool" else 0, array.type)) if array.null_count else array
     return Scalars(filled.to_numpy(zero_copy_only=False).astype(SCALARS[kind][1], copy=False), null)
 
@@ -75,7 +80,7 @@ def _scalars(array: pa.Array, kind: str) -> Scalars:
 def _lists(array: pa.Array, kind: str) -> Blobs:
     values = array.values
     inner = kind[len("list<") : -1]
-    if values.type not in _WIDENS[inner] or values.null_count:
+    if values.type not in _TAKEN[inner] or values.null_count:
         return _slow(array, kind)
     offsets = array.offsets.to_numpy()
     own = values.slice(offsets[0], offsets[-1] - offsets[0])  # of a batch that is a slice, its own part only

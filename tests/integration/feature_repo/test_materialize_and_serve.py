@@ -32,7 +32,7 @@ def fresh(spark, base_settings, tmp_path_factory, tmp_path_factory_valkey, small
     small.write(spark, settings, "session_intents", [small.intent_row("a", 1, 0.25)])
     small.write(spark, settings, "item_vectors", [
         {"item_id": f"i{n}", "text": f"Title {n} Film", "content_hash": str(n), "encoder": "e", "vector": [float(n), 1.0], "event_timestamp": small.at(n),
-         "created": small.at(n)} for n in range(5)
+         "created": small.at(n), "category": "Film" if n % 2 else "Animation Film"} for n in range(5)
     ])  # fmt: skip
     store.apply(settings)
     return settings
@@ -152,7 +152,17 @@ def test_nearest_over_http(server):
     status, answer = post(server, "/nearest", {"vector": [0.0, 1.0], "k": 2}, "wide")
     assert (status, [found["item_id"] for found in answer["items"]]) == (200, ["i0", "i1"])
     assert post(server, "/nearest", {"vector": [1.0], "k": 2}, "wide")[0] == 422
+    status, answer = post(server, "/nearest", {"vector": [0.0, 1.0], "k": 2, "category": "animation"}, "wide")
+    assert (status, [found["item_id"] for found in answer["items"]]) == (200, ["i0", "i2"])
     assert post(server, "/nearest", {"vector": [0.0, 1.0]}, "narrow")[0] == 403
+    assert post(server, "/nearest", {"vector": [0.0, 1.0], "of": "everything"}, "wide")[0] == 422
+    assert post(server, "/nearest", {"vector": [0.0, 1.0], "colour": "red"}, "wide")[0] == 422
+
+
+def test_sessions_near_to_an_intent_are_read_by_those_who_may(server):
+    status, answer = post(server, "/nearest", {"vector": [0.5] * 4, "of": "sessions"}, "narrow")
+    assert (status, [found["session_id"] for found in answer["sessions"]]) == (200, ["a"])
+    assert answer["sessions"][0]["cosine"] == pytest.approx(1.0)
 
 
 def test_snippets_of_the_catalogue_run_as_shown(fresh, server):

@@ -34,6 +34,33 @@ def test_filters_by_words_and_keys_are_exact():
     assert INDEX.nearest(query, 3, words="nothing of the kind") == []
 
 
+GENRES = ["Animation Comedy", "Comedy", "Sci-Fi", "Comedian's Life", None]
+SORTED_OUT = VectorIndex(KEYS, VECTORS, KEYS, categories=[GENRES[number % 5] for number in range(500)])
+GRAPH = VectorIndex(KEYS, VECTORS, KEYS, categories=[GENRES[number % 5] for number in range(500)], approximate=True)
+
+
+@pytest.mark.parametrize("index", [SORTED_OUT, GRAPH])
+def test_category_is_a_whole_word_of_the_items_category_and_exact(index):
+    query = VECTORS[7]
+    comedies = [number for number in range(500) if number % 5 in (0, 1)]
+    assert [found.key for found in index.nearest(query, 20, category="comedy")] == brute(query, 20, comedies)
+    assert [found.key for found in index.nearest(query, 9, category="Sci-Fi")] == brute(query, 9, range(2, 500, 5))
+    assert index.nearest(query, 3, category="Western") == []
+
+
+def test_filters_hold_together():
+    query = VECTORS[7]
+    found = SORTED_OUT.nearest(query, 20, category="comedy", among=["i5", "i6", "i7"], words="I5")
+    assert [neighbour.key for neighbour in found] == ["i5"]
+
+
+def test_category_of_nothing_is_refused():
+    with pytest.raises(VectorError, match="holds no categories"):
+        INDEX.nearest(VECTORS[7], category="Comedy")
+    with pytest.raises(VectorError, match="no letter or digit"):
+        SORTED_OUT.nearest(VECTORS[7], category=" - ")
+
+
 def test_approximate_answers_nearly_equal_the_exact_ones():
     graph = VectorIndex(KEYS, VECTORS, approximate=True)
     queries = DICE.normal(size=(50, 16))
