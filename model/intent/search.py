@@ -15,6 +15,7 @@ QUERY_BLOCK: Final = 1_024
 CANDIDATES: Final = 12  # extra candidates of the bfloat16 pass, scored again in float32
 SMALL_BATCH: Final = 32  # queries; above this one pass over all items is cheaper per query than walking lists
 FEW_QUERIES: Final = 4
+SMALL_CATALOGUE: Final = 4_096  # items; few queries read all of them in float32 sooner than in two passes
 TARGET_RECALL: Final = 0.97
 CALIBRATION_QUERIES: Final = 256
 
@@ -40,11 +41,14 @@ class BlockedSearch:
 
         self._vectors = vectors
         fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        self._rough = torch.from_numpy(vectors).to(torch.bfloat16 if fast else torch.float32)
+        self._exact = torch.from_numpy(vectors)
+        self._rough = self._exact.to(torch.bfloat16 if fast else torch.float32)
 
     def search(self, queries: NDArray[np.float32], k: int) -> Found:
         """Return the ``k`` nearest rows of each query and their cosines, nearest first; arrays of shape (n_queries, min(k, n))."""
         k = min(k, len(self._vectors))
+        if len(queries) <= FEW_QUERIES and len(self._vectors) <= SMALL_CATALOGUE:
+            return _direct(queries, self._exact, k)
         rows = np.empty((len(queries), k), np.int64)
         cosines = np.empty((len(queries), k), np.float32)
         for start in range(0, len(queries), QUERY_BLOCK):
@@ -160,6 +164,18 @@ class ListSearch:
             return None
         index = faiss.read_index(str(path))
         return cls(index, vectors) if index.ntotal == len(vectors) else None
+
+
+def _direct(queries: NDArray[np.float32], vectors: Any, k: int) -> Found:
+    """One product and one selection; a few candidates more than asked, so that equal cosines are put in the catalogue's order here too."""
+    import torch
+
+    with torch.inference_mode():
+        found = torch.topk(torch.from_numpy(np.ascontiguousarray(queries)) @ vectors.T, min(k + CANDIDATES, len(vectors)), dim=1)
+    pairs = zip((-found.values).tolist(), found.indices.tolist(), strict=True)
+    best = [sorted(zip(negatives, places, strict=True)) for negatives, places in pairs]
+    rows = np.array([[place for _, place in row[:k]] for row in best], np.int64).reshape(-1, k)
+    return rows, np.array([[-negative for negative, _ in row[:k]] for row in best], np.float32).reshape(-1, k)
 
 
 def _rescored(queries: NDArray[np.float32], vectors: NDArray[np.float32], candidates: NDArray[np.int64], k: int) -> Found:
