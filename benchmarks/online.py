@@ -27,6 +27,8 @@ from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, File
 from feast.types import Array, Float32, String
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from _online_http import http_rows
+
 from _report import write_result
 from feature_repo.stores.client import PackedClient
 from feature_repo.stores.codec import PackedSchema
@@ -55,15 +57,19 @@ def start_valkey(folder: str) -> tuple[subprocess.Popen[bytes], int]:
             time.sleep(0.05)
 
 
-def open_store(kind: str, port: int, folder: str) -> FeatureStore:
-    """Make a registry with the two views on one of the stores."""
+def config_of(kind: str, port: int, folder: str) -> dict[str, Any]:
+    """What the feature_store.yaml of one of the stores holds."""
     online: dict[str, Any] = {"type": "redis", "connection_string": f"127.0.0.1:{port},db=1"}
     if kind == "packed":
         online = {"type": "feature_repo.stores.PackedOnlineStore", "url": f"redis://127.0.0.1:{port}/0"}
     registry = {"path": f"{folder}/{kind}.db", "cache_ttl_seconds": 0}
     provider = "feature_repo.stores.PackedProvider" if kind == "packed" else "local"
-    config = RepoConfig(project=f"bench_{kind}", provider=provider, registry=registry, online_store=online, entity_key_serialization_version=3)
-    store = FeatureStore(config=config)
+    return {"project": f"bench_{kind}", "provider": provider, "registry": registry, "online_store": online, "entity_key_serialization_version": 3}
+
+
+def open_store(kind: str, port: int, folder: str) -> FeatureStore:
+    """Make a registry with the two views on one of the stores."""
+    store = FeatureStore(config=RepoConfig(**config_of(kind, port, folder)))
     user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
     source = FileSource(name="unused", path=f"{folder}/unused.parquet", timestamp_field="ts", created_timestamp_column="created")
     key = Field(name="user_id", dtype=String)
@@ -227,6 +233,9 @@ def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ours = by_name["packed, OnlineReader to numpy", count][figure]
         stock = by_name["stock redis, get_online_features to numpy", count][figure]
         found.append({"what": f"read {count}: {figure} packed / stock", "ratio": ours / stock, "target": f"<= {target}"})
+    for count in (1, 100):
+        ours, stock = (by_name[f"HTTP, {name}, 1 worker", count]["p50_ms"] for name in ("python -m feature_repo serve", "stock feast serve"))
+        found.append({"what": f"HTTP {count}: p50_ms ours / stock", "ratio": ours / stock, "target": "reported"})
     for view in ("scalars", "vectors"):
         for call in ("online_write_batch of messages", "write_to_online_store"):
             ours, stock = by_name[f"packed: {call}, {view}", None]["rows_per_s"], by_name[f"stock: {call}, {view}", None]["rows_per_s"]
@@ -246,7 +255,8 @@ def main() -> None:
             for view, frame in zip(("scalars", "vectors"), frames(ENTITIES, 0, datetime.now(UTC)), strict=True):
                 for store in stores.values():
                     store.write_to_online_store(view, frame)
-            rows = read_rows(stores, chosen.rounds) + write_rows(stores)
+            rows = read_rows(stores, chosen.rounds) + http_rows(Path(folder), {kind: config_of(kind, port, folder) for kind in stores}, ENTITIES, chosen.rounds)
+            rows += write_rows(stores)
             rows += ratios(rows)
             rows.append(races(f"redis://127.0.0.1:{port}/2", chosen.races))
         finally:

@@ -40,8 +40,8 @@ class ServeOptions:
     allow_writes: bool = False
 
 
-def build_app(settings: Settings, options: ServeOptions) -> Any:
-    """Make the ASGI application: Feast's, our errors, ``/nearest``, and the gate in front.
+def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | None = None) -> Any:
+    """Make the ASGI application: Feast's, our errors, ``/nearest``, and the gate in front; without a store, over the home's own.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def build_app(settings: Settings, options: ServeOptions) -> Any:
     from feature_repo.store import feature_store
 
     grants = read_grants(options.access)
-    store = feature_store(settings)
+    store = store or feature_store(settings)
     init_security_manager(auth_type=AuthManagerType.NONE, fs=store)  # Feast's own checks are off: the gate has made them
     init_auth_manager(auth_type=AuthManagerType.NONE, server_type=ServerType.REST, auth_config=store.config.auth_config)
     app = get_app(store, REGISTRY_SECONDS)
@@ -63,11 +63,11 @@ def build_app(settings: Settings, options: ServeOptions) -> Any:
     return Gate(app, grants, max_body_bytes=settings.http.max_body_bytes, max_entities=MAX_ENTITIES, allow_writes=options.allow_writes)
 
 
-def serve(settings: Settings, options: ServeOptions) -> None:
+def serve(settings: Settings, options: ServeOptions, store: FeatureStore | None = None) -> None:
     """Serve until told to stop (SIGTERM, Ctrl-C)."""
     from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
-    application = build_app(settings, options)
+    application = build_app(settings, options, store)
 
     class Server(BaseApplication):  # type: ignore[misc,unused-ignore]
         def load_config(self) -> None:

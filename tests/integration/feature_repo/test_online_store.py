@@ -10,8 +10,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pandas as pd
 import pytest
+import redis
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, RepoConfig, ValueType
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
@@ -44,10 +46,11 @@ def views(ttl=dt.timedelta(0)):
     return [user, number, second, FeatureService(name="both_v1", features=[number, second])]
 
 
-def open_store(valkey, tmp_path, ttl=dt.timedelta(0)):
+def open_store(valkey, tmp_path, ttl=dt.timedelta(0), cluster=False, provider="feature_repo.stores.PackedProvider"):
+    online = {"type": "feature_repo.stores.PackedOnlineStore", "url": valkey.url, "cluster": cluster}
     config = RepoConfig(
-        project=next(projects), provider="local", registry=str(tmp_path / f"{time.time_ns()}.db"), entity_key_serialization_version=3,
-        offline_store={"type": "feature_repo.stores.DeltaOfflineStore"}, online_store={"type": "feature_repo.stores.PackedOnlineStore", "url": valkey.url},
+        project=next(projects), provider=provider, registry=str(tmp_path / f"{time.time_ns()}.db"), entity_key_serialization_version=3,
+        offline_store={"type": "feature_repo.stores.DeltaOfflineStore"}, online_store=online,
     )  # fmt: skip
     store = FeatureStore(config=config)
     store.apply(views(ttl))
@@ -205,6 +208,47 @@ def test_races_never_lose_the_newest_nor_tear_a_row(valkey):
     assert [future.result() for future in work] == [None] * 16  # raises what a thread raised
     assert errors == []
     assert [schema.check(value).event_us for value in PackedClient(valkey.url).read(keys)] == [newest[key] for key in keys]
+
+
+def test_cluster_keeps_the_same_rules(tmp_path_factory, tmp_path, valkey):
+    own = type(valkey)(tmp_path_factory.mktemp("cluster"), "--cluster-enabled", "yes")
+    try:
+        client = redis.Redis(port=own.port)
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
+            assert own.process.poll() is None
+        store = open_store(own, tmp_path, cluster=True)
+        for number in range(20):
+            put(store, number, user=f"u{number}")
+        put(store, 99, seconds=-1, user="u3")
+        put(store, 77, seconds=1, user="u4")
+        found = get(store, "u3", "u4", "u19", "nobody")[0]
+        asked = {"user_id": ["u3", "u4", "u19", "nobody"]}
+        waited = asyncio.run(store.get_online_features_async(features=["numbers:n"], entity_rows=asked)).to_dict()["n"]
+        assert found == waited == [3, 77, 19, None]
+        store.teardown()
+        assert not list(client.scan_iter())
+    finally:
+        own.kill()
+
+
+def test_whole_frames_and_single_rows_are_written_alike(valkey, tmp_path):
+    rows = {"user_id": ["u", "w"], "vec": [np.array([1.0, 2.0], np.float32), None], "word": ["x", None], "ts": [NOW, NOW], "created": [NOW, NOW]}
+    raw = []
+    for provider in ("local", "feature_repo.stores.PackedProvider"):
+        store = open_store(valkey, tmp_path, provider=provider)
+        store.write_to_online_store("vectors", pd.DataFrame(rows))
+        keys = [storage_key(store.project, "vectors", entity_key({"user_id": user})) for user in rows["user_id"]]
+        raw.append(PackedClient(valkey.url).read(keys))
+    assert raw[0] == raw[1]
+    assert None not in raw[0]
+
+
+def test_frame_that_needs_feasts_own_conversions_gets_them(valkey, tmp_path):
+    store = open_store(valkey, tmp_path)
+    frame = pd.DataFrame({"user_id": ["u"], "n": [7.0], "ts": [NOW], "created": [NOW]})  # pandas turns whole numbers beside nulls into floats
+    store.write_to_online_store("numbers", frame)
+    assert get(store, "u")[0] == [7]
 
 
 def test_lost_server_is_named_and_nothing_older_comes_back(tmp_path_factory, tmp_path, valkey):
