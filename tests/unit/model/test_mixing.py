@@ -1,0 +1,77 @@
+"""Mixing weights: what the pool keeps, what a mix is worth, and which weights are found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.mixing import DEAR_GAIN, Pool, pool, search
+from model.sequences import Cases, Sequences
+
+ITEMS = 200
+
+
+def made(targets: np.ndarray) -> Cases:
+    count = len(targets)
+    return Cases(Sequences.of([[0]] * count), targets.astype(np.int32), np.ones(count, np.int64))
+
+
+def noisy(targets: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Probabilities that put the target first in a share of the cases, at random in the others."""
+    random = np.random.default_rng(seed)
+    found = random.random((len(targets), ITEMS)).astype(np.float32)
+    right = random.random(len(targets)) < share
+    found[right, targets[right]] = 1.5
+    return found / found.sum(1, keepdims=True)
+
+
+def asked(targets: np.ndarray, **matrices: np.ndarray) -> Pool:
+    cases = made(targets)
+    numbered = Cases(cases.prefixes, cases.targets, np.arange(len(targets)))
+    return pool({name: (lambda part, matrix=matrix: matrix[part.positions]) for name, matrix in matrices.items()}, numbered, "removed")
+
+
+def test_the_pool_is_worth_what_full_ranking_is_worth() -> None:
+    targets = np.random.default_rng(0).integers(1, ITEMS, 300)
+    network, words = noisy(targets, 0.3, 1), noisy(targets, 0.3, 2)
+    found = asked(targets, network=network, words=words)
+    mixed = 0.7 * network + 0.3 * words
+    mixed[:, 0] = -1.0  # seen
+    ranks = (mixed >= mixed[np.arange(300), targets][:, None]).sum(1)
+    wanted = sum((1 / np.log2(ranks + 1) + 0.5)[ranks <= k].sum() for k in (10, 20)) / 300
+    assert found.cases == 300
+    assert found.worth(np.array([0.7, 0.3])) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_cases_that_no_source_finds_are_counted_as_misses() -> None:
+    targets = np.full(40, 5)
+    wrong = np.tile(np.linspace(1.0, 0.0, ITEMS, dtype=np.float32), (40, 1))
+    wrong[:, 5] = 0.0
+    found = asked(targets, network=wrong)
+    assert (found.values.shape[1], found.cases, found.worth(np.ones(1))) == (0, 40, 0.0)
+    assert search(found) == {"network": 1.0}
+
+
+def test_a_target_among_the_seen_items_is_a_miss() -> None:
+    targets = np.zeros(10, np.int64)
+    assert asked(targets, network=noisy(targets, 1.0, 1)).worth(np.ones(1)) == 0.0
+
+
+def test_two_halves_of_the_truth_are_mixed_and_noise_is_left_out() -> None:
+    targets = np.random.default_rng(0).integers(1, ITEMS, 600)
+    found = search(asked(targets, network=noisy(targets, 0.4, 1), words=noisy(targets, 0.4, 2), titles=noisy(targets, 0.0, 3)))
+    assert found["network"] > 0.2
+    assert found["words"] > 0.2
+    assert found["titles"] < 0.1
+    assert sum(found.values()) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_dear_part_must_gain_more() -> None:
+    targets = np.random.default_rng(0).integers(1, ITEMS, 2000)
+    network, other = noisy(targets, 0.5, 1), noisy(targets, 0.0, 2)
+    rescued = np.flatnonzero(network.argmax(1) != targets)[:3]  # worth .003: less than a dear part's time, more than a cheap one's
+    other[rescued] = np.eye(ITEMS, dtype=np.float32)[targets[rescued]]
+    assert search(asked(targets, network=network, words=other))["words"] > 0
+    assert DEAR_GAIN["neighbours"] > 0.002
+    few = asked(targets, network=network, neighbours=np.where(np.isin(np.arange(2000), rescued[:1])[:, None], other, np.float32(1 / ITEMS)))
+    assert search(few)["neighbours"] == 0.0
