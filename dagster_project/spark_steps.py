@@ -16,6 +16,7 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 
 from dagster_project import bound, expectations, kafka_watch, steps
 from dagster_project.days import Days, ranges
+from dagster_project.spark_progress import Progress, end_of_log
 from dagster_project.step_memory import Report, StepMemory
 from feature_repo.contract.settings import Settings, load_settings
 
@@ -94,6 +95,11 @@ class LazySpark:
             started = time.perf_counter()
             self._spark = spark_session(self._settings, "intentstore dagster")
             LOGGER.info("Spark is up after %.1f s", time.perf_counter() - started)
+        return self._spark
+
+    @property
+    def started(self) -> SparkSession | None:
+        """The session, none before the first step that needs it."""
         return self._spark
 
     def stop(self) -> None:
@@ -209,11 +215,15 @@ def _work_through(pipes: PipesContext, work: Work) -> str | None:
             shown = f"{step.name} {days}" if days else step.name
             LOGGER.info("%s ...", shown)
             try:
-                report, outcomes = carry_out(step, days, work, memory, spark)
+                with Progress(shown, lambda: spark.started, LOGGER.info):
+                    report, outcomes = carry_out(step, days, work, memory, spark)
             except Exception as error:
                 # The child's last resort: whatever a job raises ends as one line in the graph, its trace in the log.
                 LOGGER.exception("%s failed", shown)
+                if spark.started is not None and (said := end_of_log(work.settings.home)):
+                    LOGGER.warning("Spark's own log ends with:\n%s", said)
                 return f"{shown}: {first_line(error)}"
+            LOGGER.info("%s: unchanged" if report.skipped else "%s: %d rows in %.1f s", shown, *(() if report.skipped else (report.rows, report.seconds)))
             pipes.report_custom_message({"step": step.name, "days": str(days) if days else None, "report": vars(report), "outcomes": outcomes})
             bad = [entry for entry in outcomes if entry["blocking"] and not entry["passed"]]
             if bad:

@@ -41,10 +41,7 @@ _ASSETS = catalogue.assets_of(steps.BATCH)
 
 @dg.multi_asset(
     name="spark_batch",
-    specs=[
-        catalogue.spec(asset, automation_condition=_condition(asset), freshness_policy=catalogue.TABLE_FRESHNESS if asset in steps.TABLES else None)
-        for asset in _ASSETS
-    ],
+    specs=[catalogue.spec(asset, automation_condition=_condition(asset)) for asset in _ASSETS],
     check_specs=catalogue.check_specs(_ASSETS),
     can_subset=True,
     pool=POOL,

@@ -12,6 +12,7 @@ from dagster_project import expectations, metadata, steps
 
 OWNERS = ("team:recommendations",)
 TABLE_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30))  # a nightly run may be missed once
+HAND_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=45), warn_window=timedelta(days=31))  # backfills and replays, started by a person
 MODEL_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=14), warn_window=timedelta(days=8))
 
 
@@ -99,6 +100,7 @@ def spec(asset: str, **given: Any) -> dg.AssetSpec:
         code_version=step.code_version(),
         metadata=metadata.static_metadata(asset),
         skippable=True,
+        freshness_policy=HAND_FRESHNESS if entry.group == "daily" or step.name == "replay" else TABLE_FRESHNESS,
         **given,
     )
 

@@ -18,6 +18,7 @@ MIN_GROWTH = 0.10  # a model of 10 % fewer cases is as good within its intervals
 _CODE = training_run.code_version()
 _NIGHTLY = dg.AutomationCondition.on_cron("0 3 * * *") & dg.AutomationCondition.all_deps_blocking_checks_passed()
 _AFTER = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+_FRESH: dict[str, Any] = {"freshness_policy": catalogue.MODEL_FRESHNESS}
 
 
 class TrainingConfig(dg.Config):
@@ -37,7 +38,7 @@ class TrainingConfig(dg.Config):
     pool="training",
     deps=[dg.AssetKey(name) for name in training_run.READS],
     automation_condition=_NIGHTLY,
-    freshness_policy=catalogue.MODEL_FRESHNESS,
+    **_FRESH,
 )
 def candidate_model(context: dg.AssetExecutionContext, config: TrainingConfig, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """Train backbone and intents on pinned table versions, measure them against popularity, Markov, V-SKNN and shuffled intents, save the model.
@@ -83,7 +84,7 @@ def _pictures(made: training_run.Candidate) -> dict[str, dg.MetadataValue[Any]]:
     return found
 
 
-@dg.asset(key="model_quality", group_name="training", kinds={"python"}, owners=list(catalogue.OWNERS), deps=[CANDIDATE], automation_condition=_AFTER)
+@dg.asset(key="model_quality", group_name="training", kinds={"python"}, owners=list(catalogue.OWNERS), deps=[CANDIDATE], automation_condition=_AFTER, **_FRESH)
 def model_quality(settings: SettingsResource) -> dg.MaterializeResult[None]:
     """Every model version on disk side by side: what it was made of and what it reached."""
     found = candidates.listed(settings.load())
@@ -92,7 +93,7 @@ def model_quality(settings: SettingsResource) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"candidates": dg.MetadataValue.md(candidates.markdown(found)), "dagster/row_count": len(found), **pictures})
 
 
-@dg.asset(key=PROMOTED, group_name="training", kinds={"pytorch"}, owners=list(catalogue.OWNERS), deps=[CANDIDATE], automation_condition=_AFTER)
+@dg.asset(key=PROMOTED, group_name="training", kinds={"pytorch"}, owners=list(catalogue.OWNERS), deps=[CANDIDATE], automation_condition=_AFTER, **_FRESH)
 def promoted_model(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
     """Switch `models/promoted` to the candidate that passed its checks; the consumer picks it up without a restart. Back with the job `rollback`."""
     loaded = settings.load()
@@ -106,7 +107,7 @@ def promoted_model(context: dg.AssetExecutionContext, settings: SettingsResource
     )
 
 
-@dg.asset(key="model_card", group_name="training", kinds={"markdown"}, owners=list(catalogue.OWNERS), deps=[PROMOTED], automation_condition=_AFTER)
+@dg.asset(key="model_card", group_name="training", kinds={"markdown"}, owners=list(catalogue.OWNERS), deps=[PROMOTED], automation_condition=_AFTER, **_FRESH)
 def card(settings: SettingsResource) -> dg.MaterializeResult[None]:
     """The card of the latest candidate: data, settings, quality, limits; also as `card.md` beside the model."""
     loaded = settings.load()

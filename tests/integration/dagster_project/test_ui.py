@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"]
 START_SECONDS = 180
+DAY = "2026-01-02"  # of the shop's clicks
 LONG_MS = 240_000  # a run starts a process, and some start a JVM
 
 
@@ -101,6 +102,16 @@ def test_model_page_shows_figures_and_plot(page, address):
     keep(page, "model")
 
 
+@pytest.mark.parametrize("plot", ["calibration", "long_tail", "training_curve"])
+def test_plots_of_the_training_open(page, address, plot):
+    page.goto(f"{address}/assets/candidate_model?view=events")
+    row = page.locator("tr", has_text=plot).first
+    expect(row).to_be_visible(timeout=LONG_MS)
+    row.get_by_text("Show").first.click()
+    expect(page.locator("img[src^='data:image/png']").first).to_be_visible()
+    keep(page, plot)
+
+
 def test_checks_of_a_table_are_green(page, address):
     page.goto(f"{address}/assets/clicks?view=checks")
     expect(page.get_by_text("not_empty").first).to_be_visible(timeout=LONG_MS)
@@ -111,40 +122,69 @@ def test_asset_is_materialised_by_a_click(page, address):
     before = count_runs(address)
     page.goto(f"{address}/assets/model_card")
     page.get_by_role("button", name="Materialize").first.click()
-    wait_for_run(page, address, before + 1)
-    assert newest_run(address)["status"] == "SUCCESS"
+    run = wait_for_run(page, address, before + 1)
+    assert run["status"] == "SUCCESS"
 
 
-def test_broken_file_stops_the_run_with_its_message(page, address, demo):
+def test_partition_is_materialised_by_clicks_and_its_checks_turn_green(page, address):
+    before = count_runs(address)
+    page.goto(f"{address}/assets/daily/clicks?view=checks")
+    expect(page.get_by_text("has_clicks").first).to_be_visible(timeout=LONG_MS)
+    assert page.get_by_text("Succeeded").count() == 0
+    page.goto(f"{address}/assets/daily/clicks?view=partitions&partition={DAY}")
+    page.get_by_role("button", name="Materialize").first.click()
+    page.get_by_text("Show all partitions").first.click()
+    field = page.locator("input[placeholder*='1997']").last
+    field.fill(DAY)
+    field.press("Enter")
+    page.get_by_role("button", name="Launch 1 run").click()
+    run = wait_for_run(page, address, before + 1)
+    assert run["status"] == "SUCCESS"
+    page.goto(f"{address}/assets/daily/clicks?view=checks")
+    expect(page.get_by_text("Succeeded")).to_have_count(2, timeout=LONG_MS)
+    keep(page, "day")
+
+
+def test_one_click_on_everything_asks_for_nothing_and_a_blocking_check_stops_it_with_its_message(page, address, demo):
     clicks = demo.folder / "clicks.csv"
     good = clicks.read_bytes()
-    before = count_runs(address)
-    clicks.write_bytes(good.replace(b"event_time", b"moment", 1))
+    before, trained = count_runs(address), latest(address, "candidate_model")
+    clicks.write_bytes(good + b"s0,i1,no time at all\n" * 60)
     try:
-        page.goto(f"{address}/assets/clicks")
-        page.get_by_role("button", name="Materialize").first.click()
-        wait_for_run(page, address, before + 1)
-        run = newest_run(address)
-        assert run["status"] == "FAILURE"
+        page.goto(f"{address}/locations/intentstore/jobs/everything")
+        page.get_by_role("button", name="Materialize all", exact=True).click()
+        run = wait_for_run(page, address, before + 1)
+        assert run["status"] == "FAILURE" and run["jobName"] == "everything"
         page.goto(f"{address}/runs/{run['runId']}")
-        expect(page.get_by_text("event_time").first).to_be_visible(timeout=LONG_MS)
-        keep(page, "broken")
+        expect(page.get_by_text("refused_share failed").first).to_be_visible(timeout=LONG_MS)
+        keep(page, "stopped")
     finally:
         clicks.write_bytes(good)
+    assert latest(address, "candidate_model") == trained
+    page.goto(f"{address}/assets/quarantine?view=checks")
+    expect(page.get_by_text("Failed").first).to_be_visible(timeout=LONG_MS)
+
+
+def runs_by_hand(address: str) -> list[dict]:
+    """List runs that no sensor started, newest first."""
+    found = graphql(address, "{ runsOrError { ... on Runs { results { runId status jobName tags { key } } } } }")["runsOrError"]["results"]
+    return [run for run in found if "dagster/sensor_name" not in {tag["key"] for tag in run["tags"]}]
 
 
 def count_runs(address: str) -> int:
-    return len(graphql(address, "{ runsOrError { ... on Runs { results { runId } } } }")["runsOrError"]["results"])
+    return len(runs_by_hand(address))
 
 
-def newest_run(address: str) -> dict:
-    return graphql(address, "{ runsOrError(limit: 1) { ... on Runs { results { runId status } } } }")["runsOrError"]["results"][0]
+def latest(address: str, asset: str) -> str:
+    query = '{ assetOrError(assetKey: { path: ["%s"] }) { ... on Asset { assetMaterializations(limit: 1) { timestamp } } } }' % asset  # noqa: UP031 - braces
+    return str(graphql(address, query)["assetOrError"]["assetMaterializations"][0]["timestamp"])
 
 
-def wait_for_run(page: Page, address: str, number: int) -> None:
-    """Wait (in the browser, which has a clock) until so many runs are there and the newest has ended."""
+def wait_for_run(page: Page, address: str, number: int) -> dict:
+    """Wait (in the browser, which has a clock) until so many runs are there and the newest has ended; return that."""
     for _ in range(LONG_MS // 1000):
-        if count_runs(address) >= number and newest_run(address)["status"] in {"SUCCESS", "FAILURE", "CANCELED"}:
-            return
+        found = runs_by_hand(address)
+        if len(found) >= number and found[0]["status"] in {"SUCCESS", "FAILURE", "CANCELED"}:
+            return found[0]
         page.wait_for_timeout(1000)
     raise AssertionError(f"no run ended within {LONG_MS / 1000:.0f} s")

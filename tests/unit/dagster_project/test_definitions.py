@@ -21,6 +21,10 @@ def graph():
     return defs.get_repository_def().asset_graph
 
 
+def fresh_for(policy):
+    return None if policy is None else str(policy.fail_window.to_timedelta())
+
+
 def names(keys):
     return sorted(key.to_user_string() for key in keys)
 
@@ -33,6 +37,8 @@ def test_assets_their_deps_groups_and_kinds(graph, snapshot):
             "kinds": sorted(tag.removeprefix("dagster/kind/") for tag in graph.get(key).tags if tag.startswith("dagster/kind/")),
             "partitions": type(graph.get(key).partitions_def).__name__ if graph.get(key).partitions_def else None,
             "made_here": graph.get(key).is_materializable,
+            "automated": graph.get(key).automation_condition is not None,
+            "fresh_for": fresh_for(graph.get(key).freshness_policy),
         }
         for key in sorted(graph.get_all_asset_keys())
     }
@@ -64,6 +70,12 @@ def test_every_asset_has_words_owner_and_group(graph):
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description and node.owners and node.group_name not in (None, "default"), key
+
+
+def test_everything_that_is_made_here_has_a_freshness_policy_and_only_days_and_live_wait_for_a_person(graph):
+    made = [graph.get(key) for key in graph.get_all_asset_keys() if graph.get(key).is_materializable]
+    assert [node.key for node in made if node.freshness_policy is None] == []
+    assert {node.key.path[0] for node in made if node.automation_condition is None} == {"daily", "live"}
 
 
 def test_tables_carry_their_columns(graph):
