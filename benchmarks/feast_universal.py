@@ -3,7 +3,8 @@
     python benchmarks/feast_universal.py --tree CHECKOUT [--extras FOLDER] [--part offline|online|types|all] [--match EXPRESSION]
 
 CHECKOUT is a checkout of the Feast repository (its tests are not in the wheel); of it only `sdk/python/tests` is used, beside the Feast that is
-installed here. FOLDER holds `assertpy` and `pytest-asyncio` (`uv pip install --no-deps --target FOLDER assertpy pytest-asyncio`).
+installed here. FOLDER holds what the suite needs beyond this environment:
+`uv pip install --no-deps --target FOLDER assertpy pytest-asyncio cryptography cffi pycparser`.
 Each part updates its own tests in benchmarks/results/feast_universal.json.
 """
 

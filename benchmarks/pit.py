@@ -1,14 +1,15 @@
 """The as-of join, ours beside Feast's stock Spark store: correctness against the plain-Python oracle, then time and shuffle bytes.
 
-    python benchmarks/pit.py [--cases 200000] [--sizes 100000,1000000] [--rounds 3]
+    python benchmarks/pit.py [--part cases|cost] [--cases 200000] [--sizes 100000,1000000] [--rounds 3]
 
 One Spark session with 1 GB of driver memory; both stores read the same Delta tables and take turns; every read is written to Spark's
-no-op sink. `assets` come from INTENTSTORE_ASSETS or .intentstore/assets.
+no-op sink. One part alone leaves the other's figures in the result as they are. `assets` come from INTENTSTORE_ASSETS or .intentstore/assets.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import sys
@@ -28,7 +29,7 @@ from feast.table_format import DeltaFormat
 from feast.types import Array, Float32, Int64, String
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from _report import write_result
+from _report import RESULTS, write_result
 from feature_repo.contract.settings import load_settings
 from feature_repo.stores.asof_oracle import HistoryRow, as_of
 from spark_jobs.spark_session import spark_session
@@ -179,8 +180,17 @@ def ratios(rows: list[dict[str, Any]], sizes: list[int]) -> list[dict[str, Any]]
     return found
 
 
+def earlier(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the last result that this run has not measured again."""
+    file = RESULTS / "pit.json"
+    known = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
+    measured = {row["what"] for row in rows}
+    return [row for row in known if row["what"] not in measured]
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--part", choices=("cases", "cost"), help="none = both")
     arguments.add_argument("--cases", type=int, default=200_000)
     arguments.add_argument("--sizes", default="100000,1000000")
     arguments.add_argument("--rounds", type=int, default=3)
@@ -192,11 +202,15 @@ def main() -> None:
         changes = {"home": name, "assets": assets, "spark.driver_memory": "1g", "spark.java_options": "-XX:TieredStopAtLevel=4"}
         spark = spark_session(load_settings(Path(os.devnull), {}, changes), app="pit")
         try:
-            rows = correctness(spark, folder, chosen.cases) if chosen.cases else []
-            rows += cost(spark, folder, sizes, chosen.rounds)
+            rows = correctness(spark, folder, chosen.cases) if chosen.part != "cost" else []
+            if chosen.part != "cases":
+                costs = cost(spark, folder, sizes, chosen.rounds)
+                rows += [*costs, *ratios(costs, sizes)]
         finally:
             spark.stop()
-    write_result("pit", [*rows, *ratios(rows, sizes)], {"driver_memory": "1g", "entity_rows": ENTITY_ROWS, "dim": DIM, "keys": KEYS})
+    today = datetime.now(UTC).isoformat(timespec="seconds")
+    rows = [{**row, "date": today} for row in rows]
+    write_result("pit", [*earlier(rows), *rows], {"driver_memory": "1g", "entity_rows": ENTITY_ROWS, "dim": DIM, "keys": KEYS})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from feature_repo.contract.settings import Settings, SettingsError, load_settings
 
 Arguments = argparse.Namespace
+Command = Callable[[str, Any, str], argparse.ArgumentParser]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +45,12 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
+    _registry_commands(command)
+    _serving_commands(command)
+    return parser
+
+
+def _registry_commands(command: Command) -> None:
     plan = command("plan", _plan, "Show what the definitions would change in the registry; exit code 1 when a versioned service would break.")
     plan.add_argument("--json", action="store_true")
     plan.add_argument("--against", type=Path, help="a committed snapshot (feature_repo/services.json) to compare with in place of the registry")
@@ -53,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     materialize = command("materialize", _materialize, "Bring the online store up to the Delta tables.")
     materialize.add_argument("--views", type=_names, help="view,view; none = all that have a table")
     materialize.add_argument("--full", action="store_true", help="write every latest row again, not only what is new")
+    catalogue = command("catalogue", _catalogue, "Write the static catalogue (index.html and catalogue.json).")
+    catalogue.add_argument("--out", type=Path, help="folder; none = HOME/catalogue")
+    catalogue.add_argument("--no-statistics", action="store_true", help="from the registry alone, without reading tables (needs no Spark)")
+
+
+def _serving_commands(command: Command) -> None:
     serve = command("serve", _serve, "Serve features over HTTP: POST /get-online-features, POST /nearest, GET /health.")
     serve.add_argument("--host")
     serve.add_argument("--port", type=int)
@@ -64,16 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--services", type=_names, required=True, help="service,service or * for all")
     token.add_argument("--write", action="store_true")
     token.add_argument("--access", type=Path)
-    catalogue = command("catalogue", _catalogue, "Write the static catalogue (index.html and catalogue.json).")
-    catalogue.add_argument("--out", type=Path, help="folder; none = HOME/catalogue")
-    catalogue.add_argument("--no-statistics", action="store_true", help="from the registry alone, without reading tables (needs no Spark)")
     nearest = command("nearest", _nearest, "Print the items, or the sessions, nearest to a text.")
     nearest.add_argument("text")
     nearest.add_argument("-k", type=int, default=10)
     nearest.add_argument("--of", choices=("items", "sessions"), default="items")
     nearest.add_argument("--category", help="only items of this category, or with it as a whole word of theirs")
     nearest.add_argument("--words", help="only entries whose text holds this")
-    return parser
 
 
 def _names(text: str) -> list[str]:

@@ -41,7 +41,9 @@ class ServeOptions:
 
 
 def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | None = None) -> Any:
-    """Make the ASGI application: Feast's, our errors, ``/nearest``, and the gate in front; without a store, over the home's own.
+    """Make the ASGI application: Feast's, our errors, ``/nearest``, whole services read without messages, and the gate in front.
+
+    Without a store it is over the home's own.
 
     Raises
     ------
@@ -51,6 +53,7 @@ def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | N
     from feast.feature_server import get_app
     from feast.permissions.server.utils import AuthManagerType, ServerType, init_auth_manager, init_security_manager
 
+    from feature_repo.serve_reads import ServiceReads
     from feature_repo.store import feature_store
 
     grants = read_grants(options.access)
@@ -60,7 +63,13 @@ def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | N
     app = get_app(store, REGISTRY_SECONDS)
     _clear_errors(app)
     _add_nearest(app, store, settings)
-    return Gate(app, grants, max_body_bytes=settings.http.max_body_bytes, max_entities=MAX_ENTITIES, allow_writes=options.allow_writes)
+    return Gate(
+        ServiceReads(app, store, REGISTRY_SECONDS),
+        grants,
+        max_body_bytes=settings.http.max_body_bytes,
+        max_entities=MAX_ENTITIES,
+        allow_writes=options.allow_writes,
+    )
 
 
 def serve(settings: Settings, options: ServeOptions, store: FeatureStore | None = None) -> None:
@@ -94,8 +103,7 @@ def _clear_errors(app: Any) -> None:
     from fastapi.responses import JSONResponse
     from feast.errors import FeastObjectNotFoundException
 
-    from feature_repo.stores.client import OnlineStoreError
-    from feature_repo.stores.slots import PackedValueError
+    from feature_repo.serve_reads import STATUS_OF_ERROR
 
     def answer(status: int) -> Any:
         async def handler(request: Any, error: Exception) -> JSONResponse:
@@ -103,7 +111,7 @@ def _clear_errors(app: Any) -> None:
 
         return handler
 
-    for kind, status in ((OnlineStoreError, 503), (PackedValueError, 409), (FeastObjectNotFoundException, 404), (KeyError, 422), (ValueError, 422)):
+    for kind, status in (*STATUS_OF_ERROR, (FeastObjectNotFoundException, 404), (KeyError, 422), (ValueError, 422)):
         app.add_exception_handler(kind, answer(status))
 
 

@@ -107,9 +107,9 @@ class Gate:
         try:
             body = await self._check(scope, receive)
         except RefusalError as refusal:
-            await _answer(send, refusal.status, {"detail": str(refusal)})
+            await answer_json(send, refusal.status, json.dumps({"detail": str(refusal)}).encode())
             return
-        await self._app(scope, _replay(body, receive), send)
+        await self._app(scope, replay(body, receive), send)
 
     async def _check(self, scope: Scope, receive: Receive) -> bytes:
         path = scope.get("path", "")
@@ -179,7 +179,8 @@ class Gate:
             raise RefusalError(403, f"token '{grant.name}' may not read {PLACES[kind].service}, which /nearest answers from")
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Make the `receive` that gives a body which was already read, once more."""
     sent = False
 
     async def again() -> MutableMapping[str, Any]:
@@ -192,8 +193,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _answer(send: Send, status: int, content: dict[str, Any]) -> None:
-    body = json.dumps(content).encode()
+async def answer_json(send: Send, status: int, body: bytes) -> None:
+    """Send a whole JSON answer."""
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

@@ -178,6 +178,20 @@ class DeltaOfflineStore(SparkOfflineStore):
             frame = frame.select(*(F.col(f"`{name}`") for name in [*join_key_columns, *feature_name_columns, *times]))
         return DeltaRetrievalJob(spark, _renamed(frame, data_source, join_key_columns), config, delta_versions={table.name: table.version})
 
+    @staticmethod
+    def offline_write_batch(config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Any) -> None:
+        """Refuse: Delta tables are written by their Spark jobs (Feast's own way would leave files that no Delta reader sees).
+
+        Raises
+        ------
+        FeatureTableError
+            Always; names the table and the job.
+        """
+        job = feature_view.tags.get("job", "JOB")
+        raise FeatureTableError(
+            f"feature view '{feature_view.name}' is not written through Feast; its Delta table is the work of `python -m spark_jobs {job}`, write there"
+        )
+
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
         """Check that a source's table is there and has its time columns."""
         if not isinstance(data_source, SparkSource):

@@ -70,7 +70,8 @@ class PackedOnlineStore(OnlineStore):
             self._clients[key] = PackedClient(*key)
         return self._clients[key]
 
-    def _async(self, config: RepoConfig) -> AsyncPackedClient:
+    def async_client(self, config: RepoConfig) -> AsyncPackedClient:
+        """Return the asyncio connection of a configuration, made once; it belongs to the event loop of its first call."""
         if self._async_client is None:
             self._async_client = AsyncPackedClient(config.online_store.url, config.online_store.cluster)
         return self._async_client
@@ -91,7 +92,7 @@ class PackedOnlineStore(OnlineStore):
 
     async def online_write_batch_async(self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None) -> None:
         """Asyncio form of `online_write_batch`."""
-        await self._async(config).write(self._pack(config, table, data), self._keep_ms(config, table))
+        await self.async_client(config).write(self._pack(config, table, data), self._keep_ms(config, table))
         if progress:
             progress(len(data))
 
@@ -119,7 +120,7 @@ class PackedOnlineStore(OnlineStore):
         self, config: RepoConfig, table: FeatureView, entity_keys: list[EntityKey], requested_features: list[str] | None = None
     ) -> list[ReadRow]:
         """Asyncio form of `online_read`."""
-        values = await self._async(config).read(self._keys(config, table, entity_keys))
+        values = await self.async_client(config).read(self._keys(config, table, entity_keys))
         return self._unpack(config, table, values, requested_features)
 
     def _read_features_per_fv(self, config: RepoConfig, *call: Any) -> None:
@@ -132,7 +133,7 @@ class PackedOnlineStore(OnlineStore):
     async def _read_features_per_fv_async(self, config: RepoConfig, *call: Any) -> None:
         request = Request(*call)
         parts = request.parts(partial(self._key, config))
-        values = await self._async(config).read([key for part in parts for key in part.keys])
+        values = await self.async_client(config).read([key for part in parts for key in part.keys])
         request.answer(parts, values, partial(self._unpack, config))
 
     def _pack(self, config: RepoConfig, table: FeatureView, data: Sequence[Row]) -> list[tuple[bytes, bytes]]:

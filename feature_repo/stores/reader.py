@@ -71,7 +71,7 @@ class OnlineReader:
         from feature_repo.stores.protos import schema_of
 
         online: Any = store._get_provider().online_store  # type: ignore[attr-defined]
-        self._client, self._project = online.client(store.config), store.project
+        self._online, self._config, self._project = online, store.config, store.project
         self._views: dict[str, _View] = {}
         for projection in store.get_feature_service(service).feature_view_projections:
             view = store.get_feature_view(projection.name)
@@ -103,13 +103,28 @@ class OnlineReader:
         OnlineStoreError
             The store cannot be reached.
         """
+        return self._columns(self._online.client(self._config).read(self._all_keys(entities)), now_us)
+
+    async def read_async(self, entities: Mapping[str, Sequence[Any]], now_us: int | None = None) -> dict[str, ViewColumns]:
+        """Asyncio form of `read`."""
+        return self._columns(await self._online.async_client(self._config).read(self._all_keys(entities)), now_us)
+
+    @property
+    def kinds(self) -> dict[str, dict[str, str]]:
+        """View name to the features read and their kinds (`slots.KINDS`)."""
+        return {name: {feature: dict(view.schema.fields)[feature] for feature in view.names} for name, view in self._views.items()}
+
+    def _all_keys(self, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
         keys: list[bytes] = []
         for name, view in self._views.items():
             missing = [key for key in view.join_keys if key not in entities]
             if missing:
                 raise PackedValueError(f"view '{name}' is read by {list(view.join_keys)}; {missing} not given, only {list(entities)}")
             keys.extend(self._keys(name, view, entities))
-        values, count = self._client.read(keys), len(keys) // max(1, len(self._views))
+        return keys
+
+    def _columns(self, values: Sequence[bytes | None], now_us: int | None) -> dict[str, ViewColumns]:
+        count = len(values) // max(1, len(self._views))
         now = time.time_ns() // 1000 if now_us is None else now_us
         return {
             name: decode_columns(view.schema, values[number * count : (number + 1) * count], view.names, now - view.ttl_us if view.ttl_us else None)

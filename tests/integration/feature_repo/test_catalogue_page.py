@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -36,15 +37,44 @@ def page(catalogue):
         browser.close()
 
 
-def test_every_link_leads_somewhere_and_no_script_fails(page, catalogue):
-    links = [link.get_attribute("href") for link in page.query_selector_all("a")]
+def test_every_link_is_followed_and_no_script_fails(page, catalogue):
+    for details in page.query_selector_all("details"):
+        details.evaluate("part => part.open = true")
+    links = page.query_selector_all("a")
     assert len(links) > 20
     for link in links:
-        if link.startswith("#"):
-            assert page.query_selector(f'[id="{link[1:]}"]'), link
+        target = link.get_attribute("href")
+        if target.startswith("#"):
+            link.click()
+            assert page.evaluate("location.hash") == target
+            assert page.evaluate("decodeURIComponent(location.hash).slice(1) === document.querySelector(':target')?.id"), target
         else:
-            assert (catalogue.parent / link).exists(), link
+            assert json.loads((catalogue.parent / target).read_text(encoding="utf-8"))["project"] == "intentstore"
     assert page.errors == []
+
+
+def test_every_feature_shows_its_meaning_type_nulls_and_plot(page, catalogue):
+    known = json.loads((catalogue.parent / "catalogue.json").read_text(encoding="utf-8"))
+    for view in known["views"]:
+        section = page.query_selector(f"#view-{view['name']}").inner_text()
+        for part in (view["owner"], view["description"], view["freshness"], *view["keys"], view["lineage"]["table"], view["lineage"]["job"], *view["services"]):
+            assert part in section, (view["name"], part)
+        if view["rows"]:
+            assert f"{view['rows']} rows, newest {view['newest']} UTC, Delta version {view['delta_version']}" in section
+        for feature in view["features"]:
+            row = page.query_selector(f"[id='feature-{view['name']}-{feature['name']}']")
+            assert {feature["name"], feature["type"]} <= {code.inner_text() for code in row.query_selector_all("code")}
+            assert feature["description"] in row.inner_text()
+            if view["rows"]:
+                assert f"{100 * feature['statistics']['null_share']:.1f} %" in row.inner_text()
+                assert row.query_selector("svg rect") or "no values" in row.inner_text()
+
+
+def test_every_service_shows_three_snippets_and_its_owner(page, catalogue):
+    for service in json.loads((catalogue.parent / "catalogue.json").read_text(encoding="utf-8"))["services"]:
+        section = page.query_selector(f"#service-{service['name']}")
+        assert {code.get_attribute("data-snippet") for code in section.query_selector_all("code[data-snippet]")} == {"history", "online", "http"}
+        assert service["owner"] in section.inner_text()
 
 
 def test_search_leaves_what_was_asked_for(page):
@@ -67,3 +97,11 @@ def test_shown_online_snippet_runs_and_prints_the_feature(page, lake):
     environment = {**os.environ, "INTENTSTORE_HOME": str(lake.home), "INTENTSTORE_ONLINE__URL": lake.online.url.get_secret_value()}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert "'last_item': ['i4']" in ran.stdout, ran.stderr
+
+
+def test_shown_history_snippet_runs(page, lake, spark, monkeypatch, capsys):
+    code = page.query_selector('#service-session_intents_v1 code[data-snippet="history"]').text_content().replace('["1"]', '["a"]')
+    monkeypatch.setenv("INTENTSTORE_HOME", str(lake.home))
+    exec(compile(code, "snippet", "exec"), {})  # noqa: S102  # in this process: its Spark session is the running one
+    printed = capsys.readouterr().out
+    assert "long_text" in printed and "'session_intents': " in printed

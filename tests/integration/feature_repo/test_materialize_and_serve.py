@@ -16,6 +16,8 @@ import pytest
 from feature_repo import store
 from feature_repo.serve_access import add_token
 from feature_repo.stores.client import PackedClient
+from feature_repo.stores.codec import PackedSchema
+from feature_repo.stores.keys import entity_key, storage_key
 from feature_repo.stores.live import LiveFeatureReader
 from feature_repo.vectors import VectorIndex
 
@@ -134,6 +136,9 @@ def test_writes_and_other_paths_are_closed(server):
         ({"feature_service": "session_ranker_v1", "entities": {"session_id": []}}, 422),
         ({"feature_service": "session_ranker_v1", "entities": {"session_id": ["x"] * 20_000}}, 413),
         ({"feature_service": "session_ranker_v1"}, 422),
+        ({"feature_service": "session_ranker_v1", "entities": {"session_id": [7]}}, 422),
+        ({"features": ["session_features:nothing"], "entities": {"session_id": ["a"]}}, 422),
+        ({"features": ["nothing:click_count"], "entities": {"session_id": ["a"]}}, 404),
     ],
 )
 def test_bad_requests_get_one_clear_line(server, body, status):
@@ -143,7 +148,7 @@ def test_bad_requests_get_one_clear_line(server, body, status):
 
 
 def test_ten_million_entities_are_refused_while_they_arrive(server):
-    huge = b'{"feature_service":"session_ranker_v1","entities":{"session_id":[' + b'"x",' * 2_000_000 + b'"x"]}}'
+    huge = b'{"feature_service":"session_ranker_v1","entities":{"session_id":[' + b'"x",' * 9_999_999 + b'"x"]}}'
     status, answer = post(server, "/get-online-features", None, "wide", raw=huge)
     assert (status, "fewer entities" in answer["detail"]) == (413, True)
 
@@ -177,3 +182,46 @@ def test_snippets_of_the_catalogue_run_as_shown(fresh, server):
         code = re.sub(r'\["1"\]', '["a"]', shown[kind])
         ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert "'long'" in ran.stdout, ran.stderr
+
+
+def test_written_over_http_by_those_who_may_where_it_is_allowed(fresh, server, tmp_path):
+    from starlette.testclient import TestClient
+
+    from feature_repo.serve import ServeOptions, build_app
+
+    access = tmp_path / "access.toml"
+    tokens = {name: add_token(access, name, ["session_ranker_v1"], write) for name, write in (("reader", False), ("writer", True))}
+    row = {
+        "session_id": ["pushed"], "items": [["i1"]], "last_item": ["i1"], "click_count": [41], "distinct_items": [1], "repeat_share": [0.0],
+        "duration_seconds": [0.0], "mean_gap_seconds": [0.0], "last_gap_seconds": [0.0], "late_clicks": [0], "session_start": ["2024-03-10T06:00:00Z"],
+        "event_timestamp": ["2024-03-10T06:00:00Z"], "created": ["2024-03-10T06:00:00Z"],
+    }  # fmt: skip
+    body = {"push_source_name": "session_features_push", "df": row, "to": "online"}
+    asked = {"feature_service": "session_ranker_v1", "entities": {"session_id": ["pushed"]}}
+    with TestClient(build_app(fresh, ServeOptions("", 0, 1, access, allow_writes=True))) as client:
+        send = lambda path, body, token: client.post(path, json=body, headers={"Authorization": f"Bearer {tokens[token]}"})
+        assert send("/push", body, "reader").status_code == 403
+        assert send("/push", body, "writer").status_code == 200
+        answer = send("/get-online-features", asked, "reader").json()
+    columns = dict(zip(answer["metadata"]["feature_names"], answer["results"], strict=True))
+    assert columns["click_count"]["values"] == [41]
+    status, seen = post(server, "/get-online-features", asked, "wide")  # the other server, over a socket
+    assert (status, seen["results"]) == (200, answer["results"])
+
+
+def test_value_of_another_schema_and_a_lost_store_are_told_over_http(fresh, server, tmp_path_factory_valkey):
+    asked = {"feature_service": "session_intents_v1", "entities": {"session_id": ["a", "older"]}}
+    key = storage_key("intentstore", "session_intents", entity_key({"session_id": "older"}))
+    client = PackedClient(fresh.online.url.get_secret_value())
+    client.write([(key, PackedSchema("session_intents", (("long_text", "i64"),)).encode({"long_text": 1}, 1))])
+    status, answer = post(server, "/get-online-features", asked, "wide")
+    assert (status, "a stored value has schema" in answer["detail"], "results" in answer) == (409, True, False)
+    client.delete(key)
+    tmp_path_factory_valkey.kill()
+    try:
+        status, answer = post(server, "/get-online-features", asked, "wide")
+        assert (status, "python -m streaming up" in answer["detail"], "results" in answer) == (503, True, False)
+    finally:
+        tmp_path_factory_valkey.start()
+    status, answer = post(server, "/get-online-features", asked, "wide")
+    assert (status, answer["results"][1]["statuses"]) == (200, ["NOT_FOUND"] * 2), "an empty store is told as such"

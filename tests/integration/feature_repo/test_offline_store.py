@@ -6,6 +6,7 @@ import datetime as dt
 
 import pandas as pd
 import pytest
+from delta.tables import DeltaTable
 from feast.errors import FeatureViewNotFoundException
 
 from feature_repo import store
@@ -108,19 +109,47 @@ def test_table_that_is_missing_or_vacuumed_is_named(lake, spark, feast_store, sm
         feast_store.get_historical_features(entity_df=asked, features=["item_popularity:clicks_total"])
     with store.pinned({"session_features": 999}), pytest.raises(FeatureTableError, match="cannot be read at {'versionAsOf': 999}"):
         ask(feast_store, entity_rows(("a", 2)))
-    table = lake.table("session_intents")
+    version = store.pinned({"session_intents": 0})
     small.write(spark, lake, "session_intents", [small.intent_row("a", 1, 0.25), small.intent_row("b", 3600, 0.5)])
-    with store.pinned({"session_intents": 0}):
+    with version:
         job = ask(feast_store, entity_rows(("a", 2)))
-    hidden = {file: file.read_bytes() for file in table.glob("*.parquet")}
-    for file in hidden:
-        file.unlink()
+    spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
     try:
-        with pytest.raises(FeatureTableError, match="vacuumed past the pinned version"):
-            job.to_df()
+        spark.sql(f"VACUUM delta.`{lake.table('session_intents')}` RETAIN 0 HOURS")
     finally:
-        for file, data in hidden.items():
-            file.write_bytes(data)
+        spark.conf.unset("spark.databricks.delta.retentionDurationCheck.enabled")
+    with pytest.raises(FeatureTableError, match="vacuumed past the pinned version"):
+        job.to_df()
+
+
+def test_a_time_pins_the_version_of_then(lake, spark, feast_store, small):
+    asked = entity_rows(("t", 50))
+    small.write(spark, lake, "session_features", [small.feature_row("t", 1, 1, 1)], mode="append")
+    history = DeltaTable.forPath(spark, str(lake.table("session_features"))).history(1).first()
+    small.write(spark, lake, "session_features", [small.feature_row("t", 2, 2, 2)], mode="append")
+    assert counts(ask(feast_store, asked).to_df()) == [2]
+    with store.pinned({"session_features": history["timestamp"].replace(tzinfo=dt.UTC).isoformat()}):
+        job = ask(feast_store, asked)
+    assert (counts(job.to_df()), job.delta_versions["session_features"]) == ([1], history["version"])
+    with store.pinned({"session_features": "2001-01-01T00:00:00Z"}), pytest.raises(FeatureTableError, match="no version as of 2001"):
+        ask(feast_store, asked)
+
+
+def test_pandas_times_without_a_zone_are_utc(feast_store):
+    aware = entity_rows(("b", 3600), ("b", 7199))
+    naive = aware.assign(event_timestamp=aware["event_timestamp"].dt.tz_localize(None))
+    assert counts(ask(feast_store, naive).to_df()) == counts(ask(feast_store, aware).to_df()) == [4, 4]
+
+
+def test_feature_that_a_view_has_not_is_named(feast_store):
+    with pytest.raises((KeyError, ValueError, FeatureTableError), match="nothing"):
+        ask(feast_store, entity_rows(("a", 2)), features=["session_features:nothing"])
+
+
+def test_feast_never_writes_delta(feast_store):
+    frame = pd.DataFrame({"session_id": ["a"], "event_timestamp": [at(1)], "created": [at(1)]})
+    with pytest.raises(FeatureTableError, match=r"'session_features'.*python -m spark_jobs session-features"):
+        feast_store.write_to_offline_store("session_features", frame, reorder_columns=False)
 
 
 @pytest.mark.parametrize(
