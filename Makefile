@@ -39,7 +39,7 @@ lint: $(STAMP)  ## ruff, mypy --strict, import-linter
 	@$(BIN)/lint-imports
 
 bench: $(STAMP) assets  ## every benchmark; writes benchmarks/results
-	@for b in batch intents training_speed scoring pit online streaming http_serving; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
+	@for b in batch intents training_speed scoring pit online vectors materialize_kill streaming http_serving; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 ui: $(STAMP)  ## dagster dev on the demo's state
 	@$(BIN)/python -m dagster_project ui
