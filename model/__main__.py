@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--out", type=Path, required=True, help="folder for the results; a killed run goes on from its checkpoint")
     bench.add_argument("--backbone", choices=BACKBONES)
     bench.add_argument("--fusion", choices=FUSIONS, help="none = the backbone alone, paper = LLM4SBR's gates, intent = retrieval at score level (default)")
-    bench.add_argument("--intents", choices=("encoder", "none"), default="encoder", help="source of the cases' intents")
+    bench.add_argument("--intents", choices=("encoder", "llm", "endpoint", "student", "none"), default="encoder", help="source of the cases' intents")
+    bench.add_argument("--intent-calls", type=int, metavar="N", help="cases an LLM is asked about at most (default: intents.max_calls)")
     bench.add_argument("--no-text", action="store_true", help="trained ids only: items.* is not read by the network")
     bench.add_argument("--no-hybrid", action="store_true", help="the network alone, without transitions and retrieval")
     bench.add_argument("--refit", action="store_true", help="afterwards train once more on train + validation for the best number of epochs")
@@ -80,6 +81,8 @@ def benchmark(arguments: argparse.Namespace) -> int:
     from model.progress import shown
 
     settings = load_settings(arguments.config, os.environ)
+    if arguments.intent_calls is not None:
+        settings = settings.model_copy(update={"intents": settings.intents.model_copy(update={"max_calls": arguments.intent_calls})})
     config = config_of(arguments, settings.model)
     session = None if arguments.gap_minutes is None else settings.session.model_copy(update={"gap_minutes": arguments.gap_minutes})
     with shown() as progress:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import resource
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from feature_repo.contract.settings import SessionSettings, Settings
 from model import artifact
+from model.case_intents import Source
 from model.config import ModelConfig
-from model.data import Cases, Dataset, Protocol, load_folder
+from model.data import Dataset, Protocol, load_folder
 from model.evaluate import Seen, evaluate, speed, write_predictions
 from model.scorer import Scorer
 from model.train import ProgressCall, Trained, train, without_seen
 
 _log = logging.getLogger("intentstore.model.benchmark")
-SOURCES = ("encoder", "none")
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Outcome:
 
 
 def prepare(
-    settings: Settings, folder: Path, protocol: Protocol | None, config: ModelConfig, source: str, session: SessionSettings | None = None
+    settings: Settings, folder: Path, protocol: Protocol | None, config: ModelConfig, source: Source, session: SessionSettings | None = None
 ) -> tuple[Dataset, str]:
     """Read a dataset folder, encode its titles and attach intents to its cases.
 
@@ -50,37 +48,17 @@ def prepare(
         return dataset, ""
     if not config.text and config.fusion == "none":
         return dataset, ""
+    from model.case_intents import with_intents
     from model.encoder import TextEncoder
     from model.vector_cache import encoded
 
     encoder = TextEncoder.load(settings.encoder)
     dataset = dataset.with_catalogue(encoded(dataset.catalogue, encoder, settings.home / "vectors"))
-    return (with_intents(dataset, settings) if source == "encoder" else dataset), encoder.name
-
-
-def with_intents(dataset: Dataset, settings: Settings) -> Dataset:
-    """Attach the encoder source's intents (recency-weighted titles, no LLM) to validation and test cases."""
-    from model.intent.encoder_source import EncoderSource
-    from model.intent.locate import Localiser
-
-    catalogue = dataset.catalogue
-    if catalogue.vectors is None:
-        return dataset
-    localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors, settings.intents.vectors, settings.intents.top_r)
-    source = EncoderSource(localiser, settings.intents.recency_half_life)
-
-    def attach(cases: Cases) -> Cases:
-        if not len(cases):
-            return cases
-        names = np.array(catalogue.item_ids, dtype=object)
-        long, short = source.vectors([names[prefix].tolist() for prefix in cases.prefixes])
-        return cases.with_intents(long, short)
-
-    return replace(dataset, valid=attach(dataset.valid), test=attach(dataset.test))
+    return with_intents(dataset, settings, source, encoder), encoder.name
 
 
 def run(
-    settings: Settings, folder: Path, config: ModelConfig, out: Path, *, protocol: Protocol | None = None, source: str = "encoder",
+    settings: Settings, folder: Path, config: ModelConfig, out: Path, *, protocol: Protocol | None = None, source: Source = "encoder",
     session: SessionSettings | None = None, baselines: bool = False, code_commit: str = "", progress: ProgressCall | None = None,
 ) -> Outcome:  # fmt: skip
     """Train, evaluate once on test, and write ``predictions.jsonl``, ``metrics.json`` and ``model/`` to ``out``.
@@ -97,7 +75,7 @@ def run(
     protocol : str, optional
         None = by the folder.
     source : str
-        Intents of the cases: ``encoder`` or ``none``.
+        Intents of the cases, as in ``model.case_intents``.
     session : SessionSettings, optional
         Gap rule and least length; none = one session an id.
     baselines : bool

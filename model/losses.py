@@ -11,6 +11,8 @@ from torch.nn import functional
 
 CHUNK_ELEMENTS = 3_145_728  # logits held at once: 12 MB as float32, about what a core's caches keep
 
+MULTIPLE = 64  # rows are filled up to it: matrix kernels are made and kept a shape, and the targets of a batch come in any number
+
 
 def bfloat16_pays(device: str | torch.device) -> bool:
     """Whether products of bfloat16 are faster than float32 here (a CPU with bfloat16 instructions, or a CUDA GPU)."""
@@ -33,25 +35,32 @@ class _FullSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, items: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
         """Sum of -log softmax(hidden items^T)[target] over the rows, shape ()."""
+        count = len(hidden)
         rows = max(1, CHUNK_ELEMENTS // max(1, len(items)))
+        multiple = MULTIPLE if rows >= MULTIPLE else 1
+        rows -= rows % multiple
+        whole = -(-count // multiple) * multiple
         table = items.detach().to(dtype)
-        source = hidden.detach().to(dtype)
-        grad_hidden = torch.empty_like(hidden)
+        # Rows of zeros at the end: their gradients are not read, and they add nothing to those of the items.
+        source = functional.pad(hidden.detach().to(dtype), (0, 0, 0, whole - count))
+        goals = functional.pad(targets, (0, whole - count))[:, None]
+        grad_hidden = torch.empty(whole, hidden.shape[1], dtype=hidden.dtype, device=hidden.device)
         grad_items = torch.zeros_like(items, dtype=torch.float32)
         loss = torch.zeros((), dtype=torch.float64, device=hidden.device)
-        for start in range(0, len(hidden), rows):
-            part, goal = source[start : start + rows], targets[start : start + rows, None]
+        for start in range(0, whole, rows):
+            part, goal = source[start : start + rows], goals[start : start + rows]
             logits = (part @ table.T).float()
             logits -= logits.amax(1, keepdim=True)
             wanted = logits.gather(1, goal)
             logits.exp_()
             total = logits.sum(1, keepdim=True)
-            loss += (total.log() - wanted).sum(dtype=torch.float64)
+            loss += (total.log() - wanted)[: count - start].sum(dtype=torch.float64)
             logits /= total
             logits.scatter_add_(1, goal, torch.full_like(wanted, -1.0))
             slope = logits.to(dtype)
             grad_hidden[start : start + rows] = slope @ table
             grad_items += slope.T @ part
+        grad_hidden = grad_hidden[:count]
         ctx.save_for_backward(grad_hidden, grad_items)
         return loss.to(hidden.dtype)
 

@@ -12,6 +12,7 @@ import numpy as np
 CUTOFFS = (5, 10, 20)
 NAMES = tuple(f"{metric}@{k}" for metric in ("R", "N", "MRR") for k in CUTOFFS)
 LEVEL = 0.95
+BLOCKS = 20  # in which bootstrap samples are added up: the weights of all at once as numbers of 8 bytes would take 180 MB
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,9 @@ def _mean(values: np.ndarray, session_ids: Sequence[str], samples: int, seed: in
     means = values.mean(axis=0)
     low = high = means
     if samples:
-        drawn = _weights(sessions, samples, seed)
-        resampled = (drawn @ sums) / (drawn @ counts)[:, None]
+        totals = np.column_stack([sums, counts])
+        drawn = np.concatenate([block.astype(np.float64) @ totals for block in np.array_split(_weights(sessions, samples, seed), BLOCKS)])
+        resampled = drawn[:, :-1] / drawn[:, -1:]
         low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     rows = zip(NAMES, means.tolist(), low.tolist(), high.tolist(), strict=True)
     return Metrics({name: Interval(mean, bottom, top) for name, mean, bottom, top in rows}, len(values), sessions)
@@ -120,7 +122,10 @@ def _mean(values: np.ndarray, session_ids: Sequence[str], samples: int, seed: in
 def _weights(sessions: int, samples: int, seed: int) -> np.ndarray:
     """How often each session is drawn in each bootstrap sample; the same for all rankers, so that differences are paired."""
     rng = np.random.default_rng(seed)
-    return np.stack([np.bincount(rng.integers(0, sessions, sessions), minlength=sessions) for _ in range(samples)]).astype(np.float32)
+    found = np.empty((samples, sessions), dtype=np.uint16)  # 45 MB for 1,000 samples of 22,000 sessions
+    for row in found:
+        row[:] = np.bincount(rng.integers(0, sessions, sessions), minlength=sessions)
+    return found
 
 
 def bands(values: np.ndarray, edges: Sequence[int], labels: Sequence[str]) -> dict[str, np.ndarray]:

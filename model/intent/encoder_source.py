@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 
 from model.baselines.query import SUM
 from model.intent.locate import Localiser
+from model.intent.search import CANDIDATES, Found, rescored
 from model.intent.types import SessionIntent, ViewIntent, no_view
 
 Vectors = NDArray[np.float32]
 
 FEW_PREFIXES = 4
+SMALL_CATALOGUE = 2_048  # items; 17 MB of products
 LONG_HALF_LIFE_RATIO = 8.0  # the long view forgets eight times slower than the short one
 
 
@@ -34,6 +37,7 @@ class EncoderSource:
     def __init__(self, localiser: Localiser, half_life: float = 3.0) -> None:
         self._localiser = localiser
         self._half_life = half_life
+        self._kept = max(1, localiser.top_r)
         self._table = torch.from_numpy(localiser.vectors)
 
     def infer(self, prefixes: Sequence[Sequence[str]]) -> list[SessionIntent]:
@@ -51,11 +55,26 @@ class EncoderSource:
         """
         if not prefixes:
             return []
-        long, short = self.vectors(prefixes)
-        views = self.views(np.concatenate([long, short]))
+        few = self._few(prefixes) if len(prefixes) <= FEW_PREFIXES and self.products is not None else None
+        if few is None:
+            views = self.views(np.concatenate(self.vectors(prefixes)))
+        else:
+            vectors, scores = few
+            best = torch.topk(torch.from_numpy(scores), min(self._kept + CANDIDATES, scores.shape[1]), dim=1).indices.numpy()
+            views = self._explained(vectors, rescored(vectors, self._localiser.vectors, best, min(self._kept, scores.shape[1])))
         nowhere = SessionIntent(no_view(self._localiser.dim), no_view(self._localiser.dim), "none")
         pairs = zip(views[: len(prefixes)], views[len(prefixes) :], strict=True)
         return [SessionIntent(first, second, self.name) if first.items else nowhere for first, second in pairs]
+
+    @cached_property
+    def products(self) -> Vectors | None:
+        """Cosines of all pairs of titles for small catalogues, float32, shape (items, items); none for large ones.
+
+        The cosines of a mean of titles with all others are the mean of their rows here: for one session that reads a few rows, where a product
+        with all title vectors would bring all of them through a cache that other work has filled meanwhile.
+        """
+        vectors = self._localiser.vectors
+        return np.asarray(vectors @ vectors.T) if 0 < len(vectors) <= SMALL_CATALOGUE else None
 
     def vectors(self, prefixes: Sequence[Sequence[str]]) -> tuple[Vectors, Vectors]:
         """Return the long and the short vectors alone, each float32 of shape (len(prefixes), dim), unit rows or zeros."""
@@ -72,22 +91,22 @@ class EncoderSource:
         if not known.all():
             offsets = np.concatenate([[0], np.cumsum(known)])[offsets]
             rows, ages = rows[known], ages[known]
-        if len(prefixes) <= FEW_PREFIXES:
-            return self._few(rows, offsets, ages)
         with torch.inference_mode():
             clicks = torch.from_numpy(rows), torch.from_numpy(offsets)
             return self._means(clicks, ages, self._half_life * LONG_HALF_LIFE_RATIO), self._means(clicks, ages, self._half_life)
 
-    def _few(self, rows: NDArray[np.int64], offsets: NDArray[np.int64], ages: NDArray[np.int64]) -> tuple[Vectors, Vectors]:
-        """Both means of few prefixes by one product; for one session the calls cost more than the numbers."""
-        count = len(offsets) - 1
-        owner = np.repeat(np.arange(count), np.diff(offsets))
-        weights, clicks = np.zeros((2 * count, len(rows)), np.float32), np.arange(len(rows))
-        weights[owner, clicks] = 0.5 ** (ages / (self._half_life * LONG_HALF_LIFE_RATIO))
-        weights[owner + count, clicks] = 0.5 ** (ages / self._half_life)
+    def _few(self, prefixes: Sequence[Sequence[str]]) -> tuple[Vectors, Vectors]:
+        """Unit means, long ones first, (2 * prefixes, dim), and their products with all titles up to length, (2 * prefixes, items)."""
+        row_of, count = self._localiser.rows.get, len(prefixes)
+        known = [(owner, age, row) for owner, items in enumerate(prefixes) for age, item in enumerate(reversed(items)) if (row := row_of(item)) is not None]
+        weights = np.zeros((2 * count, len(known)), np.float32)
+        for place, (owner, age, _) in enumerate(known):
+            weights[owner, place] = 0.5 ** (age / (self._half_life * LONG_HALF_LIFE_RATIO))
+            weights[owner + count, place] = 0.5 ** (age / self._half_life)
+        rows = [row for _, _, row in known]
         sums = weights @ self._localiser.vectors[rows]
         sums /= np.maximum(np.sqrt(np.einsum("pd,pd->p", sums, sums)), 1e-12)[:, None]
-        return sums[:count], sums[count:]
+        return sums, weights @ self.products[rows]  # type: ignore[index] # asked only where there are products
 
     def _means(self, clicks: tuple[torch.Tensor, torch.Tensor], ages: NDArray[np.int64], half_life: float) -> Vectors:
         """Recency-weighted title means, unit rows; ``clicks`` are rows of the localiser's vectors and the bounds of the prefixes in them."""
@@ -98,7 +117,9 @@ class EncoderSource:
 
     def views(self, vectors: Vectors) -> list[ViewIntent]:
         """Explain vectors of the localiser's space by their nearest titles; a row of zeros has nothing to explain."""
-        found = self._localiser.search(vectors, max(1, self._localiser.top_r))
+        return self._explained(vectors, self._localiser.search(vectors, self._kept))
+
+    def _explained(self, vectors: Vectors, found: Found) -> list[ViewIntent]:
         item, title = self._localiser.item_ids.__getitem__, self._localiser.titles.__getitem__
         nothing = no_view(self._localiser.dim)
         rows = zip(vectors, np.any(vectors, axis=1).tolist(), found[0].tolist(), found[1].tolist(), strict=True)

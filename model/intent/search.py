@@ -15,7 +15,6 @@ QUERY_BLOCK: Final = 1_024
 CANDIDATES: Final = 12  # extra candidates of the bfloat16 pass, scored again in float32
 SMALL_BATCH: Final = 32  # queries; above this one pass over all items is cheaper per query than walking lists
 FEW_QUERIES: Final = 4
-SMALL_CATALOGUE: Final = 4_096  # items; few queries read all of them in float32 sooner than in two passes
 TARGET_RECALL: Final = 0.97
 CALIBRATION_QUERIES: Final = 256
 
@@ -41,20 +40,17 @@ class BlockedSearch:
 
         self._vectors = vectors
         fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        self._exact = torch.from_numpy(vectors)
-        self._rough = self._exact.to(torch.bfloat16 if fast else torch.float32)
+        self._rough = torch.from_numpy(vectors).to(torch.bfloat16 if fast else torch.float32)
 
     def search(self, queries: NDArray[np.float32], k: int) -> Found:
         """Return the ``k`` nearest rows of each query and their cosines, nearest first; arrays of shape (n_queries, min(k, n))."""
         k = min(k, len(self._vectors))
-        if len(queries) <= FEW_QUERIES and len(self._vectors) <= SMALL_CATALOGUE:
-            return _direct(queries, self._exact, k)
         rows = np.empty((len(queries), k), np.int64)
         cosines = np.empty((len(queries), k), np.float32)
         for start in range(0, len(queries), QUERY_BLOCK):
             part = slice(start, start + QUERY_BLOCK)
             candidates = self._candidates(queries[part], min(k + CANDIDATES, len(self._vectors)))
-            rows[part], cosines[part] = _rescored(queries[part], self._vectors, candidates, k)
+            rows[part], cosines[part] = rescored(queries[part], self._vectors, candidates, k)
         return rows, cosines
 
     def _candidates(self, queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -147,7 +143,7 @@ class ListSearch:
         k = min(k, len(self._vectors))
         _, candidates = self._index.search(np.ascontiguousarray(queries, np.float32), min(k + CANDIDATES, len(self._vectors)))
         candidates = np.where(candidates < 0, candidates[:, :1].clip(min=0), candidates)
-        return _rescored(queries, self._vectors, candidates, k)
+        return rescored(queries, self._vectors, candidates, k)
 
     def save(self, path: Path) -> None:
         """Write the index, effort included, to one file."""
@@ -166,19 +162,8 @@ class ListSearch:
         return cls(index, vectors) if index.ntotal == len(vectors) else None
 
 
-def _direct(queries: NDArray[np.float32], vectors: Any, k: int) -> Found:
-    """One product and one selection; a few candidates more than asked, so that equal cosines are put in the catalogue's order here too."""
-    import torch
-
-    with torch.inference_mode():
-        found = torch.topk(torch.from_numpy(np.ascontiguousarray(queries)) @ vectors.T, min(k + CANDIDATES, len(vectors)), dim=1)
-    pairs = zip((-found.values).tolist(), found.indices.tolist(), strict=True)
-    best = [sorted(zip(negatives, places, strict=True)) for negatives, places in pairs]
-    rows = np.array([[place for _, place in row[:k]] for row in best], np.int64).reshape(-1, k)
-    return rows, np.array([[-negative for negative, _ in row[:k]] for row in best], np.float32).reshape(-1, k)
-
-
-def _rescored(queries: NDArray[np.float32], vectors: NDArray[np.float32], candidates: NDArray[np.int64], k: int) -> Found:
+def rescored(queries: NDArray[np.float32], vectors: NDArray[np.float32], candidates: NDArray[np.int64], k: int) -> Found:
+    """Score candidates again in float32 and keep the best ``k`` of each query, nearest first; shapes (n_queries, k)."""
     cosines = np.matmul(vectors[candidates], queries[:, :, None])[:, :, 0].astype(np.float32, copy=False)
     # Equal cosines (equal titles) keep the catalogue's order, so that every run grounds an answer on the same items.
     order = np.lexsort((candidates, -cosines), axis=1)[:, :k]

@@ -1,0 +1,173 @@
+"""Intents of a dataset folder's validation and test cases, by any source, without Spark: what `python -m model benchmark --intents` attaches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_repo.contract.settings import Settings
+from model.encoder import TextEncoder
+from model.intent.cache import Recipe
+from model.intent.encoder_source import EncoderSource
+from model.intent.locate import Localiser
+from model.intent.prompts import TitleCutter, recent_titles
+from model.sequences import Cases
+from model.splits import Dataset
+
+Source = Literal["encoder", "llm", "endpoint", "student", "none"]
+SOURCES: tuple[Source, ...] = ("encoder", "llm", "endpoint", "student", "none")
+Vectors = NDArray[np.float32]
+Prefixes = list[list[str]]
+_log = logging.getLogger("intentstore.model.intents")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prefix that may be sent to the LLM: its content key and the titles of the prompt."""
+
+    key: str
+    titles: list[str]
+
+
+def with_intents(dataset: Dataset, settings: Settings, source: Source, encoder: TextEncoder) -> Dataset:
+    """Attach intents to validation and test cases.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With text vectors of ``encoder``; without any it is returned as it is.
+    settings : Settings
+        ``intents.max_calls`` bounds the prefixes that an LLM is asked about, spread evenly over the cases; answers are kept under ``home`` by content,
+        so that a second run asks nothing. ``intents.fallback`` serves the other cases.
+    source : str
+        ``encoder`` = recency-weighted titles; ``llm`` and ``endpoint`` = answers grounded on items; ``student`` = a network that learned such answers
+        on validation cases, for all cases; ``none``.
+    encoder : TextEncoder
+        Reads the answers.
+
+    Returns
+    -------
+    Dataset
+        Its notes say how many cases each source served.
+
+    Raises
+    ------
+    ModelMissingError, EndpointError
+        If the LLM or the server is not there.
+    """
+    catalogue = dataset.catalogue
+    if source == "none" or catalogue.vectors is None:
+        return dataset
+    localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors, settings.intents.vectors, settings.intents.top_r)
+    fallback = EncoderSource(localiser, settings.intents.recency_half_life)
+    names = np.array(catalogue.item_ids, dtype=object)
+    prefixes = [[names[prefix].tolist() for prefix in cases.prefixes] for cases in (dataset.valid, dataset.test)]
+    both = prefixes[0] + prefixes[1]
+    long, short = fallback.vectors(both)
+    if source != "encoder":
+        long, short, note = _answered(settings, source, both, len(prefixes[0]), localiser, encoder, (long, short))
+        dataset = replace(dataset, notes=(*dataset.notes, note))
+    bound = len(prefixes[0])
+    return replace(dataset, valid=_attached(dataset.valid, long[:bound], short[:bound]), test=_attached(dataset.test, long[bound:], short[bound:]))
+
+
+def _attached(cases: Cases, long: Vectors, short: Vectors) -> Cases:
+    return cases.with_intents(long, short) if len(cases) else cases
+
+
+def _answered(
+    settings: Settings, source: Source, prefixes: Prefixes, validation: int, localiser: Localiser, encoder: TextEncoder, trivial: tuple[Vectors, Vectors]
+) -> tuple[Vectors, Vectors, str]:  # fmt: skip
+    """Vectors of all prefixes where an LLM was asked about some; the first ``validation`` prefixes are those of validation cases."""
+    asker = source if source != "student" else ("endpoint" if settings.intents.source == "endpoint" else "llm")
+    settings = settings.model_copy(update={"intents": settings.intents.model_copy(update={"source": asker})})
+    known, texts = _texts(settings, prefixes[:validation] if source == "student" else prefixes, localiser)
+    grounded = [vector for _, _, vector in localiser.ground(encoder.encode(texts))] if texts else []
+    vectors = np.array(grounded, np.float32).reshape(-1, localiser.dim)
+    long, short, rest = _others("student" if source == "student" else settings.intents.fallback, known, vectors, trivial)
+    if source == "student":
+        note = f"intents: all {len(prefixes)} cases by {rest}, taught by {len(known)} answers on validation cases"
+    else:
+        long[known], short[known] = vectors[0::2], vectors[1::2]
+        note = f"intents: {len(known)} of {len(prefixes)} cases by {asker}, the others by {rest}"
+    _log.info(note)
+    return long, short, note
+
+
+def _others(fallback: str, known: list[int], vectors: Vectors, trivial: tuple[Vectors, Vectors]) -> tuple[Vectors, Vectors, str]:
+    """Vectors of all prefixes by the fallback, and its name; a student learns from the ``known`` ones."""
+    from model.intent.student import train_student
+
+    if fallback == "none":
+        return np.zeros_like(trivial[0]), np.zeros_like(trivial[1]), "none"
+    if fallback == "student":
+        student = train_student((trivial[0][known], trivial[1][known]), (vectors[0::2], vectors[1::2]))
+        if student is not None:
+            return *student.predict(*trivial), "student"
+        _log.warning("%d answers are too few to teach a student; the encoder serves instead (raise intents.max_calls)", len(known))
+    return trivial[0].copy(), trivial[1].copy(), "encoder"
+
+
+def _texts(settings: Settings, prefixes: Prefixes, localiser: Localiser) -> tuple[list[int], list[str]]:
+    """Places of the prefixes that have an answer, and their texts, long and short in turn; at most ``intents.max_calls`` prefixes are asked about."""
+    from model.intent.llm import recipe_of, tokenizer_file
+
+    recipe = recipe_of(settings)
+    if recipe is None:
+        raise ValueError(f"intents.source '{settings.intents.source}' asks no LLM; choose llm or endpoint")
+    titles = dict(zip(localiser.item_ids, localiser.titles, strict=True))
+    cut = TitleCutter(tokenizer_file(settings), settings.intents.max_title_tokens)
+    count = min(len(prefixes), settings.intents.max_calls)
+    shown = {
+        place: recent_titles(prefixes[place], titles.get, cut, recipe.max_items) for place in np.linspace(0, len(prefixes) - 1, count).astype(int).tolist()
+    }
+    asked = {place: Asked(recipe.key(*pair), pair[1]) for place, pair in shown.items() if pair[0]}
+    answers = _answers(settings, recipe, list(asked.values()))
+    known = [place for place, one in asked.items() if one.key in answers]
+    return known, [text for place in known for text in answers[asked[place].key]]
+
+
+def _answers(settings: Settings, recipe: Recipe, asked: Sequence[Asked]) -> dict[str, tuple[str, str]]:
+    """Content key to the answers of both views; only keys that no earlier run has got are asked for, and each answer is kept at once."""
+    digest = hashlib.blake2b(json.dumps(recipe.to_dict(), sort_keys=True).encode(), digest_size=8).hexdigest()
+    file = settings.home / "intent_answers" / f"{digest}.jsonl"
+    found = _read(file)
+    missing = list({one.key: one for one in asked if one.key not in found}.values())
+    if not missing:
+        return found
+    from model.intent.endpoint import EndpointLlm
+    from model.intent.llm import Answer, LocalLlm
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as kept:
+
+        def keep(place: int, answer: Answer) -> None:
+            found[missing[place].key] = answer.long_text, answer.short_text
+            kept.write(json.dumps({"key": missing[place].key, "long": answer.long_text, "short": answer.short_text}, ensure_ascii=False) + "\n")
+            kept.flush()
+
+        llm = EndpointLlm(settings) if recipe.source == "endpoint" else LocalLlm(settings)
+        _log.info("asking %s about %d prefixes, %d answers are known", recipe.source, len(missing), len(found))
+        llm.answer([one.titles for one in missing], keep)
+    return found
+
+
+def _read(file: Path) -> dict[str, tuple[str, str]]:
+    if not file.exists():
+        return {}
+    found = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:  # the last line of a killed run
+            continue
+        found[row["key"]] = row["long"], row["short"]
+    return found
