@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from dagster_project import lake
 from dagster_project.day_checks import every_day, features_of_days, has_clicks
+from dagster_project.intent_checks import calls_answered, model_answers
 from dagster_project.table_checks import (
     MAX_REFUSED_SHARE,
     Outcome,
@@ -80,6 +81,8 @@ EXPECTATIONS: tuple[Expectation, ...] = (
     *_common(columns.SESSION_TEXT),
     *_common(columns.SESSION_INTENTS),
     Expectation(columns.SESSION_INTENTS, "every_session", "Each session text has its intent.", True, intents_whole),
+    Expectation(columns.SESSION_INTENTS, "model_answers", "The language model is not down.", True, model_answers),
+    Expectation(columns.SESSION_INTENTS, "calls_answered", "No call to the language model failed.", False, calls_answered),
     Expectation(columns.SESSION_INTENTS, "copy_share", "LLM answers do not all repeat an item of the session.", False, copy_share),
     Expectation(columns.INTENT_CACHE, "coverage", "Each LLM intent in use is cached.", False, cache_covers),
     *_common(columns.SESSION_FEATURES),
@@ -89,6 +92,7 @@ EXPECTATIONS: tuple[Expectation, ...] = (
     Expectation(columns.TRAINING_SET, "known_in_time", "No case knows its future; each has a target.", True, cases_known_in_time),
     Expectation("daily/clicks", "has_clicks", "There are clicks on the days of the run.", True, has_clicks),
     Expectation("daily/clicks", "every_day", "There are clicks on each of these days.", False, every_day),
+    Expectation("daily/session_intents", "model_answers", "The language model is not down.", True, model_answers),
     Expectation("daily/session_features", "every_click", "Each click of these days has its features.", True, features_of_days),
     Expectation("live/recommendations", "answered", "Each replayed click is answered or accounted for.", True, live_answered),
     Expectation("live/parity", "parity", "Live features equal batch features in every row.", True, parity_holds),

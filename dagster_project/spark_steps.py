@@ -190,7 +190,8 @@ def carry_out(step: steps.Step, days: Days | None, work: Work, memory: StepMemor
     inputs = memory.now(step, days)
     report = known or run_step(step, days, work, spark)
     outcomes = outcomes_of(step, work.settings, report)
-    if known is None and not any(entry["blocking"] and not entry["passed"] for entry in outcomes):
+    stopped = any(entry["blocking"] and not entry["passed"] for entry in outcomes)
+    if known is None and not stopped and not report.details.get("failed"):  # calls that failed are made again by the next run
         # These two change what they look at themselves (the topic's end, the store's being filled), so theirs is taken afterwards.
         memory.remember(step, memory.now(step, days) if step.name in {"replay", "online_features"} else inputs, report, days)
     return report, outcomes

@@ -4,23 +4,50 @@ from __future__ import annotations
 
 import csv
 import datetime
+import functools
+import logging
 import os
 import pwd
 import random
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import dagster as dg
+import dagster_pipes
 import pytest
+
+from dagster_project import bound, spark_steps
+from dagster_project.defs.batch import spark_batch, spark_daily
+from dagster_project.defs.live import spark_live
+from dagster_project.defs.training import candidate_model
+from dagster_project.resources import SettingsResource
 
 ROOT = Path(__file__).resolve().parents[3]
 CHROMIUM = Path("/usr/bin/chromium")
 # PostgreSQL refuses to run as root, for whom the package's own user runs it.
 POSTGRES = any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and (os.getuid() != 0 or any(entry.pw_name == "postgres" for entry in pwd.getpwall()))
-collect_ignore = [name for name, possible in (("test_ui.py", CHROMIUM.exists()), ("test_postgres.py", POSTGRES)) if not possible]
+
+
+def may_mount() -> bool:
+    """Tell whether a small file system may be mounted here."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "intentstore-probe", folder], check=False, capture_output=True)
+        except FileNotFoundError:
+            return False
+        if mounted.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+        return mounted.returncode == 0
+
+
+_NEEDS = (("test_ui.py", CHROMIUM.exists()), ("test_postgres.py", POSTGRES), ("test_full_disk.py", may_mount()))
+collect_ignore = [name for name, possible in _NEEDS if not possible]
 TITLES = [
     "Alien",
     "Aliens",
@@ -135,3 +162,63 @@ def demo(tmp_path_factory: pytest.TempPathFactory, assets_dir: Path) -> Iterator
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False)
     yield Demo(home, folder, config, (code, said), after_interrupt, killed, left, again.stdout, again.stderr, again.returncode)
     subprocess.run([sys.executable, "-m", "streaming", "down", "--config", str(config)], cwd=ROOT, check=False, capture_output=True, timeout=60)
+
+
+class Child:
+    """The child process of a run, in a thread of this process."""
+
+    pid = 0
+    returncode: int | None = None
+
+    def __init__(self, environment):
+        os.environ.update({name: value for name, value in environment.items() if name.startswith("DAGSTER_PIPES")})
+        dagster_pipes.PipesContext._instance = None  # one a process, usually
+        self.thread = threading.Thread(target=self._work)
+        self.thread.start()
+
+    def _work(self):
+        code = spark_steps.main()
+        self.returncode = code
+
+    def poll(self):
+        self.thread.join(0.05)
+        return self.returncode if not self.thread.is_alive() else None
+
+
+@pytest.fixture
+def graph(monkeypatch, spark, tmp_path, settings, assets_dir):
+    """Materialise assets by name; returns success, failure texts, and what was made."""
+    monkeypatch.setattr(spark_steps.LazySpark, "__call__", lambda self: spark)
+    monkeypatch.setattr(spark_steps.LazySpark, "stop", lambda self: None)
+    monkeypatch.setattr(bound, "start", lambda command, env=None, **options: Child(env))
+    monkeypatch.setattr(bound, "stop", lambda process, *grace: process.thread.join())
+    for name in ("DAGSTER_PIPES_CONTEXT", "DAGSTER_PIPES_MESSAGES"):
+        monkeypatch.setenv(name, "")
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    (shop / "items.csv").write_text("item_id,title\ni0,Alien\ni1,Aliens\ni2,Shrek\n", encoding="utf-8")
+    write_clicks(shop)
+    config = tmp_path / "settings.toml"
+    logger = logging.getLogger("intentstore")
+    handlers = list(logger.handlers)
+
+    def run(*assets, more="", day=None):
+        text = f'home = "{settings.home}"\nassets = "{assets_dir}"\n[dataset]\npath = "{shop}"\nlive_share = 0.0\n{more}'
+        config.write_text(text, encoding="utf-8")
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = dg.materialize(
+                [spark_batch, spark_daily, spark_live, candidate_model], selection=[dg.AssetKey(name.split("/")) for name in assets], instance=instance,
+                raise_on_error=False, partition_key=day, resources={"settings": SettingsResource(config=str(config))},
+            )  # fmt: skip
+        texts = [event.step_failure_data.user_failure_data.description for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+        return result.success, " ".join(texts), {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
+
+    run.shop, run.settings, run.write_clicks = shop, settings, functools.partial(write_clicks, shop)
+    yield run
+    logger.handlers[:] = handlers
+    logger.propagate = True
+
+
+def write_clicks(shop, head="session_id,item_id,event_time"):
+    rows = [f"s{number % 6},i{number % 3},2026-01-0{1 + 2 * (number % 2)}T10:{number:02d}:00" for number in range(40)]  # the 1st and the 3rd, not the 2nd
+    (shop / "clicks.csv").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")

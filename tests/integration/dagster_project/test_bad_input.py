@@ -1,0 +1,71 @@
+"""Bad input through the real graph: which asset failed, what the message names, and that nothing downstream ran."""
+
+from __future__ import annotations
+
+import datetime
+from concurrent.futures import ThreadPoolExecutor
+
+from dagster_project import kafka_watch, lake, spark_steps, steps
+from dagster_project.days import Days
+from dagster_project.resources import SettingsResource
+from dagster_project.step_memory import StepMemory
+from feature_repo.contract import columns
+from spark_jobs.job import JobError
+
+DAY = "2026-01-02"
+BROKER_TIMEOUT_MS = 500
+
+
+def test_click_file_without_a_column_stops_at_clicks(graph):
+    graph.write_clicks(head="session_id,item_id,moment")
+    good, text, made = graph("clicks", "items", "quarantine", "sessions", "candidate_model")
+    assert not good and made == set()
+    assert text.startswith("ingest: ") and "column 'event_time' is missing" in text and "rename" in text
+    assert lake.latest_version(graph.settings.table(columns.SESSIONS)) < 0
+
+
+def test_day_without_clicks_stops_at_its_first_asset(graph):
+    good, text, made = graph("daily/clicks", "daily/sessions", "daily/session_features", day=DAY)
+    assert not good and made == {"daily/clicks"}
+    assert f"ingest {DAY}: check daily/clicks/has_clicks failed" in text and "dataset folder" in text
+    assert lake.latest_version(graph.settings.table(columns.SESSIONS)) < 0
+
+
+def test_endpoint_that_is_down_stops_before_the_training_set_and_is_asked_again(graph):
+    down = '[intents]\nsource = "endpoint"\nmax_calls = 2\n[endpoint]\nurl = "http://127.0.0.1:9"\nmodel = "m"\nattempts = 1\n'
+    names = ("clicks", "items", "item_vectors", "sessions", "session_text", "session_intents", "session_features", "training_set")
+    good, text, made = graph(*names, more=down)
+    assert not good and "training_set" not in made and "session_intents" in made
+    assert "intents: check session_intents/model_answers failed" in text and "endpoint" in text
+    good, text, _ = graph(*names, more=down)
+    assert not good and "model_answers" in text  # not remembered as done
+    good, text, made = graph(*names[:-1], more=down.replace('"endpoint"', '"encoder"'))
+    assert good, text
+
+
+def test_broker_that_is_down_stops_the_live_half(graph, monkeypatch):
+    monkeypatch.setattr(kafka_watch, "TIMEOUT_MS", BROKER_TIMEOUT_MS)
+    good, text, made = graph("live/clicks", "live/session_features", "live/parity", more='[kafka]\nbootstrap_servers = "127.0.0.1:9"\n')
+    assert not good and made == set()
+    assert text.startswith("kafka_clicks: ") and "127.0.0.1:9" in text
+
+
+def test_two_runs_of_one_day_at_once_give_each_click_once(graph):
+    graph("clicks", day=None)
+    settings = SettingsResource(config=str(graph.shop.parent / "settings.toml")).load()
+    step = steps.step_of("daily/session_features")
+    day = Days(datetime.date(2026, 1, 3), datetime.date(2026, 1, 3))
+    work = spark_steps.Work(settings, [step.name], "daily", [str(day)], True, {})
+
+    def one(number):
+        try:
+            return spark_steps.carry_out(step, day, work, StepMemory(settings), spark_steps.LazySpark(settings))[0].rows
+        except JobError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = list(threads.map(one, range(2)))
+    rows = lake.read(settings.table(columns.SESSION_FEATURES), ["session_id", "event_id"]).to_pylist()
+    assert len(rows) == len({(row["session_id"], row["event_id"]) for row in rows}) == 20 + 20  # users of that day, with their whole history
+    assert any(isinstance(found, int) for found in outcomes)
+    assert all(isinstance(found, int) or "run" in found for found in outcomes), outcomes
