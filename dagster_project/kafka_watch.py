@@ -54,7 +54,7 @@ def options(settings: Settings) -> dict[str, Any]:
     """
     from streaming import clients
 
-    return {**clients.client_options(settings), "request_timeout_ms": TIMEOUT_MS, "enable_auto_commit": False}
+    return {**clients.client_options(settings), "request_timeout_ms": TIMEOUT_MS, "bootstrap_timeout_ms": TIMEOUT_MS, "enable_auto_commit": False}
 
 
 def topic_ends(settings: Settings, topic: str | None = None) -> dict[str, int] | None:
@@ -111,11 +111,13 @@ def group_state(settings: Settings, group: str | None = None) -> GroupState | No
     from kafka import KafkaConsumer, TopicPartition
     from kafka.errors import KafkaError
 
-    ends = topic_ends(settings)
-    dead = topic_ends(settings, settings.kafka.dead_letter_topic)
-    answers = topic_ends(settings, settings.kafka.recommendations_topic)
-    if ends is None or dead is None or answers is None:
-        return None
+    found: list[dict[str, int]] = []
+    for topic in (settings.kafka.clicks_topic, settings.kafka.dead_letter_topic, settings.kafka.recommendations_topic):
+        part = topic_ends(settings, topic)
+        if part is None:
+            return None  # at once: each further question would wait for its time-out too
+        found.append(part)
+    ends, dead, answers = found
     try:
         consumer = KafkaConsumer(**options(settings), group_id=group or settings.streaming.group)
     except (KafkaError, OSError):
@@ -140,7 +142,7 @@ def members(settings: Settings, group: str | None = None) -> int:
 
     name = group or settings.streaming.group
     try:
-        admin = KafkaAdminClient(**clients.client_options(settings), request_timeout_ms=TIMEOUT_MS)
+        admin = KafkaAdminClient(**clients.client_options(settings), request_timeout_ms=TIMEOUT_MS, bootstrap_timeout_ms=TIMEOUT_MS)
     except (KafkaError, OSError):
         return 0
     try:

@@ -11,6 +11,7 @@ from dagster_project.resources import SettingsResource
 from dagster_project.step_memory import StepMemory
 from feature_repo.contract import columns
 from spark_jobs.job import JobError
+from streaming import topics
 
 DAY = "2026-01-02"
 BROKER_TIMEOUT_MS = 500
@@ -45,9 +46,11 @@ def test_endpoint_that_is_down_stops_before_the_training_set_and_is_asked_again(
 
 def test_broker_that_is_down_stops_the_live_half(graph, monkeypatch):
     monkeypatch.setattr(kafka_watch, "TIMEOUT_MS", BROKER_TIMEOUT_MS)
-    good, text, made = graph("live/clicks", "live/session_features", "live/parity", more='[kafka]\nbootstrap_servers = "127.0.0.1:9"\n')
+    monkeypatch.setattr(topics, "_TIMEOUT_MS", BROKER_TIMEOUT_MS)
+    down = '[kafka]\nbootstrap_servers = "127.0.0.1:9"\n[online]\nurl = "redis://127.0.0.1:9/0"\n'
+    good, text, made = graph("live/replay", "live/recommendations", "live/clicks", "live/parity", more=down)
     assert not good and made == set()
-    assert text.startswith("kafka_clicks: ") and "127.0.0.1:9" in text
+    assert text.startswith("replay: ") and "127.0.0.1:9" in text
 
 
 def test_two_runs_of_one_day_at_once_give_each_click_once(graph):

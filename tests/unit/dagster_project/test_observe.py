@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dagster_project import live_run, observe
+from dagster_project import kafka_watch, live_run, observe
 from dagster_project.kafka_watch import GroupState
 
 
@@ -64,3 +64,12 @@ def test_changed_folder_changes_the_cursor(settings, tmp_path):
 
 def test_quantiles_are_values_that_occurred():
     assert [live_run.quantile([5.0, 1.0, 9.0], share) for share in (0.0, 0.5, 0.99)] == [1.0, 5.0, 9.0]
+
+
+def test_broker_that_is_set_but_down_is_found_out_by_one_question(settings, monkeypatch):
+    asked = []
+    real = kafka_watch.topic_ends
+    monkeypatch.setattr(kafka_watch, "TIMEOUT_MS", 200)
+    monkeypatch.setattr(kafka_watch, "topic_ends", lambda *given: asked.append(given) or real(*given))
+    down = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:9"})})
+    assert observe.live_state(down) is None and len(asked) == 1
