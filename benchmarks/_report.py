@@ -27,19 +27,25 @@ def spread(values: Sequence[float]) -> str:
 
 def write_result(name: str, rows: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> Path:
     """Print the rows as a table and write ``results/<name>.json``."""
-    if rows:
-        table = Table(title=name)
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        for column in columns:
-            table.add_column(column)
-        for row in rows:
-            table.add_row(*(_cell(row.get(column, "")) for column in columns))
-        Console(width=max(120, Console().width)).print(table)
+    show(name, rows)
     body = {"benchmark": name, **conditions(), **(extra or {}), "rows": list(rows)}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(body, indent=1, default=str) + "\n")
     return path
+
+
+def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as a table."""
+    if not rows:
+        return
+    table = Table(title=title)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column, "")) for column in columns))
+    Console(width=max(120, Console().width)).print(table)
 
 
 def conditions() -> dict[str, Any]:
