@@ -18,6 +18,18 @@ sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+# Fixtures too dear to start in each of the two processes of a run, the dearest first.
+_SHARED = ("demo", "spark", "side", "services")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests together that share a fixture of the session, else those of a file, so that each is started once."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group(next((name for name in _SHARED if name in names), str(item.path))))
+
+
 @pytest.fixture(scope="session")
 def assets_dir() -> Path:
     """Folder of the fetched weights, ML-100K and jars (`make test` fetches them first)."""
