@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _sections import write_section
 
-from _report import write_result
 from feature_repo.contract.settings import SessionSettings, load_settings
 from model.baselines.registry import baselines
 from model.benchmark import prepare
@@ -26,6 +26,7 @@ from model.evaluate import SEEN, TOP, Evaluation, Seen, default_seen, evaluate, 
 from model.hybrid import Hybrid
 from model.metrics import difference, measure
 from model.prepare import prepare as make_folder
+from model.report import described
 from model.scorer import Scorer
 from model.splits import Dataset
 from model.train import train
@@ -73,7 +74,7 @@ def of_seeds(data: str, dataset: Dataset, config: ModelConfig, seen: Seen, seeds
             "weights": {} if trained.hybrid is None else trained.hybrid.weights, f"N@10 over {best.name}": str(gap["N@10"]),
         }  # fmt: skip
         refitted = ", validation put back" if trained.refitted else ""
-        rows.append(line(data, f"default, seed {seed}{refitted}", found, seen, trained.seconds, **facts))
+        rows.append(line(data, f"{described(trained)}, seed {seed}{refitted}", found, seen, trained.seconds, **facts))
         rows += of_parts(data, seed, dataset, found, seen)
     return rows
 
@@ -88,7 +89,7 @@ def of_parts(data: str, seed: int, dataset: Dataset, found: Evaluation, seen: Se
     for name, mask in (("new items", ~again), ("repeated items", again)):
         part = measure(found.ranking(seen).ranks[mask], [ids[place] for place in mask.nonzero()[0].tolist()])
         shown = {metric: str(part[metric]) for metric in METRICS}
-        rows.append({"data": data, "model": f"default, seed {seed}: {name} ({int(mask.sum())} cases)", "seen": seen, **shown})
+        rows.append({"data": data, "model": f"seed {seed}: {name} ({int(mask.sum())} cases)", "seen": seen, **shown})
     return rows
 
 
@@ -146,7 +147,8 @@ def main() -> int:
             best = max(found.values(), key=lambda one: one.metrics(seen, samples=0)["N@10"].mean)
             rows += own + of_seeds(data, dataset, config, seen, [int(seed) for seed in given.seeds.split(",")], best)
             rows += of_peers(data, dataset, given.peer, seen)
-            write_result("quality", rows, {"refit": given.refit})
+            section = data + (", validation put back before the last training" if given.refit else "")
+            write_section("quality", section, [row for row in rows if row["data"] == data], {"refit": given.refit})
     return 0 if rows else 2
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from model.metrics import difference
 from model.splits import Dataset
 from model.study_intents import Variant, attached, groundings, sources, views
 from model.study_report import write_report
-from model.train import Trained, train
+from model.train import Trained, fit_hybrid, train
 
 SECTIONS = ("backbones", "paper-losses", "views", "grounding", "sources", "seeds")
 PAPER_LOSSES = {
@@ -84,11 +84,14 @@ class Study:
         _log.info("%s, %s: N@10 %.4f", section, name, known[1]["metrics"]["metrics"]["N@10"]["mean"])
 
     def trained(self, config: ModelConfig) -> Trained:
-        """Return a model of these settings, trained once a study."""
+        """Return a model of these settings; the network of fusion ``intent`` is that of ``none``, so it is trained once for both."""
+        if config.fusion == "intent" and not config.refit:
+            made = replace(self.trained(config.model_copy(update={"fusion": "none"})), config=config)
+            return replace(made, hybrid=fit_hybrid(self.dataset, made)) if config.hybrid else made
         key = config.model_dump_json()
         if key not in self.networks:
             _log.info("training %s, fusion %s, seed %d", config.backbone, config.fusion, config.seed)
-            self.networks = {key: train(self.dataset, config)}  # only the latest: networks are large
+            self.networks = dict([*self.networks.items()][-1:]) | {key: train(self.dataset, config)}  # only the latest two: networks are large
         return self.networks[key]
 
     def network(self, **changes: Any) -> tuple[Any, Dataset, dict[str, Any]]:
@@ -174,6 +177,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--backbones", default=",".join(BACKBONES), help="comma-separated")
     made.add_argument("--seeds", default="1,2,3", help="comma-separated")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of model.config.ModelConfig for all variants, value as JSON")
+    made.add_argument("--gap-minutes", type=float, help="a longer pause starts a new session; default: sessions as they are in the folder")
     made.add_argument("--config", type=Path, help="settings file")
     return made
 
@@ -187,7 +191,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load_settings(arguments.config, os.environ)
         config = make_config({**settings.model, **dict(_pair(text) for text in arguments.set)})
         chosen, backbones = _names(arguments.sections, SECTIONS, "section"), _names(arguments.backbones, BACKBONES, "backbone")
-        dataset, _ = prepare(settings, arguments.dataset, arguments.protocol, config, "encoder")
+        session = None if arguments.gap_minutes is None else settings.session.model_copy(update={"gap_minutes": arguments.gap_minutes})
+        dataset, _ = prepare(settings, arguments.dataset, arguments.protocol, config, "encoder", session)
         study = Study(dataset, config, arguments.out)
         run_sections(study, chosen, backbones, [int(seed) for seed in arguments.seeds.split(",")])
         file = write_report(study, arguments.out)

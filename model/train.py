@@ -140,7 +140,7 @@ def train(dataset: Dataset, config: ModelConfig, *, checkpoint_dir: Path | None 
     run = _Run(dataset, config, "train", checkpoint_dir, progress)
     epochs = config.epochs if len(dataset.valid) else min(config.epochs, EPOCHS_WITHOUT_VALIDATION)
     trained = run.fit(epochs, early_stop=len(dataset.valid) > 0)
-    hybrid = _fit_hybrid(dataset, trained) if config.hybrid and config.fusion == "intent" else None
+    hybrid = fit_hybrid(dataset, trained) if config.hybrid and config.fusion == "intent" else None
     if config.refit and len(dataset.valid):
         full = dataset.refit()
         _log.info("refit: training again on train + validation for %d epochs", trained.best_epoch)
@@ -150,7 +150,8 @@ def train(dataset: Dataset, config: ModelConfig, *, checkpoint_dir: Path | None 
     return replace(trained, hybrid=hybrid)
 
 
-def _fit_hybrid(dataset: Dataset, trained: Trained) -> Hybrid:
+def fit_hybrid(dataset: Dataset, trained: Trained) -> Hybrid:
+    """Fit the parts beside a trained network, and the weights of the mix on validation."""
     from model.hybrid import Hybrid
 
     scorer = trained.network_scorer()

@@ -14,6 +14,7 @@ from model.splits import Dataset, leave_one_out
 from model.study import SECTIONS, Study, main, run_sections
 from model.study_intents import attached, grounded, groundings, sources, views
 from model.study_report import verdicts, write_report
+from model.train import train
 
 ITEMS = 24
 CONFIG = make_config({"dim": 8, "epochs": 1, "batch_size": 32, "max_length": 8, "backbone": "gru4rec"})
@@ -122,3 +123,17 @@ def test_bad_input_is_one_line(words, message, capsys, tmp_path, monkeypatch):
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_a_network_is_trained_once_for_none_and_intent(dataset, tmp_path, monkeypatch):
+    from model import study as module
+
+    made = []
+    monkeypatch.setattr(module, "train", lambda data, config: made.append(config.fusion) or train(data, config))
+    study = Study(dataset, CONFIG, tmp_path)
+    none, _, intent = (study.trained(CONFIG.model_copy(update={"fusion": fusion})) for fusion in ("none", "paper", "intent"))
+    assert made == ["none", "paper"]
+    assert intent.hybrid is not None and none.hybrid is None
+    alone = train(dataset, CONFIG)  # the fusion `intent` trained by itself
+    assert np.array_equal(alone.network.residual.weight.numpy(), intent.network.residual.weight.numpy())
+    assert alone.hybrid is not None and alone.hybrid.weights == intent.hybrid.weights
