@@ -14,7 +14,7 @@ from model.averaging import RunningMean
 from model.config import make_config
 from model.train import Step, train
 
-CONFIG = {"dim": 8, "epochs": 3, "batch_size": 16, "hybrid": False, "patience": 9}
+CONFIG = {"dim": 8, "epochs": 3, "batch_size": 16, "hybrid": False, "patience": 9, "averaging": 0.9}
 
 
 def test_the_mean_is_exponential_and_forgets_the_start_soon() -> None:
