@@ -114,6 +114,11 @@ def strongest_click(cases: Cases, rows: np.ndarray, items: np.ndarray, decay: fl
         Clicked items and recommended items, each of shape (pairs,), to how much the one speaks for the other, shape (pairs,).
     """
     prefixes = cases.prefixes
+    if len(prefixes) == 1:  # the usual request: every click with every item, without lists of pairs
+        clicked = prefixes.items.astype(np.int64)
+        pairs = weights(np.repeat(clicked, len(items)), np.tile(items, len(clicked))).reshape(len(clicked), len(items))
+        given = (decay**prefixes.steps_back)[:, None] * pairs
+        return np.where(given.max(axis=0) > 0, given.argmax(axis=0), -1)
     owner, click = expanded(prefixes.offsets, rows)
     given = decay ** prefixes.steps_back[click] * weights(prefixes.items[click].astype(np.int64), items[owner])
     table = np.zeros((len(rows), int(prefixes.lengths.max(initial=1))))

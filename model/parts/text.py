@@ -43,8 +43,7 @@ class Titles(Part):
 
     def votes(self, cases: Cases) -> Votes:
         """Return sharpened cosines."""
-        sums, lengths = self.ranker.query(cases)
-        return sharpened(sums @ self.ranker.table.T, lengths, self.named)
+        return sharpened(*self.ranker.products_of(cases), self.named)
 
     def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Name the click whose title is closest."""
