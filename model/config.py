@@ -61,7 +61,7 @@ class ModelConfig(BaseModel):
     batch_size: int = Field(128, ge=1, description="Sequences a step.")
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
-    averaging: float = Field(0.0, ge=0, lt=1, description="Share that the running mean of the weights keeps a step, e.g. 0.995; the mean is then judged and kept. 0 = none.")
+    averaging: float = Field(0.0, ge=0, lt=1, description="Share that a running mean of the weights keeps a step (say 0.995); it is then used. 0 = none.")
     clip_norm: float = Field(5.0, gt=0, description="Largest norm of a step's gradient.")
     loss: Literal["full", "sampled"] | None = Field(None, description="none = full softmax up to `full_softmax_items`, sampled with log-q correction above.")
     full_softmax_items: int = Field(500_000, ge=1)
