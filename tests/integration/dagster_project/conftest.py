@@ -177,8 +177,15 @@ class Child:
         self.thread.start()
 
     def _work(self):
-        code = spark_steps.main()
-        self.returncode = code
+        logger = logging.getLogger("intentstore")
+        before = list(logger.handlers)
+        code = 1
+        try:
+            code = spark_steps.main()
+        finally:
+            logger.handlers[:] = before  # the child's own sends to a parent that listens no more
+            logger.propagate = True
+            self.returncode = code
 
     def poll(self):
         self.thread.join(0.05)
@@ -199,24 +206,22 @@ def graph(monkeypatch, spark, tmp_path, settings, assets_dir):
     (shop / "items.csv").write_text("item_id,title\ni0,Alien\ni1,Aliens\ni2,Shrek\n", encoding="utf-8")
     write_clicks(shop)
     config = tmp_path / "settings.toml"
-    logger = logging.getLogger("intentstore")
-    handlers = list(logger.handlers)
 
-    def run(*assets, more="", day=None):
+    def run(*assets, more="", day=None, until=None):
         text = f'home = "{settings.home}"\nassets = "{assets_dir}"\n[dataset]\npath = "{shop}"\nlive_share = 0.0\n{more}'
         config.write_text(text, encoding="utf-8")
+        days = {"dagster/asset_partition_range_start": day, "dagster/asset_partition_range_end": until}  # as a backfill's one run has them
+        assets = [dg.AssetKey(name.split("/")) for name in assets]
+        given = {"partition_key": day} if until is None else {"tags": days}
         with dg.DagsterInstance.ephemeral() as instance:
-            result = dg.materialize(
-                [spark_batch, spark_daily, spark_live, candidate_model], selection=[dg.AssetKey(name.split("/")) for name in assets], instance=instance,
-                raise_on_error=False, partition_key=day, resources={"settings": SettingsResource(config=str(config))},
-            )  # fmt: skip
+            resources = {"settings": SettingsResource(config=str(config))}
+            parts = [spark_batch, spark_daily, spark_live, candidate_model]
+            result = dg.materialize(parts, selection=assets, instance=instance, raise_on_error=False, resources=resources, **given)
         texts = [event.step_failure_data.user_failure_data.description for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
         return result.success, " ".join(texts), {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
 
     run.shop, run.settings, run.write_clicks = shop, settings, functools.partial(write_clicks, shop)
-    yield run
-    logger.handlers[:] = handlers
-    logger.propagate = True
+    return run
 
 
 def write_clicks(shop, head="session_id,item_id,event_time"):
