@@ -102,6 +102,8 @@ def main(arguments: Sequence[str]) -> int:
     int
         0 when done, 1 when it failed (one line on standard error says why), 2 when the words are wrong.
     """
+    # One compiled kernel a shape of a batch is kept by torch, 1,024 of them by default: a consumer's memory would grow for an hour.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     options = _parser().parse_args(arguments)
     level = logging.INFO if options.verbose or options.command in ("consume", "serve", "intents") else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from feature_repo.contract.settings import Settings
 from feature_repo.stores.client import OnlineStoreError
+from streaming.commits import Commits, offsets_of
 from streaming.counting import count
 from streaming.errors import StreamingError, StuckError
 from streaming.housekeeping import Housekeeping
@@ -24,7 +25,6 @@ from streaming.state import Outbox
 
 log = logging.getLogger("intentstore.consumer")
 POLL_MS = 200  # how long an idle poll waits; the delay of SIGTERM and of housekeeping
-COMMIT_SECONDS = 0.25  # the store is the truth, the commit tells others; a commit a batch would cost a millisecond of CPU each
 JOIN_SECONDS = 15.0  # being idle counts from the first assignment, or from here when other members hold everything
 LIVE_RETRY_SECONDS = 0.2
 RESTART_SECONDS = 1.0  # between two tries with new Kafka clients
@@ -57,11 +57,11 @@ class Consumer:
         self._partitions = Partitions(settings, score_log, metrics, accept_loss)
         self._online = OnlineSink(settings)
         self._house = Housekeeping(settings, self._partitions, score_log, metrics)
+        self._commits = Commits(settings, self._partitions, metrics)
         self._requests: IntentRequests | None = None
         self._pending: list[tuple[int, Outbox]] = []  # live features that the online store has not taken yet
         self._retry_at = 0.0
-        self._committed: dict[int, int] = {}
-        self._commit_at = 0.0
+        self._unsettled = False  # whether the broker may not have taken the last batch yet
         self._restarts = 0
         self._last_record = time.monotonic() + JOIN_SECONDS
         self._unassigned_since = time.monotonic()
@@ -101,13 +101,16 @@ class Consumer:
         consumer.partitions_for_topic(self._topic)  # a member that joins without knowing the topic may be left without partitions for ever
         consumer.subscribe([self._topic], listener=rebalance_listener(self._partitions))
         self._unassigned_since = time.monotonic()
+        self._commits = Commits(self._settings, self._partitions, self._metrics)
+        self._partitions.before_release = lambda: self._await(sink, lambda: True)
         try:
             while not self.stopping:
                 self._turn(consumer, sink)
-            self._finish(consumer)
+            self._finish(consumer, sink)
         finally:
+            self._partitions.before_release = lambda: None  # what is unsettled now is sent again from the outbox
             self._partitions.close()
-            self._pending, self._committed = [], {}
+            self._pending, self._unsettled = [], False
             consumer.close(autocommit=False, timeout_ms=2000)
             sink.close(2.0)
 
@@ -130,9 +133,12 @@ class Consumer:
             self._write_pending(consumer)
         elif known:
             self._batch(consumer, sink, known)
+        else:
+            self._settle(sink)
         self._house.run(consumer, bool(polled))
-        if began >= self._commit_at and not self._pending:
-            self._commit(consumer)
+        if self._commits.due(began) and not self._pending:
+            self._settle(sink)
+            self._commits.commit(consumer)
         self._pace(began, bool(polled))
 
     def _check_assigned(self, now: float) -> None:
@@ -143,9 +149,11 @@ class Consumer:
             raise StuckError(f"no partition of '{self._topic}' was assigned for {self._settings.streaming.watchdog_seconds:.0f} s")
 
     # One batch, in this order; a crash after any step is repaired at the next start:
-    #   1 decode, drop duplicates, fold   2 score   3 state, next offset, outbox and score-log rows in one write   4 send
-    #   5 live features   6 wait for the broker   7 commit (at most every COMMIT_SECONDS)
-    # Before 3 nothing has happened. After it the outbox holds the very bytes to send; those that the output topics do not hold yet are sent again.
+    #   1 decode, drop duplicates, fold   2 score   3 wait for the broker, until it has taken the batch before
+    #   4 state, next offset, outbox and score-log rows in one write   5 send   6 live features
+    #   7 commit (four times a second, and only when the broker has taken everything)
+    # Before 4 nothing has happened. After it the outbox holds the very bytes to send; those that the output topics do not hold yet are sent again.
+    # 3 stands there, and not behind 5, so that the broker works while the next batch is scored; the outbox is replaced by 4 and not before.
     def _batch(self, consumer: Any, sink: KafkaSink, polled: Mapping[Any, Sequence[Any]]) -> None:
         with self._partitions.lock:
             stores = self._partitions.stores
@@ -159,20 +167,20 @@ class Consumer:
                 return
             self._metrics.start()
             outcome = self._pipeline.process(records, stores, self._partitions.answer_from)
+            self._await(sink, lambda: self.stopping)
+            self._metrics.done("flush")
             for partition, batch in outcome.partitions.items():
                 stores[partition].write(batch.next_offset, batch.states, batch.outbox, [(offset, pack(row)) for offset, row in batch.rows])
             self._metrics.done("store")
             sink.begin()
             for partition, batch in outcome.partitions.items():
                 sink.send(partition, batch.outbox)
+            self._unsettled = True
             self._metrics.done("send")
-            self._live(outcome)
-            self._metrics.done("live")
         if sink.transactional:
             self._transaction(consumer, sink, outcome)
-        else:
-            sink.flush(lambda: self.stopping)
-        self._metrics.done("flush")
+        self._live(outcome)
+        self._metrics.done("live")
         for partition, batch in outcome.partitions.items():
             self._score_log.add(partition, batch.rows)
         self._metrics.done("log")
@@ -180,6 +188,16 @@ class Consumer:
             self._metrics.intent_requests.inc(self._requests.offer(outcome.sessions))
         self._count(records, outcome)
         self._pipeline.check_breaker()
+
+    def _settle(self, sink: KafkaSink, stop: Callable[[], bool] | None = None) -> None:
+        """Wait until the broker has taken what was sent."""
+        with self._partitions.lock:
+            self._await(sink, stop or (lambda: self.stopping))
+
+    def _await(self, sink: KafkaSink, stop: Callable[[], bool]) -> None:
+        if self._unsettled:
+            sink.flush(stop)
+            self._unsettled, self._restarts = False, 0
 
     def _live(self, outcome: Outcome) -> None:
         try:
@@ -221,55 +239,25 @@ class Consumer:
                 consumer.seek(name, store.next_offset)
 
     def _transaction(self, consumer: Any, sink: KafkaSink, outcome: Outcome) -> None:
-        from kafka import TopicPartition
-        from kafka.structs import OffsetAndMetadata
+        sink.commit(offsets_of(self._topic, {p: batch.next_offset for p, batch in outcome.partitions.items()}), consumer.group_metadata())
+        self._unsettled = False
 
-        offsets = {TopicPartition(self._topic, p): OffsetAndMetadata(batch.next_offset, "", -1) for p, batch in outcome.partitions.items()}
-        sink.commit(offsets, consumer.group_metadata())
-
-    def _commit(self, consumer: Any) -> None:
-        """Tell the group how far we are; the store knows it anyway, so a failure is only counted."""
-        from kafka import TopicPartition
-        from kafka.errors import KafkaError
-        from kafka.structs import OffsetAndMetadata
-
-        self._commit_at = time.monotonic() + COMMIT_SECONDS
-        with self._partitions.lock:  # the client's position also counts transaction markers, which are no records
-            held = set(self._partitions.stores)
-        now = {name.partition: consumer.position(name, timeout_ms=POLL_MS) for name in consumer.assignment() if name.partition in held}
-        changed = {p: offset for p, offset in now.items() if offset is not None and self._committed.get(p) != offset}
-        if not changed or self._settings.streaming.transactional:
-            return
-        self._metrics.start()
-        try:
-            consumer.commit_async({TopicPartition(self._topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in changed.items()}, self._commit_done)
-        except KafkaError as error:
-            self._commit_done(changed, error)
-            return
-        self._committed = now
-        self._metrics.done("commit")
-
-    def _commit_done(self, offsets: Any, error: object) -> None:
-        failed = isinstance(error, Exception)
-        if failed:
-            self._committed = {}  # so that the next turn tries again
-        self._metrics.commits.labels("failed" if failed else "done").inc()
-
-    def _finish(self, consumer: Any) -> None:
-        """Leave nothing undone at a proper end: score-log files and the last commit."""
+    def _finish(self, consumer: Any, sink: KafkaSink) -> None:
+        """Leave nothing undone at a proper end: answers under way, score-log files and the last commit."""
         from kafka.errors import KafkaError
 
+        self._settle(sink, lambda: True)
         self._house.roll_all()
-        self._committed, self._commit_at = {}, 0.0
+        self._commits.forget()
         if not self._pending:
-            self._commit(consumer)
+            self._commits.commit(consumer)
             try:
                 consumer.poll(timeout_ms=POLL_MS, max_records=1)  # lets the asynchronous commit finish
             except KafkaError as error:
                 log.warning("the last commit may not have arrived (%s); the state knows better anyway", error)
 
     def _count(self, records: Mapping[int, Sequence[RawRecord]], outcome: Outcome) -> None:
-        self._restarts, self._last_record = 0, time.monotonic()
+        self._last_record = time.monotonic()
         for partition, batch in records.items():
             self._partitions.newest_us[partition] = batch[-1].timestamp_us
         totals = count(self._metrics, records, outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from feature_repo.contract.settings import Settings
@@ -12,7 +12,7 @@ from streaming import recovery
 from streaming.metrics import ConsumerMetrics
 from streaming.recovery import Plan
 from streaming.score_log import ScoreLog
-from streaming.sinks import KafkaSink
+from streaming.sinks import KafkaSink, SendError
 from streaming.state import Outbox, PartitionStore
 
 log = logging.getLogger("intentstore.partitions")
@@ -39,11 +39,14 @@ class Partitions:
         self.lock = threading.Lock()
         self.stores: dict[int, PartitionStore] = {}
         self.answer_from: dict[int, int] = {}
+        self.before_release: Callable[[], None] = lambda: None  # waits for answers under way, so that the next owner finds them
         self.newest_us: dict[int, int] = {}  # broker's time of the last record processed, for the lag in seconds
 
     def release(self, partitions: Iterable[int], kind: str) -> None:
         """Close the stores of partitions that go; everything of them is on disk already. Any thread."""
         with self.lock:
+            if kind == "revoked":
+                self._wait()
             for partition in partitions:
                 store = self.stores.pop(partition, None)
                 self.answer_from.pop(partition, None)
@@ -52,6 +55,12 @@ class Partitions:
                     store.close()
                     self._metrics.rebalances.labels(kind).inc()
                     log.info("%s-%d %s at offset %s", self._topic, partition, kind, store.next_offset)
+
+    def _wait(self) -> None:
+        try:
+            self.before_release()
+        except SendError as error:
+            log.warning("%s; the next owner sends it from the outbox", error)
 
     def adopt(self, consumer: Any, sink: KafkaSink) -> list[tuple[int, Outbox]]:
         """Open the stores of partitions that came, seek to where they go on, and send what a crash left unsent. Poll thread only.

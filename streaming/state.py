@@ -21,7 +21,7 @@ LOCK_WAIT_SECONDS = 30.0  # the last owner of a partition closes its store withi
 # memory stays what it is while sessions grow from one click to hundreds.
 CACHED_EVENTS = 100_000
 _SESSION_WEIGHT = 4  # a state costs about as much beside its clicks
-_WRITE_BUFFER_BYTES = 16 << 20
+_WRITE_BUFFER_BYTES = 8 << 20  # two of them a partition at most
 _BLOCK_CACHE_BYTES = 8 << 20  # the default of 32 MB a partition fills over a quarter of an hour; the system caches the files anyway
 _OPEN_FILES = 256
 

@@ -1,0 +1,76 @@
+"""Commits of the group's offsets: asynchronous, now and then. The store is the truth; a commit tells others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from feature_repo.contract.settings import Settings
+from streaming.metrics import ConsumerMetrics
+from streaming.partitions import Partitions
+
+COMMIT_SECONDS = 0.25  # a commit a batch would cost a millisecond of CPU each
+_POSITION_MS = 200
+
+
+def offsets_of(topic: str, offsets: Mapping[int, int]) -> dict[Any, Any]:
+    """Give next offsets by partition as the client wants them."""
+    from kafka import TopicPartition
+    from kafka.structs import OffsetAndMetadata
+
+    return {TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
+
+
+class Commits:
+    """Commits what has changed since the last time.
+
+    Parameters
+    ----------
+    settings : Settings
+        Topic, and ``streaming.transactional``, by which commits go with the transactions and not through here.
+    partitions : Partitions
+        Only what is held is committed.
+    metrics : ConsumerMetrics
+        Counts commits.
+    """
+
+    def __init__(self, settings: Settings, partitions: Partitions, metrics: ConsumerMetrics) -> None:
+        self._topic, self._transactional = settings.kafka.clicks_topic, settings.streaming.transactional
+        self._partitions, self._metrics = partitions, metrics
+        self._committed: dict[int, int] = {}
+        self._next = 0.0
+
+    def due(self, now: float) -> bool:
+        """Whether it is time again, by the monotonic clock."""
+        return now >= self._next
+
+    def forget(self) -> None:
+        """Commit everything the next time."""
+        self._committed = {}
+
+    def commit(self, consumer: Any) -> None:
+        """Tell the group how far we are, to be called when the broker has taken every answer; a failure is only counted."""
+        from kafka.errors import KafkaError
+
+        self._next = time.monotonic() + COMMIT_SECONDS
+        with self._partitions.lock:  # the client's position also counts transaction markers, which are no records
+            held = set(self._partitions.stores)
+        now = {name.partition: consumer.position(name, timeout_ms=_POSITION_MS) for name in consumer.assignment() if name.partition in held}
+        changed = {p: offset for p, offset in now.items() if offset is not None and self._committed.get(p) != offset}
+        if not changed or self._transactional:
+            return
+        self._metrics.start()
+        try:
+            consumer.commit_async(offsets_of(self._topic, changed), self._done)
+        except KafkaError as error:
+            self._done(changed, error)
+            return
+        self._committed = now
+        self._metrics.done("commit")
+
+    def _done(self, offsets: Any, error: object) -> None:
+        failed = isinstance(error, Exception)
+        if failed:
+            self._committed = {}  # so that the next time tries again
+        self._metrics.commits.labels("failed" if failed else "done").inc()
