@@ -7,6 +7,8 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.process_collector import ProcessCollector
 
+from streaming.errors import StreamingError
+
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 5.0, 10.0)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -64,6 +66,26 @@ class ConsumerMetrics:
         self.model.labels(version).set(1)
 
     def serve(self, port: int) -> int:
-        """Serve ``/metrics`` on 127.0.0.1; gives the port, useful when 0 (any free one) was asked."""
-        server, _ = start_http_server(port, addr="127.0.0.1", registry=self.registry)
+        """Serve ``/metrics`` on 127.0.0.1.
+
+        Parameters
+        ----------
+        port : int
+            0 asks for any free one.
+
+        Returns
+        -------
+        int
+            The port.
+
+        Raises
+        ------
+        StreamingError
+            It cannot be listened on.
+        """
+        try:
+            server, _ = start_http_server(port, addr="127.0.0.1", registry=self.registry)
+        except OSError as error:
+            text = f"metrics port {port} of 127.0.0.1 cannot be listened on ({error.strerror}); free it, or set streaming.metrics_port to another"
+            raise StreamingError(text) from None
         return int(server.server_port)
