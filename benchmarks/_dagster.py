@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# This folder has a streaming.py of its own, which must not stand before the package of that name.
+sys.path.append(sys.path.pop(0))
+
 from dagster_project import bound, instance_home, lake
 from feature_repo.contract import columns
 from feature_repo.contract.settings import Settings

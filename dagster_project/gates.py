@@ -9,6 +9,7 @@ from dagster_project.training_run import Candidate
 
 METRIC = "N@10"
 CANDIDATE = "with_intents"
+FEW_CASES = 30  # the bootstrap of fewer cases gives intervals that are too narrow to prove anything
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ def not_below_best_baseline(candidate: Candidate) -> Outcome:
     """Refuse a candidate proven worse than the best baseline on a metric of the gate: its paired difference on the same cases lies below 0."""
     found = list(candidate.report.get("proven_below", []))
     best = candidate.report.get("best_baseline") or "any baseline"
+    cases = candidate.report.get("test_cases")
+    if found and cases is not None and cases < FEW_CASES:
+        return Outcome(True, f"{cases} test cases are too few for a proof: {' '.join(found)}", {"proven_below": found, "test_cases": cases})
     remedy = " The promoted model stays: a simpler model is better here, so look at the settings and the data of this candidate."
     return Outcome(not found, " ".join(found) + remedy if found else f"not proven worse than {best}", {"proven_below": found})
 

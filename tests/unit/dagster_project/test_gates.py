@@ -46,3 +46,9 @@ def test_a_proof_against_the_best_baseline_blocks():
     found = gates.not_below_best_baseline(candidate(proven_below=["N@10: below EASE."]))
     assert not found.passed
     assert found.text.startswith("N@10: below EASE. The promoted model stays")
+
+
+def test_a_handful_of_cases_proves_nothing():
+    found = gates.not_below_best_baseline(candidate(proven_below=["N@10: below EASE."], test_cases=6))
+    assert found.passed and "too few" in found.text and "below EASE" in found.text
+    assert not gates.not_below_best_baseline(candidate(proven_below=["N@10: below EASE."], test_cases=gates.FEW_CASES)).passed

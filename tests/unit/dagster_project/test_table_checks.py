@@ -131,3 +131,14 @@ def test_every_table_of_the_contract_is_checked():
 
 def test_thresholds_are_shares():
     assert 0 < table_checks.MAX_REFUSED_SHARE < 1 and 0 < table_checks.MAX_COPY_SHARE < 1
+
+
+def test_language_model_that_is_down_stops_the_run_with_its_reason(settings):
+    folder = settings.home / "intents"
+    folder.mkdir(parents=True)
+    (folder / "retry.jsonl").write_text('{"cache_key": "k", "reason": "connection refused"}', encoding="utf-8")
+    found = outcome(settings, "session_intents", "model_answers", {"llm_calls": 0, "failed": 4})
+    assert not found.passed and "all 4 calls" in found.text and "connection refused" in found.text and "endpoint" in found.text
+    assert outcome(settings, "session_intents", "model_answers", {"llm_calls": 3, "failed": 1}).passed
+    assert not outcome(settings, "session_intents", "calls_answered", {"llm_calls": 3, "failed": 1}).passed
+    assert outcome(settings, "session_intents", "model_answers", {"llm_calls": 0, "failed": 0}).passed
