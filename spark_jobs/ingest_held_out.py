@@ -63,7 +63,8 @@ def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times:
         file.unlink(missing_ok=True)
         return HeldOut(clicks, 0, file)
     cut_us = int(times[min(len(times) - 1, int(len(times) * (1 - share)))])
-    begins = _first_new_session(clicks, cut_us, FoldConfig.from_settings(settings.session).gap_us)
+    # Few rows, read three times below: found once.
+    begins = spark.createDataFrame(_first_new_session(clicks, cut_us, FoldConfig.from_settings(settings.session).gap_us).toArrow())
     both = clicks.join(F.broadcast(begins), "session_id", "left")
     live = F.coalesce(F.unix_micros("event_time") >= F.col("_begin"), F.lit(False))
     # Sorted here: a sort in Spark would read the clicks twice, once for the limits of its partitions.
