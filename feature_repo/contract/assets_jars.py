@@ -81,9 +81,7 @@ def retrieve(jars: list[Jar], cache: Path, target: Path, java: Path | None = Non
     """
     java = java or find_java()
     cache.mkdir(parents=True, exist_ok=True)
-    lines = (
-        f"<dependency org={quoteattr(j.org)} name={quoteattr(j.name)} rev={quoteattr(j.rev)} transitive='false' conf='default->default'/>" for j in jars
-    )
+    lines = (f"<dependency org={quoteattr(j.org)} name={quoteattr(j.name)} rev={quoteattr(j.rev)} transitive='false' conf='default->default'/>" for j in jars)
     (cache / "ivysettings.xml").write_text(_SETTINGS, encoding="utf-8")
     (cache / "ivy.xml").write_text(_MODULE.format(dependencies="\n".join(lines)), encoding="utf-8")
     command = [

@@ -174,9 +174,7 @@ def _event_ids(given: pa.Array | None, sessions: pa.Array, items: pa.Array, time
     return pc.replace_with_mask(given, missing, pa.array(derived, _S))
 
 
-def parse_items(
-    batch: pa.RecordBatch | pa.Table, *, file: str = "items", lines: Sequence[int] | np.ndarray | None = None
-) -> tuple[pa.Table, list[Refused]]:
+def parse_items(batch: pa.RecordBatch | pa.Table, *, file: str = "items", lines: Sequence[int] | np.ndarray | None = None) -> tuple[pa.Table, list[Refused]]:
     r"""Sort rows of items into accepted and refused.
 
     Parameters
