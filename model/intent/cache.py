@@ -6,9 +6,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 _JSON = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))  # made once: `json.dumps` makes one a call
+
+
+@lru_cache(maxsize=100_000)
+def _pair(item: str, title: str) -> str:
+    return _JSON.encode([item, title])
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,12 @@ class Recipe:
         str
             40 hexadecimal digits.
         """
-        shown = [list(pair) for pair in zip(items, titles, strict=True)][-self.max_items :]
-        content = _JSON.encode([self._head(), shown])
-        return hashlib.blake2b(content.encode(), digest_size=20).hexdigest()
+        shown = [_pair(item, title) for item, title in zip(items, titles, strict=True)][-self.max_items :]
+        return hashlib.blake2b(f"[{self._head},[{','.join(shown)}]]".encode(), digest_size=20).hexdigest()
 
-    def _head(self) -> list[str]:
-        return [self.source, self.model, self.revision, self.prompt_version, self.decoding, self.encoder]
+    @cached_property
+    def _head(self) -> str:
+        return _JSON.encode([self.source, self.model, self.revision, self.prompt_version, self.decoding, self.encoder])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON."""

@@ -13,6 +13,7 @@ LARGE_CATALOGUE: Final = 100_000  # items; above this a single exact look-up cos
 ITEM_BLOCK: Final = 16_384  # items of one matrix product: its scores stay in the processor's cache
 QUERY_BLOCK: Final = 1_024
 CANDIDATES: Final = 12  # extra candidates of the bfloat16 pass, scored again in float32
+RESCORED_AT_ONCE: Final = 32  # queries; the vectors of their candidates then stay in a core's own cache
 SMALL_BATCH: Final = 32  # queries; above this one pass over all items is cheaper per query than walking lists
 FEW_QUERIES: Final = 4
 TARGET_RECALL: Final = 0.97
@@ -164,7 +165,10 @@ class ListSearch:
 
 def rescored(queries: NDArray[np.float32], vectors: NDArray[np.float32], candidates: NDArray[np.int64], k: int) -> Found:
     """Score candidates again in float32 and keep the best ``k`` of each query, nearest first; shapes (n_queries, k)."""
-    cosines = np.matmul(vectors[candidates], queries[:, :, None])[:, :, 0].astype(np.float32, copy=False)
+    cosines = np.empty(candidates.shape, np.float32)
+    for start in range(0, len(queries), RESCORED_AT_ONCE):
+        part = slice(start, start + RESCORED_AT_ONCE)
+        cosines[part] = np.matmul(vectors[candidates[part]], queries[part, :, None])[:, :, 0]
     # Equal cosines (equal titles) keep the catalogue's order, so that every run grounds an answer on the same items.
     order = np.lexsort((candidates, -cosines), axis=1)[:, :k]
     return np.take_along_axis(candidates, order, 1), np.take_along_axis(cosines, order, 1)
