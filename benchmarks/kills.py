@@ -178,6 +178,8 @@ def main() -> None:
         rng = random.Random(f"{given.seed} {len(home.state['kills'])}") if home is rough else None
         home.state["seconds"] = undisturbed_seconds(calm.settings)
         with served(home.settings, home.config, home.folder / "logs") as server, services_guard.services(home.settings):
+            for sensor in ("new_files", "automation"):  # their runs would come between
+                server.stop_sensor(sensor)
             if not go(home, server, rng, deadline):
                 print(f"{len(home.state['kills'])} kills done; call again to go on")
                 return

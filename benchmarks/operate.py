@@ -177,7 +177,8 @@ def report(settings: Settings, config: Path, folder: Path, assets: Path, *, only
     if only_ui:
         return
     with services_guard.guarded(settings), served(settings, config, folder / "logs") as server:
-        server.stop_sensor("new_files")  # it would start its own run for the day that is added below
+        for sensor in ("new_files", "automation"):  # new_files would start a run of its own for the day that is added below
+            server.stop_sensor(sensor)
         everything(server)  # after an interrupted preparation something may be left to do
         figures["no-op s"], _ = everything(server)
         print(figures, flush=True)

@@ -21,4 +21,6 @@ defs = dg.Definitions(
     sensors=automation.SENSORS,
     resources={"settings": SettingsResource(config=os.environ.get("DAGSTER_SETTINGS_FILE"))},
     loggers=jobs.LOGGERS,
+    # A process for each op would cost two seconds of imports each; what is heavy (Spark, the consumer) has a child of its own anyway.
+    executor=dg.in_process_executor,
 )

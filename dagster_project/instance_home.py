@@ -42,7 +42,10 @@ def prepare(settings: Settings) -> Path:
 
 
 def close_lost_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs of earlier `demo` processes that were killed, so that the graph does not show them as running for ever.
+    """Mark runs whose process is gone, so that the graph does not show them as running for ever, and their pool is free again.
+
+    Dagster's own monitoring does not see this with the default launcher. Runs of `demo` carry the identity of its process; those that webserver and
+    daemon launched have told their pid. Both are of this machine: the code server, where this is called, starts the processes of its runs.
 
     Parameters
     ----------
@@ -60,11 +63,27 @@ def close_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELING]
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=unfinished)):
         owner = run.tags.get(OWNER_TAG)
-        if owner is not None and owner != own_identity() and not _alive(owner):
+        lost = not _worker_lives(instance, run.run_id) if owner is None else owner != own_identity() and not _alive(owner)
+        if lost:
             instance.report_run_failed(run, "the process of this run was killed; run it again, finished steps are not repeated")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             closed.append(run.run_id)
     return closed
+
+
+def _worker_lives(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Tell whether a launched run's process lives; true while it has not told its pid."""
+    import dagster as dg
+
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        told = entry.dagster_event.engine_event_data.metadata.get("pid") if entry.dagster_event else None
+        if told is not None:
+            try:
+                # Another process may have got the number since; one of ours was started with this home.
+                return os.environ.get("DAGSTER_HOME", "").encode() in Path(f"/proc/{told.value}/environ").read_bytes()
+            except OSError:
+                return False
+    return True
 
 
 def own_identity() -> str:

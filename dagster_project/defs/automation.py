@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import notify, observe
+from dagster_project import instance_home, notify, observe
 from dagster_project.defs import catalogue
 from dagster_project.resources import SettingsResource
 from dagster_project.steps import BATCH
@@ -103,7 +103,19 @@ def failures(context: dg.RunFailureSensorContext) -> None:
     )
 
 
-SENSORS: list[dg.SensorDefinition] = [conditions, new_files, live, quality, failures]
+@dg.sensor(
+    name="lost_runs",
+    default_status=ON,
+    minimum_interval_seconds=30,
+    description="Marks runs whose process was killed as failed, so that they can be re-executed and their pool is free.",
+)
+def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Look at the processes of the runs that have not ended."""
+    closed = instance_home.close_lost_runs(context.instance)
+    return dg.SkipReason(f"marked as failed: {', '.join(run[:8] for run in closed)}" if closed else "every run that has not ended has its process")
+
+
+SENSORS: list[dg.SensorDefinition] = [conditions, new_files, live, quality, failures, lost_runs]
 SCHEDULES: list[dg.ScheduleDefinition] = [
     dg.ScheduleDefinition(
         name="nightly_live_check", job_name="live_check", cron_schedule="30 4 * * *", default_status=dg.DefaultScheduleStatus.RUNNING, execution_timezone="UTC",
