@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 WIDTH_INCHES = 7.0
 ROW_INCHES = 0.34
+NAME_CHARACTERS = 38
 OWN_COLOUR, OTHER_COLOUR = "#1b6ca8", "#9aa7b2"
 
 
@@ -39,14 +41,15 @@ def quality(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("R@10",
     matplotlib Figure
         Rows from top to bottom as given; the candidate in colour.
     """
-    drawn, axes = _new(WIDTH_INCHES, 0.9 + ROW_INCHES * len(rows), len(metrics))
+    names = [textwrap.fill(row["name"], NAME_CHARACTERS) for row in rows]  # a long name would leave no room for the figures
+    drawn, axes = _new(WIDTH_INCHES, 0.9 + ROW_INCHES * sum(1 + 0.4 * name.count("\n") for name in names), len(metrics))
     for axis, name in zip(axes, metrics, strict=True):
         for place, row in enumerate(rows):
             found = row["metrics"]["metrics"][name]
             colour = OWN_COLOUR if row["role"] == "with_intents" else OTHER_COLOUR
             axis.plot([found["low"], found["high"]], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
             axis.plot(found["mean"], place, "o", color=colour)
-        axis.set_yticks(range(len(rows)), [row["name"] for row in rows] if axis is axes[0] else [""] * len(rows))
+        axis.set_yticks(range(len(rows)), names if axis is axes[0] else [""] * len(rows), fontsize=8)
         axis.invert_yaxis()
         axis.set_title(f"{name}, 95 % interval", fontsize=10)
         axis.grid(axis="x", alpha=0.3)
