@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.backbones.sasrec import SASRec
+from model.backbones.sasrec_row import SASRecRow
 from model.batches import pad
 from model.config import ModelConfig
 from model.losses import product_dtype
@@ -42,9 +46,18 @@ class NetworkScorer:
         # Neither clicks nor text: nothing is known of these items, so the network must not prefer them to disliked ones.
         self.silent = torch.nonzero((self.table == 0).all(1)).flatten()
 
+    @cached_property
+    def row(self) -> SASRecRow | None:
+        """What reads a single prefix, where the network has such a form."""
+        backbone = self.network.backbone
+        return SASRecRow(backbone) if self.network.fusion is None and isinstance(backbone, SASRec) and SASRecRow.fits(backbone) else None
+
     @torch.no_grad()
     def sessions(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Tensor:
         """Session vectors, shape (cases, dim); prefixes must not be empty."""
+        if len(prefixes) == 1 and self.row is not None:
+            clicked = self.table[torch.from_numpy(prefixes[0][-self.config.max_length :].astype(np.int64))]
+            return self.network.finish(torch.from_numpy(self.row(clicked.numpy()))[None], clicked[-1:], None)
         clicks = pad(prefixes, self.config.max_length)
         moved = type(clicks)(clicks.items.to(self.device), clicks.lengths.to(self.device))
         return self.network.encode(moved, self.table, _tensor(long, self.device), _tensor(short, self.device))
