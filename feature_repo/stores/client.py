@@ -88,7 +88,7 @@ class PackedClient:
         ----------
         rows : sequence of (key, packed value)
         keep_ms : int
-            Milliseconds a row outlives its event time in the server; 0 = for ever.
+            Milliseconds a row outlives its event time, or its writing if that is later, in the server; 0 = for ever.
 
         Returns
         -------

@@ -73,7 +73,7 @@ class LiveFeatureWriter:
     project : str
         Feast project, part of every key.
     keep_hours : float, optional
-        How long a row outlives its event time in the server; none = for ever.
+        How long a row outlives its event time, or its writing if that is later, in the server; none = for ever.
     """
 
     def __init__(self, url: str, *, cluster: bool = False, project: str = PROJECT, keep_hours: float | None = None) -> None:

@@ -1,7 +1,12 @@
 -- Compare-and-set of packed feature rows: the newer event time wins, at equal ones the later created, at equal both a fixed order of the contents.
--- KEYS: one a row. ARGV[1]: milliseconds a row outlives its event time (0 = for ever). ARGV[2..]: the packed rows. Returns how many were taken.
+-- KEYS: one a row. ARGV[1]: milliseconds a row outlives its event time, or the moment it is written if that is later (0 = for ever). ARGV[2..]: the packed rows. Returns how many were taken.
 local taken = 0
 local keep = tonumber(ARGV[1])
+local now = 0
+if keep > 0 then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
 for i, key in ipairs(KEYS) do
   local new = ARGV[i + 1]
   local old = redis.call('GETRANGE', key, 0, 31) -- the header decides but for ties
@@ -27,7 +32,7 @@ for i, key in ipairs(KEYS) do
   if wins then
     redis.call('SET', key, new)
     if keep > 0 then
-      redis.call('PEXPIREAT', key, string.format('%.0f', math.floor(event / 1000) + keep))
+      redis.call('PEXPIREAT', key, string.format('%.0f', math.max(math.floor(event / 1000), now) + keep))
     end
     taken = taken + 1
   end

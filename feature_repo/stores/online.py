@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from feast import Entity, FeatureView, RepoConfig, utils
+from feast import Entity, FeatureView, OnDemandFeatureView, RepoConfig, utils
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
@@ -31,7 +31,7 @@ from feature_repo.stores.slots import EPOCH, PackedValueError, microseconds
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 MAX_AHEAD = timedelta(days=1)  # a row further in the future would win over every real one until then
-KEPT_LIFETIMES = 2  # the server drops a row at twice its time to live; in between it is answered as OUTSIDE_MAX_AGE
+KEPT_LIFETIMES = 2  # the server drops a row after twice its time to live; in between it is answered as OUTSIDE_MAX_AGE
 
 
 class PackedOnlineStoreConfig(FeastConfigBaseModel):
@@ -141,7 +141,10 @@ class PackedOnlineStore(OnlineStore):
         event_us = np.array([microseconds(utils.make_tzaware(row[2])) for row in data], np.int64)
         created_us = np.array([NO_CREATED if row[3] is None else microseconds(utils.make_tzaware(row[3])) for row in data], np.int64)
         _refuse_future(table.name, event_us)
-        values = encode_rows(schema, columns_of(schema, [row[1] for row in data]), event_us, created_us)
+        features = [row[1] for row in data]
+        if isinstance(table, OnDemandFeatureView):  # Feast sends its keys and request fields along
+            features = [{name: row[name] for name in schema.index if name in row} for row in features]
+        values = encode_rows(schema, columns_of(schema, features), event_us, created_us)
         return list(zip(self._keys(config, table, [row[0] for row in data]), values, strict=True))
 
     def writer(self, config: RepoConfig, table: FeatureView, columns: Mapping[str, str] | None = None) -> PartitionWriter:
@@ -200,7 +203,8 @@ class PackedOnlineStore(OnlineStore):
     def ttl_seconds(self, config: RepoConfig, table: FeatureView) -> float:
         """Maximum age of a view's rows in seconds; 0 = no limit."""
         own = config.online_store.ttl_seconds
-        return float(own) if own is not None else table.ttl.total_seconds() if table.ttl else 0.0
+        ttl = getattr(table, "ttl", None)  # on-demand views have none
+        return float(own) if own is not None else ttl.total_seconds() if ttl else 0.0
 
     def _keep_ms(self, config: RepoConfig, table: FeatureView) -> int:
         return int(self.ttl_seconds(config, table) * 1000 * KEPT_LIFETIMES)

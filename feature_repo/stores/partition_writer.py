@@ -35,7 +35,7 @@ class PartitionWriter:
     event, created : str
         Time columns; `created` may be missing.
     keep_ms : int
-        Milliseconds a row outlives its event time in the server; 0 = for ever.
+        Milliseconds a row outlives its event time, or its writing if that is later, in the server; 0 = for ever.
     """
 
     url: str

@@ -10,10 +10,10 @@ import datetime as dt
 import pandas as pd
 import pyarrow as pa
 import pytest
-from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, OnDemandFeatureView, RepoConfig, RequestSource, ValueType
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, RepoConfig, RequestSource, ValueType
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SavedDatasetSparkStorage, SparkSource
+from feast.on_demand_feature_view import on_demand_feature_view
 from feast.table_format import DeltaFormat
-from feast.transformation.pandas_transformation import PandasTransformation
 from feast.types import Float64, Int64, String
 
 from feature_repo.stores.reader import OnlineReader
@@ -24,10 +24,6 @@ HOUR = dt.timedelta(hours=1)
 
 def at(hours):
     return DAY + hours * HOUR
-
-
-def plus(frame):
-    return pd.DataFrame({"total": frame["trips"] + frame["extra"]})
 
 
 def objects():
@@ -49,13 +45,17 @@ def objects():
     )  # fmt: skip
     prices = FeatureView(name="prices", entities=[], ttl=dt.timedelta(0), schema=[Field(name="price", dtype=Float64)], source=source("prices"))
     extra = RequestSource(name="request", schema=[Field(name="extra", dtype=Int64)])
-    on_demand = OnDemandFeatureView(
-        name="sums", sources=[trips, extra], schema=[Field(name="total", dtype=Int64)], feature_transformation=PandasTransformation(plus, ""), mode="pandas"
-    )  # fmt: skip
+
+    @on_demand_feature_view(sources=[trips, extra], schema=[Field(name="total", dtype=Int64)])
+    def sums(frame: pd.DataFrame) -> pd.DataFrame:
+        found = pd.DataFrame()
+        found["total"] = frame["trips"] + frame["extra"]
+        return found
+
     start = weather.with_name("start").with_join_key_map({"city_id": "start_id"})
     end = weather.with_name("end").with_join_key_map({"city_id": "end_id"})
     services = [FeatureService(name="route_v1", features=[start, end]), FeatureService(name="prices_v1", features=[prices])]
-    return [driver, city, trips, tips, weather, prices, on_demand, *services]
+    return [driver, city, trips, tips, weather, prices, sums, *services]
 
 
 TABLES = {

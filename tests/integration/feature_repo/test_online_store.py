@@ -90,10 +90,13 @@ def test_statuses_tell_missing_too_old_and_present_apart(valkey, tmp_path):
     store = open_store(valkey, tmp_path, ttl=dt.timedelta(hours=1))
     put(store, 1, user="fresh")
     put(store, 2, seconds=-3700, user="old")
-    put(store, 3, seconds=-8000, user="dropped by the server")
-    values, statuses = get(store, "fresh", "old", "dropped by the server", "never seen")
+    put(store, 3, seconds=-10**8, user="years old")
+    values, statuses = get(store, "fresh", "old", "years old", "never seen")
     assert values == [1, None, None, None]
-    assert statuses == ["PRESENT", "OUTSIDE_MAX_AGE", "NOT_FOUND", "NOT_FOUND"]
+    assert statuses == ["PRESENT", "OUTSIDE_MAX_AGE", "OUTSIDE_MAX_AGE", "NOT_FOUND"]
+    keys = [storage_key(store.project, "numbers", entity_key({"user_id": user})) for user in ("fresh", "years old")]
+    lifetimes = [PackedClient(valkey.url).connection.pttl(key) for key in keys]
+    assert all(7_000_000 < left <= 7_201_000 for left in lifetimes), "the server drops a row after twice its ttl"
     columns = OnlineReader(store, "both_v1").read({"user_id": ["fresh", "old", "never seen"]})["numbers"]
     assert columns.status.tolist() == [FieldStatus.PRESENT, FieldStatus.OUTSIDE_MAX_AGE, FieldStatus.NOT_FOUND]
 
