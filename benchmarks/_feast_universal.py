@@ -40,9 +40,6 @@ NOT_RUN = {
 WITHOUT_TTL = {"test_odfv_write_methods": "with `ttl_seconds: 0`: it expects rows years past their ttl, which Feast's stores serve and ours does not"}
 _AHEAD = "with the refusal of entity rows more than a day ahead lifted: it asks two days ahead"
 TWO_DAYS_AHEAD = dict.fromkeys(("test_historical_features_containing_backfills", "test_historical_features_field_mapping"), _AHEAD)
-    ("test_historical_features_containing_backfills", "test_historical_features_field_mapping"),
-    "with the refusal of entity rows more than a day ahead lifted: it asks two days ahead",
-)
 ONLY_OTHERS = "asks for the vector search or the pool of another store by name"
 
 
