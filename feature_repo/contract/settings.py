@@ -135,7 +135,7 @@ class StreamingSettings(Section):
     instance_id: str | None = None
     state_dir: Path | None = Field(None, description="Folder of the RocksDB stores; none = HOME/state.")
     max_records: int = Field(500, ge=1)
-    linger_ms: float = Field(2.0, ge=0, description="Least time between polls; see docs/adr on pacing.")
+    linger_ms: float = Field(2.0, ge=0, description="Least time between polls; see docs/adr/021.")
     top_k: int = Field(20, ge=1)
     metrics_port: int | None = None
     session_ttl_hours: float = Field(24.0 * 30, gt=0)
