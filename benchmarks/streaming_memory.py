@@ -29,7 +29,7 @@ from streaming import broker, topics  # noqa: E402
 from streaming.clients import client_options  # noqa: E402
 
 LOOK_SECONDS = 10.0
-BOUND = 0.10  # of the median, up and down
+BOUND = 0.10  # of the middle between lowest and highest, up and down
 
 
 class Sender:
@@ -123,11 +123,11 @@ def main() -> int:
         finally:
             broker.down(settings_of(home))
     found = [row["rss_mb"] for row in rows]
-    middle = statistics.median(found) if found else 0.0
+    lowest, highest = min(found, default=0.0), max(found, default=0.0)
     extra = {
         "model": options.model.name if options.model else "none", "sessions": options.sessions, "rate": options.rate, "minutes": options.minutes,
-        "rss_median_mb": middle, "rss_lowest_mb": min(found, default=0.0), "rss_highest_mb": max(found, default=0.0), "restart_seconds": restarts,
-        "flat": bool(found) and max(abs(one - middle) for one in found) <= BOUND * middle,
+        "rss_median_mb": statistics.median(found) if found else 0.0, "rss_lowest_mb": lowest, "rss_highest_mb": highest, "restart_seconds": restarts,
+        "flat": bool(found) and highest - lowest <= BOUND * (highest + lowest),
     }  # fmt: skip
     print(extra)
     write_result(options.name, rows[:: max(1, len(rows) // 40)], extra)
