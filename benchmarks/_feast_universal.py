@@ -172,10 +172,9 @@ def pytest_configure(config: pytest.Config) -> None:
     from feast.infra.provider import PROVIDERS_CLASS_FOR_TYPE
 
     PROVIDERS_CLASS_FOR_TYPE["local"] = "feature_repo.stores.PackedProvider"
-    config.stash[RECORDS] = []
 
 
-RECORDS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+RECORDS: list[dict[str, Any]] = []
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -202,7 +201,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         why = next((why for part, why in NOT_RUN.items() if part in item.nodeid), None)
         if why:
-            config.stash[RECORDS].append(_record(item.nodeid, "not_run", why))
+            RECORDS.append(_record(item.nodeid, "not_run", why))
         else:
             kept.append(item)
     items[:] = kept
@@ -229,11 +228,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report, note = outcome.get_result(), (WITHOUT_TTL | TWO_DAYS_AHEAD).get(item.name.partition("[")[0], "")
     if report.skipped:
         why = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        item.config.stash[RECORDS].append(_record(item.nodeid, "not_run", ONLY_OTHERS if "empty parameter set" in why else why))
+        RECORDS.append(_record(item.nodeid, "not_run", ONLY_OTHERS if "empty parameter set" in why else why))
     elif report.failed or report.when == "call":
-        item.config.stash[RECORDS].append(_record(item.nodeid, "failed" if report.failed else "passed", report.longreprtext[-300:] if report.failed else note))
+        RECORDS.append(_record(item.nodeid, "failed" if report.failed else "passed", report.longreprtext[-300:] if report.failed else note))
+
+
+def pytest_runtest_logfinish(nodeid: str, location: Any) -> None:
+    """Write the records after each test: a run that is cut short has shown what it has shown."""
+    save()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the records."""
-    Path(os.environ["FEAST_UNIVERSAL_RECORDS"]).write_text(json.dumps(session.config.stash[RECORDS]), encoding="utf-8")
+    save()
+
+
+def save() -> None:
+    """Write the records so far."""
+    Path(os.environ["FEAST_UNIVERSAL_RECORDS"]).write_text(json.dumps(RECORDS), encoding="utf-8")

@@ -63,8 +63,12 @@ class ServiceReads:
         body = await _whole(receive)
         asked = self._asked(body)
         service = await self._service(asked["feature_service"]) if asked else None
-        if asked is None or service is None or not _fits(service, asked["entities"]):
+        if asked is None or service is None or asked["entities"].keys() != service.keys.keys():
             await self._app(scope, replay(body, receive), send)  # Feast's handler, and its words for what is wrong
+            return
+        wrong = _wrong_value(service, asked["entities"])
+        if wrong:
+            await answer_json(send, 422, _encode({"detail": wrong}))
             return
         try:
             columns = await service.reader.read_async(asked["entities"])
@@ -163,16 +167,18 @@ def _time(us: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + "Z"
 
 
-def _fits(service: _Service, entities: Mapping[str, Any]) -> bool:
-    if entities.keys() != service.keys.keys():
-        return False
+def _wrong_value(service: _Service, entities: Mapping[str, Any]) -> str | None:
+    """Say which value is no key of its type; Feast would look for another entity instead (7 becomes "7")."""
     for key, values in entities.items():
         kind = service.keys[key]
-        if not isinstance(values, list) or not all(type(value) is (str if kind == "STRING" else int) for value in values):
-            return False
-        if kind in _BITS and any(not -(1 << _BITS[kind]) <= value < 1 << _BITS[kind] for value in values):
-            return False
-    return True
+        for value in values:
+            if not (type(value) is str if kind == "STRING" else _is_integer(value, _BITS[kind])):
+                return f"entity key '{key}' is {kind}; {value!r:.80} is none: send {'text' if kind == 'STRING' else 'a whole number'}"
+    return None
+
+
+def _is_integer(value: Any, bits: int) -> bool:
+    return type(value) is int and -(1 << bits) <= value < 1 << bits
 
 
 async def _whole(receive: Receive) -> bytes:

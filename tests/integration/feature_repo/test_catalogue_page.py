@@ -104,4 +104,5 @@ def test_shown_history_snippet_runs(page, lake, spark, monkeypatch, capsys):
     monkeypatch.setenv("INTENTSTORE_HOME", str(lake.home))
     exec(compile(code, "snippet", "exec"), {})  # noqa: S102  # in this process: its Spark session is the running one
     printed = capsys.readouterr().out
-    assert "long_text" in printed and "'session_intents': " in printed
+    assert "{'session_intents': " in printed, printed
+    assert "[1 rows x" in printed, printed

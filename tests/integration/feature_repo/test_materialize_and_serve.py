@@ -193,7 +193,7 @@ def test_written_over_http_by_those_who_may_where_it_is_allowed(fresh, server, t
     tokens = {name: add_token(access, name, ["session_ranker_v1"], write) for name, write in (("reader", False), ("writer", True))}
     row = {
         "session_id": ["pushed"], "items": [["i1"]], "last_item": ["i1"], "click_count": [41], "distinct_items": [1], "repeat_share": [0.0],
-        "duration_seconds": [0.0], "mean_gap_seconds": [0.0], "last_gap_seconds": [0.0], "late_clicks": [0], "session_start": ["2024-03-10T06:00:00Z"],
+        "duration_seconds": [0.0], "mean_gap_seconds": [0.0], "last_gap_seconds": [0.0], "late_clicks": [0], "session_start": [1710050400],
         "event_timestamp": ["2024-03-10T06:00:00Z"], "created": ["2024-03-10T06:00:00Z"],
     }  # fmt: skip
     body = {"push_source_name": "session_features_push", "df": row, "to": "online"}
