@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +21,10 @@ from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
 NETWORK = "network"
+TEXT_PARTS = ("titles", "words", "intents")  # they know an item by its title, clicked or not
+# Times the mix of an item without a click. On validation of Beauty with a fifth of the items unclicked, 1.4 has the highest recall@10 of all (.1188; 1: .1183,
+# 2: .1165); cold targets gain .012, warm ones lose 2 %. The whole weight of the others (3.1) gives cold targets .035 more and takes 11 % of the warm ones.
+COLD_BOOST = 1.4
 VALIDATION_CASES = 25_000  # evenly spread beyond; the same for every seed
 _log = logging.getLogger("intentstore.model.hybrid")
 
@@ -61,10 +65,29 @@ class Hybrid:
         ``network`` and part name to weight; they sum to 1. A part without proven use has weight 0 and is not kept.
     parts : dict
         Part name to part, those with weight only.
+    cold : ndarray int64, shape (n,)
+        Items without a training click.
+    items : int
+        Size of the catalogue; 0 = nothing is known of cold items.
     """
 
     weights: dict[str, float]
     parts: dict[str, Part]
+    cold: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    items: int = 0
+
+    @cached_property
+    def boost(self) -> Tensor | None:
+        """What the mix is multiplied by, item by item, float32, shape (items,); none where nothing is cold.
+
+        Network and counts have never met an item without a click, so a part of their weight goes to the text parts, which know it; see COLD_BOOST.
+        """
+        by_text = sum(self.weights[name] for name in TEXT_PARTS if name in self.parts)
+        if not len(self.cold) or by_text <= 0:
+            return None
+        factors = torch.ones(self.items)
+        factors[torch.from_numpy(self.cold)] = min(COLD_BOOST, 1.0 / by_text)
+        return factors
 
     @classmethod
     def fit(cls, dataset: Dataset, network: Network | None, config: HybridConfig, *, seen: Seen | None = None) -> Hybrid:
@@ -104,11 +127,12 @@ class Hybrid:
             rule = seen or _rule(dataset, config)
             weights = search(pool(sources, sample(dataset.valid, VALIDATION_CASES), rule))
         _log.info("hybrid weights: %s", ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()))
-        return cls(weights, {name: part for name, part in parts.items() if weights[name] > 0})
+        return cls(weights, {name: part for name, part in parts.items() if weights[name] > 0}, *_cold(dataset))
 
     def refit(self, dataset: Dataset) -> Hybrid:
         """Fit the same parts on other training data, with the same weights and the parts' own settings chosen as before."""
-        return replace(self, parts={name: part.refit(dataset) for name, part in self.parts.items()})
+        cold, items = _cold(dataset)
+        return replace(self, parts={name: part.refit(dataset) for name, part in self.parts.items()}, cold=cold, items=items)
 
     def scores(self, cases: Cases, network: np.ndarray | None) -> np.ndarray:
         """Mix.
@@ -126,7 +150,7 @@ class Hybrid:
             Rows sum to 1 where every source knows something.
         """
         given = None if network is None else torch.from_numpy(np.asarray(network, dtype=np.float32))
-        return np.asarray(mixed(self.sources(cases, given)).numpy())
+        return np.asarray(mixed(self.sources(cases, given), self.boost).numpy())
 
     def sources(self, cases: Cases, network: Tensor | None) -> list[tuple[str, Votes]]:
         """Return each source's name and its votes, scaled to its share of the mix; sources without weight are not asked.
@@ -175,7 +199,8 @@ class Hybrid:
         total = sum(rest.values())
         if total <= 0:
             raise ValueError(f"'{name}' is the only source of the hybrid score; it cannot be switched off")
-        return Hybrid({other: weight / total for other, weight in rest.items()}, {other: part for other, part in self.parts.items() if other != name})
+        weights = {other: weight / total for other, weight in rest.items()}
+        return Hybrid(weights, {other: part for other, part in self.parts.items() if other != name}, self.cold, self.items)
 
     def ranker(self, network: Network | None, name: str) -> HybridRanker:
         """Return what the judge reads."""
@@ -184,7 +209,7 @@ class Hybrid:
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what to save: plain settings for JSON, and arrays by name."""
         arrays = {f"{name}/{key}": value for name, part in self.parts.items() for key, value in part.arrays().items()}
-        return {"weights": self.weights}, arrays
+        return {"weights": self.weights, "items": self.items}, arrays | {"cold/items": self.cold}
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray], catalogue: Catalogue) -> Hybrid:
@@ -196,7 +221,11 @@ class Hybrid:
                 raise ValueError(f"part '{name}' of the saved hybrid score is unknown to this version; train the model again")
             own = {key.split("/", 1)[1]: np.asarray(value) for key, value in arrays.items() if key.startswith(f"{name}/")}
             parts[name] = KINDS[name].of(own, catalogue)
-        return cls(weights, parts)
+        known = int(settings.get("items", 0))
+        if not known:
+            return cls(weights, parts)
+        joined = np.arange(known, len(catalogue), dtype=np.int64)
+        return cls(weights, parts, np.concatenate([np.asarray(arrays["cold/items"], dtype=np.int64), joined]), len(catalogue))
 
 
 @dataclass(frozen=True)
@@ -212,12 +241,17 @@ class HybridRanker:
         return self.hybrid.scores(cases, None if self.network is None else _ask(self.network, cases))
 
 
-def mixed(sources: list[tuple[str, Votes]]) -> Tensor:
-    """Add up scaled votes of one or more sources, float32, shape (cases, items); a new tensor."""
+def mixed(sources: list[tuple[str, Votes]], boost: Tensor | None = None) -> Tensor:
+    """Add up scaled votes of one or more sources, float32, shape (cases, items), times ``boost`` where there is one; a new tensor."""
     total = sources[0][1].values * sources[0][1].scale
     for _, votes in sources[1:]:
         total.addcmul_(votes.values, votes.scale)
-    return total
+    return total if boost is None else total.mul_(boost)
+
+
+def _cold(dataset: Dataset) -> tuple[np.ndarray, int]:
+    counts = dataset.item_counts
+    return np.flatnonzero(counts == 0), len(counts)
 
 
 def _ask(network: Network, cases: Cases) -> np.ndarray:

@@ -186,7 +186,7 @@ class Scorer:
 
     def _answer(self, cases: Cases, k: int) -> list[Scored]:
         sources = self._sources(cases)
-        total = mixed(sources)
+        total = mixed(sources, None if self.hybrid is None else self.hybrid.boost)
         if self.without_seen:
             remove_seen(total, cases.prefixes)
         values, items = best_items(total, k)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model.evaluate import evaluate
-from model.hybrid import NETWORK, Hybrid
+from model.hybrid import COLD_BOOST, NETWORK, Hybrid
 from model.items import Catalogue
 from model.mixing import pool, search
 from model.parts import KINDS, applicable
@@ -146,3 +146,32 @@ def test_search_finds_the_better_source():
 def test_zero_rows_stay_zero():
     assert Votes.of(torch.tensor([[0.0, 0.0], [1.0, 3.0]])).probabilities().tolist() == [[0, 0], [0.25, 0.75]]
     assert sharpened(torch.zeros(1, 3), torch.zeros(1, 1)).probabilities().tolist() == [[0, 0, 0]]
+
+
+def test_an_item_without_clicks_is_ranked_by_its_title_beside_clicked_ones(made):
+    """What nobody clicked gets more from the parts that know it, never more than the whole weight; clicked items are left as they are."""
+    parts = {name: KINDS[name].fit(made) for name in ("transitions", "words")}
+    counts = made.item_counts
+    plain = Hybrid({NETWORK: 0.6, "transitions": 0.2, "words": 0.2}, parts)
+    cold = Hybrid(plain.weights, parts, np.array([4]), ITEMS)
+    network = uniform(made.test)
+    without, with_ = plain.scores(made.test, network), cold.scores(made.test, network)
+    assert np.allclose(with_[:, 4], without[:, 4] * COLD_BOOST, rtol=1e-5)
+    mostly_words = Hybrid({NETWORK: 0.2, "words": 0.8}, parts, np.array([4]), ITEMS).boost
+    assert mostly_words is not None and mostly_words[4].item() == pytest.approx(1 / 0.8)
+    assert np.allclose(np.delete(with_, 4, axis=1), np.delete(without, 4, axis=1))
+    fitted = Hybrid.fit(made, uniform, AUTO)
+    assert fitted.cold.tolist() == np.flatnonzero(counts == 0).tolist()
+
+
+def test_items_that_join_later_are_cold_too(made):
+    parts = {"words": KINDS["words"].fit(made)}
+    settings, arrays = Hybrid({NETWORK: 0.5, "words": 0.5}, parts, np.array([3]), ITEMS).state()
+    old = made.catalogue
+    grown = Catalogue([*old.item_ids, "new"], [*old.titles, "part1 thing"], [*old.categories, ""], None)
+    assert Hybrid.restore(settings, arrays, grown).cold.tolist() == [3, ITEMS]
+    assert Hybrid.restore({"weights": {NETWORK: 0.5, "words": 0.5}}, {k: v for k, v in arrays.items() if k != "cold/items"}, grown).boost is None
+
+
+def test_counts_alone_boost_nothing(made):
+    assert Hybrid({NETWORK: 0.5, "transitions": 0.5}, {"transitions": KINDS["transitions"].fit(made)}, np.array([1]), ITEMS).boost is None
