@@ -106,9 +106,9 @@ def test_runs_and_events_are_kept_in_postgres(instance, database):
     assert event is not None and event.run_id == result.run_id
 
 
-def test_runs_of_three_processes_at_once_wait_for_no_lock(instance, database):
+def test_runs_of_two_processes_at_once_wait_for_no_lock(instance, database):
     before = count(database, "runs WHERE status = 'SUCCESS'")
-    workers = [subprocess.Popen([sys.executable, "-c", THREE_RUNS], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    workers = [subprocess.Popen([sys.executable, "-c", THREE_RUNS], stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = [worker.communicate(timeout=120)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0, 0], errors
-    assert count(database, "runs WHERE status = 'SUCCESS'") == before + 9
+    assert [worker.returncode for worker in workers] == [0, 0], errors
+    assert count(database, "runs WHERE status = 'SUCCESS'") == before + 6
