@@ -36,7 +36,7 @@ PARTS = {
     ],
     "types": ["offline_store/test_universal_types.py"],
 }  # fmt: skip
-INI = "[pytest]\nasyncio_mode = auto\ntimeout = 300\nfilterwarnings =\n    ignore\n"
+INI = "[pytest]\nasyncio_mode = auto\ntimeout = 1800\nfilterwarnings =\n    ignore\n"
 
 
 def run_part(tree: Path, extras: Path | None, files: Sequence[str], match: str | None, url: str, minutes: float) -> list[dict[str, Any]]:

@@ -121,7 +121,7 @@ def test_renamed_column_and_the_same_view_for_two_places(feast_store):
 def test_view_without_a_key(feast_store):
     frame = history(feast_store, {"driver_id": [1, 2], "event_timestamp": [at(1), at(3)]}, ["prices:price"]).to_df()
     assert values(frame["price"]) == [1.0, 2.0]
-    assert feast_store.get_online_features(["prices:price"], entity_rows=[{}]).to_dict()["price"] == [2.0]
+    assert feast_store.get_online_features(["prices:price"], entity_rows=[{"driver_id": 1}]).to_dict()["price"] == [2.0]
     assert OnlineReader(feast_store, "prices_v1").read({})["prices"].columns["price"].tolist() == [2.0]
 
 
