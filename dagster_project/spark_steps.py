@@ -216,7 +216,7 @@ def _work_through(pipes: PipesContext, work: Work) -> str | None:
             shown = f"{step.name} {days}" if days else step.name
             LOGGER.info("%s ...", shown)
             try:
-                with Progress(shown, lambda: spark.started, LOGGER.info):
+                with Progress(shown, lambda: spark.started, LOGGER.info), memory.alone(step):
                     report, outcomes = carry_out(step, days, work, memory, spark)
             except Exception as error:
                 # The child's last resort: whatever a job raises ends as one line in the graph, its trace in the log.

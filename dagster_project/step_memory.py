@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,19 @@ class StepMemory:
         self._settings = settings
         self._topic_ends = topic_ends
         self._folder = settings.home / "dagster" / "steps"
+
+    @contextlib.contextmanager
+    def alone(self, step: steps.Step) -> Iterator[None]:
+        """Wait until no other process of this home works on the step's table, and keep others out for the length of the block.
+
+        The pool `spark` keeps runs of one instance apart; this also keeps apart a `demo` beside `make ui`. Two runs that both find an empty table
+        would both fill it.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = steps.TABLES.get(step.assets[0], step.name)
+        with (self._folder / f".{name}.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
 
     def now(self, step: steps.Step, days: Days | None = None) -> str:
         """Return the fingerprint of a step's inputs as they are."""
