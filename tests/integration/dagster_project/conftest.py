@@ -217,7 +217,8 @@ def graph(monkeypatch, spark, tmp_path, settings, assets_dir):
             resources = {"settings": SettingsResource(config=str(config))}
             parts = [spark_batch, spark_daily, spark_live, candidate_model]
             result = dg.materialize(parts, selection=assets, instance=instance, raise_on_error=False, resources=resources, **given)
-        texts = [event.step_failure_data.user_failure_data.description for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+        failures = [event.step_failure_data for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+        texts = [found.user_failure_data.description if found.user_failure_data else found.error.message for found in failures]
         return result.success, " ".join(texts), {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
 
     run.shop, run.settings, run.write_clicks = shop, settings, functools.partial(write_clicks, shop)
