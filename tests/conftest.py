@@ -22,12 +22,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 _SHARED = ("demo", "spark", "side", "services")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # before xdist's own, which reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Keep tests together that share a fixture of the session, else those of a file, so that each is started once."""
     for item in items:
         names = getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group(next((name for name in _SHARED if name in names), str(item.path))))
+    yield
 
 
 @pytest.fixture(scope="session")
