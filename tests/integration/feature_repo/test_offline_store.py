@@ -123,10 +123,10 @@ def test_table_that_is_missing_or_vacuumed_is_named(lake, spark, feast_store, sm
 
 
 def test_a_time_pins_the_version_of_then(lake, spark, feast_store, small):
-    asked = entity_rows(("t", 50))
-    small.write(spark, lake, "session_features", [small.feature_row("t", 1, 1, 1)], mode="append")
+    asked = entity_rows(("t", 5050))  # after the times that other tests look at
+    small.write(spark, lake, "session_features", [small.feature_row("t", 5001, 5001, 1)], mode="append")
     history = DeltaTable.forPath(spark, str(lake.table("session_features"))).history(1).first()
-    small.write(spark, lake, "session_features", [small.feature_row("t", 2, 2, 2)], mode="append")
+    small.write(spark, lake, "session_features", [small.feature_row("t", 5002, 5002, 2)], mode="append")
     assert counts(ask(feast_store, asked).to_df()) == [2]
     with store.pinned({"session_features": history["timestamp"].replace(tzinfo=dt.UTC).isoformat()}):
         job = ask(feast_store, asked)
@@ -146,10 +146,10 @@ def test_feature_that_a_view_has_not_is_named(feast_store):
         ask(feast_store, entity_rows(("a", 2)), features=["session_features:nothing"])
 
 
-def test_feast_never_writes_delta(feast_store):
-    frame = pd.DataFrame({"session_id": ["a"], "event_timestamp": [at(1)], "created": [at(1)]})
+def test_feast_never_writes_delta(lake, spark, feast_store):
+    frame = spark.read.format("delta").load(str(lake.table("session_features"))).limit(1).toPandas()
     with pytest.raises(FeatureTableError, match=r"'session_features'.*python -m spark_jobs session-features"):
-        feast_store.write_to_offline_store("session_features", frame, reorder_columns=False)
+        feast_store.write_to_offline_store("session_features", frame)
 
 
 @pytest.mark.parametrize(

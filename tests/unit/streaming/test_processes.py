@@ -14,6 +14,7 @@ def _sleeper(tmp_path: Path, code: str = "import time; print('up', flush=True); 
 
 def test_process_is_recognised_by_pid_and_start_time(tmp_path: Path) -> None:
     record = _sleeper(tmp_path)
+    assert processes.wait_until(lambda: b"up" in (tmp_path / "log").read_bytes(), 180)
     processes.save(tmp_path / "process.json", record)
     assert processes.load(tmp_path / "process.json") == record
     assert not ProcessRecord(record.pid, record.started - 1).alive(), "another process of the same pid is not ours"
