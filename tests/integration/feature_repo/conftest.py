@@ -23,10 +23,12 @@ class Valkey:
     """A real valkey-server process that can be killed and started again on the same port."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.options = options
-        with socket.socket() as probe:
+        with socket.socket() as probe, socket.socket() as bus:
             probe.bind(("127.0.0.1", 0))
+            bus.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+            # A cluster's own port is otherwise the port plus 10,000, which may be none at all.
+            self.options = (*options, "--cluster-port", str(bus.getsockname()[1])) if "--cluster-enabled" in options else options
         self.folder, self.url = folder, f"redis://127.0.0.1:{self.port}/0"
         self.start()
 

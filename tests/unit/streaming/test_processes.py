@@ -18,7 +18,8 @@ def test_process_is_recognised_by_pid_and_start_time(tmp_path: Path) -> None:
     processes.save(tmp_path / "process.json", record)
     assert processes.load(tmp_path / "process.json") == record
     assert not ProcessRecord(record.pid, record.started - 1).alive(), "another process of the same pid is not ours"
-    assert processes.stop(record)
+    processes.stop(record)
+    assert not record.alive()
     assert processes.load(tmp_path / "process.json") is None
 
 
