@@ -109,6 +109,7 @@ def main(arguments: Sequence[str]) -> int:  # noqa: RET503 - execvp does not ret
         print("usage: python -m dagster_project.bound PARENT_PID -- COMMAND [ARGUMENT...]", file=sys.stderr)
         return 2
     bind_to_parent(int(arguments[0]))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ignored signals are inherited, and `stop` asks with this one
     os.execvp(arguments[2], list(arguments[2:]))
 
 

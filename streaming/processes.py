@@ -61,6 +61,11 @@ def port_is_free(port: int) -> bool:
     return True
 
 
+def _obey_sigterm() -> None:
+    # An ignored signal is inherited, and Dagster gives SIGTERM the answer of SIGINT, which a shell's background job ignores.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def spawn(command: list[str], folder: Path, log_file: Path, environment: Mapping[str, str] | None = None) -> ProcessRecord:
     """Start a process in its own session and process group, output to a file.
 
@@ -88,8 +93,9 @@ def spawn(command: list[str], folder: Path, log_file: Path, environment: Mapping
     try:
         with log_file.open("wb") as log:
             child = subprocess.Popen(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment
-            )
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment,
+                preexec_fn=_obey_sigterm,  # one system call, no lock that another thread could hold
+            )  # fmt: skip
     except OSError as error:
         raise ServiceError(f"'{command[0]}' cannot be started ({error}); is it installed, and is there room below '{folder}'?") from None
     started = start_time(child.pid)

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,18 @@ def test_process_is_recognised_by_pid_and_start_time(tmp_path: Path) -> None:
     processes.save(tmp_path / "process.json", record)
     assert processes.load(tmp_path / "process.json") == record
     assert not ProcessRecord(record.pid, record.started - 1).alive(), "another process of the same pid is not ours"
-    processes.stop(record)
-    assert not record.alive()
+    assert processes.stop(record)
     assert processes.load(tmp_path / "process.json") is None
+
+
+def test_process_goes_by_itself_even_if_its_parent_ignores_sigterm(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        record = _sleeper(tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert processes.wait_until(lambda: b"up" in (tmp_path / "log").read_bytes(), 180)
+    assert processes.stop(record)
 
 
 def test_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
