@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from dagster_project import instance_home
+from streaming.processes import free_port
 
 TEMPLATE = instance_home.TEMPLATE.with_name("postgres.yaml")
 SUPERUSER = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
@@ -24,9 +24,7 @@ SUPERUSER = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to ru
 def database():
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # pytest's own folders are closed to other users
     programs = postgres_programs()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     if SUPERUSER:
         shutil.chown(folder, SUPERUSER)
     data = folder / "data"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from dagster_project import bound, lake
 from dagster_project.defs.batch import spark_batch
 from dagster_project.resources import SettingsResource
 from feature_repo.contract import columns
+from streaming.processes import free_port
 
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 START_SECONDS = 60
@@ -33,12 +33,6 @@ shuffle_partitions = 2
 java_options = "-XX:TieredStopAtLevel=1"
 conf = {{ "spark.executor.memory" = "512m", "spark.executor.cores" = "1", "spark.executor.extraJavaOptions" = "-XX:TieredStopAtLevel=1" }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -15,6 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from dagster_project import bound
+from streaming.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 CHROMIUM = "/usr/bin/chromium"
@@ -26,9 +26,7 @@ LONG_MS = 240_000  # a run starts a process, and some start a JVM
 
 @pytest.fixture(scope="module")
 def address(demo):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "DAGSTER_HOME": str(demo.home / "dagster"), "DAGSTER_SETTINGS_FILE": str(demo.config), "INTENTSTORE_HOME": str(demo.home)}
     workspace = ["-w", str(ROOT / "workspace.yaml")]
     web = bound.start([sys.executable, "-m", "dagster_webserver", *workspace, "-h", "127.0.0.1", "-p", str(port)], env=environment, cwd=ROOT)

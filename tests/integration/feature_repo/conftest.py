@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
+from streaming.processes import free_port
 
 # The browser's test is chosen only where Chromium is.
 collect_ignore = [] if any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))) else ["test_catalogue_page.py"]
@@ -23,12 +24,9 @@ class Valkey:
     """A real valkey-server process that can be killed and started again on the same port."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        with socket.socket() as probe, socket.socket() as bus:
-            probe.bind(("127.0.0.1", 0))
-            bus.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-            # A cluster's own port is otherwise the port plus 10,000, which may be none at all.
-            self.options = (*options, "--cluster-port", str(bus.getsockname()[1])) if "--cluster-enabled" in options else options
+        self.port = free_port()
+        # A cluster's own port is otherwise the port plus 10,000, which may be none at all.
+        self.options = (*options, "--cluster-port", str(free_port())) if "--cluster-enabled" in options else options
         self.folder, self.url = folder, f"redis://127.0.0.1:{self.port}/0"
         self.start()
 

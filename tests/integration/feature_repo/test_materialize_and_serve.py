@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from feature_repo.stores.codec import PackedSchema
 from feature_repo.stores.keys import entity_key, storage_key
 from feature_repo.stores.live import LiveFeatureReader
 from feature_repo.vectors import VectorIndex
+from streaming.processes import free_port
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,7 @@ def server(fresh, tmp_path_factory):
     access = tmp_path_factory.mktemp("access") / "access.toml"
     tokens = {name: add_token(access, name, services, write) for name, services, write in (
         ("narrow", ["session_intents_v1"], False), ("wide", ["*"], False), ("writer", ["*"], True))}  # fmt: skip
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {"PATH": "", "INTENTSTORE_HOME": str(fresh.home), "INTENTSTORE_ONLINE__URL": fresh.online.url.get_secret_value()}
     command = [sys.executable, "-m", "feature_repo", "serve", "--port", str(port), "--workers", "1", "--access", str(access)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, start_new_session=True)

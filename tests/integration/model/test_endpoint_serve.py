@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import pytest
 from feature_repo.contract.settings import LlmSettings, Settings
 from model.intent.endpoint import EndpointLlm
 from model.intent.weights import prepare
+from streaming.processes import free_port
 
 PREFIXES = [
     ["Alien (1979)", "Aliens (1986)"], ["Casablanca (1942)"], ["Heat (1995)", "Fargo (1996)", "Jaws (1975)"], ["Dune (1984)"], ["Brazil (1985)", "Heat (1995)"],
@@ -26,9 +26,7 @@ class Server:
     """`transformers serve` with SmolLM2 on a fixed free port."""
 
     def __init__(self, model):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.model = str(model)
         self.process = None
 
