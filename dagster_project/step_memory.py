@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from pydantic import SecretStr
 
 from dagster_project import lake, steps
 from dagster_project.days import Days, clicks_digest
+from feature_repo.contract.locks import only_one
 from feature_repo.contract.settings import Settings
 
 
@@ -144,10 +144,8 @@ class StepMemory:
         The pool `spark` keeps runs of one instance apart; this also keeps apart a `demo` beside `make ui`. Two runs that both find an empty table
         would both fill it.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         name = steps.TABLES.get(step.assets[0], step.name)
-        with (self._folder / f".{name}.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with only_one(self._folder / f".{name}.lock"):
             yield
 
     def now(self, step: steps.Step, days: Days | None = None) -> str:

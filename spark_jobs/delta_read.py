@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from feature_repo.contract.columns import SCHEMAS
+from feature_repo.contract.locks import only_one
 from feature_repo.contract.settings import Settings
 from spark_jobs.delta_errors import told
 from spark_jobs.delta_log import exists, newest_version
@@ -94,10 +94,7 @@ def empty_if_missing(spark: SparkSession, settings: Settings, table: str) -> boo
         return False
     from delta.tables import DeltaTable
 
-    locks = settings.home / "spark" / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with told(table, settings), (locks / f"{table}.create").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with told(table, settings), only_one(settings.home / "spark" / "locks" / f"{table}.create"):
         if exists(spark, settings, table):
             return False
         # A log without a commit is what a job leaves that was killed while it created the table; Delta takes it neither for a table nor for none.
@@ -108,7 +105,7 @@ def empty_if_missing(spark: SparkSession, settings: Settings, table: str) -> boo
 
 
 def _skipping_columns(table: str) -> list[str]:
-    """Name the columns by which reads can leave files out: times and days. Limits of ids and texts take half the time of a write and tell nothing."""
+    """Name the columns by which reads can leave files out: times and days. Limits of ids and texts make a write an eighth dearer and tell nothing."""
     schema = SCHEMAS[table]
     return [field.name for field in schema if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)]
 

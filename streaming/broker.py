@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from feature_repo.contract.endpoints import endpoints_file
+from feature_repo.contract.locks import only_one
 from feature_repo.contract.settings import Settings
 from streaming import embedded_kafka, embedded_valkey, processes
 from streaming.processes import ServiceError
@@ -53,7 +50,7 @@ def up(settings: Settings) -> Services:
     """
     folder = settings.home / "services"
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder):
+    with only_one(folder / ".lock"):
         if settings.kafka.bootstrap_servers:
             bootstrap, broker_pid = settings.kafka.bootstrap_servers, None
         else:
@@ -97,7 +94,7 @@ def down(settings: Settings) -> list[str]:
     if not folder.is_dir():
         return []
     stopped = []
-    with _only_one(folder):
+    with only_one(folder / ".lock"):
         for name in ("kafka", "valkey"):
             config = folder / name / ("server.properties" if name == "kafka" else "valkey.conf")
             known = processes.load(folder / name / "process.json")
@@ -108,10 +105,3 @@ def down(settings: Settings) -> list[str]:
             (folder / name / "process.json").unlink(missing_ok=True)
         endpoints_file(settings).unlink(missing_ok=True)
     return stopped
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

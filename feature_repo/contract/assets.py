@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -14,8 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -24,6 +22,7 @@ from typing import Any
 
 from feature_repo.contract.assets_jars import Jar, JarError, retrieve
 from feature_repo.contract.assets_java import JavaError
+from feature_repo.contract.locks import only_one
 from feature_repo.contract.settings import SettingsError, load_settings
 
 log = logging.getLogger("intentstore.assets")
@@ -92,7 +91,7 @@ def fetch(name: str, assets_dir: Path) -> Path:
         assets_dir = assets_dir.absolute()
         if not _complete(name, assets_dir / name):
             assets_dir.mkdir(parents=True, exist_ok=True)
-            with _only_one(assets_dir / f".{name}.lock"):
+            with only_one(assets_dir / f".{name}.lock"):
                 if not _complete(name, assets_dir / name):
                     log.info("fetching %s into %s", WHAT[name], assets_dir / name)
                     _fetch_into(name, assets_dir)
@@ -154,14 +153,6 @@ def _complete(name: str, folder: Path) -> bool:
         return all((folder / file).stat().st_size == size for file, size in marker["bytes"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-
-
-@contextmanager
-def _only_one(lock_file: Path) -> Iterator[None]:
-    """Let one process fetch and the others wait; the kernel frees the lock when its holder dies."""
-    with lock_file.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch_into(name: str, assets_dir: Path) -> None:

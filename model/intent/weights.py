@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -11,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.contract.locks import only_one
 from model.encoder import cpu_has_bfloat16
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def _converted(file: Path, assets_dir: Path) -> Path:
     folder = assets_dir / "converted" / f"{file.stem}-{digest_of([file])[:12]}"
     if (folder / "config.json").is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with only_one(folder.parent / f".{folder.name}.lock"):
         if not (folder / "config.json").is_file():
             logger.info("converting %s to safetensors, once (about 30 seconds)", file.name)
             part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
