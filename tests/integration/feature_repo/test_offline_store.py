@@ -113,11 +113,15 @@ def test_table_that_is_missing_or_vacuumed_is_named(lake, spark, feast_store, sm
     small.write(spark, lake, "session_intents", [small.intent_row("a", 1, 0.25), small.intent_row("b", 3600, 0.5)])
     with version:
         job = ask(feast_store, entity_rows(("a", 2)))
-    spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+    # A listing in ten thousand tasks, as for an object store, would take half a minute here.
+    changed = {"spark.databricks.delta.retentionDurationCheck.enabled": "false", "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2"}
+    for name, value in changed.items():
+        spark.conf.set(name, value)
     try:
         spark.sql(f"VACUUM delta.`{lake.table('session_intents')}` RETAIN 0 HOURS")
     finally:
-        spark.conf.unset("spark.databricks.delta.retentionDurationCheck.enabled")
+        for name in changed:
+            spark.conf.unset(name)
     with pytest.raises(FeatureTableError, match="vacuumed past the pinned version"):
         job.to_df()
 

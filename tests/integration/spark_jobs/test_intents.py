@@ -171,7 +171,7 @@ def test_missing_parts_are_one_clear_line(spark, settings):
 
 def test_a_killed_run_repeats_no_finished_call(spark, settings):
     settings = with_intents(settings, max_calls=20)
-    sessions = [[f"i{(number * 5 + place * 7) % 12}" for place in range(3 + number % 3)] for number in range(20)]
+    sessions = [[f"i{(number * 5 + place * 7) % 12}" for place in range(3 + number % 3)] for number in range(8)]
     fill(spark, settings, sessions=sessions)
     item_vectors.run(spark, settings)
     session_text.run(spark, settings)
