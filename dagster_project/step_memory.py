@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from dagster_project import lake, steps
 from dagster_project.days import Days, clicks_digest
-from feature_repo.contract.locks import only_one
+from feature_repo.contract.locks import only_writer
 from feature_repo.contract.settings import Settings
 
 
@@ -141,11 +141,9 @@ class StepMemory:
     def alone(self, step: steps.Step) -> Iterator[None]:
         """Wait until no other process of this home works on the step's table, and keep others out for the length of the block.
 
-        The pool `spark` keeps runs of one instance apart; this also keeps apart a `demo` beside `make ui`. Two runs that both find an empty table
-        would both fill it.
+        The pool `spark` keeps runs of one instance apart; this also keeps apart a `demo` beside `make ui`, and a job at the command line.
         """
-        name = steps.TABLES.get(step.assets[0], step.name)
-        with only_one(self._folder / f".{name}.lock"):
+        with only_writer(self._settings, steps.TABLES.get(step.assets[0], step.name)):
             yield
 
     def now(self, step: steps.Step, days: Days | None = None) -> str:

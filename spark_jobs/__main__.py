@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib
 import logging
@@ -11,12 +12,14 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from feature_repo.contract import columns
+from feature_repo.contract.locks import only_writer
 from feature_repo.contract.settings import Settings, SettingsError, load_settings
 from spark_jobs.job import JobError, JobResult
 
@@ -33,11 +36,12 @@ class Flag:
 
 @dataclass(frozen=True)
 class Job:
-    """One word of the command line: the module with ``run``, and its flags."""
+    """One word of the command line: the module with ``run``, its flags, and the table that it writes."""
 
     module: str
     help: str
     flags: tuple[Flag, ...] = ()
+    table: str | None = None
 
 
 def _date(text: str) -> datetime.date:
@@ -57,23 +61,23 @@ JOBS: dict[str, Job] = {
         Flag("max-offsets", "with --kafka: at most so many records of each partition", int),
         _BROKER,
         _UNTIL,
-    )),
-    "sessionise": Job("sessionise", "sessions by the gap rule, split by time", (_UNTIL,)),
-    "item-vectors": Job("item_vectors", "title vectors of the text encoder"),
-    "session-text": Job("session_text", "long and short prompts of each session", (_UNTIL,)),
+    ), columns.CLICKS),
+    "sessionise": Job("sessionise", "sessions by the gap rule, split by time", (_UNTIL,), columns.SESSIONS),
+    "item-vectors": Job("item_vectors", "title vectors of the text encoder", table=columns.ITEM_VECTORS),
+    "session-text": Job("session_text", "long and short prompts of each session", (_UNTIL,), columns.SESSION_TEXT),
     "intents": Job("intents", "long and short intents: LLM under a budget, cached, grounded on items", (
         Flag("max-calls", "at most so many sessions are sent to the LLM", int, "intents.max_calls"),
         Flag("source", "llm, endpoint, encoder or none", str, "intents.source"),
         Flag("explain", "print prompt, answer, grounding and cache key of one session", str),
         Flag("prune", "drop cached answers that no table refers to", bool),
         _UNTIL,
-    )),
+    ), columns.SESSION_INTENTS),
     "intents-report": Job("intents_report", "what the intents run did: calls, cached, grounded, copied"),
-    "session-features": Job("session_features", "features after each click, by the one fold", (_UNTIL,)),
-    "item-popularity": Job("item_popularity", "daily click counts and ranks of each item"),
+    "session-features": Job("session_features", "features after each click, by the one fold", (_UNTIL,), columns.SESSION_FEATURES),
+    "item-popularity": Job("item_popularity", "daily click counts and ranks of each item", table=columns.ITEM_POPULARITY),
     "training-set": Job("training_set", "cases with the features known at their time, through Feast", (
         Flag("pin", "TABLE=VERSION[,...]: Delta versions to read instead of the newest", str),
-    )),
+    ), columns.TRAINING_SET),
     "replay": Job("replay", "clicks to a Kafka topic in their original order", (
         Flag("topic", "topic to send to; none = kafka.clicks_topic", str),
         Flag("rate", "clicks a second; none = as fast as possible", float),
@@ -172,10 +176,18 @@ def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
     signal.signal(signal.SIGTERM, _interrupt)
     spark = spark_session(settings, f"intentstore {word}")
     try:
-        result: JobResult = module.run(spark, settings, date=given.date, **{name: getattr(given, name) for name in names})
+        with _only_writer(job, settings, given):
+            result: JobResult = module.run(spark, settings, date=given.date, **{name: getattr(given, name) for name in names})
     finally:
         spark.stop()
     return result
+
+
+@contextlib.contextmanager
+def _only_writer(job: Job, settings: Settings, given: argparse.Namespace) -> Iterator[None]:
+    table = columns.SCORE_LOG if getattr(given, "score_log", False) else job.table
+    with only_writer(settings, table) if table else contextlib.nullcontext():
+        yield
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from feature_repo.contract.settings import Settings
+
 
 @contextmanager
 def only_one(lock_file: Path) -> Iterator[None]:
@@ -25,4 +27,21 @@ def only_one(lock_file: Path) -> Iterator[None]:
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     with lock_file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def only_writer(settings: Settings, table: str) -> Iterator[None]:
+    """Keep other processes of this machine from working on a table for the length of the block.
+
+    Delta lets two writers append to a table that both found empty, and its rows would be there twice; so jobs read and write a table as its only writer.
+
+    Parameters
+    ----------
+    settings : Settings
+        Its `home` holds the lock.
+    table : str
+        Name of the table.
+    """
+    with only_one(settings.home / "spark" / "locks" / f"{table}.write"):
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,10 +81,25 @@ def versions(settings):
     return {name: delta_tables.version(None, settings, name) for name in ("item_vectors", SESSION_TEXT, SESSION_INTENTS, INTENT_CACHE)}
 
 
-def test_budget_cache_and_changes(spark, settings):
-    settings = with_intents(settings)
+@pytest.fixture(scope="module")
+def texts_made(spark, base_settings, tmp_path_factory):
+    """A home with vectors and texts of the sessions, made once, and what its two jobs said."""
+    settings = with_intents(base_settings.model_copy(update={"home": tmp_path_factory.mktemp("texts") / "home"}))
     fill(spark, settings)
-    vectors, texts, first = all_jobs(spark, settings)
+    return settings.home, item_vectors.run(spark, settings), session_text.run(spark, settings)
+
+
+@pytest.fixture
+def prepared(texts_made, settings):
+    """Settings of a home of this test with vectors and texts."""
+    shutil.copytree(texts_made[0], settings.home)
+    return settings
+
+
+def test_budget_cache_and_changes(spark, texts_made, prepared):
+    settings = with_intents(prepared)
+    _, vectors, texts = texts_made
+    first = intents.run(spark, settings)
     assert vectors.rows == 12 and np.isclose(np.linalg.norm(rows_of(spark, settings, "item_vectors")[0]["vector"]), 1.0, atol=1e-3)
     # One click alone has no prefix, and the only item before s7's last click has no title.
     assert texts.rows == 6 and texts.details["untitled"] == 1
@@ -144,11 +160,10 @@ def test_a_dataset_without_items_goes_on_without_intents(spark, settings):
     assert [result.rows for result in all_jobs(spark, untitled)] == [0, 0, 0]
 
 
-def test_a_failing_endpoint_leaves_the_fallback_and_is_asked_again(spark, settings):
-    endpoint = settings.endpoint.model_copy(update={"url": "http://127.0.0.1:9", "attempts": 1})
-    settings = with_intents(settings, source="endpoint").model_copy(update={"endpoint": endpoint})
-    fill(spark, settings)
-    failed = all_jobs(spark, settings)[2]
+def test_a_failing_endpoint_leaves_the_fallback_and_is_asked_again(spark, prepared):
+    endpoint = prepared.endpoint.model_copy(update={"url": "http://127.0.0.1:9", "attempts": 1})
+    settings = with_intents(prepared, source="endpoint").model_copy(update={"endpoint": endpoint})
+    failed = intents.run(spark, settings)
     assert failed.details["failed"] == 4 and failed.details["llm_calls"] == 0 and failed.details["by_source"] == {"encoder": 6}
     assert rows_of(spark, settings, INTENT_CACHE) == []
     retries = [json.loads(line) for line in (settings.home / "intents" / "retry.jsonl").read_text().splitlines()]
@@ -169,12 +184,8 @@ def test_missing_parts_are_one_clear_line(spark, settings):
         intents_report.run(spark, settings)
 
 
-def test_a_killed_run_repeats_no_finished_call(spark, settings):
-    settings = with_intents(settings, max_calls=20)
-    sessions = [[f"i{(number * 5 + place * 7) % 12}" for place in range(3 + number % 3)] for number in range(8)]
-    fill(spark, settings, sessions=sessions)
-    item_vectors.run(spark, settings)
-    session_text.run(spark, settings)
+def test_a_killed_run_repeats_no_finished_call(spark, prepared):
+    settings = with_intents(prepared, max_calls=20)
     config = settings.home / "config.toml"
     config.write_text(
         f'home = "{settings.home}"\nassets = "{settings.assets_dir}"\n[intents]\nmax_calls = 20\n[llm]\nmax_new_tokens = 4\nbatch_size = 1\n'

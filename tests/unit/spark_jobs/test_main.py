@@ -1,5 +1,6 @@
 import pytest
 
+from feature_repo.contract.columns import SCHEMAS
 from spark_jobs.__main__ import JOBS, main
 
 
@@ -41,3 +42,8 @@ def test_unknown_setting_is_one_line(capsys):
 
 def test_set_needs_a_value(capsys):
     assert "KEY=VALUE" in _fails(capsys, "sessionise", "--set", "session.gap_minutes")
+
+
+def test_every_job_that_writes_says_its_table():
+    assert {word for word, job in JOBS.items() if job.table is None} == {"intents-report", "replay", "parity"}
+    assert {job.table for job in JOBS.values() if job.table} <= set(SCHEMAS)
