@@ -14,6 +14,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_repo.stores.codec import PackedSchema
+from feature_repo.stores.keys import DUMMY_KEY
 from feature_repo.stores.protos import to_message
 from feature_repo.stores.slots import EPOCH
 
@@ -60,10 +61,17 @@ class Request:
         """Work out each view's part; `key` names an entity's value in the store."""
         found = []
         for table, names in self.grouped:
-            entities, places, length = utils._get_unique_entities(table, self.join_key_values, self.join_keys)
+            entities, places, length = self._entities(table)
             keys = [key(table, entity) for entity in utils._get_entity_key_protos(entities)]
             found.append(ViewRequest(table, names, keys, places, length))
         return found
+
+    def _entities(self, table: FeatureView) -> tuple[tuple[dict[str, Any], ...], tuple[list[int], ...], int]:
+        """Return the distinct entities of a view, the rows that ask for each, and how many rows there are."""
+        if set(table.join_keys) <= {DUMMY_KEY}:  # one row for all who ask; Feast 0.67 forgets about it once the view came out of a registry
+            length = max(map(len, self.join_key_values.values()), default=1)
+            return ({DUMMY_KEY: Value(string_val="")},), (list(range(length)),), length
+        return utils._get_unique_entities(table, self.join_key_values, self.join_keys)
 
     def answer(self, parts: Sequence[ViewRequest], values: Sequence[bytes | None], unpack: Unpack) -> None:
         """Fill the response from the values of all parts' keys, in their order; a refused value leaves the response as it was."""
