@@ -19,6 +19,7 @@ from feature_repo.stores.protos import to_message
 from feature_repo.stores.slots import EPOCH
 
 ReadRow = tuple[datetime | None, dict[str, Value] | None]  # (None, None) not found; (time, None) outside the maximum age
+Entities = tuple[tuple[dict[str, Any], ...], tuple[list[int], ...], int]
 Unpack = Callable[[FeatureView, Sequence[bytes | None], Sequence[str]], list[ReadRow]]
 
 
@@ -66,12 +67,13 @@ class Request:
             found.append(ViewRequest(table, names, keys, places, length))
         return found
 
-    def _entities(self, table: FeatureView) -> tuple[tuple[dict[str, Any], ...], tuple[list[int], ...], int]:
+    def _entities(self, table: FeatureView) -> Entities:
         """Return the distinct entities of a view, the rows that ask for each, and how many rows there are."""
         if set(table.join_keys) <= {DUMMY_KEY}:  # one row for all who ask; Feast 0.67 forgets about it once the view came out of a registry
             length = max(map(len, self.join_key_values.values()), default=1)
             return ({DUMMY_KEY: Value(string_val="")},), (list(range(length)),), length
-        return utils._get_unique_entities(table, self.join_key_values, self.join_keys)
+        found: Entities = utils._get_unique_entities(table, self.join_key_values, self.join_keys)
+        return found
 
     def answer(self, parts: Sequence[ViewRequest], values: Sequence[bytes | None], unpack: Unpack) -> None:
         """Fill the response from the values of all parts' keys, in their order; a refused value leaves the response as it was."""
