@@ -103,7 +103,7 @@ def _materialize_view(store: FeatureStore, view: FeatureView, spark: SparkSessio
     table = tables.open_source(spark, view.batch_source, config.offline_store.lake, repo)
     if table.version is None:
         raise tables.FeatureTableError(f"source '{table.name}' of view '{view.name}' is no Delta table; materialise it with Feast's own command")
-    identity = tables.table_id(spark, tables.location(view.batch_source, config.offline_store.lake, repo))
+    identity = tables.table_id(spark, tables.location(str(view.batch_source.path), config.offline_store.lake, repo))
     mark = {} if full else online.watermark(config, view)
     since = mark.get("version") if mark.get("table_id") == identity else None
     rows, taken = 0, 0
@@ -131,7 +131,7 @@ def _new_rows(spark: SparkSession, table: Any, since: int, config: Any, repo: Pa
 
     if table.version == since:
         return None
-    path = tables.location(view.batch_source, config.offline_store.lake, repo)
+    path = tables.location(str(view.batch_source.path), config.offline_store.lake, repo)
     try:
         before = set(spark.read.format("delta").option("versionAsOf", since).load(path).inputFiles())
     except PySparkException:

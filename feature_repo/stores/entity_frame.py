@@ -141,7 +141,7 @@ def from_history(spark: SparkSession, frames: Sequence[tuple[DataFrame, dict[str
     rows = parts[0]
     for part in parts[1:]:
         rows = rows.unionByName(part)
-    return _from_spark(rows.distinct().withColumn("entity_ts", F.timestamp_micros(F.lit(high))))
+    return _from_spark(rows.distinct().withColumn("event_timestamp", F.timestamp_micros(F.lit(high))))
 
 
 def check_keys(entities: EntityFrame, source: DataFrame, keys: Sequence[tuple[str, str]], view: str) -> None:

@@ -9,26 +9,24 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from feast import FeatureView, OnDemandFeatureView, RepoConfig
 from feast.data_source import DataSource
 from feast.infra.offline_stores import offline_utils
-from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStore, SparkOfflineStoreConfig, SparkRetrievalJob
+from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStore, SparkOfflineStoreConfig
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.utils import compute_non_entity_date_range
-from py4j.protocol import Py4JError
 from pydantic import StrictStr
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from feature_repo.stores import asof, entity_frame
 from feature_repo.stores.entity_frame import EntityFrame, EntityFrameError
 from feature_repo.stores.keys import DUMMY_KEY
+from feature_repo.stores.retrieval import DeltaRetrievalJob
 from feature_repo.stores.slots import EPOCH
-from feature_repo.stores.tables import FeatureTableError, PinnedTable, explain, open_source
+from feature_repo.stores.tables import FeatureTableError, PinnedTable, open_source
 
 
 class DeltaOfflineStoreConfig(SparkOfflineStoreConfig):
@@ -37,57 +35,6 @@ class DeltaOfflineStoreConfig(SparkOfflineStoreConfig):
     type: StrictStr = "feature_repo.stores.DeltaOfflineStore"
     lake: str | None = None
     """Folder or address of the Delta tables; relative source paths are taken from it, a relative lake from the repository."""
-
-
-class DeltaRetrievalJob(SparkRetrievalJob):
-    """A historical read that knows which Delta versions it reads, keeps the order of its rows and answers in UTC."""
-
-    def __init__(
-        self,
-        spark_session: SparkSession,
-        frame: DataFrame,
-        config: RepoConfig,
-        *,
-        entities: EntityFrame | None = None,
-        full_feature_names: bool = False,
-        on_demand_feature_views: list[OnDemandFeatureView] | None = None,
-        metadata: RetrievalMetadata | None = None,
-        delta_versions: Mapping[str, int | None] | None = None,
-    ) -> None:
-        super().__init__(spark_session, "", full_feature_names, config, on_demand_feature_views, metadata)
-        self._frame, self._entities, self._order = frame, entities, asof.ROW if entities is not None else None
-        self.delta_versions: dict[str, int | None] = dict(delta_versions or {})
-        """Source table to the Delta version read: what a training set's manifest records, and `store.pinned` takes back."""
-
-    def to_spark_df(self, *, ordered: bool = True) -> DataFrame:
-        """Return the result as a lazy Spark data frame, rows in the order of the entity rows (`ordered=False` saves a shuffle of every vector)."""
-        if self._entities is None or self._order is None:
-            frame: DataFrame = self._frame
-        elif not ordered:
-            frame = self._frame.drop(self._order)
-        else:
-            # By known ranges: a global sort would run the whole join twice, once to sample it.
-            ranges = self._frame.repartitionById(self._entities.places, self._entities.place())
-            frame = ranges.sortWithinPartitions(self._order).drop(self._order)
-        return frame
-
-    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        if self._should_use_staging_for_arrow():
-            return self._to_arrow_via_staging()
-        try:
-            table: pa.Table = self._frame.toArrow()
-        except (PySparkException, Py4JError) as error:
-            clear = explain(error, self.delta_versions)
-            if clear is error:
-                raise
-            raise clear from None
-        if self._order is not None:  # sorting here saves Spark a shuffle of every vector
-            table = table.take(pc.sort_indices(table.column(self._order))).drop_columns([self._order])
-        return pa.table({field.name: _in_utc(table.column(field.name)) for field in table.schema})
-
-    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        rows: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()
-        return rows
 
 
 class DeltaOfflineStore(SparkOfflineStore):
@@ -196,7 +143,7 @@ class DeltaOfflineStore(SparkOfflineStore):
         """Check that a source's table is there and has its time columns."""
         if not isinstance(data_source, SparkSource):
             return
-        frame = _open_source(_session(config), config, data_source).frame
+        frame = _renamed(_open_source(_session(config), config, data_source).frame, data_source, [DUMMY_KEY])
         for column in (data_source.timestamp_field, data_source.created_timestamp_column):
             if column and column not in frame.columns:
                 raise FeatureTableError(f"source '{data_source.name}' has no column '{column}'; it has {frame.columns}: correct the definition")
@@ -246,12 +193,13 @@ def _plan(view: FeatureView, names: list[str], table: PinnedTable, full_names: b
     prefix = f"{view.projection.name_to_use()}__" if full_names else ""
     created = _source_name(view, source.created_timestamp_column) if source.created_timestamp_column else None
     features = tuple((prefix + name, _source_name(view, name)) for name in names)
-    needed = [*(column for _, column in features), *(column for _, column in _keys(view)), source.timestamp_field]
+    event = _source_name(view, source.timestamp_field)
+    needed = [*(column for _, column in features), *(column for _, column in _keys(view)), event]
     missing = [column for column in needed if column not in table.frame.columns]
     if missing:
         raise FeatureTableError(f"table '{table.name}' (version {table.version}) lacks {missing} of view '{view.name}'; run its Spark job or pin a version")
     return asof.ViewPlan(
-        frame=table.frame, keys=_keys(view), features=features, event=_source_name(view, source.timestamp_field), created=created,
+        frame=table.frame, keys=_keys(view), features=features, event=event, created=created,
         ttl_us=(view.ttl or timedelta(0)) // timedelta(microseconds=1), known_by_created=by_created and created is not None,
     )  # fmt: skip
 
@@ -292,7 +240,3 @@ def _between(frame: DataFrame, event: str, start: datetime | None, end: datetime
 def _renamed(frame: DataFrame, source: DataSource, keys: list[str]) -> DataFrame:
     renamed = frame.withColumnsRenamed(dict(source.field_mapping))
     return renamed if keys else renamed.withColumn(DUMMY_KEY, F.lit(""))
-
-
-def _in_utc(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(pa.timestamp("us", tz="UTC")) if pa.types.is_timestamp(column.type) and column.type.tz is not None else column

@@ -46,15 +46,14 @@ def pinned(versions: Mapping[str, int | str]) -> Iterator[None]:
         _pins.reset(token)
 
 
-def location(source: SparkSource, lake: str | None, repo: Path | None) -> str:
-    """Where a source's table lies: a relative path is a folder of the lake, the lake itself may be relative to the repository.
+def location(path: str, lake: str | None, repo: Path | None) -> str:
+    """Where a table lies: a relative path is a folder of the lake, the lake itself may be relative to the repository.
 
     Examples
     --------
-    >>> location(SparkSource(name="t", path="t", file_format="parquet"), "/data/lake", None)
+    >>> location("t", "/data/lake", None)
     '/data/lake/t'
     """
-    path = str(source.path)
     if "://" in path or path.startswith("/") or lake is None:
         return path
     base = lake if "://" in lake or lake.startswith("/") or repo is None else str((repo / lake).resolve())
@@ -71,7 +70,7 @@ def open_source(spark: SparkSession, source: SparkSource, lake: str | None, repo
     """
     if not (source.path and source.table_format is not None and source.table_format.format_type.value == "delta"):
         return PinnedTable(source.name, None, _plain(spark, source, lake, repo))
-    path = location(source, lake, repo)
+    path = location(str(source.path), lake, repo)
     options: dict[str, Any] = dict(source.table_format.properties)
     pin = (_pins.get() or {}).get(source.name)
     if pin is not None:
@@ -111,7 +110,7 @@ def _plain(spark: SparkSession, source: SparkSource, lake: str | None, repo: Pat
     try:
         if source.path and not source.query:
             kind = source.table_format.format_type.value if source.table_format is not None else source.file_format
-            return spark.read.format(kind).load(location(source, lake, repo))
+            return spark.read.format(kind).load(location(str(source.path), lake, repo))
         return spark.table(source.table) if source.table else spark.sql(source.query)
     except PySparkException as error:
         raise FeatureTableError(f"source '{source.name}' cannot be read ({str(error).splitlines()[0][:200]}); check its path, table or query") from None

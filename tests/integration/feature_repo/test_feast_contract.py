@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, RepoConfig, RequestSource, ValueType
+from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SavedDatasetSparkStorage, SparkSource
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.table_format import DeltaFormat
@@ -43,6 +44,13 @@ def objects():
         name="weather", entities=[city], ttl=dt.timedelta(0), schema=[key["city_id"], Field(name="degrees", dtype=Float64)],
         source=source("weather", field_mapping={"temp_c": "degrees"}),
     )  # fmt: skip
+    renamed = FeatureView(
+        name="renamed", entities=[city], ttl=dt.timedelta(0), schema=[key["city_id"], Field(name="degrees", dtype=Float64)], online=False,
+        source=SparkSource(
+            name="renamed", path="renamed", table_format=DeltaFormat(), timestamp_field="event_timestamp", created_timestamp_column="created",
+            field_mapping={"seen_at": "event_timestamp", "temp_c": "degrees"},
+        ),
+    )  # fmt: skip
     prices = FeatureView(name="prices", entities=[], ttl=dt.timedelta(0), schema=[Field(name="price", dtype=Float64)], source=source("prices"))
     extra = RequestSource(name="request", schema=[Field(name="extra", dtype=Int64)])
 
@@ -55,7 +63,7 @@ def objects():
     start = weather.with_name("start").with_join_key_map({"city_id": "start_id"})
     end = weather.with_name("end").with_join_key_map({"city_id": "end_id"})
     services = [FeatureService(name="route_v1", features=[start, end]), FeatureService(name="prices_v1", features=[prices])]
-    return [driver, city, trips, tips, weather, prices, sums, *services]
+    return [driver, city, trips, tips, weather, renamed, prices, sums, *services]
 
 
 TABLES = {
@@ -65,6 +73,7 @@ TABLES = {
         "event_timestamp": [at(1), at(1), at(3), at(4)], "created": [at(1), at(1), at(3), at(28)],
     },
     "weather": {"city_id": ["3", "23"], "temp_c": [10.0, 20.0], "event_timestamp": [at(0), at(0)], "created": [at(0), at(0)]},
+    "renamed": {"city_id": ["3", "23"], "temp_c": [10.0, 20.0], "seen_at": [at(1), at(1)], "created": [at(1), at(1)]},
     "prices": {"price": [1.0, 2.0], "event_timestamp": [at(0), at(2)], "created": [at(0), at(2)]},
 }  # fmt: skip
 
@@ -139,10 +148,30 @@ def test_feasts_own_materialisation_serves_the_latest_with_true_statuses(feast_s
     assert answer.to_dict(include_event_timestamps=True)["tip__ts"] == [int(at(4).timestamp()), int(at(1).timestamp()), 0]
 
 
-def test_saved_set_is_what_was_read(feast_store):
+def test_saved_set_is_what_was_read_and_is_not_overwritten(feast_store, spark):
     job = history(feast_store, RIDES, ["tips:tip"])
-    # A set saved by path cannot be read by Feast 0.67 itself: it makes a source of it that has no name.
-    saved = feast_store.create_saved_dataset(from_=job, name="rides", storage=SavedDatasetSparkStorage(table="saved_rides"))
+    # A set saved by path cannot be read back by Feast 0.67 itself: it makes a source of it that has no name.
+    table = SavedDatasetSparkStorage(table="saved_rides")
+    saved = feast_store.create_saved_dataset(from_=job, name="rides", storage=table)
     again = saved.to_df().sort_values(["event_timestamp", "driver_id", "city_id"]).reset_index(drop=True)
     first = job.to_df().sort_values(["event_timestamp", "driver_id", "city_id"]).reset_index(drop=True)
     pd.testing.assert_frame_equal(again[sorted(again)], first[sorted(first)], check_dtype=False)
+    with pytest.raises(SavedDatasetLocationAlreadyExists, match="saved_rides"):
+        feast_store.create_saved_dataset(from_=job, name="other", storage=table)
+    folder = SavedDatasetSparkStorage(path="saved_rides", file_format="parquet")  # of the lake
+    job.persist(folder)
+    assert spark.read.parquet(f"{feast_store.config.offline_store.lake}/saved_rides").count() == len(first)
+    with pytest.raises(SavedDatasetLocationAlreadyExists, match="saved_rides"):
+        job.persist(folder)
+    job.persist(folder, allow_overwrite=True)
+
+
+def test_no_entity_rows_are_every_key_of_the_time_asked(feast_store):
+    found = feast_store.get_historical_features(features=["tips:tip"], start_date=at(0), end_date=at(2)).to_df()
+    assert sorted(zip(found["driver_id"], found["city_id"], found["tip"], strict=True)) == [(1, "23", 0.5), (12, "3", 0.7)]
+    assert set(found["event_timestamp"]) == {pd.Timestamp(at(2))}
+
+
+def test_time_column_may_be_renamed(feast_store):
+    frame = history(feast_store, {"city_id": ["3", "23"], "event_timestamp": [at(2), at(0)]}, ["renamed:degrees"]).to_df()
+    assert values(frame["degrees"]) == [10.0, None]
