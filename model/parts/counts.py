@@ -98,14 +98,16 @@ class Neighbours(Part):
     def arrays(self) -> Arrays:
         """Return the sessions and the settings."""
         sessions, chosen = self.ranker.sessions, self.ranker.settings
-        numbers = [chosen.neighbours, chosen.linear, chosen.recency, chosen.days, chosen.distance, chosen.backward, chosen.rare_items]
+        # A model folder holds finite numbers only, so that a broken one is told by NaN or infinity: here 0 stands for "does not matter".
+        days, distance = (0.0 if np.isinf(value) else value for value in (chosen.days, chosen.distance))
+        numbers = [chosen.neighbours, chosen.linear, chosen.recency, days, distance, chosen.backward, chosen.rare_items]
         return {"items": sessions.items, "offsets": sessions.offsets, "times": sessions.times, "settings": np.array(numbers, dtype=np.float64)}
 
     @classmethod
     def of(cls, arrays: Arrays, catalogue: Catalogue) -> Neighbours:
         """Rebuild the index; the sessions' names are not kept."""
         count, linear, recency, days, distance, backward, rare = arrays["settings"].tolist()
-        settings = Settings(int(count), bool(linear), recency, days, distance, backward, bool(rare))
+        settings = Settings(int(count), bool(linear), recency, days or np.inf, distance or np.inf, backward, bool(rare))
         total = len(arrays["offsets"]) - 1
         sessions = Sequences([""] * total, arrays["items"], arrays["offsets"], arrays["times"], np.zeros(total, dtype=np.int64))
         return cls(SessionKnn.index(sessions, len(catalogue), settings, "STAN"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,7 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from model import artifact
 from model.artifact import MANIFEST, TENSORS, ArtifactError
+from model.baselines.session_knn import SessionKnn, Settings
 from model.config import BACKBONES, make_config
+from model.hybrid import NETWORK, Hybrid
+from model.parts import KINDS, applicable
+from model.parts.counts import Neighbours
 from model.scorer import Scorer, ScoreRequest
 from model.train import Trained, train
 
@@ -42,6 +47,18 @@ def test_the_hybrid_survives_the_folder(model: Trained, tmp_path: Path) -> None:
     data = synthetic.dataset()
     np.testing.assert_allclose(loaded.scores(data.test), Scorer.of(model).scores(data.test), atol=1e-6)
     assert loaded.without_seen is False
+
+
+@pytest.mark.parametrize("settings", Neighbours.CANDIDATES)
+def test_every_part_survives_the_folder_with_every_setting(settings: Settings, model: Trained, tmp_path: Path) -> None:
+    data = synthetic.dataset()
+    parts = {name: KINDS[name].fit(data) for name in applicable(data)}
+    parts["neighbours"] = Neighbours(SessionKnn.stan(data, settings))
+    made = dataclasses.replace(model, hybrid=Hybrid(dict.fromkeys([NETWORK, *parts], 1 / (1 + len(parts))), parts))
+    loaded = artifact.load(artifact.save(made, tmp_path / "m"))
+    assert loaded.hybrid is not None
+    assert loaded.hybrid.parts["neighbours"].ranker.settings == settings  # type: ignore[attr-defined]
+    np.testing.assert_allclose(loaded.scores(data.test), Scorer.of(made).scores(data.test), atol=1e-6)
 
 
 def test_the_manifest_says_what_the_model_was_made_of(model: Trained, tmp_path: Path) -> None:
