@@ -24,10 +24,13 @@ from typing import Any
 from _dagster import ROOT, Served, add_clicks, answers, served, wait_for, write_ml_100k
 
 from _report import write_result
-from dagster_project import services_guard
+from dagster_project import lake, services_guard, steps
+from feature_repo.contract import columns
 from feature_repo.contract.settings import Settings, load_settings
 
 NEWEST_DAY = 893203200  # 1998-04-22 00:00 UTC, the last day with clicks
+# Its clicks come a month earlier: the newest sessions are held back for the live half, so a newest day would not go through the daily steps.
+DAY_OF_CLICKS, DAY = "1998-04-22", "1998-03-22"
 CHROMIUM = Path("/usr/bin/chromium")
 SETTINGS = """
 home = "{home}"
@@ -135,6 +138,22 @@ def everything(server: Served) -> tuple[float, dict[str, float]]:
     return seconds, spent(server, run)
 
 
+def one_day(server: Served) -> float:
+    """Launch the daily assets for the one day; return wall seconds until their run has ended."""
+    started = time.perf_counter()
+    backfill = server.backfill([asset for step in steps.DAILY for asset in step.assets], [DAY])
+    run = str(wait_for(lambda: next((run["runId"] for run in server.runs_of(backfill)), None), f"the run of backfill {backfill}", 120))
+    if (status := server.wait(run, 1800)) != "SUCCESS":
+        raise RuntimeError(f"run {run} ended with {status}: {server.failure(run)}")
+    return time.perf_counter() - started
+
+
+def rows_there(settings: Settings) -> dict[str, int]:
+    """Count the rows of the tables that a day's clicks go into."""
+    tables = (columns.CLICKS, columns.SESSIONS, columns.SESSION_TEXT, columns.SESSION_INTENTS, columns.SESSION_FEATURES)
+    return {table: lake.snapshot(settings.table(table)).rows() for table in tables}
+
+
 def spent(server: Served, run: str) -> dict[str, float]:
     """Read the seconds of each asset from a run's events."""
     query = """query($i: ID!) { logsForRun(runId: $i, limit: 1000) { ... on EventConnection { events { ... on MaterializationEvent { assetKey { path }
@@ -183,14 +202,18 @@ def report(settings: Settings, config: Path, folder: Path, assets: Path, *, only
         figures["no-op s"], _ = everything(server)
         print(figures, flush=True)
         newest = write_ml_100k(folder / "whole", assets, before=NEWEST_DAY)
-        add_clicks(folder / "data", newest)
-        figures["one day s"], parts = everything(server)
+        add_clicks(folder / "data", [[user, item, moment.replace(DAY_OF_CLICKS, DAY)] for user, item, moment in newest])
+        before = rows_there(settings)
+        figures["one day s"] = one_day(server)
+        added = {table: rows - before[table] for table, rows in rows_there(settings).items()}
+        if added[columns.CLICKS] != len(newest):
+            raise RuntimeError(f"{len(newest)} clicks of the day were given, {added} rows came: the increment was not taken in")
     rows = [{"measured": name, "value": round(figures[name], 2), "limit": limit, "reached": figures[name] <= limit} for name, limit in LIMITS.items()]
     clean = json.loads((folder / "clean.json").read_text())
     write_result(
         "operate",
         rows,
-        {"one_click_from_a_clean_state": clean, "imports": imports, "ui": shown, "clicks_of_the_day": len(newest), "seconds_by_asset_of_the_day": parts},
+        {"one_click_from_a_clean_state": clean, "imports": imports, "ui": shown, "clicks_of_the_day": len(newest), "rows_added": added},
     )
 
 

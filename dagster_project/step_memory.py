@@ -109,6 +109,11 @@ def fingerprint(settings: Settings, step: steps.Step, days: Days | None, topic_e
         facts["files"] = input_files(settings)
     if "live/recommendations" in step.reads:
         facts["score_log"] = files_in(settings.home / "score_log")
+    if "live/recommendations" in step.assets:
+        from spark_jobs.ingest_held_out import held_out_file
+
+        held_out = held_out_file(settings)
+        facts["held_out"] = [file for file in files_in(held_out.parent) if file[0] == held_out.name]
     if "kafka/clicks" in step.reads:
         facts["topic"] = dict(topic_ends) if topic_ends is not None else None
     if "online_features" in step.assets:

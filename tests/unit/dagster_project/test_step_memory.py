@@ -8,6 +8,7 @@ from dagster_project import steps
 from dagster_project.days import Days
 from dagster_project.step_memory import Report, StepMemory
 from feature_repo.contract.settings import load_settings
+from spark_jobs.ingest_held_out import held_out_file
 
 SESSIONISE = steps.step_of("sessions")
 
@@ -80,6 +81,19 @@ def test_topic_that_grew_runs_the_kafka_step_again(settings, write_table):
     memory.remember(step, memory.now(step), Report("clicks"))
     assert memory.unchanged(step) is not None
     assert StepMemory(settings, lambda: {"0": 6}).unchanged(step) is None
+
+
+def test_clicks_newly_held_back_are_replayed(settings, write_table):
+    step = steps.step_of("live/replay")
+    memory = StepMemory(settings)
+    held_out = held_out_file(settings)
+    held_out.parent.mkdir(parents=True)
+    held_out.write_bytes(b"five clicks")
+    memory.remember(step, memory.now(step), Report("live/replay"))
+    (held_out.parent / "report.html").write_text("of the demo", encoding="utf-8")
+    assert memory.unchanged(step) is not None
+    held_out.write_bytes(b"five clicks and one")
+    assert memory.unchanged(step) is None
 
 
 def test_secrets_are_never_in_the_fingerprint_as_they_are(settings):
