@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,14 +142,12 @@ class StepMemory:
         self._topic_ends = topic_ends
         self._folder = settings.home / "dagster" / "steps"
 
-    @contextlib.contextmanager
-    def alone(self, step: steps.Step) -> Iterator[None]:
+    def alone(self, step: steps.Step) -> AbstractContextManager[None]:
         """Wait until no other process of this home works on the step's table, and keep others out for the length of the block.
 
         The pool `spark` keeps runs of one instance apart; this also keeps apart a `demo` beside `make ui`, and a job at the command line.
         """
-        with only_writer(self._settings, steps.TABLES.get(step.assets[0], step.name)):
-            yield
+        return only_writer(self._settings, steps.TABLES.get(step.assets[0], step.name))
 
     def now(self, step: steps.Step, days: Days | None = None) -> str:
         """Return the fingerprint of a step's inputs as they are."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime
 import importlib
 import logging
@@ -12,7 +11,8 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -183,11 +183,9 @@ def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
     return result
 
 
-@contextlib.contextmanager
-def _only_writer(job: Job, settings: Settings, given: argparse.Namespace) -> Iterator[None]:
+def _only_writer(job: Job, settings: Settings, given: argparse.Namespace) -> AbstractContextManager[None]:
     table = columns.SCORE_LOG if getattr(given, "score_log", False) else job.table
-    with only_writer(settings, table) if table else contextlib.nullcontext():
-        yield
+    return only_writer(settings, table) if table else nullcontext()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -49,7 +49,6 @@ def up(settings: Settings) -> Services:
         The jars are not to be had, or there is no Java 17.
     """
     folder = settings.home / "services"
-    folder.mkdir(parents=True, exist_ok=True)
     with only_one(folder / ".lock"):
         if settings.kafka.bootstrap_servers:
             bootstrap, broker_pid = settings.kafka.bootstrap_servers, None

@@ -90,7 +90,6 @@ def fetch(name: str, assets_dir: Path) -> Path:
     try:
         assets_dir = assets_dir.absolute()
         if not _complete(name, assets_dir / name):
-            assets_dir.mkdir(parents=True, exist_ok=True)
             with only_one(assets_dir / f".{name}.lock"):
                 if not _complete(name, assets_dir / name):
                     log.info("fetching %s into %s", WHAT[name], assets_dir / name)

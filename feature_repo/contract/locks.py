@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from feature_repo.contract.settings import Settings
@@ -30,8 +30,7 @@ def only_one(lock_file: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def only_writer(settings: Settings, table: str) -> Iterator[None]:
+def only_writer(settings: Settings, table: str) -> AbstractContextManager[None]:
     """Keep other processes of this machine from working on a table for the length of the block.
 
     Delta lets two writers append to a table that both found empty, and its rows would be there twice; so jobs read and write a table as its only writer.
@@ -43,5 +42,4 @@ def only_writer(settings: Settings, table: str) -> Iterator[None]:
     table : str
         Name of the table.
     """
-    with only_one(settings.home / "spark" / "locks" / f"{table}.write"):
-        yield
+    return only_one(settings.home / "spark" / "locks" / f"{table}.write")

@@ -143,7 +143,7 @@ class DeltaOfflineStore(SparkOfflineStore):
         """Check that a source's table is there and has its time columns."""
         if not isinstance(data_source, SparkSource):
             return
-        frame = _renamed(_open_source(_session(config), config, data_source).frame, data_source, [DUMMY_KEY])
+        frame = _open_source(_session(config), config, data_source).frame.withColumnsRenamed(dict(data_source.field_mapping))
         for column in (data_source.timestamp_field, data_source.created_timestamp_column):
             if column and column not in frame.columns:
                 raise FeatureTableError(f"source '{data_source.name}' has no column '{column}'; it has {frame.columns}: correct the definition")
