@@ -23,7 +23,7 @@ from typing import Any
 # This folder has a streaming.py of its own, which must not stand before the package of that name.
 sys.path.append(sys.path.pop(0))
 
-from dagster_project import bound, instance_home, lake
+from dagster_project import bound, instance_home, lake, steps
 from feature_repo.contract import columns
 from feature_repo.contract.settings import Settings
 
@@ -34,6 +34,9 @@ WHERE = {"repositoryLocationName": "intentstore", "repositoryName": "__repositor
 # When a row was written, or by which model: differs from run to run, and says nothing about what the row says.
 # `scores`: sessions that are scored in one batch or in two differ in the last bits; kills.py compares them within rounding.
 VOLATILE = {"created", "ingest_time", "arrival_time", "click_time", "scored_at", "model_version", "seconds", "scores"}
+# What a day's clicks go through, and the tables they end in.
+DAILY = [asset for step in steps.DAILY for asset in step.assets]
+DAILY_TABLES = (columns.CLICKS, columns.SESSIONS, columns.SESSION_TEXT, columns.SESSION_INTENTS, columns.SESSION_FEATURES)
 TITLES = (
     "Alien",
     "Aliens",
@@ -100,10 +103,11 @@ class Served:
         query = "query($f: RunsFilter!) { runsOrError(filter: $f) { ... on Runs { results { runId status jobName } } } }"
         return list(self.ask(query, {"f": {"tags": [{"key": "dagster/backfill", "value": backfill}]}})["runsOrError"]["results"])
 
-    def backfill_status(self, backfill: str) -> str:
-        """Return the status of a backfill."""
-        query = "query($i: String!) { partitionBackfillOrError(backfillId: $i) { ... on PartitionBackfill { status } } }"
-        return str(self.ask(query, {"i": backfill})["partitionBackfillOrError"]["status"])
+    def backfill_run(self, assets: Sequence[str], days: Sequence[str]) -> tuple[str, str]:
+        """Launch a backfill of days in a row; return its id and the id of its one run."""
+        backfill = self.backfill(assets, days)
+        first = wait_for(lambda: next(iter(self.runs_of(backfill)), None), f"the run of backfill {backfill}", 120)
+        return backfill, str(first["runId"])
 
     def stop_sensor(self, name: str) -> None:
         """Switch a sensor off, so that what is measured is not joined by what it starts."""

@@ -11,18 +11,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _dagster import Served, add_clicks, pids_of, rows_of, served, wait_for, write_ml_100k
+from _dagster import DAILY, DAILY_TABLES, Served, add_clicks, pids_of, rows_of, served, wait_for, write_ml_100k
 
 from _report import write_result
-from dagster_project import steps
 from feature_repo.contract import columns
 from feature_repo.contract.settings import Settings, load_settings
 
 FIRST, NUMBER = datetime.date(1997, 9, 20), 30
 LATE_DAY = "1997-10-01"
 LATE = [["late-visitor", item, f"{LATE_DAY}T12:00:{second:02d}+00:00"] for second, item in enumerate(("50", "181", "172"))]
-DAILY = [asset for step in steps.DAILY for asset in step.assets]
-TABLES = (columns.CLICKS, columns.SESSIONS, columns.SESSION_TEXT, columns.SESSION_INTENTS, columns.SESSION_FEATURES)
 SETTINGS = """
 home = "{home}"
 assets = "{assets}"
@@ -54,13 +51,6 @@ class Log:
         return lines
 
 
-def run_of(server: Served, assets: list[str], days: list[str]) -> tuple[str, str]:
-    """Launch a backfill; return its id and the id of its one run."""
-    backfill = server.backfill(assets, days)
-    first = wait_for(lambda: next(iter(server.runs_of(backfill)), None), f"the run of backfill {backfill}", 120)
-    return backfill, str(first["runId"])
-
-
 def finish(server: Served, backfill: str, run: str, log: Log) -> dict[str, Any]:
     """Wait for a backfill's run; return what came of it."""
     status = server.wait(run)
@@ -76,7 +66,7 @@ def changed(before: dict[str, list[str]], after: dict[str, list[str]]) -> dict[s
 
 
 def state(settings: Settings) -> dict[str, list[str]]:
-    return {table: rows_of(settings, table) for table in TABLES}
+    return {table: rows_of(settings, table) for table in DAILY_TABLES}
 
 
 def measure(server: Served, settings: Settings, folder: Path) -> tuple[list[dict[str, Any]], Log]:
@@ -90,7 +80,7 @@ def measure(server: Served, settings: Settings, folder: Path) -> tuple[list[dict
 
     # 1 Killed in the middle: its tables are whole, what it did is remembered.
     started = time.perf_counter()
-    backfill, run = run_of(server, DAILY, days)
+    backfill, run = server.backfill_run(DAILY, days)
     wait_for(lambda: True if any(line.startswith("session_text ") for line in server.messages(run)[0]) else None, "the step session_text", 240)
     for pid in pids_of(settings.home, "dagster_project.spark_steps"):
         os.kill(pid, signal.SIGKILL)
@@ -107,11 +97,11 @@ def measure(server: Served, settings: Settings, folder: Path) -> tuple[list[dict
     first = state(settings)
     # 4 Nothing has changed.
     started = time.perf_counter()
-    note("the same 30 days again", started, finish(server, *run_of(server, DAILY, days), log), rows_changed=sum(changed(first, state(settings)).values()))
+    note("the same 30 days again", started, finish(server, *server.backfill_run(DAILY, days), log), rows_changed=sum(changed(first, state(settings)).values()))
     # 5 Late data for one old day.
     add_clicks(folder, LATE)
     started = time.perf_counter()
-    result = finish(server, *run_of(server, DAILY, [LATE_DAY]), log)
+    result = finish(server, *server.backfill_run(DAILY, [LATE_DAY]), log)
     differing = changed(first, state(settings))
     strangers = [row for table, after in state(settings).items() for row in set(after) ^ set(first[table]) if "late-visitor" not in row]
     note(f"late clicks of {LATE_DAY}", started, result, rows_changed=sum(differing.values()), rows_of_others_changed=len(strangers))

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _dagster import Served, digests, pids_of, served, wait_for, write_shop
+from _dagster import Served, digests, pids_of, served, write_shop
 
 from _report import write_result
 from dagster_project import lake, services_guard, steps
@@ -92,8 +92,7 @@ class Home:
         name, job, assets, _ = PHASES[phase]
         if name == "days":
             shutil.copy(self.folder / "all" / "clicks.csv", self.folder / "shop" / "clicks.csv")
-            backfill = server.backfill(assets, DAYS)
-            return str(wait_for(lambda: next((run["runId"] for run in server.runs_of(backfill)), None), f"the run of backfill {backfill}", 120))
+            return server.backfill_run(assets, DAYS)[1]
         force = {"ops": {"spark_live" if name == "live" else "spark_batch": {"config": {"force": True}}}}
         return server.launch(job, assets, force if again else None)
 
