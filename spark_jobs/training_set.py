@@ -45,29 +45,35 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     Returns
     -------
     JobResult
-        `details`: ``delta_versions``, ``cases`` (by split), ``without_features``, ``without_intents``, ``manifest``, ``deleted``.
+        `details`: ``delta_versions``, ``cases`` (by split), ``without_features``, ``without_intents``, ``manifest``, ``deleted``,
+        ``overtaken`` (sessions left out by this run, see Notes).
 
     Raises
     ------
     JobError
         A table is missing or behind, a version does not exist, or the join did not give one row a case.
+
+    Notes
+    -----
+    A session whose clicks arrive after those of a newer session of the same visitor was never the visitor's current one: what was
+    known before its target is the newer session. It is no case; a model would learn to guess the past from the future.
     """
     from pyspark.sql import functions as F
 
     started = time.monotonic()
     versions = _versions(settings, pin)
     made = {"delta_versions": {table: versions[table] for table in READ if table in versions}, "min_length": settings.session.min_length}
-    result = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, TRAINING_SET))
+    result, overtaken = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, TRAINING_SET)), 0
     if date is not None or delta_tables.metadata(settings, TRAINING_SET) != made:
         cases = _cases(spark, settings, versions)
         if date is not None:
             cases = cases.where(F.col("starts_on") == F.lit(date))
         with delta_tables.told(TRAINING_SET, settings), delta_tables.staged(spark, settings, cases) as asked:
-            result = _write(spark, settings, asked, versions, made if date is None else None)
+            result, overtaken = _write(spark, settings, asked, versions, made if date is None else None)
     version = delta_tables.version(spark, settings, TRAINING_SET)
     figures = _figures(spark, settings)
     _write_manifest(settings, version, versions, figures)
-    details = {"delta_versions": versions, **figures, "manifest": str(manifest_file(settings)), "deleted": result.deleted}
+    details = {"delta_versions": versions, **figures, "manifest": str(manifest_file(settings)), "deleted": result.deleted, "overtaken": overtaken}
     return JobResult(TRAINING_SET, figures["rows"], result.inserted, result.updated, 0, version, time.monotonic() - started, details)
 
 
@@ -128,7 +134,8 @@ def _cases(spark: SparkSession, settings: Settings, versions: Mapping[str, int])
 
 def _write(
     spark: SparkSession, settings: Settings, cases: DataFrame, versions: Mapping[str, int], metadata: Mapping[str, Any] | None
-) -> delta_tables.MergeResult:
+) -> tuple[delta_tables.MergeResult, int]:
+    """Join, check that each case kept its row, leave out overtaken sessions, write; also say how many those were."""
     from pyspark.sql import functions as F
 
     counted = cases.agg(F.count("*").alias("cases"), F.count("known_at").alias("known")).first()
@@ -140,11 +147,14 @@ def _write(
     except (ValueError, RuntimeError, LookupError) as error:  # Feast's and the offline store's own; each names what is missing
         raise JobError(f"features of the training set cannot be read: {' '.join(str(error).split())[:400]}") from error
     with delta_tables.staged(spark, settings, joined) as rows:
-        if rows.count() != counted["cases"]:
-            raise JobError(f"the as-of join gave {rows.count():,} rows for {counted['cases']:,} cases; nothing was written, please report this")
+        ahead = F.coalesce(F.col("session_start") > F.col("event_timestamp"), F.lit(False))
+        joined_rows = rows.agg(F.count("*").alias("rows"), F.count_if(ahead).alias("overtaken")).first()
+        if joined_rows["rows"] != counted["cases"]:
+            raise JobError(f"the as-of join gave {joined_rows['rows']:,} rows for {counted['cases']:,} cases; nothing was written, please report this")
+        usable = rows.where(~ahead) if joined_rows["overtaken"] else rows
         if metadata is None:
-            return delta_tables.merge(spark, settings, TRAINING_SET, rows)
-        return delta_tables.synchronise(spark, settings, TRAINING_SET, rows, metadata=metadata)
+            return delta_tables.merge(spark, settings, TRAINING_SET, usable), joined_rows["overtaken"]
+        return delta_tables.synchronise(spark, settings, TRAINING_SET, usable, metadata=metadata), joined_rows["overtaken"]
 
 
 def with_features(settings: Settings, cases: DataFrame, versions: Mapping[str, int]) -> DataFrame:

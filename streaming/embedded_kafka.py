@@ -113,9 +113,7 @@ def answers(kafka: KafkaSettings, port: int) -> bool:
     from streaming.clients import security_options
 
     try:
-        admin = KafkaAdminClient(
-            bootstrap_servers=f"127.0.0.1:{port}", request_timeout_ms=3000, bootstrap_timeout_ms=3000, **security_options(kafka)
-        )
+        admin = KafkaAdminClient(bootstrap_servers=f"127.0.0.1:{port}", request_timeout_ms=3000, bootstrap_timeout_ms=3000, **security_options(kafka))
     except (KafkaError, OSError):
         return False
     try:
@@ -160,8 +158,9 @@ def _format(java: Path, jars: Path, folder: Path, config: Path) -> None:
     """Lay out an empty data folder; one that is laid out already stays as it is."""
     if (folder / "data" / "meta.properties").is_file():
         return
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    command = [str(java), "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(config)]
+    # One id in 64 begins with a dash; attached to its option it cannot be taken for another one.
+    chosen = ["--ignore-formatted", f"--cluster-id={_cluster_id()}", f"--config={config}"]
+    command = [str(java), "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", *chosen]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -169,6 +168,10 @@ def _format(java: Path, jars: Path, folder: Path, config: Path) -> None:
     if done.returncode != 0:
         last = (done.stdout + done.stderr).strip().splitlines()[-1:]
         raise ServiceError(f"broker: '{folder / 'data'}' cannot be laid out ({''.join(last)}); delete that folder and try again")
+
+
+def _cluster_id() -> str:
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def _configured_ports(config: Path) -> tuple[int, int] | None:

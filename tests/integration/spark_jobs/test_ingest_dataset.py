@@ -6,6 +6,7 @@ import itertools
 import pyarrow.parquet
 import pytest
 
+from dagster_project import expectations
 from feature_repo.contract.columns import MERGE_KEYS, SCHEMAS
 from spark_jobs import delta_tables, ingest, item_popularity, session_features, sessionise, training_set
 from spark_jobs.ingest_held_out import held_out_file
@@ -78,13 +79,18 @@ def _no_case_knows_its_target(spark, shop):
 
 def _new_clicks_give_what_a_full_run_gives(spark, shop):
     more = [_line("s3", "i6", 3 * 60 + 4, "late"), _line("new", "news", 5000, "n0"), _line("new", "i1", 5001, "n1")]
+    # s5 was last seen at hour 5; it had been here three days earlier too, and those clicks only arrive now: sessions, but no cases.
+    more += [_line("s5", f"i{k}", k - 3 * 24 * 60, f"old{k}") for k in range(3)]
     _write(shop.dataset.path, itertools.chain(_clicks(), more))
     result = ingest.run(spark, shop)
-    assert result.inserted == 3 and result.details["unknown_items"] == 5  # i3..i6 and news are not in the catalogue: kept, counted
+    assert result.inserted == 6 and result.details["unknown_items"] == 5  # i3..i6 and news are not in the catalogue: kept, counted
     done = session_features.run(spark, shop).details["sessions_done"]
-    assert done == 2
+    assert done == 3
     sessionise.run(spark, shop)
-    training_set.run(spark, shop)
+    assert training_set.run(spark, shop).details["overtaken"] == 1
+    assert delta_tables.read(spark, shop, "sessions").count() == 22 and delta_tables.read(spark, shop, "training_set").count() == 21
+    checks = expectations.of(("sessions", "session_features", "training_set"))
+    assert [entry.name for entry in checks if not expectations.verify(entry, shop, {}).passed] == []
     step_by_step = {table: _rows(spark, shop, table) for table in ("sessions", "session_features", "training_set")}
     for table in step_by_step:
         _remove(shop.table(table))

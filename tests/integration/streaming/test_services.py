@@ -1,5 +1,6 @@
 """The embedded services and the command line, as real processes in a home of their own."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from feature_repo.contract.settings import Settings
-from streaming import broker, processes, topics
+from streaming import broker, embedded_kafka, processes, topics
 from streaming.clients import client_options
 
 ROOT = Path(__file__).parents[3]
@@ -43,6 +44,13 @@ def test_up_is_idempotent_survives_kills_and_down_leaves_nothing(home: Settings)
     assert all(processes.start_time(pid) is None for pid in second.pids.values() if pid is not None)
     assert broker.running(home) is None
     assert _run(home, "down").stdout == "nothing was running\n"
+
+
+def test_broker_starts_with_a_cluster_id_that_begins_with_a_dash(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_kafka, "_cluster_id", lambda: "-DASHED-ids-are-one-in-w")
+    broker.up(home)
+    with contextlib.closing(KafkaAdminClient(**client_options(home))) as admin:
+        assert admin.describe_cluster()["cluster_id"] == "-DASHED-ids-are-one-in-w"
 
 
 def test_broker_asks_for_the_password_and_nobody_prints_it(home: Settings) -> None:
