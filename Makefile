@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 UV_VERSION := 0.13.9
+# Container images of Python often forbid compiled modules; then each of a run's many processes compiles torch and the rest anew (seconds a start).
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup assets demo plan test test-unit lint bench ui clean lock

@@ -139,9 +139,9 @@ def everything(server: Served) -> tuple[float, dict[str, float]]:
 
 
 def one_day(server: Served) -> float:
-    """Launch the daily assets for the one day; return wall seconds until their run has ended."""
+    """Materialise the daily assets for the one day, as the graph's button does; return wall seconds until their run has ended."""
     started = time.perf_counter()
-    _, run = server.backfill_run(DAILY, [DAY])
+    run = server.launch("__ASSET_JOB", DAILY, day=DAY)
     if (status := server.wait(run, 1800)) != "SUCCESS":
         raise RuntimeError(f"run {run} ended with {status}: {server.failure(run)}")
     return time.perf_counter() - started

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feature_repo.contract.columns import INTENT_CACHE
+from feature_repo.contract.columns import INTENT_CACHE, SESSION_INTENTS
 from feature_repo.contract.settings import Settings
 from model.intent.cache import Recipe
 from model.intent.encoder_source import EncoderSource
-from model.intent.live import ANSWERS_FILE, answers_table, live_folder, write_answers
+from model.intent.live import ANSWERS_FILE, answers_table, live_folder, read_answers, write_answers
 from model.intent.locate import Localiser
 from model.intent.student import STUDENT_FILE, Student, train_student
+from model.intent.types import SessionIntent, ViewIntent
 from spark_jobs import delta_tables
-from spark_jobs.intent_rows import ground_answers
+from spark_jobs.intent_rows import ground_answers, space_of
 from spark_jobs.item_vectors import loaded_encoder
 
 if TYPE_CHECKING:
@@ -62,19 +63,49 @@ def publish_student(settings: Settings, localiser: Localiser, recipe: Recipe | N
     return student
 
 
-def publish_answers(spark: SparkSession, settings: Settings, localiser: Localiser, recipe: Recipe | None) -> dict[str, Any]:
-    """Write the grounded answers of this recipe for live look-ups, unless they are written already; return how many there are."""
+def publish_answers(spark: SparkSession, settings: Settings, localiser: Localiser, recipe: Recipe | None, *, anew: bool) -> dict[str, Any]:
+    """Write the grounded answers of this recipe for live look-ups, unless they are written already; return how many there are.
+
+    Parameters
+    ----------
+    anew : bool
+        Whether this run grounded every row of `session_intents`. What those rows say of an answer is then taken from them, as it is
+        for answers that came since the last time when nothing else has changed.
+    """
     if recipe is None:
         return {}
     path = live_folder(settings) / ANSWERS_FILE
     note = path.with_suffix(".version")
     cache = delta_tables.read(spark, settings, INTENT_CACHE).where("long_text <> '' and short_text <> ''")
-    stamp = f"{delta_tables.version(spark, settings, INTENT_CACHE)} {localiser.centre.sum():.9g} {len(localiser)} {recipe.to_dict()}"
-    if path.is_file() and note.is_file() and note.read_text(encoding="utf-8") == stamp:
+    space = f"{space_of(localiser, settings, None)} {len(localiser)} {recipe.to_dict()}"
+    stamp = f"{delta_tables.version(spark, settings, INTENT_CACHE)} {space}"
+    written = note.read_text(encoding="utf-8") if path.is_file() and note.is_file() else ""
+    if written == stamp:
         return {}
     mine = cache.where((cache.source == recipe.source) & (cache.model == recipe.model) & (cache.prompt_version == recipe.prompt_version))
     rows = mine.orderBy("created", ascending=False).limit(MOST_LIVE_ANSWERS).select("cache_key", "long_text", "short_text").toArrow().to_pylist()
-    intents = ground_answers(settings.encoder, localiser, recipe.source, rows) if rows else []
-    write_answers(path, answers_table([row["cache_key"] for row in rows], intents))
+    same = written.partition(" ")[2] == space
+    known = read_answers(path, localiser.dim) if same else {}
+    if (anew or same) and any(row["cache_key"] not in known for row in rows):
+        known = _of_sessions(spark, settings, recipe) | known
+    new = [row for row in rows if row["cache_key"] not in known]
+    if new:
+        known |= {intent.cache_key: intent for intent in ground_answers(settings.encoder, localiser, recipe.source, new)}
+    keys = [row["cache_key"] for row in rows]
+    write_answers(path, answers_table(keys, [known[key] for key in keys]))
     note.write_text(stamp, encoding="utf-8")
     return {"live_answers": len(rows)}
+
+
+def _of_sessions(spark: SparkSession, settings: Settings, recipe: Recipe) -> dict[str, SessionIntent]:
+    """Return what `session_intents` says of answers: they were grounded there by workers that had the encoder at hand."""
+    table = delta_tables.read(spark, settings, SESSION_INTENTS)
+    answered = table.where((table.source == recipe.source) & table.cache_key.isNotNull()).dropDuplicates(["cache_key"])
+    fields = [f"{view}_{part}" for view in ("long", "short") for part in ("text", "items", "cosines", "vector")]
+    rows = answered.select("cache_key", *fields).limit(MOST_LIVE_ANSWERS).toArrow().to_pylist()
+    return {row["cache_key"]: SessionIntent(_view(row, "long"), _view(row, "short"), recipe.source, row["cache_key"]) for row in rows}
+
+
+def _view(row: dict[str, Any], view: str) -> ViewIntent:
+    vector = np.array(row[f"{view}_vector"], dtype=np.float32)
+    return ViewIntent(row[f"{view}_text"], tuple(row[f"{view}_items"]), tuple(row[f"{view}_cosines"]), vector)

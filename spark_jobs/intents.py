@@ -107,10 +107,11 @@ def _run(spark: SparkSession, settings: Settings, texts: DataFrame, started: flo
         answered = wanted.join(intent_cache.answers(spark, settings), "cache_key", "left")
         student = intent_live.publish_student(settings, localiser, recipe, answered)
         space = intent_rows.space_of(localiser, settings, student)
-        result = _ground(spark, settings, recipe, answered, anew=space != _space(settings))
+        moved = space != _space(settings)
+        result = _ground(spark, settings, recipe, answered, anew=moved)
         if date is None:
             _write_space(settings, space)
-        details |= intent_live.publish_answers(spark, settings, localiser, recipe)
+        details |= intent_live.publish_answers(spark, settings, localiser, recipe, anew=moved and date is None)
         if student is not None:
             details["student"] = vars(student.agreement)
         if prune:
