@@ -30,7 +30,7 @@ plan: $(STAMP)  ## refuse an edit of the feature definitions that breaks a versi
 	@$(BIN)/python -m feature_repo plan --against feature_repo/services.json
 
 test: $(STAMP) assets plan  ## the whole test suite, real services included
-	@PYTHONUNBUFFERED=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15
+	@PYTHONUNBUFFERED=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=15
 
 test-unit: $(STAMP)  ## the fast half: no JVM, no services
 	@$(BIN)/python -m pytest tests/unit feature_repo/contract model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feature_repo.contract.columns import INTENT_CACHE, SESSION_INTENTS
+from feature_repo.contract.columns import INTENT_CACHE, ITEM_VECTORS, SESSION_INTENTS
 from feature_repo.contract.settings import Settings
 from model.intent.cache import Recipe
 from model.intent.encoder_source import EncoderSource
@@ -77,7 +77,8 @@ def publish_answers(spark: SparkSession, settings: Settings, localiser: Localise
     path = live_folder(settings) / ANSWERS_FILE
     note = path.with_suffix(".version")
     cache = delta_tables.read(spark, settings, INTENT_CACHE).where("long_text <> '' and short_text <> ''")
-    space = f"{space_of(localiser, settings, None)} {len(localiser)} {recipe.to_dict()}"
+    # A changed title moves neither centre nor size of the space, but what answers are grounded on.
+    space = f"{space_of(localiser, settings, None)} {delta_tables.version(spark, settings, ITEM_VECTORS)} {recipe.to_dict()}"
     stamp = f"{delta_tables.version(spark, settings, INTENT_CACHE)} {space}"
     written = note.read_text(encoding="utf-8") if path.is_file() and note.is_file() else ""
     if written == stamp:

@@ -38,16 +38,22 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if collection_path.name == "test_full_disk.py" and not _may_mount() else None
 
 
-# Fixtures too dear to start in each of the two processes of a run, the dearest first.
+# Fixtures too dear to start in each of the two processes of a run. Tests are dealt out in this order, then file by file, those with services of
+# their own before the rest: what takes minutes must not begin when the other process is already done.
 _SHARED = ("demo", "spark", "side", "services")
+_DEALT = ("spark", "demo", "side", "services")
 
 
 @pytest.hookimpl(wrapper=True)  # before xdist's own, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Keep tests together that share a fixture of the session, else those of a file, so that each is started once."""
+    """Keep tests together that share a fixture of the session, else those of a file, so that each is started once; long ones first."""
+    turns = {}
     for item in items:
         names = getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group(next((name for name in _SHARED if name in names), str(item.path))))
+        group = next((name for name in _SHARED if name in names), str(item.path))
+        item.add_marker(pytest.mark.xdist_group(group))
+        turns[item] = _DEALT.index(group) if group in _DEALT else len(_DEALT) + ("integration" not in item.path.parts)
+    items.sort(key=turns.__getitem__)
     yield
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from feature_repo.contract.settings import Settings
 
+log = logging.getLogger("intentstore.locks")
+
 
 @contextmanager
 def only_one(lock_file: Path) -> Iterator[None]:
-    """Let one process into the block and the others wait; the kernel frees the lock when its holder dies.
+    """Let one process into the block; the others say so and wait. The kernel frees the lock when its holder dies.
 
     Parameters
     ----------
@@ -26,7 +29,11 @@ def only_one(lock_file: Path) -> Iterator[None]:
     """
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     with lock_file.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another process holds '%s'; waiting until it is done", lock_file)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 

@@ -124,6 +124,7 @@ def test_budget_cache_and_changes(spark, texts_made, prepared):
     prefix = SESSIONS[int(asked["session_id"][1:])][:-1]
     answer = live.infer([prefix])[0]
     assert answer.source == "llm" and answer.cache_key == asked["cache_key"] and answer.long.text == asked["long_text"]
+    assert np.array_equal(answer.short.vector, asked["short_vector"]) and answer.short.items == tuple(asked["short_items"])
 
     changed = [title if title != "Alien" else "Aliens" for title in FILMS]
     fill(spark, settings, changed)
@@ -131,6 +132,7 @@ def test_budget_cache_and_changes(spark, texts_made, prepared):
     assert results[0].details["encoded"] == 1 and results[1].updated == 2
     touched = {row["session_id"] for row in rows_of(spark, settings, SESSION_INTENTS) if row["cache_key"] != rows[row["session_id"]]["cache_key"]}
     assert touched == {"s0", "s3"} and results[2].details["llm_calls"] <= 2
+    _live_is_what_the_table_says(spark, settings, touched)
 
     longer = with_intents(settings, llm={"max_new_tokens": 5})
     assert intents.run(spark, longer).details["llm_calls"] == 4
@@ -147,6 +149,14 @@ def test_budget_cache_and_changes(spark, texts_made, prepared):
     kept = {row["cache_key"] for row in rows_of(spark, longer, SESSION_INTENTS)}
     assert intents.run(spark, longer, prune=True).details["pruned"] > 0
     assert {row["cache_key"] for row in rows_of(spark, longer, INTENT_CACHE)} <= kept
+
+
+def _live_is_what_the_table_says(spark, settings, sessions):
+    live = LiveIntents.load(settings)
+    answered = [row for row in rows_of(spark, settings, SESSION_INTENTS) if row["source"] == "llm" and row["session_id"] in sessions]
+    assert answered
+    for row, found in zip(answered, live.infer([SESSIONS[int(row["session_id"][1:])][:-1] for row in answered]), strict=True):
+        assert found.source == "llm" and np.allclose(found.long.vector, row["long_vector"], atol=1e-4) and found.long.items == tuple(row["long_items"])
 
 
 def test_a_dataset_without_items_goes_on_without_intents(spark, settings):

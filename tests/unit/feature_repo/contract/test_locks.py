@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -22,7 +23,8 @@ with only_one(Path(sys.argv[1])):
 """
 
 
-def test_a_killed_holder_frees_the_lock_and_nobody_enters_before(tmp_path):
+def test_a_killed_holder_frees_the_lock_and_nobody_enters_before(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "intentstore.locks")
     lock = tmp_path / "new folder" / "table.lock"
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
@@ -35,6 +37,7 @@ def test_a_killed_holder_frees_the_lock_and_nobody_enters_before(tmp_path):
         waiting = threading.Thread(target=enter)
         waiting.start()
         assert not entered.wait(0.2)
+        assert f"another process holds '{lock}'" in caplog.text
         holder.send_signal(signal.SIGKILL)
         waiting.join(10)
     assert entered.is_set()
