@@ -91,7 +91,7 @@ def user_interface(config: Path) -> dict[str, float]:
             time.sleep(45)  # sensors have ticked
             found |= memory(process.pid)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)  # SIGINT is ignored where this runs as a background job
             process.wait(60)
     return found
 
