@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import logging
 import shutil
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from feature_repo.contract.columns import CLICKS, ITEMS, QUARANTINE
 from feature_repo.contract.dataset_folder import DatasetFolderError
@@ -156,10 +159,20 @@ def _commit_items(spark: SparkSession, settings: Settings, staged: Staged, now: 
         return 0
     if not staged.titled_items:
         LOGGER.warning("ingest: no item has a title (0 of %s); intents need titles, the rest works on behaviour alone", f"{staged.items.num_rows:,}")
+    same = {"catalogue": _digest(staged.items)}
+    if delta_tables.metadata(settings, ITEMS) == same:
+        return int(staged.items.num_rows)
     frame = spark.createDataFrame(staged.items)
     frame = frame.withColumn("event_timestamp", F.timestamp_seconds(F.lit(0))).withColumn("created", F.lit(now))
-    delta_tables.merge(spark, settings, ITEMS, frame)
+    delta_tables.merge(spark, settings, ITEMS, frame, metadata=same)
     return int(staged.items.num_rows)
+
+
+def _digest(table: pa.Table) -> str:
+    found = hashlib.blake2b(digest_size=12)
+    for batch in table.to_batches(max_chunksize=65_536):
+        found.update(batch.serialize())
+    return found.hexdigest()
 
 
 def _without_repeats(spark: SparkSession, parts: DataFrame, source: str) -> tuple[DataFrame, DataFrame]:

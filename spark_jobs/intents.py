@@ -22,7 +22,7 @@ from model.intent.llm import recipe_of, tokenizer_file
 from model.intent.prompts import PromptError, TitleCutter
 from model.intent.weights import ModelMissingError
 from spark_jobs import delta_tables, intent_cache, intent_calls, intent_live, intent_rows
-from spark_jobs.incremental import ids_of_days
+from spark_jobs.incremental import ids_of_days, on_days
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.session_text import titles_of
 
@@ -54,7 +54,7 @@ def run(
     settings : Settings
         ``intents``, ``llm``, ``endpoint``, ``encoder``.
     date : datetime.date, optional
-        Only session ids with a click on this day (UTC); the budget is then spent on these.
+        Only session ids with a click on this day (UTC); the budget is then spent on their sessions of that day alone.
     until : datetime.date, optional
         With `date`: on any day from that one to this.
     explain : str, optional
@@ -89,17 +89,25 @@ def run(
         if texts.isEmpty():
             LOGGER.info("intents: no session has a text (no titles), so there are no intents; the pipeline goes on with clicks alone")
             return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})
-        return _run(spark, settings, texts, started, recovered, prune, date)
+        return _run(spark, settings, texts, started, recovered, prune, (date, until))
     except (EncoderError, EndpointError, ModelMissingError, PromptError) as error:
         raise JobError(str(error)) from None
 
 
-def _run(spark: SparkSession, settings: Settings, texts: DataFrame, started: float, recovered: int, prune: bool, date: datetime.date | None) -> JobResult:
-    recipe = recipe_of(settings)
+def _run(
+    spark: SparkSession,
+    settings: Settings,
+    texts: DataFrame,
+    started: float,
+    recovered: int,
+    prune: bool,
+    days: tuple[datetime.date | None, datetime.date | None],
+) -> JobResult:
+    recipe, (date, until) = recipe_of(settings), days
     with delta_tables.staged(spark, settings, keyed(texts, recipe)) as wanted:
         details: dict[str, Any] = {"sessions": wanted.count(), "llm_calls": 0, "cached": 0, "failed": 0, "recovered": recovered}
         if recipe is not None:
-            details |= _call(spark, settings, recipe, wanted)
+            details |= _call(spark, settings, recipe, wanted if date is None else of_days(wanted, date, until))
         titles = titles_of(spark, settings)
         localiser = intent_rows.publish_localiser(spark, settings, recipe, titles, lambda: _prompt_titles(settings, titles))
         if localiser is None:
@@ -117,6 +125,17 @@ def _run(spark: SparkSession, settings: Settings, texts: DataFrame, started: flo
         if prune:
             details["pruned"] = intent_cache.prune(spark, settings, wanted)
     return _result(spark, settings, started, result, details)
+
+
+def of_days(sessions: DataFrame, date: datetime.date, until: datetime.date | None) -> DataFrame:
+    """Return the sessions that begin or go on on a day, or from it to another one.
+
+    A job limited to days does the earlier sessions of the same ids too, so that a late click reaches its session; these are not worth another call,
+    since the run of their own day had the choice.
+    """
+    from pyspark.sql import functions as F
+
+    return sessions.where(on_days("session_date", date, until) | F.to_date("event_timestamp").between(F.lit(date), F.lit(until or date)))
 
 
 def keyed(texts: DataFrame, recipe: Recipe | None) -> DataFrame:

@@ -181,6 +181,16 @@ def test_a_failing_endpoint_leaves_the_fallback_and_is_asked_again(spark, prepar
     assert intents.run(spark, settings).details["failed"] == 4
 
 
+def test_the_budget_of_a_day_is_for_the_sessions_of_that_day(spark):
+    day = datetime.date(2024, 1, 2)
+    moments = {"before": (1, "01T22:00"), "into": (1, "02T00:10"), "on": (2, "02T12:00"), "out of": (2, "03T00:10"), "after": (3, "03T09:00")}
+    rows = [(name, datetime.date(2024, 1, began), datetime.datetime.fromisoformat(f"2024-01-{last}:00+00:00")) for name, (began, last) in moments.items()]
+    frame = spark.createDataFrame(rows, "session_id string, session_date date, event_timestamp timestamp")
+    chosen = {row["session_id"] for row in intents.of_days(frame, day, None).collect()}
+    assert chosen == {"into", "on", "out of"}
+    assert {row["session_id"] for row in intents.of_days(frame, day, datetime.date(2024, 1, 3)).collect()} == chosen | {"after"}
+
+
 def test_missing_parts_are_one_clear_line(spark, settings):
     fill(spark, settings)
     with pytest.raises(JobError, match="'/nowhere' does not exist"):
