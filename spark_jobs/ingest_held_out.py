@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feature_repo.contract.columns import CLICKS
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
+from spark_jobs import delta_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -36,7 +38,8 @@ def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times:
     """Take out the clicks of sessions that begin in the newest share of the clicks.
 
     The cut is the event time above which ``dataset.live_share`` of the clicks lie. Sessions (by the gap rule) that begin
-    at or after it are held back; a session that began before it stays whole.
+    at or after it are held back; a session that began before it stays whole, and so does what `clicks` got from files before: older data
+    that comes later moves the cut back, but what was known once cannot be replayed as if it were new.
 
     Parameters
     ----------
@@ -64,7 +67,11 @@ def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times:
         return HeldOut(clicks, 0, file)
     cut_us = int(times[min(len(times) - 1, int(len(times) * (1 - share)))])
     # Few rows, read three times below: found once.
-    begins = spark.createDataFrame(_first_new_session(clicks, cut_us, FoldConfig.from_settings(settings.session).gap_us).toArrow())
+    starts = _new_sessions(clicks, cut_us, FoldConfig.from_settings(settings.session).gap_us)
+    if delta_tables.exists(spark, settings, CLICKS):
+        starts = starts.join(F.broadcast(_known(spark, settings, cut_us)), "session_id", "left")
+        starts = starts.where(F.col("_known").isNull() | (F.col("_us") > F.col("_known")))
+    begins = spark.createDataFrame(starts.groupBy("session_id").agg(F.min("_us").alias("_begin")).toArrow())
     both = clicks.join(F.broadcast(begins), "session_id", "left")
     live = F.coalesce(F.unix_micros("event_time") >= F.col("_begin"), F.lit(False))
     # Sorted here: a sort in Spark would read the clicks twice, once for the limits of its partitions.
@@ -76,17 +83,24 @@ def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times:
     return HeldOut(both.where(~live).drop("_begin"), held.num_rows, file)
 
 
-def _first_new_session(clicks: DataFrame, cut_us: int, gap_us: int | None) -> DataFrame:
-    """Return for each session id the start of its first session after the cut; everything of that id from there on is newer still."""
+def _known(spark: SparkSession, settings: Settings, cut_us: int) -> DataFrame:
+    """Return the newest click of each session id from the cut on that `clicks` got from files."""
+    from pyspark.sql import functions as F
+
+    rows = delta_tables.read(spark, settings, CLICKS).where(F.col("topic").isNull() & (F.col("event_time") >= F.timestamp_micros(F.lit(cut_us))))
+    return rows.groupBy("session_id").agg(F.max(F.unix_micros("event_time")).alias("_known"))
+
+
+def _new_sessions(clicks: DataFrame, cut_us: int, gap_us: int | None) -> DataFrame:
+    """Return ``session_id, _us`` of sessions that start after the cut; everything of an id from its first one on is newer still."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     moment = F.unix_micros("event_time")
     if gap_us is None:
-        first = clicks.groupBy("session_id").agg(F.min(moment).alias("_begin"))
-        return first.where(F.col("_begin") >= cut_us)
+        return clicks.groupBy("session_id").agg(F.min(moment).alias("_us")).where(F.col("_us") >= cut_us)
     # Only clicks from one gap before the cut on can tell whether a click after it begins a session.
     recent = clicks.where(moment >= cut_us - gap_us).select("session_id", moment.alias("_us"))
     pause = F.col("_us") - F.lag("_us").over(Window.partitionBy("session_id").orderBy("_us"))
-    starts = recent.withColumn("_pause", pause).where((F.col("_us") >= cut_us) & (F.col("_pause").isNull() | (F.col("_pause") > gap_us)))
-    return starts.groupBy("session_id").agg(F.min("_us").alias("_begin"))
+    begins = F.col("_pause").isNull() | (F.col("_pause") > gap_us)
+    return recent.withColumn("_pause", pause).where((F.col("_us") >= cut_us) & begins).select("session_id", "_us")
