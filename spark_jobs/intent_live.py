@@ -11,10 +11,10 @@ from feature_repo.contract.columns import INTENT_CACHE, ITEM_VECTORS, SESSION_IN
 from feature_repo.contract.settings import Settings
 from model.intent.cache import Recipe
 from model.intent.encoder_source import EncoderSource
-from model.intent.live import ANSWERS_FILE, answers_table, live_folder, read_answers, write_answers
+from model.intent.live import ANSWERS_FILE, answers_table, intent_of, live_folder, read_answers, write_answers
 from model.intent.locate import Localiser
 from model.intent.student import STUDENT_FILE, Student, train_student
-from model.intent.types import SessionIntent, ViewIntent
+from model.intent.types import SessionIntent
 from spark_jobs import delta_tables
 from spark_jobs.intent_rows import ground_answers, space_of
 from spark_jobs.item_vectors import loaded_encoder
@@ -103,10 +103,5 @@ def _of_sessions(spark: SparkSession, settings: Settings, recipe: Recipe) -> dic
     table = delta_tables.read(spark, settings, SESSION_INTENTS)
     answered = table.where((table.source == recipe.source) & table.cache_key.isNotNull()).dropDuplicates(["cache_key"])
     fields = [f"{view}_{part}" for view in ("long", "short") for part in ("text", "items", "cosines", "vector")]
-    rows = answered.select("cache_key", *fields).limit(MOST_LIVE_ANSWERS).toArrow().to_pylist()
-    return {row["cache_key"]: SessionIntent(_view(row, "long"), _view(row, "short"), recipe.source, row["cache_key"]) for row in rows}
-
-
-def _view(row: dict[str, Any], view: str) -> ViewIntent:
-    vector = np.array(row[f"{view}_vector"], dtype=np.float32)
-    return ViewIntent(row[f"{view}_text"], tuple(row[f"{view}_items"]), tuple(row[f"{view}_cosines"]), vector)
+    rows = answered.select("cache_key", "source", *fields).limit(MOST_LIVE_ANSWERS).toArrow().to_pylist()
+    return {row["cache_key"]: intent_of(row, lambda numbers: np.array(numbers, dtype=np.float32)) for row in rows}

@@ -197,16 +197,16 @@ def read_answers(path: Path, dim: int) -> dict[str, SessionIntent]:
         return {}
     with pa.memory_map(str(path)) as source:
         rows = pa.ipc.open_file(source).read_all().to_pylist()
-    vector: Callable[[bytes], NDArray[np.float32]] = lambda raw: np.frombuffer(raw, np.float32)
-    found: dict[str, SessionIntent] = {}
-    for row in rows:
-        views = [
-            ViewIntent(row[f"{view}_text"], tuple(row[f"{view}_items"]), tuple(row[f"{view}_cosines"]), vector(row[f"{view}_vector"]))
-            for view in ("long", "short")
-        ]
-        if all(len(view.vector) == dim for view in views):
-            found[row["cache_key"]] = SessionIntent(views[0], views[1], row["source"], row["cache_key"])
-    return found
+    found = (intent_of(row, lambda raw: np.frombuffer(raw, np.float32)) for row in rows)
+    return {intent.cache_key: intent for intent in found if len(intent.long.vector) == len(intent.short.vector) == dim}
+
+
+def intent_of(row: dict[str, Any], vector: Callable[[Any], NDArray[np.float32]]) -> SessionIntent:
+    """Return the intent that a row of `session_intents`, or of the answers for live look-ups, holds; ``vector`` reads the form its vectors have there."""
+    long, short = (
+        ViewIntent(row[f"{view}_text"], tuple(row[f"{view}_items"]), tuple(row[f"{view}_cosines"]), vector(row[f"{view}_vector"])) for view in ("long", "short")
+    )
+    return SessionIntent(long, short, row["source"], row["cache_key"])
 
 
 def _json(path: Path) -> dict[str, Any]:
