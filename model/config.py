@@ -46,6 +46,7 @@ class ModelConfig(BaseModel):
     text: bool = Field(True, description="Use the catalogue's text vectors where there are any; false = trained ids only.")
     text_power: float = Field(0.5, ge=0, le=1, description="Singular values of the centred text vectors are raised to this power.")
     text_scale: float = Field(0.1, gt=0, description="Root mean square of the text part of an item vector (per coordinate) at the start.")
+    start: Literal["cooccurrence", "random"] = Field("cooccurrence", description="Where item vectors begin without any text: at co-clicks or by chance.")
     residual_dropout: float = Field(0.0, ge=0, lt=1, description="Share of items whose learned residual is left out in a step, so that text alone must do.")
 
     # paper fusion

@@ -29,16 +29,22 @@ class Network(nn.Module):
         Centred unit text vectors, from which the paper's fusion makes intents where the caller gives none.
     graph : Graph, optional
         For backbones that propagate over the catalogue.
+    start : Tensor, shape (n_items, dim), optional
+        Where the trained vectors of items without text begin; places of 0 (and none) = by chance.
     """
 
     text_part: Tensor
     views: Tensor
 
-    def __init__(self, config: ModelConfig, n_items: int, text_part: Tensor | None = None, views: Tensor | None = None, graph: Graph | None = None) -> None:
+    def __init__(
+        self, config: ModelConfig, n_items: int, text_part: Tensor | None = None, views: Tensor | None = None, graph: Graph | None = None,
+        start: Tensor | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.config = config
         self.backbone = make_backbone(config, graph)
-        start = torch.randn(n_items, config.dim) * config.text_scale
+        random = torch.randn(n_items, config.dim) * config.text_scale
+        start = random if start is None else torch.where(start == 0, random, start)
         if text_part is not None:
             start = start * (text_part.abs().sum(1, keepdim=True) == 0)
         self.residual = nn.Embedding(n_items, config.dim, _weight=start)

@@ -22,6 +22,7 @@ from model.batches import epoch_batches, make_graph, training_rows
 from model.checkpoint import Progress
 from model.cold_items import fill_cold
 from model.config import ModelConfig
+from model.cooccurrence import cooccurrence_vectors
 from model.evaluate import default_seen
 from model.items import Catalogue
 from model.network import Network
@@ -281,7 +282,10 @@ def build_network(dataset: Dataset, config: ModelConfig) -> tuple[TextSpace | No
     if config.fusion == "paper" and views is None:
         raise ValueError("fusion 'paper' needs text vectors, but the catalogue has none; give items.* with titles, or use --fusion none")
     graph = make_graph(dataset.train, len(dataset.catalogue)) if needs_graph(config) else None
-    return space, Network(config, len(dataset.catalogue), text_part, views, graph)
+    start = None
+    if text_part is None and config.start == "cooccurrence":
+        start = torch.from_numpy(cooccurrence_vectors(dataset.train, len(dataset.catalogue), config.dim, config.text_scale))
+    return space, Network(config, len(dataset.catalogue), text_part, views, graph, start)
 
 
 def validation_ndcg(scorer: NetworkScorer, cases: Cases, drop_seen: bool) -> float:
