@@ -2,7 +2,7 @@
 
 The fusion `intent` leaves the network as it is and mixes retrieval into its score, so each network is trained once and judged twice, on the same cases:
 leave-one-out, seen items removed. `--epochs` bounds the training, because graph backbones take minutes an epoch; the bound stands in the result.
-Adds to the section `backbones` of results/quality.json; a backbone measured before is replaced.
+Adds to the section `backbones` of results/quality.json; a backbone measured before with the same seed is replaced.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ def main() -> None:
     data, _ = prepare(settings, given.folder, "leave-one-out", make_config(base), "encoder")
     for backbone in given.backbones.split(","):
         config = make_config({**base, "backbone": backbone})
-        rows = measured(data, config, None if given.checkpoint is None else given.checkpoint / backbone)
+        rows = measured(data, config, None if given.checkpoint is None else given.checkpoint / f"{backbone}-{given.seed}")
         file = RESULTS / "quality.json"
         known = json.loads(file.read_text(encoding="utf-8")).get("sections", {}).get("backbones", {}).get("rows", []) if file.is_file() else []
-        rows = [row for row in known if row["backbone"] != backbone] + rows
+        rows = [row for row in known if (row["backbone"], row["seed"]) != (backbone, given.seed)] + rows
         peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
         write_section("quality", "backbones", rows, {"data": data.name, "seen": default_seen(data), "peak MB of the last run": peak})
 
