@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +20,7 @@ from model.ranking import Prefixes
 from model.sequences import Cases
 
 Floats = NDArray[np.float32]
+LARGE_CATALOGUE = 100_000  # items; beyond, the table is read in the type of products, and no second form of it is kept
 
 
 class NetworkScorer:
@@ -41,7 +43,10 @@ class NetworkScorer:
         with torch.no_grad():
             self.table = network.item_vectors() if table is None else network.prepare(table)
             dtype = product_dtype(config.precision, self.table.device)
-            self.columns = self.table.to(dtype).T if dtype != self.table.dtype and len(self.table) > 100_000 else self.table.T
+            if len(self.table) > LARGE_CATALOGUE:
+                self.columns = self.table.to(dtype).T
+            else:  # a copy, in which a number of the session meets its numbers of all items in one piece: a fifth less time for a single session
+                self.columns = self.table.T.contiguous()
         self.device = self.table.device
         # Neither clicks nor text: nothing is known of these items, so the network must not prefer them to disliked ones.
         self.silent = torch.nonzero((self.table == 0).all(1)).flatten()
@@ -52,12 +57,20 @@ class NetworkScorer:
         backbone = self.network.backbone
         return SASRecRow(backbone) if self.network.fusion is None and isinstance(backbone, SASRec) and SASRecRow.fits(backbone) else None
 
+    @cached_property
+    def rows(self) -> Floats:
+        """The item vectors as numpy reads them, for `row`."""
+        found: Floats = self.table.numpy()
+        return found
+
     @torch.no_grad()
     def sessions(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Tensor:
         """Session vectors, shape (cases, dim); prefixes must not be empty."""
         if len(prefixes) == 1 and self.row is not None:
-            clicked = self.table[torch.from_numpy(prefixes[0][-self.config.max_length :].astype(np.int64))]
-            return self.network.finish(torch.from_numpy(self.row(clicked.numpy()))[None], clicked[-1:], None)
+            session = self.row(self.rows[prefixes[0][-self.config.max_length :]])
+            if self.config.score == "cosine":  # as `Network.finish`
+                session *= np.float32(self.config.temperature / max(math.sqrt(session @ session), 1e-12))
+            return torch.from_numpy(session)[None]
         clicks = pad(prefixes, self.config.max_length)
         moved = type(clicks)(clicks.items.to(self.device), clicks.lengths.to(self.device))
         return self.network.encode(moved, self.table, _tensor(long, self.device), _tensor(short, self.device))

@@ -15,7 +15,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from model.baselines.query import DENSE_ITEMS, decayed, decayed_sums, last_items, spread
+from model.baselines.query import DENSE_ITEMS, block, decayed, decayed_sums, last_items, spread
 from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
@@ -68,9 +68,12 @@ class DecayedMarkov:
         return torch.from_numpy(self.transitions.toarray()) if self.transitions.shape[0] <= DENSE_ITEMS else None
 
     def weights(self, clicked: np.ndarray, following: np.ndarray) -> np.ndarray:
-        """Return how much each click speaks for each following item, pair by pair, shape (pairs,)."""
-        found = self.dense.numpy()[clicked, following] if self.dense is not None else self.transitions[clicked, following]
-        return np.asarray(found).ravel()
+        """Return how much clicks speak for following items, pair by pair, or for shapes (clicks, 1) and (items,) each for each."""
+        if self.dense is not None:
+            return np.asarray(self.dense.numpy()[clicked, following])
+        if clicked.ndim == 2:
+            return block(self.transitions, clicked[:, 0], following)
+        return np.asarray(self.transitions[clicked, following]).ravel()
 
     def sums(self, cases: Cases) -> Tensor:
         """Return the scores, float32, shape (cases, items)."""

