@@ -53,9 +53,11 @@ class NetworkScorer:
 
     @cached_property
     def row(self) -> SASRecRow | None:
-        """What reads a single prefix, where the network has such a form."""
+        """What reads a single prefix, where the network has such a form; it works in numpy, so on the CPU only."""
         backbone = self.network.backbone
-        return SASRecRow(backbone) if self.network.fusion is None and isinstance(backbone, SASRec) and SASRecRow.fits(backbone) else None
+        if self.device.type != "cpu" or self.network.fusion is not None:
+            return None
+        return SASRecRow(backbone) if isinstance(backbone, SASRec) and SASRecRow.fits(backbone) else None
 
     @cached_property
     def rows(self) -> Floats:

@@ -43,3 +43,11 @@ def test_scorer_uses_it_for_single_prefixes_of_any_length(score):
 def test_networks_of_more_layers_are_read_by_torch():
     config = make_config({"dim": 16, "layers": 2})
     assert NetworkScorer(Network(config, 30).eval(), config).row is None
+
+
+def test_networks_on_another_device_are_read_by_torch():
+    config = make_config({"dim": 16, "layers": 1})
+    scorer = NetworkScorer(Network(config, 30).eval(), config)
+    scorer.device = torch.device("cuda")  # none is needed to choose the path
+
+    assert scorer.row is None
