@@ -12,6 +12,9 @@ from model.sequences import Cases, Sequences, cases_at, expand
 
 Protocol = Literal["leave-one-out", "next-item"]
 PROTOCOLS: tuple[Protocol, ...] = ("leave-one-out", "next-item")
+# One in ten of the newest half validates, not all of the newest 5 %. Chosen on Yoochoose's training file, whose last day stood for the test: recall@20 of
+# neighbours + transitions on that day is .607 with the newest 5 % held back, .632 with one in 3, .634 with one in 10, .635 with one in 20, .637 with none.
+ONE_OF = 10
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,9 @@ def next_item(train: Sequences, valid: Sequences | None, test: Sequences | None,
     ----------
     train : Sequences
     valid, test : Sequences, optional
-        None = the sessions of ``train`` that ended last.
+        None = part of ``train``: for the test the sessions that ended last, for validation one in ten of the newest that are left (see ``among_newest``).
     valid_share, test_share : float
-        Share of the sessions taken for a missing part. The newest sessions teach most about the test, so validation takes few.
+        Share of the sessions taken for a missing part.
 
     Returns
     -------
@@ -124,13 +127,48 @@ def next_item(train: Sequences, valid: Sequences | None, test: Sequences | None,
         train, test = by_time(train, test_share)
     before = train if valid is None else train.joined(valid)
     if valid is None:
-        train, valid = by_time(train, valid_share)
+        train, valid = among_newest(train, valid_share)
     return Parts(train, expand(valid), expand(test), before)
 
 
 def by_time(sessions: Sequences, share: float) -> tuple[Sequences, Sequences]:
     """Split sessions by the time of their last click: the earlier ones, and the latest ``share`` of them (at least one of two)."""
     order = np.argsort(sessions.last_times, kind="stable")
-    late = min(max(round(len(sessions) * share), 1), len(sessions) - 1) if len(sessions) > 1 else 0
-    border = len(sessions) - late
+    border = len(sessions) - _late(sessions, share)
     return sessions.select(np.sort(order[:border])), sessions.select(np.sort(order[border:]))
+
+
+def among_newest(sessions: Sequences, share: float) -> tuple[Sequences, Sequences]:
+    """Split off every tenth session id of the newest sessions, so that training does not lose the period that is most like the test.
+
+    An id with several sessions (a visitor, cut by the gap rule) goes as a whole: what training keeps of it is older than all that is split off. Other
+    visitors' sessions of the same hours do train, so figures on the part that is split off are higher than those of a later day: they are for choosing only.
+
+    Parameters
+    ----------
+    sessions : Sequences
+    share : float
+        Share of the sessions to split off, out of ten times as many; about that many where ids have several sessions.
+
+    Returns
+    -------
+    rest, chosen : Sequences
+        In the order given; the same for the same sessions. Where the newest are all of one id, they are split by time.
+
+    Examples
+    --------
+    >>> [[row.tolist() for row in part] for part in among_newest(Sequences.of([[0], [1, 1], [2, 2, 2], [3, 3, 3, 3]]), 0.25)]
+    [[[0], [1, 1], [3, 3, 3, 3]], [[2, 2, 2]]]
+    """
+    newest = np.argsort(sessions.last_times, kind="stable")[::-1][: ONE_OF * _late(sessions, share)].tolist()
+    ids = list(dict.fromkeys(sessions.session_ids[place] for place in newest))
+    if len(ids) < 2:
+        return by_time(sessions, share)
+    taken = set(ids[1::ONE_OF])
+    chosen = np.zeros(len(sessions), dtype=bool)
+    chosen[[place for place in newest if sessions.session_ids[place] in taken]] = True
+    return sessions.select(~chosen), sessions.select(chosen)
+
+
+def _late(sessions: Sequences, share: float) -> int:
+    return min(max(round(len(sessions) * share), 1), len(sessions) - 1) if len(sessions) > 1 else 0

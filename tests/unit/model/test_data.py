@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from feature_repo.contract.settings import SessionSettings
 from model.data import DatasetError, load_folder
 from model.sequences import Sequences, expand
-from model.splits import leave_one_out, next_item
+from model.splits import among_newest, leave_one_out, next_item
 
 
 def write(folder: Path, **files: str | bytes) -> Path:
@@ -162,13 +166,33 @@ def test_leave_one_out_holds_no_target_back_twice():
     assert [row.tolist() for row in parts.validation_sequences] == [[0, 1, 2], [4], [6]]
 
 
-def test_next_item_validates_on_the_newest_sessions_and_expands_every_step():
-    train = Sequences.of([[0, 1]] * 30 + [[0, 1, 2]] * 10)
+def timed(sessions, ids=None):
+    """Sessions of one click pair each, session n at second 100 n."""
+    made = Sequences.of(sessions)
+    starts = np.repeat(np.arange(len(sessions), dtype=np.int64) * 100_000_000, made.lengths)
+    return replace(made, times=made.times + starts, session_ids=made.session_ids if ids is None else ids)
+
+
+def test_next_item_validates_on_one_in_ten_of_the_newest_sessions_and_expands_every_step():
+    train = timed([[0, 1]] * 30 + [[0, 1, 2]] * 10)
     parts = next_item(train, None, Sequences.of([[3, 4, 5]]))
     assert parts.test.targets.tolist() == [4, 5]
+    assert sorted(set(parts.valid.prefixes.session_ids)) == ["28", "38"]
+    assert parts.valid.prefixes.lengths.tolist() == [1, 1, 2]
+    assert "39" in parts.train.session_ids
     assert len(parts.train) == 38
-    assert parts.valid.prefixes.lengths.tolist() == [1, 2, 1, 2]
     assert len(parts.validation_sequences) == 40
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.floats(0.01, 0.5))
+def test_no_visitor_of_validation_trains_on_later_sessions(visitors, share):
+    sessions = timed([[0, 1]] * len(visitors), [f"v{visitor}" for visitor in visitors])
+    rest, chosen = among_newest(sessions, share)
+    assert len(rest) >= 1
+    assert sorted(np.concatenate([rest.times, chosen.times]).tolist()) == sorted(sessions.times.tolist())
+    assert len(chosen) >= min(1, len(visitors) - 1)
+    for name, time in zip(chosen.session_ids, chosen.last_times.tolist(), strict=True):
+        assert all(later < time for own, later in zip(rest.session_ids, rest.last_times.tolist(), strict=True) if own == name)
 
 
 def test_expand_gives_positions_of_the_target():
