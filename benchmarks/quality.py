@@ -35,7 +35,7 @@ METRICS = ("R@10", "N@10", "R@20", "MRR@20")
 MISS = 10**6  # the rank of a target that a peer's list does not hold
 RECIPES: dict[str, dict[str, Any]] = {
     "beauty": {},
-    "yoochoose": {"score": "cosine", "dim": 64},
+    "yoochoose": {"score": "cosine", "dim": 64, "temperature": 9.0},
     "ml-100k": {"dim": 64},
 }
 PROTOCOLS = {"beauty": "leave-one-out", "yoochoose": "next-item", "ml-100k": "next-item"}
