@@ -61,9 +61,11 @@ def fingerprint(dataset: Dataset, config: ModelConfig, phase: str) -> str:
     """Identify a run by data, settings and phase; equal runs may continue each other's checkpoint."""
     digest = hashlib.sha256(f"{FORMAT} {phase} {config.model_dump_json(exclude={'threads'})}".encode())
     digest.update("\0".join(dataset.catalogue.item_ids).encode())
-    for array in (dataset.train.items, dataset.train.offsets, dataset.valid.targets, dataset.catalogue.vectors):
-        if array is not None:
-            digest.update(array.tobytes())
+    arrays = [dataset.train.items, dataset.train.offsets, dataset.catalogue.vectors]
+    for cases in (dataset.valid, dataset.train_cases):
+        arrays += [] if cases is None else [cases.prefixes.items, cases.prefixes.offsets, cases.targets, cases.long, cases.short]
+    for array in arrays:
+        digest.update(b"none" if array is None else array.tobytes())
     return digest.hexdigest()[:32]
 
 

@@ -107,7 +107,13 @@ def _cases(table: pa.Table, catalogue: Catalogue) -> Cases:
 def _intents(table: pa.Table) -> tuple[np.ndarray | None, np.ndarray | None]:
     if not {"long_vector", "short_vector"} <= set(table.column_names):
         return None, None
-    return _vectors(table.column("long_vector")), _vectors(table.column("short_vector"))
+    found = {name: _vectors(table.column(name)) for name in ("long_vector", "short_vector")}
+    for name, vectors in found.items():
+        broken = np.zeros(0, dtype=np.int64) if vectors is None else np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(broken):
+            case = ":".join(str(table.column(column)[int(broken[0])].as_py()) for column in ("session_id", "position"))
+            raise DatasetFolderError(f"table training_set: {name} of case {case} holds NaN or infinity; infer the intents again")
+    return found["long_vector"], found["short_vector"]
 
 
 def _train(table: pa.Table, catalogue: Catalogue, valid: Cases, test: Cases) -> tuple[Sequences, Sequences]:

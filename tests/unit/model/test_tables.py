@@ -64,6 +64,11 @@ def test_intents_and_item_vectors_go_with_their_rows():
     assert np.array_equal(made.catalogue.vectors, [[0, 0], [0, 1]])
 
 
+def test_nan_in_an_intent_vector_is_named():
+    with pytest.raises(DatasetFolderError, match="training_set: long_vector of case a:1 holds NaN"):
+        from_tables(training_set([("a", 1, "y", "test", ["x"])], [[float("nan"), 0.0]]), sessions([("b", 0, ["x", "y"], "train")]))
+
+
 def test_items_that_the_catalogue_does_not_hold_are_known_by_their_clicks():
     items = pa.table({"item_id": ["x"], "title": ["X"], "category": [None]})
     made = from_tables(training_set([("a", 1, "new", "test", ["x"])]), sessions([("b", 0, ["x", "other"], "train")]), items)

@@ -19,8 +19,10 @@ from model.batches import epoch_batches, gather, make_graph, pad, training_rows
 from model.checkpoint import CheckpointError
 from model.cold_items import fill_cold
 from model.config import BACKBONES, FUSIONS, ModelConfig, make_config
+from model.objective import Objective
+from model.probabilities import validation_ndcg
 from model.sequences import Sequences
-from model.train import Step, Trained, train, validation_ndcg
+from model.train import Step, Trained, build_network, train
 
 SMALL = {"dim": 16, "hybrid": False, "epochs": 2, "batch_size": 16, "max_length": 6, "dropout": 0.1, "embedding_dropout": 0.1}
 
@@ -90,6 +92,17 @@ def test_a_checkpoint_of_other_settings_is_not_used(tmp_path: Path) -> None:
     assert (seen[0].epoch, seen[0].step) == (1, 1)
 
 
+def test_a_checkpoint_of_other_intents_is_not_used(tmp_path: Path) -> None:
+    data = synthetic.dataset()
+    random = np.random.default_rng(0)
+    seen: list[Step] = []
+    for _ in range(2):
+        valid = data.valid.with_intents(*random.normal(size=(2, len(data.valid), synthetic.TEXT_DIM)).astype(np.float32))
+        seen.clear()
+        train(replace(data, valid=valid), config(fusion="paper"), checkpoint_dir=tmp_path, progress=seen.append)
+    assert (seen[0].epoch, seen[0].step) == (1, 1)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     train(synthetic.dataset(), config(), checkpoint_dir=tmp_path)
     (tmp_path / "train" / checkpoint.FILE).write_bytes(b"cut off")
@@ -111,10 +124,12 @@ def test_training_never_reads_the_test_cases() -> None:
     assert torch.equal(weights(train(data, config()))["residual.weight"], weights(train(blind, config()))["residual.weight"])
 
 
-def test_refit_says_so_and_learns_the_validation_items() -> None:
+def test_refit_says_so_and_learns_the_validation_items(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "intentstore.model.train")
     data = synthetic.dataset()
     trained = train(data, config(refit=True))
     assert trained.refitted
+    assert "refit: training again on train + validation for" in caplog.text
     assert trained.counts.sum() == data.train.clicks + len(data.valid)
 
 
@@ -134,6 +149,13 @@ def test_an_item_without_clicks_and_without_text_is_never_preferred() -> None:
 def test_paper_fusion_without_titles_is_refused() -> None:
     with pytest.raises(ValueError, match="fusion 'paper' needs text vectors"):
         train(synthetic.dataset(text=False), config(fusion="paper"))
+
+
+@pytest.mark.parametrize(("values", "sampled"), [({}, False), ({"full_softmax_items": synthetic.ITEMS - 1}, True), ({"loss": "sampled"}, True)])
+def test_large_catalogues_are_trained_with_sampled_softmax(values: dict[str, object], sampled: bool) -> None:
+    data, chosen = synthetic.dataset(), config(**values)
+    assert Objective(build_network(data, chosen)[1], data, chosen).sampled is sampled
+    assert make_config({}).full_softmax_items == 500_000
 
 
 def test_sampled_softmax_trains_too() -> None:
@@ -170,6 +192,18 @@ def test_each_click_but_the_first_is_a_target_once(every: bool) -> None:
     ]  # fmt: skip
     assert sorted(found) == [2, 3, *range(5, 24)]
     assert (rows.stop - rows.start).max() <= 6
+
+
+def test_batches_hold_rows_of_like_length() -> None:
+    lengths = np.random.default_rng(0).integers(2, 51, 1_000)
+    rows = training_rows(Sequences.of([[0] * length for length in lengths]), 50, True)
+    size = rows.stop - rows.start
+
+    def padded(batches: list[np.ndarray]) -> float:
+        return sum(len(batch) * size[batch].max() for batch in batches) / size.sum() - 1
+
+    by_chance = np.array_split(np.random.default_rng(1).permutation(len(size)), len(size) // 16)
+    assert padded(epoch_batches(rows, config(), 0)) < 0.25 < padded(by_chance)
 
 
 @pytest.mark.parametrize("pairwise", [True, False])
