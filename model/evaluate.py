@@ -19,6 +19,8 @@ Seen = Literal["removed", "kept"]
 SEEN: tuple[Seen, ...] = ("removed", "kept")
 TOP = 20
 BATCH = 512  # 512 x 12,000 float32 scores are 25 MB
+FIRST_CASES = 16  # scored before it is known how wide the catalogue is: 200 MB at 3,000,000 items
+SCORES_AT_ONCE = 67_108_864  # 256 MB of float32; beyond 131,000 items fewer cases than BATCH are scored at a time
 
 
 class Ranker(Protocol):
@@ -123,7 +125,7 @@ def evaluate(ranker: Ranker, cases: Cases, *, batch: int = BATCH, lists: bool = 
     ranker : Ranker
     cases : Cases
     batch : int
-        Cases scored at a time.
+        Cases scored at a time; fewer on large catalogues.
     lists : bool
         Whether top lists are made too; ranks alone are faster.
 
@@ -148,16 +150,29 @@ def evaluate(ranker: Ranker, cases: Cases, *, batch: int = BATCH, lists: bool = 
     """
     found: dict[Seen, list[tuple[np.ndarray, np.ndarray]]] = {"kept": [], "removed": []}
     seconds = 0.0
-    for start in range(0, len(cases), batch):
-        part = cases.select(np.arange(start, min(start + batch, len(cases))))
+    start, rows = 0, min(batch, FIRST_CASES)
+    while start < len(cases):
+        part = cases.select(np.arange(start, min(start + rows, len(cases))))
         begun = time.perf_counter()
         scores = ranker.scores(part)
         seconds += time.perf_counter() - begun
         checked = _checked(scores, part, ranker.name)
         for seen, ranking in _both(checked, part, lists).items():
             found[seen].append(ranking)
+        start, rows = start + rows, rows_at_once(scores.shape[1], batch)
     joined = {seen: Ranking(*_joined(pairs)) for seen, pairs in found.items()}
     return Evaluation(ranker.name, cases, joined["removed"], joined["kept"], seconds)
+
+
+def rows_at_once(items: int, most: int = BATCH) -> int:
+    """Return how many cases are scored at a time, at most ``most``, so that their scores of a whole catalogue fit into memory.
+
+    Examples
+    --------
+    >>> rows_at_once(12_000), rows_at_once(3_000_000)
+    (512, 22)
+    """
+    return max(1, min(most, SCORES_AT_ONCE // max(1, items)))
 
 
 def _joined(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
@@ -253,7 +268,8 @@ def speed(ranker: Ranker, cases: Cases, *, singles: int = 200) -> dict[str, floa
     dict
         ``cases_per_second``, ``p50_ms``, ``p99_ms``; on the threads that numpy and torch use now.
     """
-    many = cases.select(np.arange(min(len(cases), BATCH)))
+    width = ranker.scores(cases.select(np.array([0]))).shape[1]
+    many = cases.select(np.arange(min(len(cases), rows_at_once(width))))
     begun = time.perf_counter()
     ranker.scores(many)
     throughput = len(many) / (time.perf_counter() - begun)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from model.evaluate import Seen, seen_pairs
+from model.evaluate import FIRST_CASES, Seen, rows_at_once, seen_pairs
 from model.sequences import Cases
 
 CANDIDATES = 60  # best items of each source kept a case; an item outside all of them is in no mixed top 20
@@ -66,10 +66,12 @@ def pool(sources: Mapping[str, Callable[[Cases], np.ndarray]], cases: Cases, see
     -------
     Pool
     """
-    parts = []
-    for start in range(0, len(cases), BATCH):
-        part = cases.select(np.arange(start, min(start + BATCH, len(cases))))
-        parts.append(_pool_batch([source(part) for source in sources.values()], part, seen))
+    parts, start, rows = [], 0, FIRST_CASES
+    while start < len(cases):
+        part = cases.select(np.arange(start, min(start + rows, len(cases))))
+        found = [source(part) for source in sources.values()]
+        parts.append(_pool_batch(found, part, seen))
+        start, rows = start + rows, rows_at_once(len(sources) * found[0].shape[1], BATCH)
     width = max(part.shape[2] for part in parts)
     values = np.concatenate([np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2])), constant_values=-1.0) for part in parts], axis=1)
     return Pool(tuple(sources), values, len(cases))

@@ -14,9 +14,10 @@ from model.backbones.sasrec import SASRec
 from model.backbones.sasrec_row import SASRecRow
 from model.batches import pad
 from model.config import ModelConfig
+from model.evaluate import rows_at_once
 from model.losses import product_dtype
 from model.network import Network
-from model.ranking import Prefixes
+from model.ranking import Prefixes, pessimistic_ranks, remove_seen
 from model.sequences import Cases
 
 Floats = NDArray[np.float32]
@@ -108,6 +109,21 @@ class NetworkScorer:
 
     def _softmax(self, prefixes: Prefixes, long: Floats | None, short: Floats | None) -> Tensor:
         return torch.softmax(self.logits(prefixes, long, short), dim=1).cpu()
+
+
+def validation_ndcg(scorer: NetworkScorer, cases: Cases, drop_seen: bool) -> float:
+    """NDCG@10 of the network alone over all cases, misses counted as 0."""
+    total = 0.0
+    rows = rows_at_once(len(scorer.table))
+    for place in range(0, len(cases), rows):
+        part = cases.select(np.arange(place, min(place + rows, len(cases))))
+        scores = scorer.logits(part.prefixes, part.long, part.short)
+        if drop_seen:
+            remove_seen(scores, part.prefixes)
+        ranks = pessimistic_ranks(scores, torch.from_numpy(part.targets.astype(np.int64)).to(scores.device))
+        hits = ranks[ranks <= 10].double()
+        total += float((1 / torch.log2(hits + 1)).sum())
+    return total / max(len(cases), 1)
 
 
 def _tensor(values: Floats | None, device: torch.device) -> Tensor | None:

@@ -27,9 +27,7 @@ from model.evaluate import default_seen
 from model.items import Catalogue
 from model.network import Network
 from model.objective import Objective
-from model.probabilities import NetworkScorer
-from model.ranking import pessimistic_ranks, remove_seen
-from model.sequences import Cases
+from model.probabilities import NetworkScorer, validation_ndcg
 from model.splits import Dataset
 from model.text_space import TextSpace
 
@@ -286,17 +284,3 @@ def build_network(dataset: Dataset, config: ModelConfig) -> tuple[TextSpace | No
     if text_part is None and config.start == "cooccurrence":
         start = torch.from_numpy(cooccurrence_vectors(dataset.train, len(dataset.catalogue), config.dim, config.text_scale))
     return space, Network(config, len(dataset.catalogue), text_part, views, graph, start)
-
-
-def validation_ndcg(scorer: NetworkScorer, cases: Cases, drop_seen: bool) -> float:
-    """NDCG@10 of the network alone over all cases, misses counted as 0."""
-    total = 0.0
-    for place in range(0, len(cases), 512):
-        part = cases.select(np.arange(place, min(place + 512, len(cases))))
-        scores = scorer.logits(part.prefixes, part.long, part.short)
-        if drop_seen:
-            remove_seen(scores, part.prefixes)
-        ranks = pessimistic_ranks(scores, torch.from_numpy(part.targets.astype(np.int64)).to(scores.device))
-        hits = ranks[ranks <= 10].double()
-        total += float((1 / torch.log2(hits + 1)).sum())
-    return total / max(len(cases), 1)

@@ -121,10 +121,16 @@ def test_three_million_items_are_trained_and_ranked() -> None:
     items = 3_000_000
     names = [str(item) for item in range(items)]
     nothing = [""] * items
-    data = replace(small, catalogue=Catalogue(names, nothing, nothing, None))
-    trained = train(data, make_config({"dim": 4, "epochs": 1, "negatives": 64, "text": False, "fusion": "none", "hybrid": False}))
-    answer = Scorer.of(trained).score([ScoreRequest(["7", "8"])], 5)[0]
+    some = np.arange(20)  # more than are scored at a time
+    data = replace(small, catalogue=Catalogue(names, nothing, nothing, None), valid=small.valid.select(some), test=small.test.select(some))
+    trained = train(data, make_config({"dim": 4, "epochs": 1, "negatives": 64, "parts": ["transitions"]}))
+    assert trained.hybrid is not None
+    scorer = Scorer.of(trained)
+    answer = scorer.score([ScoreRequest(["7", "8"])], 5)[0]
     assert len(answer.items) == 5
+    judged = evaluate(scorer, data.test)
+    assert 0 < judged.metrics("removed", samples=0)["R@20"].mean <= 1
+    assert judged.removed.top[judged.removed.top >= 0].max() < items
     assert all(int(item) < 40 for item in answer.items)  # nothing is known of the others
 
 

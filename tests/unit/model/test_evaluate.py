@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model import evaluate as module
 from model.evaluate import best_items, default_seen, evaluate, speed, write_predictions
 from model.sequences import Cases, Sequences, cases_at, expand
 
@@ -71,6 +72,21 @@ def test_predictions_give_the_metrics_again(tmp_path):
             assert metrics[f"MRR@{k}"].mean == pytest.approx(np.mean([1 / rank if 0 < rank <= k else 0 for rank in ranks]))
             assert metrics[f"N@{k}"].mean == pytest.approx(np.mean([1 / np.log2(rank + 1) if 0 < rank <= k else 0 for rank in ranks]))
         assert lines[0]["case"] == "0:1"
+
+
+def test_large_catalogues_are_judged_a_few_cases_at_a_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    cases = expand(Sequences.of([rng.integers(0, 40, 8).tolist() for _ in range(10)]))
+    ranker = Fixed(rng.normal(size=(len(cases), 40)), cases)
+    whole, asked = evaluate(ranker, cases), []
+    monkeypatch.setattr(module, "SCORES_AT_ONCE", 3 * 40)
+    monkeypatch.setattr(ranker, "scores", lambda part, real=ranker.scores: asked.append(len(part)) or real(part))
+    few = evaluate(ranker, cases)
+    assert asked[0] == module.FIRST_CASES and set(asked[1:-1]) == {3}
+    assert sum(asked) == len(cases)
+    for seen in ("removed", "kept"):
+        assert np.array_equal(few.ranking(seen).ranks, whole.ranking(seen).ranks)
+        assert np.array_equal(few.ranking(seen).top, whole.ranking(seen).top)
 
 
 def test_constant_scores_are_worth_nothing():

@@ -9,9 +9,10 @@ import torch
 
 from model.config import make_config
 from model.evaluate import evaluate
+from model.probabilities import validation_ndcg
 from model.ranking import best_items, pessimistic_ranks, remove_seen
 from model.sequences import Sequences
-from model.train import train, validation_ndcg
+from model.train import train
 
 
 def test_ties_count_against_the_target() -> None:
