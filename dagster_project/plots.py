@@ -1,4 +1,4 @@
-"""Pictures of a quality report: metrics with intervals, training curve, long tail, calibration. Drawn with matplotlib, shown by the graph and the report."""
+"""Pictures of a quality report: metrics with intervals, long tail, calibration. Drawn with matplotlib, shown by the graph and the report."""
 
 from __future__ import annotations
 
@@ -6,24 +6,13 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from model.plots import OTHER_COLOUR, OWN_COLOUR, WIDTH_INCHES, panels
+
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH_INCHES = 7.0
 ROW_INCHES = 0.34
 NAME_CHARACTERS = 38
-OWN_COLOUR, OTHER_COLOUR = "#1b6ca8", "#9aa7b2"
-
-
-def _new(width: float, height: float, columns: int = 1) -> tuple[Figure, Sequence[Axes]]:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    drawn, axes = pyplot.subplots(1, columns, figsize=(width, height), squeeze=False)
-    return drawn, list(axes[0])
 
 
 def quality(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("R@10", "N@10")) -> Figure:
@@ -42,7 +31,7 @@ def quality(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("R@10",
         Rows from top to bottom as given; the candidate in colour.
     """
     names = [textwrap.fill(row["name"], NAME_CHARACTERS) for row in rows]  # a long name would leave no room for the figures
-    drawn, axes = _new(WIDTH_INCHES, 0.9 + ROW_INCHES * sum(1 + 0.4 * name.count("\n") for name in names), len(metrics))
+    drawn, axes = panels(WIDTH_INCHES, 0.9 + ROW_INCHES * sum(1 + 0.4 * name.count("\n") for name in names), len(metrics))
     for axis, name in zip(axes, metrics, strict=True):
         for place, row in enumerate(rows):
             found = row["metrics"]["metrics"][name]
@@ -53,30 +42,6 @@ def quality(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("R@10",
         axis.invert_yaxis()
         axis.set_title(f"{name}, 95 % interval", fontsize=10)
         axis.grid(axis="x", alpha=0.3)
-    drawn.tight_layout()
-    return drawn
-
-
-def history(lines: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw what training recorded of each epoch, one panel a figure (loss, validation metrics).
-
-    Parameters
-    ----------
-    lines : sequence of mapping
-        One an epoch; figures by name.
-
-    Returns
-    -------
-    matplotlib Figure
-        At most three panels.
-    """
-    names = [name for name in lines[0] if name not in {"epoch", "seconds"} and isinstance(lines[0][name], int | float)][:3] or ["epoch"]
-    drawn, axes = _new(WIDTH_INCHES, 2.4, len(names))
-    for axis, name in zip(axes, names, strict=True):
-        axis.plot([line.get("epoch", place + 1) for place, line in enumerate(lines)], [line[name] for line in lines], color=OWN_COLOUR, marker=".")
-        axis.set_title(name, fontsize=10)
-        axis.set_xlabel("epoch", fontsize=9)
-        axis.grid(alpha=0.3)
     drawn.tight_layout()
     return drawn
 
@@ -97,7 +62,7 @@ def slices(values: Mapping[str, Mapping[str, Any]], metric: str = "R@10") -> Fig
         One bar a slice with its 95 % interval and number of cases.
     """
     kept = {name: found for name, found in values.items() if found["cases"]}
-    drawn, axes = _new(WIDTH_INCHES, 0.9 + ROW_INCHES * len(kept))
+    drawn, axes = panels(WIDTH_INCHES, 0.9 + ROW_INCHES * len(kept))
     for place, found in enumerate(kept.values()):
         one = found["metrics"][metric]
         axes[0].barh(place, one["mean"], color=OWN_COLOUR, alpha=0.75)
@@ -123,7 +88,7 @@ def calibration(found: Mapping[str, Any]) -> Figure:
     matplotlib Figure
         Both axes logarithmic; one point a range of scores with its 95 % interval, ranges without a hit left out.
     """
-    drawn, axes = _new(WIDTH_INCHES * 0.6, WIDTH_INCHES * 0.5)
+    drawn, axes = panels(WIDTH_INCHES * 0.6, WIDTH_INCHES * 0.5)
     bins = [entry for entry in found["bins"] if entry["hits"] > 0 and entry["score"] > 0]
     scores, hits = [entry["score"] for entry in bins], [entry["hits"] for entry in bins]
     spread = [[entry["hits"] - entry["hits_low"] for entry in bins], [entry["hits_high"] - entry["hits"] for entry in bins]]

@@ -15,6 +15,7 @@ from feature_repo.contract.settings import SettingsError, load_settings
 from model.config import BACKBONES, FUSIONS, ConfigError, ModelConfig, make_config
 
 STUDY = "study"
+SHOWN_SHARE = 0.005  # of a score; smaller parts would read "0 %"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -126,9 +127,13 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
         console.print(f"{role}: R@10 {cell['R@10']['mean']:.4f}, N@10 {cell['N@10']['mean']:.4f}, MRR@20 {cell['MRR@20']['mean']:.4f}")
     weights = ", ".join(f"{name} {weight:.2f}" for name, weight in metrics["weights"].items()) or "network alone"
     console.print(f"best epoch {metrics['best_epoch']}, {metrics['train_seconds']} s of training, {metrics['peak_memory_mb']} MB at most; score = {weights}")
+    if metrics["refitted"]:
+        console.print(f"refit: trained once more on train + validation, for {metrics['best_epoch']} epochs; the figures are of that model")
+    for warning in metrics.get("warnings", []):
+        console.print(f"Warning. {warning}")
     for note in metrics["notes"]:
         console.print(f"note: {note}")
-    console.print(f"written: {out}/predictions.jsonl, {out}/metrics.json, {out}/model")
+    console.print(f"written: {out}/predictions.jsonl, {out}/metrics.json, {out}/curves.png, {out}/model")
 
 
 def recommend(arguments: argparse.Namespace) -> int:
@@ -148,7 +153,8 @@ def recommend(arguments: argparse.Namespace) -> int:
     if found["unknown"]:
         print(f"not in the model: {', '.join(found['unknown'])}")
     for place, row in enumerate(found["items"], start=1):
-        print(f"{place:3d}. {row['item_id']}  {row['title']}  ({row['score']:.4f}; {row['reason']})")
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in row["shares"].items() if share >= SHOWN_SHARE)
+        print(f"{place:3d}. {row['item_id']}  {row['title']}  ({row['score']:.4f}; {row['reason']}{'; ' * bool(shares)}{shares})")
     return 0
 
 

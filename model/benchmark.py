@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import resource
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,11 @@ from model import artifact
 from model.case_intents import Source
 from model.config import ModelConfig
 from model.data import Dataset, Protocol, load_folder
-from model.evaluate import Seen, evaluate, speed, write_predictions
+from model.evaluate import Evaluation, Ranker, Seen, evaluate, speed, write_predictions
+from model.hybrid import Hybrid
+from model.plots import history
 from model.scorer import Scorer
+from model.slices import sliced
 from model.train import ProgressCall, Trained, train, without_seen
 
 _log = logging.getLogger("intentstore.model.benchmark")
@@ -61,7 +66,7 @@ def run(
     settings: Settings, folder: Path, config: ModelConfig, out: Path, *, protocol: Protocol | None = None, source: Source = "encoder",
     session: SessionSettings | None = None, baselines: bool = False, code_commit: str = "", progress: ProgressCall | None = None,
 ) -> Outcome:  # fmt: skip
-    """Train, evaluate once on test, and write ``predictions.jsonl``, ``metrics.json`` and ``model/`` to ``out``.
+    """Train, evaluate once on test, and write ``predictions.jsonl``, ``metrics.json``, ``curves.png`` and ``model/`` to ``out``.
 
     Parameters
     ----------
@@ -79,7 +84,7 @@ def run(
     session : SessionSettings, optional
         Gap rule and least length; none = one session an id.
     baselines : bool
-        Put every baseline of ``model.baselines`` beside the model in metrics.json.
+        Put every baseline of ``model.baselines`` beside the model in metrics.json, with a warning where one of them is above it.
     code_commit : str
         For the manifest.
     progress : callable, optional
@@ -104,9 +109,11 @@ def run(
         "model": evaluation.to_dict(), "weights": {} if trained.hybrid is None else trained.hybrid.weights, "best_epoch": trained.best_epoch,
         "refitted": trained.refitted, "train_seconds": round(trained.seconds, 1), "peak_memory_mb": _peak_mb(), "history": trained.history,
         "notes": list(dataset.notes), "config": config.model_dump(), "speed": speed(scorer, dataset.test) if len(dataset.test) else {},
+        "slices": sliced(evaluation, dataset.item_counts, rule) if len(dataset.test) else {},
     }  # fmt: skip
     if baselines:
-        metrics["baselines"] = _baselines(dataset)
+        metrics |= _baselines(dataset, config, evaluation, rule)
+    history(trained.history).savefig(out / "curves.png", dpi=120)
     write_predictions(out / "predictions.jsonl", evaluation, dataset.catalogue.item_ids, rule)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
     artifact.save(
@@ -115,11 +122,16 @@ def run(
     return Outcome(metrics, trained)
 
 
-def _baselines(dataset: Dataset) -> dict[str, Any]:
-    """Fit and judge every baseline on the same test cases; role to metrics under both rules."""
+def _baselines(dataset: Dataset, config: ModelConfig, model: Evaluation, rule: Seen) -> dict[str, Any]:
+    """Fit and judge every baseline on the same test cases: role to metrics under both rules, and what must be said where one of them is above the model."""
     from model.baselines.registry import baselines
+    from model.report import CANDIDATE, QualityRow, warnings
 
-    return {baseline.role: evaluate(baseline.fit(dataset), dataset.test, lists=False).to_dict() for baseline in baselines(dataset)}
+    fits: dict[str, Callable[[], Ranker]] = {baseline.role: partial(baseline.fit, dataset) for baseline in baselines(dataset)}
+    fits["no-training-blend"] = lambda: Hybrid.fit(dataset, None, config).ranker(None, "no-training blend")
+    found = {role: evaluate(fit(), dataset.test, lists=False) for role, fit in fits.items()}
+    rows = [QualityRow(one.name, role, one.metrics(rule), one.metrics(rule), one.seconds) for role, one in (found | {CANDIDATE: model}).items()]
+    return {"baselines": {role: one.to_dict() for role, one in found.items()}, "warnings": list(warnings(rows))}
 
 
 def _peak_mb() -> float:

@@ -21,8 +21,8 @@ def answer(scorer: Scorer, items: Sequence[str], k: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``items`` (item_id, title, score, reason), ``intents`` (long and short: text, items), ``unknown`` (ids the model does not know),
-        ``model_version``.
+        ``items`` (item_id, title, score, reason, shares: source name to its part of the score), ``intents`` (long and short: text, items),
+        ``unknown`` (ids the model does not know), ``model_version``.
     """
     intents: dict[str, dict[str, Any]] = {view: {"text": "", "items": []} for view in ("long", "short")}
     request = ScoreRequest(items)
@@ -38,9 +38,10 @@ def answer(scorer: Scorer, items: Sequence[str], k: int) -> dict[str, Any]:
         request = ScoreRequest(items, found.long.vector, found.short.vector)
     scored = scorer.score([request], k)[0]
     titles = [catalogue.titles[catalogue.index[item]] for item in scored.items]
+    shares = scorer.shares(request, scored.items)
     rows = [
-        {"item_id": item, "title": title, "score": score, "reason": reason}
-        for item, title, score, reason in zip(scored.items, titles, scored.scores, scored.reasons, strict=True)
+        {"item_id": item, "title": title, "score": score, "reason": reason, "shares": share}
+        for item, title, score, reason, share in zip(scored.items, titles, scored.scores, scored.reasons, shares, strict=True)
     ]
     unknown = [item for item in items if item not in catalogue.index]
     return {"items": rows, "intents": intents, "unknown": unknown, "model_version": scorer.version}

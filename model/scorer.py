@@ -205,6 +205,31 @@ class Scorer:
             return [(NETWORK, Votes(self.network.shares(cases), torch.ones(len(cases), 1)))]
         return self.hybrid.sources(cases, self.network.shares(cases) if self.hybrid.weights.get(NETWORK, 0.0) > 0 else None)
 
+    def shares(self, request: ScoreRequest, items: Sequence[str]) -> list[dict[str, float]]:
+        """Say how much of each recommendation's score comes from which source.
+
+        Parameters
+        ----------
+        request : ScoreRequest
+            The session that was answered.
+        items : sequence of str
+            Recommended items, all of them in the catalogue.
+
+        Returns
+        -------
+        list of dict
+            One an item: source name to its share, largest first; a dict sums to 1, and is empty where popularity alone answered.
+        """
+        known = self.catalogue.known(request.items)
+        if not known or not items:
+            return [{} for _ in items]
+        cases, places = self._cases([known], [request]), np.array([self.catalogue.known(items)], dtype=np.int64)
+        if self.hybrid is None:
+            return [{NETWORK: 1.0} for _ in items]
+        found = self.hybrid.shares(cases, places, np.take_along_axis(self.network.of_cases(cases), places, axis=1))
+        rows = [{name: float(share[0, place]) for name, share in found.items()} for place in range(len(items))]
+        return [dict(sorted(row.items(), key=lambda pair: -pair[1])) for row in rows]
+
     def _popular(self, k: int) -> Scored:
         total = max(int(self.counts.sum()), 1)
         order = np.argsort(-self.counts, kind="stable")[:k].tolist()

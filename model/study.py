@@ -10,18 +10,20 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from feature_repo.contract.settings import load_settings
+from model.case_intents import SOURCES
 from model.config import BACKBONES, FUSIONS, ModelConfig, make_config
 from model.evaluate import SEEN, Seen, default_seen, evaluate
 from model.hybrid import Hybrid
 from model.metrics import difference
 from model.splits import Dataset
-from model.study_intents import Variant, attached, groundings, sources, views
+from model.study_intents import STORED, Variant, attached, groundings, sources, views
 from model.study_report import write_report
 from model.train import Trained, fit_hybrid, train
 
@@ -53,10 +55,12 @@ class Study:
         The default model; variants change one thing of it.
     out : Path
         A variant whose file is there is not run again, so a killed study goes on.
+    stored : str
+        Name of the intents that the dataset's cases carry; empty = the encoder's.
     """
 
-    def __init__(self, dataset: Dataset, config: ModelConfig, out: Path) -> None:
-        self.dataset, self.config, self.out = dataset, config, out
+    def __init__(self, dataset: Dataset, config: ModelConfig, out: Path, stored: str = STORED) -> None:
+        self.dataset, self.config, self.out, self.stored = dataset, config, out, stored
         self.seen: Seen = default_seen(dataset) if config.remove_seen is None else SEEN[not config.remove_seen]
         self.rows: list[Measured] = []
         self.networks: dict[str, Trained] = {}
@@ -66,7 +70,7 @@ class Study:
         """Measure one variant, or read it back; ``make`` gives the ranker, the dataset with its cases, and facts to note."""
         place = len(self.rows)
         file = self.out / "rows" / f"{place:03d}.npz"
-        key = json.dumps([section, name, self.dataset.name, len(self.dataset.test), self.config.model_dump()], sort_keys=True, default=str)
+        key = json.dumps([section, name, self.dataset.name, len(self.dataset.test), self.stored, self.config.model_dump()], sort_keys=True, default=str)
         known = _read(file, key)
         if known is None:
             started = time.perf_counter()
@@ -154,7 +158,7 @@ def run_sections(study: Study, chosen: Sequence[str], backbones: Sequence[str], 
             reference = None if align and uniform else next(iter(PAPER_LOSSES))
             study.run("paper-losses", name, _later(study.network, backbone="srgnn", fusion="paper", align=align, uniform=uniform), reference)
     if texts:
-        tables = (("views", views, "both views"), ("grounding", groundings, "r = 0"), ("sources", sources, "none"))
+        tables = (("views", views, "both views"), ("grounding", groundings, "r = 0"), ("sources", partial(sources, stored=study.stored), "none"))
         for section, variants, reference in tables:
             for name, variant in variants(study.dataset).items() if section in chosen else ():
                 study.run(section, name, _later(study.intents, variant), None if name == reference else reference)
@@ -177,6 +181,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--backbones", default=",".join(BACKBONES), help="comma-separated")
     made.add_argument("--seeds", default="1,2,3", help="comma-separated")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of model.config.ModelConfig for all variants, value as JSON")
+    made.add_argument("--intents", choices=SOURCES, default="encoder", help="whose intents the cases carry; compared with every control in section sources")
     made.add_argument("--gap-minutes", type=float, help="a longer pause starts a new session; default: sessions as they are in the folder")
     made.add_argument("--config", type=Path, help="settings file")
     return made
@@ -192,8 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = make_config({**settings.model, **dict(_pair(text) for text in arguments.set)})
         chosen, backbones = _names(arguments.sections, SECTIONS, "section"), _names(arguments.backbones, BACKBONES, "backbone")
         session = None if arguments.gap_minutes is None else settings.session.model_copy(update={"gap_minutes": arguments.gap_minutes})
-        dataset, _ = prepare(settings, arguments.dataset, arguments.protocol, config, "encoder", session)
-        study = Study(dataset, config, arguments.out)
+        dataset, _ = prepare(settings, arguments.dataset, arguments.protocol, config, arguments.intents, session)
+        study = Study(dataset, config, arguments.out, "" if arguments.intents in {"encoder", "none"} else arguments.intents)
         run_sections(study, chosen, backbones, [int(seed) for seed in arguments.seeds.split(",")])
         file = write_report(study, arguments.out)
     except (ValueError, RuntimeError, OSError) as error:

@@ -13,6 +13,7 @@ from model.sequences import Cases
 from model.splits import Dataset
 
 HALF_LIFE_LONG, HALF_LIFE_SHORT = 24.0, 3.0  # clicks, as the encoder source
+STORED = "stored (of the dataset)"
 ORACLE_NOISE = 1.0  # norm of the noise beside the target's unit vector: a cosine of about .7 with the truth
 Views = tuple[np.ndarray | None, np.ndarray | None]
 Variant = Callable[[Cases], Views]
@@ -55,15 +56,17 @@ def grounded(queries: np.ndarray, titles: np.ndarray, top_r: int) -> np.ndarray:
     return unit(found)
 
 
-def sources(dataset: Dataset, seed: int = 0) -> dict[str, Variant]:
+def sources(dataset: Dataset, seed: int = 0, stored: str = STORED) -> dict[str, Variant]:
     """Name the intent sources and controls of the study.
 
     Parameters
     ----------
     dataset : Dataset
-        With text vectors; stored intents (of an LLM, say) come in as ``stored`` where validation and test cases carry them.
+        With text vectors; intents of an LLM, say, come in where validation and test cases carry them, with a control of their own.
     seed : int
         Of the random controls.
+    stored : str
+        Name of the intents that the cases carry; empty = they are the encoder's, which are here anyway.
 
     Returns
     -------
@@ -94,8 +97,9 @@ def sources(dataset: Dataset, seed: int = 0) -> dict[str, Variant]:
         "control: random vectors": noise,
         "oracle: the target's title with noise": oracle,
     }
-    if dataset.valid.long is not None and dataset.valid.long.any() and dataset.test.long is not None:
-        found["stored (of the dataset)"] = lambda cases: (cases.long, cases.short)
+    if stored and dataset.valid.long is not None and dataset.valid.long.any() and dataset.test.long is not None:
+        found[stored] = lambda cases: (cases.long, cases.short)
+        found[f"control: {stored}, of other sessions"] = lambda cases: _reordered(cases, seed)
     return found
 
 
@@ -131,6 +135,11 @@ def _titles(dataset: Dataset) -> np.ndarray:
     if dataset.catalogue.vectors is None:
         raise ValueError(f"dataset '{dataset.name}' has no titles, so there are no intents to study; give items.* with titles")
     return reduced(dataset.catalogue.vectors)
+
+
+def _reordered(cases: Cases, seed: int) -> Views:
+    order = np.random.default_rng(seed).permutation(len(cases))
+    return None if cases.long is None else cases.long[order], None if cases.short is None else cases.short[order]
 
 
 def _random(rng: np.random.Generator, cases: Cases, titles: np.ndarray) -> np.ndarray:

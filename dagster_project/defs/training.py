@@ -11,6 +11,7 @@ from dagster_project.defs import catalogue
 from dagster_project.model_config import ModelSettings, merged
 from dagster_project.resources import SettingsResource
 from dagster_project.table_checks import Outcome
+from model.plots import history
 
 CANDIDATE = dg.AssetKey("candidate_model")
 PROMOTED = dg.AssetKey("promoted_model")
@@ -73,7 +74,7 @@ def _pictures(made: training_run.Candidate) -> dict[str, dg.MetadataValue[Any]]:
     if made.report.get("rows"):
         found["quality_plot"] = metadata.picture(plots.quality(made.report["rows"]), "quality with 95 % intervals")
     if made.report.get("history"):
-        found["training_curve"] = metadata.picture(plots.history(made.report["history"]), "training curve")
+        found["training_curve"] = metadata.picture(history(made.report["history"]), "training curve")
     slices: Mapping[str, Any] = made.report.get("slices") or {}
     for name, chosen in (("long_tail", True), ("kinds_of_case", False)):
         part = {text: values for text, values in slices.items() if text.startswith("target") == chosen}

@@ -47,19 +47,44 @@ def test_benchmark_writes_predictions_metrics_and_a_model(folder: Path, tmp_path
     assert artifact.load(out / "model").item_ids[0].startswith("\u00fc")
 
 
+def test_baselines_stand_beside_the_model_with_a_warning_where_one_is_above_it(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["benchmark", str(folder), "--out", str(out), "--baselines", "--no-hybrid", "--refit", *QUICK]) == 0  # one epoch: below the counts
+    metrics, said = json.loads((out / "metrics.json").read_text()), " ".join(capsys.readouterr().out.split())
+    roles = {"popularity", "last-item", "markov", "decayed-markov", "item-knn", "v-sknn", "stan", "ease", "no-training-blend"}
+    assert set(metrics["baselines"]) == roles
+    assert {found["seen_removed"]["cases"] for found in metrics["baselines"].values()} == {metrics["test_cases"]}
+    assert len(metrics["warnings"]) == 2 and metrics["warnings"][0].startswith("N@10: the model")
+    assert all(f"Warning. {line}" in said for line in metrics["warnings"])
+    assert metrics["refitted"] and "refit: trained once more on train + validation, for 1 epochs" in said
+
+
+def test_results_hold_slices_and_curves(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    main(["benchmark", str(folder), "--out", str(out), *QUICK])
+    metrics = json.loads((out / "metrics.json").read_text())
+    slices = metrics["slices"]
+    for first in ("target cold", "target clicked", "prefix of"):
+        assert any(name.startswith(first) for name in slices)
+    assert slices["new item"]["cases"] + slices["repeated item"]["cases"] == metrics["test_cases"]
+    assert metrics["history"][0]["loss"] > 0 and (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_recommend_answers_from_the_shell(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["benchmark", str(folder), "--out", str(tmp_path / "out"), "--json", *QUICK])
     capsys.readouterr()
     assert main(["recommend", "--model", str(tmp_path / "out" / "model"), "--session", "\u00fc 3,news", "-k", "4", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["items"]) == 4 and found["unknown"] == ["news"] and found["items"][0]["reason"]
+    assert sum(found["items"][0]["shares"].values()) == pytest.approx(1, abs=1e-4)
 
 
 def test_recommend_takes_the_promoted_model_and_json_sessions(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["benchmark", str(folder), "--out", str(tmp_path / "out"), *QUICK])
     artifact.promote(tmp_path / "out", "model")
     assert main(["recommend", "--model", str(tmp_path / "out"), "--session", '["\u00fc 3"]', "-k", "2"]) == 0
-    assert "\u00fc " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "\u00fc " in said and "%" in said
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import synthetic
 from model.config import make_config
 from model.evaluate import evaluate
 from model.items import Catalogue
-from model.reasons import WHOLE
+from model.reasons import BECAUSE, WHOLE
 from model.scorer import POPULAR, Scorer, ScoreRequest
 from model.train import train
 
@@ -85,6 +85,19 @@ def test_reasons_name_the_source_that_spoke_most(scorer: Scorer, plain: Scorer) 
     assert set(plain.score([ScoreRequest(["i3"])], 5)[0].reasons) == {WHOLE["network"]}
     answer = scorer.score([ScoreRequest(["i3", "i4"])], 5)[0]
     assert all(answer.reasons)
+
+
+def test_shares_of_a_recommendation_add_up_and_the_largest_is_the_reason(scorer: Scorer, plain: Scorer) -> None:
+    request = ScoreRequest(["i3", "i4"])
+    answer = scorer.score([request], 5)[0]
+    assert scorer.hybrid is not None
+    for share, reason in zip(scorer.shares(request, answer.items), answer.reasons, strict=True):
+        assert sum(share.values()) == pytest.approx(1, abs=1e-4)
+        first = next(iter(share))
+        assert set(share) == {name for name, weight in scorer.hybrid.weights.items() if weight > 0}
+        assert reason == WHOLE[first] or reason.startswith(BECAUSE[first])
+    assert plain.shares(request, ["i5"]) == [{"network": 1.0}]
+    assert scorer.shares(ScoreRequest(["news"]), ["i5"]) == [{}]
 
 
 def test_the_judge_and_the_answers_agree(scorer: Scorer) -> None:

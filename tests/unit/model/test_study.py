@@ -97,7 +97,24 @@ def test_shuffled_intents_are_those_of_other_cases(dataset):
 def test_stored_intents_are_a_source_of_their_own(dataset):
     stored = attached(dataset, views(dataset)["neutral view"])
     stored = attached(stored, lambda cases: (cases.long, cases.long))
-    assert "stored (of the dataset)" in sources(stored)
+    table = sources(stored, stored="llm")
+    assert np.array_equal(table["llm"](stored.test)[0], stored.test.long)
+    foreign = table["control: llm, of other sessions"](stored.test)[0]
+    assert not np.allclose(foreign, stored.test.long)
+    assert np.allclose(np.sort(foreign, axis=0), np.sort(stored.test.long, axis=0))
+    assert "llm" not in sources(stored, stored="")
+
+
+@pytest.mark.parametrize(("words", "source", "stored"), [([], "encoder", ""), (["--intents", "llm"], "llm", "llm"), (["--intents", "none"], "none", "")])
+def test_the_source_of_the_intents_is_chosen(words, source, stored, dataset, tmp_path, monkeypatch):
+    from model import benchmark
+    from model import study as module
+
+    asked = []
+    monkeypatch.setattr(benchmark, "prepare", lambda *given: asked.append(given[4]) or (dataset, ""))
+    monkeypatch.setattr(module, "run_sections", lambda study, *_: asked.append(study.stored))
+    assert main([str(tmp_path), "--out", str(tmp_path / "out"), *words]) == 0
+    assert asked == [source, stored]
 
 
 def test_verdicts_say_what_is_not_proven():
