@@ -106,6 +106,12 @@ def test_gru4rec_follows_its_equations() -> None:
     reset, update = torch.sigmoid(gates[:DIM]), torch.sigmoid(gates[DIM : 2 * DIM])
     candidate = torch.tanh(gates[2 * DIM :] + reset * backbone.gru.bias_hh_l0[2 * DIM :])
     torch.testing.assert_close(found[0], (1 - update) * candidate)  # h_0 = 0
+    again, _ = backbone.encode(Clicks(torch.tensor([[1, 1]]), torch.tensor([2])), x.repeat(1, 2, 1), last_only=True)
+    inside, state = backbone.gru.weight_hh_l0 @ found[0] + backbone.gru.bias_hh_l0, x[0, 0] * math.sqrt(DIM)
+    outside = backbone.gru.weight_ih_l0 @ state + backbone.gru.bias_ih_l0
+    reset, update = torch.sigmoid(outside + inside)[: 2 * DIM].chunk(2)
+    candidate = torch.tanh(outside[2 * DIM :] + reset * inside[2 * DIM :])
+    torch.testing.assert_close(again[0], (1 - update) * candidate + update * found[0])
 
 
 def test_stamp_follows_its_equations() -> None:
@@ -119,6 +125,7 @@ def test_stamp_follows_its_equations() -> None:
     memory = weights[0] * first + weights[1] * second
     torch.testing.assert_close(global_[0], torch.tanh(backbone.session_cell(memory)))
     torch.testing.assert_close(local[0], torch.tanh(backbone.item_cell(second)))
+    torch.testing.assert_close(backbone.combine(global_, local), global_ * local * math.sqrt(DIM))  # eq. 4
 
 
 def test_sasrec_of_one_click_attends_to_itself_only() -> None:
@@ -130,6 +137,24 @@ def test_sasrec_of_one_click_attends_to_itself_only() -> None:
     h = x[0, 0] * math.sqrt(DIM) + backbone.positions[0]
     value = block.key_value(block.attention_norm(h))[DIM:]
     h = h + block.output(value)
+    h = h + block.feed(block.feed_norm(h))
+    torch.testing.assert_close(found[0], backbone.norm(h))
+
+
+def test_sasrec_follows_its_equations() -> None:
+    backbone = build("sasrec", heads=2)
+    assert isinstance(backbone, SASRec)
+    x = torch.randn(1, 2, DIM)
+    found, _ = backbone.encode(Clicks(torch.tensor([[1, 2]]), torch.tensor([2])), x, last_only=True)
+    block, width = backbone.blocks[0], DIM // 2
+    rows = x[0] * math.sqrt(DIM) + backbone.positions[:2]
+    normed = block.attention_norm(rows)
+    query, (keys, values) = block.query(normed[1]), block.key_value(normed).chunk(2, dim=1)
+    heads = []
+    for part in (slice(0, width), slice(width, DIM)):
+        weights = torch.softmax(torch.stack([query[part] @ key[part] / math.sqrt(width) for key in keys]), 0)
+        heads.append(weights[0] * values[0, part] + weights[1] * values[1, part])
+    h = rows[1] + block.output(torch.cat(heads))
     h = h + block.feed(block.feed_norm(h))
     torch.testing.assert_close(found[0], backbone.norm(h))
 
@@ -152,6 +177,7 @@ def test_srgnn_readout_sums_without_softmax_over_valid_clicks_only() -> None:
     expected = sum(backbone.energy(torch.sigmoid(backbone.query_last(nodes[1]) + backbone.query_item(nodes[row]))) * nodes[row] for row in (0, 1))
     torch.testing.assert_close(local[0], nodes[1])
     torch.testing.assert_close(global_[0], expected)
+    torch.testing.assert_close(backbone.combine(global_, local)[0], backbone.output(torch.cat([local[0], global_[0]])))  # eq. 7
 
 
 def test_srgnn_message_is_the_mean_over_neighbours() -> None:
@@ -176,6 +202,36 @@ def test_gcegnn_session_attention_of_one_click_is_the_click() -> None:
     torch.testing.assert_close(backbone.session_level(Clicks(torch.tensor([[1]]), torch.tensor([1])), h), h)
 
 
+def test_gcegnn_follows_its_equations() -> None:
+    torch.manual_seed(0)
+    neighbours, often = torch.arange(ITEMS)[:, None].repeat(1, 2), torch.zeros(ITEMS, 2)
+    neighbours[1], often[1] = torch.tensor([3, 4]), torch.tensor([2.0, 1.0])
+    neighbours[2], often[2] = torch.tensor([5, 2]), torch.tensor([3.0, 0.0])
+    config = make_config({"backbone": "gcegnn", "dim": DIM, "dropout": 0.0, "embedding_dropout": 0.0, "max_length": 10})
+    backbone = GCEGNN(config, Graph(neighbours, often, GRAPH.members, 2)).eval()
+    table = backbone.propagate(torch.randn(ITEMS, DIM))
+    clicks = Clicks(torch.tensor([[1, 2]]), torch.tensor([2]))  # a -> b
+    found, local = backbone.encode(clicks, table[clicks.items])
+    leaky = nn.LeakyReLU(0.2)
+    h = table * math.sqrt(DIM)
+    mean = (h[1] + h[2]) / 2
+    merged = []
+    for own, other, kind in ((1, 2, 1), (2, 1, 2)):  # b is outgoing of a, a is incoming of b; relation 0 is the item itself
+        energies = [leaky(backbone.relation[0] @ (h[own] * h[own])), leaky(backbone.relation[kind] @ (h[own] * h[other]))]
+        itself, near = torch.softmax(torch.stack(energies), 0)
+        session = itself * h[own] + near * h[other]  # eq. 7-9
+        keys = [torch.cat([mean * h[place], often[own, number, None]]) for number, place in enumerate(neighbours[own])]
+        weights = torch.softmax(torch.cat([backbone.context_energy(leaky(backbone.context(key))) for key in keys]), 0)
+        around = weights @ h[neighbours[own]]  # eq. 2-4
+        merged.append(torch.relu(backbone.merge(torch.cat([h[own], around]))) + session)  # eq. 5, 10
+    middle, expected = (merged[0] + merged[1]) / 2, torch.zeros(DIM)
+    for vector, place in zip(merged, (backbone.positions[1], backbone.positions[0]), strict=True):  # counted from the end
+        z = torch.tanh(backbone.position(torch.cat([vector, place])))  # eq. 11
+        expected = expected + backbone.energy(torch.sigmoid(backbone.query_item(z) + backbone.query_mean(middle))) * vector  # eq. 13, 14
+    torch.testing.assert_close(found[0], expected)
+    torch.testing.assert_close(local[0], merged[1])
+
+
 def test_gcegnn_reads_items_that_joined_after_training() -> None:
     backbone = build("gcegnn")
     table = backbone.propagate(torch.randn(ITEMS + 1, DIM))
@@ -193,6 +249,35 @@ def test_s2dhcn_smooths_over_sessions_and_leaves_lonely_items_alone() -> None:
     torch.testing.assert_close(found[0], (table[0] + one) / 2)
     torch.testing.assert_close(found[1], (table[1] + (one + two) / 2) / 2)
     torch.testing.assert_close(found[5], table[5])
+
+
+def test_s2dhcn_readout_follows_its_equations() -> None:
+    backbone = build("s2dhcn")
+    assert isinstance(backbone, S2DHCN)
+    x = torch.randn(1, 2, DIM)
+    found, local = backbone.encode(Clicks(torch.tensor([[1, 2]]), torch.tensor([2])), x, last_only=True)
+    rows, expected = x[0] * math.sqrt(DIM), torch.zeros(DIM)
+    for row, place in zip(rows, (backbone.positions[1], backbone.positions[0]), strict=True):  # counted from the end
+        placed = torch.tanh(backbone.position_item(row) + backbone.position_place(place))
+        expected = expected + backbone.energy(torch.sigmoid(backbone.query_item(placed) + backbone.query_mean(rows.mean(0)))) * row
+    torch.testing.assert_close(found[0], expected)
+    torch.testing.assert_close(local[0], rows[1])
+
+
+def test_s2dhcn_contrast_follows_its_equations() -> None:
+    backbone = build("s2dhcn")
+    table, theta = torch.randn(ITEMS, DIM), torch.randn(2, DIM)
+    clicks = Clicks(torch.tensor([[1, 2], [1, 3]]), torch.tensor([2, 2]))
+    torch.manual_seed(4)
+    found = backbone.auxiliary(clicks, table, theta)
+    torch.manual_seed(4)
+    corrupted = theta[torch.randperm(2)][:, torch.randperm(DIM)]
+    sessions = torch.stack([(table[1] + table[2]) / 2, (table[1] + table[3]) / 2])
+    line = torch.tensor([[0.75, 0.25], [0.25, 0.75]])  # one of three items is shared; rows of A + I sum to 1
+    view = (sessions + line @ sessions) / 2
+    agree, differ = (theta * view).sum(1), (corrupted * view).sum(1)
+    assert found is not None
+    torch.testing.assert_close(found, 0.01 * -(torch.log(torch.sigmoid(agree)) + torch.log(torch.sigmoid(1 - differ))).mean())
 
 
 def test_s2dhcn_contrast_is_finite_and_absent_for_one_session() -> None:
