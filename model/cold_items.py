@@ -5,21 +5,23 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from model.items import Catalogue
 from model.network import Network
+from model.stand_ins import stand_ins
 from model.text_space import TextSpace
 
 RIDGE_SHARE = 0.3  # of the mean variance of a text direction: strong where few items teach the map
 
 
 def fill_cold(network: Network, space: TextSpace | None, catalogue: Catalogue, counts: NDArray[np.int64]) -> NDArray[np.float32] | None:
-    """Give items without a click the residual that like titles got, by ridge regression from centred text vectors; in place.
+    """Give items without a click the residual that like titles got, in place: the mean of their stand-ins', or by ridge regression where they have none.
 
     Returns
     -------
     ndarray float32, shape (text_dim, dim), optional
-        The map, for items that join the catalogue later; none without text.
+        The ridge map from centred text vectors, for items that join the catalogue later; none without text.
     """
     residual = network.residual.weight.data
     warm = counts > 0
@@ -33,6 +35,25 @@ def fill_cold(network: Network, space: TextSpace | None, catalogue: Catalogue, c
     gram = x[fit].T @ x[fit]
     gram += max(RIDGE_SHARE * float(np.trace(gram)) / len(gram), 1e-6) * np.eye(len(gram))
     found = np.linalg.solve(gram, x[fit].T @ learned[fit]).astype(np.float32)
-    cold = torch.from_numpy(~warm)
-    residual[cold] = torch.from_numpy((x[~warm] @ found).astype(np.float32)).to(residual.device)
+    cold = np.flatnonzero(~warm)
+    filled = by_stand_ins(stand_ins(catalogue.texts, cold, fit)[cold], learned, x[cold].astype(np.float32) @ found)
+    residual[torch.from_numpy(cold)] = torch.from_numpy(filled).to(residual.device)
     return found
+
+
+def by_stand_ins(shares: sparse.csr_matrix, learned: NDArray[np.floating], otherwise: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of the stand-ins' rows, and the given rows where an item has none.
+
+    Parameters
+    ----------
+    shares : csr_matrix, shape (n, items)
+        Rows sum to 1 or are empty.
+    learned : ndarray, shape (items, dim)
+    otherwise : ndarray float32, shape (n, dim)
+
+    Returns
+    -------
+    ndarray float32, shape (n, dim)
+    """
+    known = np.diff(shares.indptr)[:, None] > 0
+    return np.where(known, shares @ learned, otherwise).astype(np.float32)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from model.baselines.choose import sample
+from model.cold_mix import ColdMix
 from model.evaluate import Seen, default_seen
 from model.items import Catalogue
 from model.mixing import pool, search
@@ -21,10 +22,6 @@ from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
 NETWORK = "network"
-TEXT_PARTS = ("titles", "words", "intents")  # they know an item by its title, clicked or not
-# Times the mix of an item without a click. On validation of Beauty with a fifth of the items unclicked, 1.4 has the highest recall@10 of all (.1188; 1: .1183,
-# 2: .1165); cold targets gain .012, warm ones lose 2 %. The whole weight of the others (3.1) gives cold targets .035 more and takes 11 % of the warm ones.
-COLD_BOOST = 1.4
 VALIDATION_CASES = 25_000  # evenly spread beyond; the same for every seed
 _log = logging.getLogger("intentstore.model.hybrid")
 
@@ -77,17 +74,9 @@ class Hybrid:
     items: int = 0
 
     @cached_property
-    def boost(self) -> Tensor | None:
-        """What the mix is multiplied by, item by item, float32, shape (items,); none where nothing is cold.
-
-        Network and counts have never met an item without a click, so a part of their weight goes to the text parts, which know it; see COLD_BOOST.
-        """
-        by_text = sum(self.weights[name] for name in TEXT_PARTS if name in self.parts)
-        if not len(self.cold) or by_text <= 0:
-            return None
-        factors = torch.ones(self.items)
-        factors[torch.from_numpy(self.cold)] = min(COLD_BOOST, 1.0 / by_text)
-        return factors
+    def cold_mix(self) -> ColdMix | None:
+        """How items without a click are mixed; none where all are clicked, or text has no weight."""
+        return ColdMix.of(self.weights, self.cold, self.items)
 
     @classmethod
     def fit(cls, dataset: Dataset, network: Network | None, config: HybridConfig, *, seen: Seen | None = None) -> Hybrid:
@@ -127,7 +116,8 @@ class Hybrid:
             rule = seen or _rule(dataset, config)
             weights = search(pool(sources, sample(dataset.valid, VALIDATION_CASES), rule))
         _log.info("hybrid weights: %s", ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()))
-        return cls(weights, {name: part for name, part in parts.items() if weights[name] > 0}, *_cold(dataset))
+        # Lent only now: validation rarely has a cold item to tell what lending is worth, and it would move the weights of the others.
+        return cls(weights, {name: part.lent(dataset) for name, part in parts.items() if weights[name] > 0}, *_cold(dataset))
 
     def refit(self, dataset: Dataset) -> Hybrid:
         """Fit the same parts on other training data, with the same weights and the parts' own settings chosen as before."""
@@ -150,7 +140,7 @@ class Hybrid:
             Rows sum to 1 where every source knows something.
         """
         given = None if network is None else torch.from_numpy(np.asarray(network, dtype=np.float32))
-        return np.asarray(mixed(self.sources(cases, given), self.boost).numpy())
+        return np.asarray(mixed(self.sources(cases, given), self.cold_mix).numpy())
 
     def sources(self, cases: Cases, network: Tensor | None) -> list[tuple[str, Votes]]:
         """Return each source's name and its votes, scaled to its share of the mix; sources without weight are not asked.
@@ -190,6 +180,8 @@ class Hybrid:
         taken = {name: self.weights[name] * np.take_along_axis(part.probabilities(cases), places, axis=1) for name, part in self.parts.items()}
         if network is not None and self.weights.get(NETWORK, 0.0) > 0:
             taken[NETWORK] = self.weights[NETWORK] * network
+        if self.cold_mix is not None:
+            taken = {name: part * self.cold_mix.factor(name, places) for name, part in taken.items()}
         total = np.maximum(sum(taken.values()), 1e-30)
         return {name: np.asarray(part / total, dtype=np.float32) for name, part in taken.items()}
 
@@ -241,12 +233,12 @@ class HybridRanker:
         return self.hybrid.scores(cases, None if self.network is None else _ask(self.network, cases))
 
 
-def mixed(sources: list[tuple[str, Votes]], boost: Tensor | None = None) -> Tensor:
-    """Add up scaled votes of one or more sources, float32, shape (cases, items), times ``boost`` where there is one; a new tensor."""
+def mixed(sources: list[tuple[str, Votes]], cold: ColdMix | None = None) -> Tensor:
+    """Add up scaled votes of one or more sources, float32, shape (cases, items), items without a click as ``cold`` says; a new tensor."""
     total = sources[0][1].values * sources[0][1].scale
     for _, votes in sources[1:]:
         total.addcmul_(votes.values, votes.scale)
-    return total if boost is None else total.mul_(boost)
+    return total if cold is None else cold.put(total, sources)
 
 
 def _cold(dataset: Dataset) -> tuple[np.ndarray, int]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.cold_items import by_stand_ins
 from model.config import ModelConfig
 from model.hybrid import NETWORK, Hybrid, mixed
 from model.items import Catalogue
@@ -21,6 +22,7 @@ from model.probabilities import NetworkScorer
 from model.ranking import best_items, remove_seen
 from model.reasons import Explainer
 from model.sequences import Cases, Sequences
+from model.stand_ins import stand_ins
 from model.text_space import TextSpace
 
 if TYPE_CHECKING:
@@ -186,12 +188,15 @@ class Scorer:
 
     def _answer(self, cases: Cases, k: int) -> list[Scored]:
         sources = self._sources(cases)
-        total = mixed(sources, None if self.hybrid is None else self.hybrid.boost)
+        cold = None if self.hybrid is None else self.hybrid.cold_mix
+        total = mixed(sources, cold)
         if self.without_seen:
             remove_seen(total, cases.prefixes)
         values, items = best_items(total, k)
         # Only the items of the answer need a reason: what each source gave to them.
         given = [votes.values.gather(1, items).mul_(votes.scale).numpy() for _, votes in sources]
+        if cold is not None:
+            given = [cold.said(name, votes, items.numpy()) for (name, _), votes in zip(sources, given, strict=True)]
         parts = {} if self.hybrid is None else self.hybrid.parts
         said = self._explainer.explain([name for name, _ in sources], parts, cases, items.numpy(), np.argmax(np.stack(given, axis=2), axis=2))
         counts = np.isfinite(values.numpy()).sum(axis=1).tolist()  # fewer than k where the session saw nearly all items
@@ -264,13 +269,14 @@ class Scorer:
             old.categories + [new.categories[place] for place in places], None if old.vectors is None else np.concatenate([old.vectors, vectors]),
         )  # fmt: skip
         inner: Network = self.network.network
+        counts = np.concatenate([self.counts, np.zeros(len(places), dtype=np.int64)])
+        table = table + self._new_residuals(catalogue, vectors, counts)
         grown = torch.cat([inner.item_table(), torch.from_numpy(table).to(inner.residual.weight.device)])
         network = inner.extended(torch.from_numpy(self.space.centred(vectors))) if self.space is not None else inner
         hybrid = None
         if self.hybrid is not None:
             settings, tensors = self.hybrid.state()
             hybrid = type(self.hybrid).restore(settings, tensors, catalogue)
-        counts = np.concatenate([self.counts, np.zeros(len(places), dtype=np.int64)])
         return replace(self, catalogue=catalogue, network=NetworkScorer(network, self.config, grown), hybrid=hybrid, counts=counts)
 
     def _new_vectors(self, new: Catalogue, places: list[int]) -> tuple[Floats, Floats]:
@@ -284,6 +290,12 @@ class Scorer:
         vectors = new.vectors[places]
         if self.config.text and self.space is not None:
             table = self.space.apply(vectors)
-            if self.cold_map is not None:
-                table = table + self.space.centred(vectors) @ self.cold_map
         return vectors, table
+
+    def _new_residuals(self, catalogue: Catalogue, vectors: Floats, counts: NDArray[np.int64]) -> Floats:
+        """What clicks on like titles taught, for items behind the known ones; shape (new items, dim)."""
+        old = len(self.catalogue)
+        if self.cold_map is None or self.space is None or not self.config.text:
+            return np.zeros((len(vectors), self.config.dim), dtype=np.float32)
+        shares = stand_ins(catalogue.texts, np.arange(old, len(catalogue)), counts > 0)[old:, :old]
+        return by_stand_ins(shares, self.network.network.residual.weight.detach().cpu().numpy(), self.space.centred(vectors) @ self.cold_map)

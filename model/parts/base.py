@@ -77,7 +77,11 @@ class Part(ABC):
 
     @abstractmethod
     def refit(self, dataset: Dataset) -> Part:
-        """Return the part with the same settings on other training data."""
+        """Return the part with the same settings on other training data; what is lent is lent again."""
+
+    def lent(self, dataset: Dataset) -> Part:
+        """Return the part with what like items lend to items without a click; most parts lend nothing."""
+        return self
 
 
 def sharpened(products: Tensor, lengths: Tensor, known: Tensor | None = None) -> Votes:

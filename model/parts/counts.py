@@ -1,9 +1,9 @@
-"""Parts that count clicks: transitions, neighbouring sessions, item-item weights."""
+"""Parts that count clicks: transitions (with stand-ins for what was never clicked), neighbouring sessions, item-item weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,14 +18,27 @@ from model.items import Catalogue
 from model.parts.base import Arrays, Part, Votes, strongest_click
 from model.sequences import Cases, Sequences
 from model.splits import Dataset
+from model.stand_ins import stand_ins
 
+SMALLEST_SHARE = 0.3  # of the mean count: smaller lent transitions are left out; with all of them the matrix is five times as large and ranks no better
 
 @dataclass(frozen=True)
 class Transitions(Part):
-    """See the module."""
+    """See the module. An item without a click has the transitions of the clicked items with the likest titles, from it and to it.
+
+    Attributes
+    ----------
+    ranker : DecayedMarkov
+        Stand-ins' transitions included.
+    settings : dict
+        How the transitions were counted.
+    cold : ndarray int64, shape (n,)
+        Items whose transitions are those of stand-ins.
+    """
 
     ranker: DecayedMarkov
     settings: dict[str, Any] = field(default_factory=dict)
+    cold: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     CANDIDATES: ClassVar[tuple[dict[str, Any], ...]] = (
         {"decay": 1.0, "query_decay": 0.6, "damping": 0.3},
@@ -42,28 +55,46 @@ class Transitions(Part):
 
     def refit(self, dataset: Dataset) -> Transitions:
         """Count again with the same decays."""
-        return Transitions(_transitions(self.settings, dataset), self.settings)
+        return Transitions(_transitions(self.settings, dataset), self.settings).lent(dataset)
+
+    def lent(self, dataset: Dataset) -> Transitions:
+        """Give items without a click the transitions of their stand-ins."""
+        cold = np.flatnonzero(dataset.item_counts == 0)
+        return replace(self, ranker=replace(self.ranker, transitions=with_stand_ins(self.ranker.transitions, cold, cold, dataset.catalogue)), cold=cold)
 
     def votes(self, cases: Cases) -> Votes:
         """Return the decayed transitions."""
         return Votes.of(self.ranker.sums(cases))
 
+    @cached_property
+    def counted(self) -> np.ndarray:
+        """Whether an item's transitions were counted and not lent, bool, shape (items,)."""
+        found = np.ones(self.ranker.transitions.shape[0], dtype=bool)
+        found[self.cold] = False
+        return found
+
     def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the click with the most transitions to the item."""
-        return strongest_click(cases, rows, items, self.ranker.query_decay, self.ranker.weights)
+        """Name the click with the most transitions to the item; those of stand-ins say nothing about a click."""
+        return strongest_click(
+            cases, rows, items, self.ranker.query_decay,
+            lambda clicked, given: self.ranker.weights(clicked, given) * (self.counted[clicked] & self.counted[given]),
+        )  # fmt: skip
 
     def arrays(self) -> Arrays:
-        """Return the transition matrix and the decay."""
+        """Return the transition matrix, the decay and the items with stand-ins."""
         matrix = self.ranker.transitions
-        return {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "decay": np.array([self.ranker.query_decay])}
+        decay = np.array([self.ranker.query_decay])
+        return {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "decay": decay, "cold": self.cold}
 
     @classmethod
     def of(cls, arrays: Arrays, catalogue: Catalogue) -> Transitions:
-        """Rebuild; items that joined the catalogue later have no transitions."""
+        """Rebuild; items that joined the catalogue later have the transitions of their stand-ins. Older folders know no stand-ins for the others."""
         known, items = len(arrays["indptr"]) - 1, len(catalogue)
         matrix = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(known, known))
         matrix.resize((items, items))
-        return cls(DecayedMarkov(matrix, float(arrays["decay"][0])))
+        joined = np.arange(known, items, dtype=np.int64)
+        cold = np.concatenate([np.asarray(arrays.get("cold", joined[:0]), dtype=np.int64), joined])
+        return cls(DecayedMarkov(with_stand_ins(matrix, joined, cold, catalogue), float(arrays["decay"][0])), cold=cold)
 
 
 @dataclass(frozen=True)
@@ -147,6 +178,40 @@ class Items(Part):
         more = len(catalogue) - len(arrays["weights"])
         decay, regulariser = arrays["settings"].tolist()
         return cls(Ease(np.pad(arrays["weights"], ((0, more), (0, more))), decay, regulariser))
+
+
+def with_stand_ins(transitions: sparse.csr_matrix, places: np.ndarray, cold: np.ndarray, catalogue: Catalogue) -> sparse.csr_matrix:
+    """Lend the transitions of like titles to items without a click.
+
+    Parameters
+    ----------
+    transitions : csr_matrix float32, shape (items, items)
+    places : ndarray int64, shape (n,)
+        Items that get transitions.
+    cold : ndarray int64
+        Items that do not lend any: all without a click.
+    catalogue : Catalogue
+
+    Returns
+    -------
+    csr_matrix float32, shape (items, items)
+        With the mean of the stand-ins' rows as an item's row, and of their columns as its column.
+    """
+    if not len(places) or not catalogue.has_text or not transitions.nnz:
+        return transitions
+    clicked = np.ones(len(catalogue), dtype=bool)
+    clicked[cold] = False
+    shares = stand_ins(catalogue.texts, places, clicked)
+    least = SMALLEST_SHARE * float(transitions.data.mean())
+    rows = transitions + _large(shares @ transitions, least)
+    return (rows + _large(rows @ shares.T, least)).tocsr().astype(np.float32)
+
+
+def _large(matrix: sparse.csr_matrix, least: float) -> sparse.csr_matrix:
+    found = matrix.tocsr()
+    found.data[found.data < least] = 0.0
+    found.eliminate_zeros()
+    return found
 
 
 def _transitions(settings: dict[str, Any], dataset: Dataset) -> DecayedMarkov:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model.evaluate import evaluate
-from model.hybrid import COLD_BOOST, NETWORK, Hybrid
+from model.hybrid import NETWORK, Hybrid
 from model.items import Catalogue
 from model.mixing import pool, search
 from model.parts import KINDS, applicable
@@ -148,20 +148,22 @@ def test_zero_rows_stay_zero():
     assert sharpened(torch.zeros(1, 3), torch.zeros(1, 1)).probabilities().tolist() == [[0, 0, 0]]
 
 
-def test_an_item_without_clicks_is_ranked_by_its_title_beside_clicked_ones(made):
-    """What nobody clicked gets more from the parts that know it, never more than the whole weight; clicked items are left as they are."""
+def test_items_without_clicks_are_known_and_clicked_ones_are_mixed_as_before(made):
     parts = {name: KINDS[name].fit(made) for name in ("transitions", "words")}
-    counts = made.item_counts
-    plain = Hybrid({NETWORK: 0.6, "transitions": 0.2, "words": 0.2}, parts)
-    cold = Hybrid(plain.weights, parts, np.array([4]), ITEMS)
+    weights = {NETWORK: 0.6, "transitions": 0.2, "words": 0.2}
     network = uniform(made.test)
-    without, with_ = plain.scores(made.test, network), cold.scores(made.test, network)
-    assert np.allclose(with_[:, 4], without[:, 4] * COLD_BOOST, rtol=1e-5)
-    mostly_words = Hybrid({NETWORK: 0.2, "words": 0.8}, parts, np.array([4]), ITEMS).boost
-    assert mostly_words is not None and mostly_words[4].item() == pytest.approx(1 / 0.8)
+    without, with_ = (Hybrid(weights, parts, *cold).scores(made.test, network) for cold in ((), (np.array([4]), ITEMS)))
     assert np.allclose(np.delete(with_, 4, axis=1), np.delete(without, 4, axis=1))
-    fitted = Hybrid.fit(made, uniform, AUTO)
-    assert fitted.cold.tolist() == np.flatnonzero(counts == 0).tolist()
+    assert not np.allclose(with_[:, 4], without[:, 4])
+    assert Hybrid.fit(made, uniform, AUTO).cold.tolist() == np.flatnonzero(made.item_counts == 0).tolist()
+
+
+def test_shares_of_an_item_without_clicks_follow_its_own_factors(made):
+    parts = {"words": KINDS["words"].fit(made)}
+    weights = {NETWORK: 0.5, "words": 0.5}
+    items, network = np.array([[4, 5]] * len(made.test)), np.full((len(made.test), 2), 1 / ITEMS, dtype=np.float32)
+    plain, cold = (Hybrid(weights, parts, *given).shares(made.test, items, network)["words"] for given in ((), (np.array([4]), ITEMS)))
+    assert (cold[:, 0] > plain[:, 0]).any() and np.allclose(cold[:, 1], plain[:, 1])
 
 
 def test_items_that_join_later_are_cold_too(made):
@@ -170,8 +172,8 @@ def test_items_that_join_later_are_cold_too(made):
     old = made.catalogue
     grown = Catalogue([*old.item_ids, "new"], [*old.titles, "part1 thing"], [*old.categories, ""], None)
     assert Hybrid.restore(settings, arrays, grown).cold.tolist() == [3, ITEMS]
-    assert Hybrid.restore({"weights": {NETWORK: 0.5, "words": 0.5}}, {k: v for k, v in arrays.items() if k != "cold/items"}, grown).boost is None
+    assert Hybrid.restore({"weights": {NETWORK: 0.5, "words": 0.5}}, {k: v for k, v in arrays.items() if k != "cold/items"}, grown).cold_mix is None
 
 
-def test_counts_alone_boost_nothing(made):
-    assert Hybrid({NETWORK: 0.5, "transitions": 0.5}, {"transitions": KINDS["transitions"].fit(made)}, np.array([1]), ITEMS).boost is None
+def test_counts_alone_are_mixed_for_cold_items_as_for_others(made):
+    assert Hybrid({NETWORK: 0.5, "transitions": 0.5}, {"transitions": KINDS["transitions"].fit(made)}, np.array([1]), ITEMS).cold_mix is None
