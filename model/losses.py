@@ -187,5 +187,6 @@ def uniformity(vectors: Tensor, t: float = 2.0) -> Tensor:
     normed = functional.normalize(vectors, dim=1)
     # |a - b|^2 = 2 - 2 a.b on the sphere; through the product, because pdist has no finite gradient at distance 0.
     exponent = t * (2 * (normed @ normed.T) - 2)
-    off_diagonal = ~torch.eye(rows, dtype=torch.bool, device=vectors.device)
-    return torch.logsumexp(exponent[off_diagonal], dim=0) - math.log(rows * (rows - 1))
+    # A row with itself counts nothing. Filled, not picked out: picking pairs by a mask takes more than all the rest, with its gradient.
+    exponent = exponent.masked_fill(torch.eye(rows, dtype=torch.bool, device=vectors.device), -math.inf)
+    return torch.logsumexp(exponent.flatten(), dim=0) - math.log(rows * (rows - 1))

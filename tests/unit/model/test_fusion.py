@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.config import make_config
-from model.fusion import PaperFusion
+from model.fusion import UNIFORM_ROWS, PaperFusion
 from model.losses import alignment, uniformity
 
 DIM, TEXT = 6, 5
@@ -58,3 +58,13 @@ def test_a_view_that_is_off_is_not_read() -> None:
     module = fusion(views="long")
     h, z = torch.randn(2, DIM), torch.randn(2, DIM)
     torch.testing.assert_close(module(h, h, z, z), module(h, h, z, torch.randn(2, DIM)))
+
+
+def test_uniformity_of_a_large_step_is_estimated_on_rows_spread_over_it() -> None:
+    module = fusion(align=False, views="long")
+    h, z = torch.randn(2, 3 * UNIFORM_ROWS - 5, DIM).unbind(0)
+
+    found = module.auxiliary(h, h, z, z)
+
+    torch.testing.assert_close(found, 0.1 * (uniformity(z[::3]) + uniformity(h[::3])) / 2)
+    torch.testing.assert_close(found, 0.1 * (uniformity(z) + uniformity(h)) / 2, rtol=0.01, atol=0)
