@@ -16,7 +16,7 @@ from tenacity.wait import wait_base
 from feature_repo.contract.settings import Settings
 from model.intent.chat import clean_answer
 from model.intent.llm import Answer
-from model.intent.prompts import VIEWS, template
+from model.intent.prompts import template
 
 RETRIED_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 LONGEST_WAIT_SECONDS: Final = 20.0  # between attempts, whatever Retry-After asks for
@@ -73,7 +73,7 @@ class EndpointLlm:
         self._failed_in_a_row = 0
 
     def answer(self, prefixes: Sequence[Sequence[str]], done: Callable[[int, Answer], None] | None = None) -> list[tuple[int, str]]:
-        """Ask about both views of prefixes.
+        """Ask about both views of prefixes, each by its prompt, or both by one neutral prompt.
 
         Parameters
         ----------
@@ -113,11 +113,11 @@ class EndpointLlm:
             )
         started = time.monotonic()
         texts, used = [], [0, 0]
-        for view in VIEWS:
+        for view in self._template.asked:
             text, tokens = self._ask(client, self._template.user_text(titles, view))
             texts.append(text)
             used = [used[0] + tokens[0], used[1] + tokens[1]]
-        return Answer(texts[0], texts[1], used[0], used[1], time.monotonic() - started)
+        return Answer(texts[0], texts[-1], used[0], used[1], time.monotonic() - started)
 
     def _ask(self, client: httpx.Client, user: str) -> tuple[str, tuple[int, int]]:
         attempts = Retrying(

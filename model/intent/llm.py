@@ -11,7 +11,7 @@ from feature_repo.contract.settings import Settings
 from model.encoder import default_folder, encoder_name
 from model.intent.cache import Recipe
 from model.intent.chat import Chat
-from model.intent.prompts import UNTITLED, VIEWS, PromptTemplate, template
+from model.intent.prompts import UNTITLED, PromptTemplate, template
 from model.intent.weights import ModelMissingError, identity, load_network, prepare, read_config
 
 CONTEXT_SHARE = 0.9  # of the model's context; the rest is for the answer and for tokenizers that count differently
@@ -24,9 +24,9 @@ class Answer:
     Attributes
     ----------
     long_text, short_text : str
-        One line each; empty when the model said nothing.
+        One line each; empty when the model said nothing, equal where the prompt is neutral.
     input_tokens, output_tokens : int
-        Of both views.
+        Of all prompts of the prefix.
     seconds : float
         Wall time from the start of the batch to this answer, over the answers of the batch.
     """
@@ -104,7 +104,7 @@ class LocalLlm:
         self._room = int(context * CONTEXT_SHARE) - settings.llm.max_new_tokens
 
     def answer(self, prefixes: Sequence[Sequence[str]], done: Callable[[int, Answer], None] | None = None) -> list[Answer]:
-        """Answer both views of prefixes.
+        """Answer both views of prefixes, each by its prompt, or both by one neutral prompt.
 
         Parameters
         ----------
@@ -119,27 +119,30 @@ class LocalLlm:
             One a prefix, in order.
         """
         prompts = [ids for titles in prefixes for ids in prompt_ids(self.chat, self._template, titles, self._room)]
+        asked = len(self._template.asked)
         raw: list[list[int] | None] = [None] * len(prompts)
         answers: list[Answer | None] = [None] * len(prefixes)
         started = time.monotonic()
 
         def collect(number: int, ids: list[int]) -> None:
             raw[number] = ids
-            place, pair = number // 2, raw[number - number % 2 : number - number % 2 + 2]
-            if pair[0] is not None and pair[1] is not None:
-                answers[place] = self._answer(prompts[2 * place : 2 * place + 2], pair[0], pair[1], (time.monotonic() - started) / (1 + place))
+            place = number // asked
+            own = slice(asked * place, asked * (place + 1))
+            given = [one for one in raw[own] if one is not None]
+            if len(given) == asked:
+                answers[place] = self._answer(prompts[own], given, (time.monotonic() - started) / (1 + place))
                 if done is not None:
                     done(place, answers[place] or Answer("", "", 0, 0, 0.0))
 
         self.generator.generate(prompts, collect)
         return [answer for answer in answers if answer is not None]
 
-    def _answer(self, prompts: Sequence[list[int]], long: list[int], short: list[int], seconds: float) -> Answer:
-        return Answer(self.chat.text(long), self.chat.text(short), sum(map(len, prompts)), len(long) + len(short), seconds)
+    def _answer(self, prompts: Sequence[list[int]], given: Sequence[list[int]], seconds: float) -> Answer:
+        return Answer(self.chat.text(given[0]), self.chat.text(given[-1]), sum(map(len, prompts)), sum(map(len, given)), seconds)
 
 
 def prompt_ids(chat: Chat, form: PromptTemplate, titles: Sequence[str], room: int) -> list[list[int]]:
-    """Return the token ids of both views' prompts.
+    """Return the token ids of a prefix's prompts.
 
     A title whose text would become one of the model's special tokens, in spite of ``safe_title``, is shown as untitled, so
     that no title can end the prompt or speak in another role; the oldest titles go when the prompt is longer than ``room`` tokens.
@@ -158,12 +161,12 @@ def prompt_ids(chat: Chat, form: PromptTemplate, titles: Sequence[str], room: in
     Returns
     -------
     list of lists of int
-        Long, then short.
+        Long, then short; a neutral prompt alone.
     """
     shown = list(titles)
     allowed = chat.specials_in(chat.ids(chat.render(form.system, form.user_text([UNTITLED], "long"), form.lead)))
     while True:
-        both = [chat.ids(chat.render(form.system, form.user_text(shown, view), form.lead)) for view in VIEWS]
+        both = [chat.ids(chat.render(form.system, form.user_text(shown, view), form.lead)) for view in form.asked]
         if any(chat.specials_in(ids) != allowed for ids in both):
             if all(title == UNTITLED for title in shown):
                 return both

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 View = Literal["long", "short"]
 VIEWS: Final[tuple[View, View]] = ("long", "short")
+NEUTRAL: Final = "-neutral"  # ends the version of a prompt that names no view
 UNTITLED: Final = "untitled item"
 CHARACTERS_PER_TOKEN: Final = 8  # a bound before the tokenizer sees a 10 MB title; real titles have 3 to 5
 JOINERS: Final = frozenset("\u200c\u200d")  # Persian, Indic scripts and emoji need them; every other format character goes
@@ -25,7 +26,7 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """One version of the two prompts; a changed word is a new version.
+    """One version of the prompts; a changed word is a new version.
 
     Attributes
     ----------
@@ -36,9 +37,9 @@ class PromptTemplate:
     opening : str
         Before the numbered list.
     closing : str
-        After it; ``{view}`` stands as late as it can, so that both views share almost all their tokens.
+        After it; ``{view}`` stands as late as it can, so that both views share almost all their tokens. Without ``{view}`` the prompt is neutral.
     views : tuple of (view, words)
-        What ``{view}`` becomes.
+        What ``{view}`` becomes; empty for a neutral prompt.
     lead : str
         How the answer begins; it ends with an open quote, so that a small model gives a name and stops at the closing quote. Endpoints
         cannot begin an answer and are asked without it.
@@ -51,6 +52,11 @@ class PromptTemplate:
     views: tuple[tuple[View, str], ...]
     lead: str = ""
 
+    @property
+    def asked(self) -> tuple[View, ...]:
+        """The views that are asked for, in the order of ``VIEWS``; a neutral prompt is asked once, and both views get its answer."""
+        return VIEWS if self.views else VIEWS[:1]
+
     def user_text(self, titles: Sequence[str], view: View) -> str:
         """Return the user message of one view.
 
@@ -59,7 +65,7 @@ class PromptTemplate:
         titles : sequence of str
             Oldest click first, already made harmless (``safe_title``).
         view : str
-            ``long`` or ``short``.
+            ``long`` or ``short``; a neutral prompt is the same for both.
 
         Examples
         --------
@@ -70,7 +76,8 @@ class PromptTemplate:
         Without any explanation, guess the name of one item that the user wants in the short term.
         """
         rows = "\n".join(f"{number}. {title}" for number, title in enumerate(titles, 1))
-        return f"{self.opening}\n{rows}\n{self.closing.format(view=dict(self.views)[view])}"
+        closing = self.closing.format(view=dict(self.views)[view]) if self.views else self.closing
+        return f"{self.opening}\n{rows}\n{closing}"
 
 
 TEMPLATES: Final[dict[str, PromptTemplate]] = {
@@ -80,6 +87,14 @@ TEMPLATES: Final[dict[str, PromptTemplate]] = {
         opening="Items a user chose, in this order:",
         closing="Without any explanation, guess the name of one item that the user wants in the {view} term.",
         views=(("long", "long"), ("short", "short")),
+        lead='The item is "',
+    ),
+    "v1-neutral": PromptTemplate(
+        version="v1-neutral",
+        system="",
+        opening="Items a user chose, in this order:",
+        closing="Without any explanation, guess the name of one item that the user wants.",
+        views=(),
         lead='The item is "',
     ),
 }
@@ -97,11 +112,29 @@ def template(version: str) -> PromptTemplate:
     --------
     >>> template("v0")
     Traceback (most recent call last):
-    model.intent.prompts.PromptError: prompt version 'v0' is unknown; set intents.prompt_version to one of: v1
+    model.intent.prompts.PromptError: prompt version 'v0' is unknown; set intents.prompt_version to one of: v1, v1-neutral
     """
     if version not in TEMPLATES:
         raise PromptError(f"prompt version '{version}' is unknown; set intents.prompt_version to one of: {', '.join(sorted(TEMPLATES))}")
     return TEMPLATES[version]
+
+
+def neutral(version: str) -> PromptTemplate:
+    """Return the prompt of the same words that tells no long view from a short one (the ablation of LLM4SBR, fig. 6).
+
+    Raises
+    ------
+    PromptError
+        If there is no such version.
+
+    Examples
+    --------
+    >>> print(neutral("v1").user_text(["Alien"], "long"))
+    Items a user chose, in this order:
+    1. Alien
+    Without any explanation, guess the name of one item that the user wants.
+    """
+    return template(f"{version.removesuffix(NEUTRAL)}{NEUTRAL}")
 
 
 def safe_title(title: str | None) -> str:

@@ -71,10 +71,11 @@ class Server:
 def serve():
     servers = []
 
-    def start(reply, **endpoint):
+    def start(reply, version="v1", **endpoint):
         servers.append(Server(reply))
         given = {"url": servers[-1].url, "model": "m", "attempts": 3, "timeout_seconds": 10.0, **endpoint}
-        return servers[-1], EndpointLlm(Settings(endpoint=given, intents={"source": "endpoint"}), wait_scale=0.001)
+        intents = {"source": "endpoint", "prompt_version": version}
+        return servers[-1], EndpointLlm(Settings(endpoint=given, intents=intents), wait_scale=0.001)
 
     yield start
     for server in servers:
@@ -96,6 +97,15 @@ def test_both_views_are_asked_with_the_key_and_counted(serve):
     path, headers, body = server.requests[0]
     assert path == "/v1/chat/completions" and headers["Authorization"] == "Bearer secret"
     assert body["temperature"] == 0 and body["max_tokens"] == 16 and [message["role"] for message in body["messages"]] == ["user"]
+
+
+def test_a_neutral_prompt_is_asked_once_a_prefix_for_both_views(serve):
+    server, source = serve(lambda number, body: (200, completion(f"answer {number}"), {}), version="v1-neutral", concurrency=1)
+    answers, failures = ask(source)
+    assert failures == [] and len(server.requests) == len(answers) == 3
+    assert all(answer.long_text == answer.short_text for answer in answers.values())
+    assert {(answer.input_tokens, answer.output_tokens) for answer in answers.values()} == {(50, 4)}
+    assert not any(word in body["messages"][-1]["content"] for _, _, body in server.requests for word in ("long", "short"))
 
 
 @pytest.mark.parametrize("bad", [

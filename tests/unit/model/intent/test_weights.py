@@ -73,6 +73,17 @@ def test_the_local_llm_answers_every_prefix_and_hands_it_over(tmp_path, tiny_llm
     assert all(answer.input_tokens > 0 and 0 < answer.output_tokens <= 12 for answer in answers)
 
 
+def test_the_local_llm_answers_a_neutral_prompt_once_for_both_views(tmp_path, tiny_llm):
+    def answers(version):
+        chosen = {"model": str(tiny_llm), "dtype": "float32", "max_new_tokens": 6}
+        return LocalLlm(Settings(home=tmp_path, llm=chosen, intents={"prompt_version": version})).answer([["alien"], ["heat", "jaws"], ["fargo"]])
+
+    neutral, two = answers("v1-neutral"), answers("v1")
+    assert len(neutral) == 3 and all(answer.long_text == answer.short_text for answer in neutral)
+    assert all(0 < one.input_tokens < other.input_tokens and 0 < one.output_tokens <= 6 for one, other in zip(neutral, two, strict=True))
+    assert len({answer.long_text for answer in neutral}) > 1  # each prefix has its own
+
+
 def test_a_model_without_chat_template_answers_too(tmp_path, plain_llm):
     llm = LocalLlm(Settings(home=tmp_path, llm={"model": str(plain_llm), "max_new_tokens": 4}))
     assert len(llm.answer([["alien", "heat"]])) == 1
