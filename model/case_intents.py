@@ -8,13 +8,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.contract.settings import Settings
-from model.encoder import TextEncoder
 from model.intent.cache import Recipe
 from model.intent.encoder_source import EncoderSource
 from model.intent.locate import Localiser
@@ -29,6 +28,13 @@ Prefixes = list[list[str]]
 _log = logging.getLogger("intentstore.model.intents")
 
 
+class Encodes(Protocol):
+    """What answers are read with: a text encoder, or one that remembers."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit row a text."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """A prefix that may be sent to the LLM: its content key and the titles of the prompt."""
@@ -37,7 +43,7 @@ class Asked:
     titles: list[str]
 
 
-def with_intents(dataset: Dataset, settings: Settings, source: Source, encoder: TextEncoder) -> Dataset:
+def with_intents(dataset: Dataset, settings: Settings, source: Source, encoder: Encodes) -> Dataset:
     """Attach intents to validation and test cases.
 
     Parameters
@@ -50,7 +56,7 @@ def with_intents(dataset: Dataset, settings: Settings, source: Source, encoder: 
     source : str
         ``encoder`` = recency-weighted titles; ``llm`` and ``endpoint`` = answers grounded on items; ``student`` = a network that learned such answers
         on validation cases, for all cases; ``none``.
-    encoder : TextEncoder
+    encoder : Encodes
         Reads the answers.
 
     Returns
@@ -84,7 +90,7 @@ def _attached(cases: Cases, long: Vectors, short: Vectors) -> Cases:
 
 
 def _answered(
-    settings: Settings, source: Source, prefixes: Prefixes, validation: int, localiser: Localiser, encoder: TextEncoder, trivial: tuple[Vectors, Vectors]
+    settings: Settings, source: Source, prefixes: Prefixes, validation: int, localiser: Localiser, encoder: Encodes, trivial: tuple[Vectors, Vectors]
 ) -> tuple[Vectors, Vectors, str]:  # fmt: skip
     """Vectors of all prefixes where an LLM was asked about some; the first ``validation`` prefixes are those of validation cases."""
     asker = source if source != "student" else ("endpoint" if settings.intents.source == "endpoint" else "llm")

@@ -23,6 +23,7 @@ from model.evaluate import SEEN, Seen, default_seen, evaluate
 from model.hybrid import Hybrid
 from model.metrics import difference
 from model.splits import Dataset
+from model.study_answers import ASKING, Answers, Attach
 from model.study_intents import STORED, Variant, attached, groundings, sources, views
 from model.study_report import write_report
 from model.train import Trained, fit_hybrid, train
@@ -57,20 +58,28 @@ class Study:
         A variant whose file is there is not run again, so a killed study goes on.
     stored : str
         Name of the intents that the dataset's cases carry; empty = the encoder's.
+    answers : Answers, optional
+        Of the LLM whose intents they are; views and groundings are then those of its answers, else those of the encoder.
     """
 
-    def __init__(self, dataset: Dataset, config: ModelConfig, out: Path, stored: str = STORED) -> None:
-        self.dataset, self.config, self.out, self.stored = dataset, config, out, stored
+    def __init__(self, dataset: Dataset, config: ModelConfig, out: Path, stored: str = STORED, answers: Answers | None = None) -> None:
+        self.dataset, self.config, self.out, self.stored, self.answers = dataset, config, out, stored, answers
         self.seen: Seen = default_seen(dataset) if config.remove_seen is None else SEEN[not config.remove_seen]
         self.rows: list[Measured] = []
         self.networks: dict[str, Trained] = {}
         (out / "rows").mkdir(parents=True, exist_ok=True)
 
-    def run(self, section: str, name: str, make: Callable[[], tuple[Any, Dataset, dict[str, Any]]], reference: str | None = None) -> None:
-        """Measure one variant, or read it back; ``make`` gives the ranker, the dataset with its cases, and facts to note."""
+    def run(
+        self, section: str, name: str, make: Callable[[], tuple[Any, Dataset, dict[str, Any]]], reference: str | None = None, identity: str = ""
+    ) -> None:  # fmt: skip
+        """Measure one variant, or read it back; ``make`` gives the ranker, the dataset with its cases, and facts to note.
+
+        A row that was measured is read back where settings and ``identity`` (of answers, say) are the same.
+        """
         place = len(self.rows)
         file = self.out / "rows" / f"{place:03d}.npz"
-        key = json.dumps([section, name, self.dataset.name, len(self.dataset.test), self.stored, self.config.model_dump()], sort_keys=True, default=str)
+        parts = [section, name, self.dataset.name, len(self.dataset.test), self.stored, self.config.model_dump(), *([identity] if identity else [])]
+        key = json.dumps(parts, sort_keys=True, default=str)
         known = _read(file, key)
         if known is None:
             started = time.perf_counter()
@@ -106,16 +115,17 @@ class Study:
         weights = {} if made.hybrid is None else made.hybrid.weights
         return Scorer.of(made), self.dataset, {"best_epoch": made.best_epoch, "train_seconds": round(made.seconds, 1), "weights": weights}
 
-    def intents(self, variant: Variant) -> tuple[Any, Dataset, dict[str, Any]]:
-        """Keep the network and give it other intents; the weights are chosen again on validation with these intents.
+    def intents(self, attach: Attach) -> tuple[Any, Dataset, dict[str, Any]]:
+        """Keep the network and give it other intents, by ``attach``; the weights are chosen again on validation with these intents.
 
         The only part beside the network is the intents' retrieval, so that a difference is theirs alone.
         """
         made = self.trained(make_config({**self.config.model_dump(), "fusion": "none"}))
-        dataset = attached(self.dataset, variant)
+        dataset = attach(self.dataset)
         scorer = made.network_scorer()
         hybrid = Hybrid.fit(dataset, scorer, self.config.model_copy(update={"parts": ("intents",)}), seen=self.seen)
-        return hybrid.ranker(scorer, "network and intents"), dataset, {"weights": hybrid.weights}
+        notes = list(dataset.notes[len(self.dataset.notes) :])  # how many cases were answered
+        return hybrid.ranker(scorer, "network and intents"), dataset, {"weights": hybrid.weights, **({"notes": notes} if notes else {})}
 
     def differences(self) -> list[dict[str, Any]]:
         """Compare each variant with its reference on the same cases."""
@@ -158,13 +168,22 @@ def run_sections(study: Study, chosen: Sequence[str], backbones: Sequence[str], 
             reference = None if align and uniform else next(iter(PAPER_LOSSES))
             study.run("paper-losses", name, _later(study.network, backbone="srgnn", fusion="paper", align=align, uniform=uniform), reference)
     if texts:
-        tables = (("views", views, "both views"), ("grounding", groundings, "r = 0"), ("sources", partial(sources, stored=study.stored), "none"))
-        for section, variants, reference in tables:
-            for name, variant in variants(study.dataset).items() if section in chosen else ():
-                study.run(section, name, _later(study.intents, variant), None if name == reference else reference)
+        for section, reference in (("views", "both views"), ("grounding", "r = 0"), ("sources", "none")):
+            if section in chosen:
+                attaches, identity = _attaches(study, section)
+                for name, attach in attaches.items():
+                    study.run(section, name, _later(study.intents, attach), None if name == reference else reference, identity)
     if "seeds" in chosen:
         for seed in seeds:
             study.run("seeds", f"seed {seed}", _later(study.network, seed=seed), None)
+
+
+def _attaches(study: Study, section: str) -> tuple[dict[str, Attach], str]:
+    """Return what gives the cases of a section their intents, by name, and the identity of the answers among them, empty where there are none."""
+    if study.answers is not None and section != "sources":
+        return study.answers.views() if section == "views" else study.answers.groundings(), study.answers.identity()
+    tables: dict[str, Callable[[Dataset], dict[str, Variant]]] = {"views": views, "grounding": groundings, "sources": partial(sources, stored=study.stored)}
+    return {name: partial(attached, variant=variant) for name, variant in tables[section](study.dataset).items()}, ""
 
 
 def _later(call: Callable[..., Any], *arguments: Any, **settings: Any) -> Callable[[], Any]:
@@ -181,7 +200,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--backbones", default=",".join(BACKBONES), help="comma-separated")
     made.add_argument("--seeds", default="1,2,3", help="comma-separated")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of model.config.ModelConfig for all variants, value as JSON")
-    made.add_argument("--intents", choices=SOURCES, default="encoder", help="whose intents the cases carry; compared with every control in section sources")
+    whose = "whose intents the cases carry; compared with every control in section sources; of llm and endpoint also views, a neutral prompt and r"
+    made.add_argument("--intents", choices=SOURCES, default="encoder", help=whose)
     made.add_argument("--gap-minutes", type=float, help="a longer pause starts a new session; default: sessions as they are in the folder")
     made.add_argument("--config", type=Path, help="settings file")
     return made
@@ -190,6 +210,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     from model.benchmark import prepare
+    from model.encoder import TextEncoder
 
     arguments = parser().parse_args(argv)
     try:
@@ -198,7 +219,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen, backbones = _names(arguments.sections, SECTIONS, "section"), _names(arguments.backbones, BACKBONES, "backbone")
         session = None if arguments.gap_minutes is None else settings.session.model_copy(update={"gap_minutes": arguments.gap_minutes})
         dataset, _ = prepare(settings, arguments.dataset, arguments.protocol, config, arguments.intents, session)
-        study = Study(dataset, config, arguments.out, "" if arguments.intents in {"encoder", "none"} else arguments.intents)
+        answers = Answers(settings, arguments.intents, lambda: TextEncoder.load(settings.encoder)) if arguments.intents in ASKING else None
+        study = Study(dataset, config, arguments.out, "" if arguments.intents in {"encoder", "none"} else arguments.intents, answers)
         run_sections(study, chosen, backbones, [int(seed) for seed in arguments.seeds.split(",")])
         file = write_report(study, arguments.out)
     except (ValueError, RuntimeError, OSError) as error:

@@ -13,6 +13,7 @@ from model.sequences import Cases
 from model.splits import Dataset
 
 HALF_LIFE_LONG, HALF_LIFE_SHORT = 24.0, 3.0  # clicks, as the encoder source
+LARGEST_R = 5  # items an intent is grounded on; the paper shows 0 to 5
 STORED = "stored (of the dataset)"
 ORACLE_NOISE = 1.0  # norm of the noise beside the target's unit vector: a cosine of about .7 with the truth
 Views = tuple[np.ndarray | None, np.ndarray | None]
@@ -104,19 +105,19 @@ def sources(dataset: Dataset, seed: int = 0, stored: str = STORED) -> dict[str, 
 
 
 def views(dataset: Dataset) -> dict[str, Variant]:
-    """Name the views: one, both, and a neutral one that asks for neither."""
+    """Name the views of the encoder: one, both, and a neutral one. Nothing is asked here; ``model.study_answers`` has the LLM's, with its neutral prompt."""
     titles = _titles(dataset)
     long, short, neutral = recent(titles, HALF_LIFE_LONG), recent(titles, HALF_LIFE_SHORT), recent(titles, np.inf)
     return {
         "both views": lambda cases: (long(cases), short(cases)),
         "long view alone": lambda cases: (long(cases), None),
         "short view alone": lambda cases: (None, short(cases)),
-        "neutral view": lambda cases: (neutral(cases), None),
+        "neutral: mean of titles (no prompt; source is the encoder)": lambda cases: (neutral(cases), None),
     }
 
 
-def groundings(dataset: Dataset, largest: int = 5) -> dict[str, Variant]:
-    """Name the number of items that an intent is grounded on, r = 0 to ``largest``."""
+def groundings(dataset: Dataset, largest: int = LARGEST_R) -> dict[str, Variant]:
+    """Name the number of items that the encoder's intent is grounded on, r = 0 to ``largest``."""
     titles = _titles(dataset)
     long, short = recent(titles, HALF_LIFE_LONG), recent(titles, HALF_LIFE_SHORT)
 

@@ -39,7 +39,7 @@ def write_report(study: Study, out: Path) -> Path:
     for section in dict.fromkeys(row.section for row in study.rows):
         own = [row for row in study.rows if row.section == section]
         plot(own, out / f"{section}.png")
-        lines += [f"## {TITLES[section]}", "", *table(own), "", f"![{TITLES[section]}]({section}.png)", ""]
+        lines += [f"## {TITLES[section]}", "", *_whose(study, section, own), *table(own), "", f"![{TITLES[section]}]({section}.png)", ""]
         lines += [*verdicts([gap for gap in gaps if gap["section"] == section]), ""]
         if section == "seeds":
             lines += [*spread(own), ""]
@@ -95,6 +95,16 @@ def plot(rows: Sequence[Measured], file: Path) -> None:
     drawn.tight_layout()
     drawn.savefig(file, dpi=120)
     pyplot.close(drawn)
+
+
+def _whose(study: Study, section: str, rows: Sequence[Measured]) -> list[str]:
+    """Say whose intents a section's views and groundings are, and how many cases of each row were answered."""
+    if section not in {"views", "grounding"}:
+        return []
+    if study.answers is None:
+        return ["Intents by the encoder; no language model is asked.", ""]
+    counts = [f"- {row.name}: {note}" for row in rows for note in row.body.get("notes", ())]
+    return [f"Intents by {study.answers.source}.", "", *(f"- as stored: {note}" for note in study.dataset.notes if note.startswith("intents:")), *counts, ""]
 
 
 def _cell(value: dict[str, float]) -> str:

@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import synthetic
+from title_server import TitleEncoder, serve
 
 from feature_repo.contract.settings import Settings
 from model.case_intents import with_intents
 from model.splits import Dataset
 
 
-class TitleEncoder:
-    """Knows the vectors of the made-up titles."""
-
-    name = "titles"
-
-    def encode(self, texts: list[str]) -> np.ndarray:
-        return np.stack([synthetic.vectors()[int(text.split()[-1])] for text in texts])
-
-
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[Any]]]:
-    asked: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            body = json.dumps({"choices": [{"message": {"role": "assistant", "content": "thing 7"}}]}).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{http.server_port}/v1", asked
-    http.shutdown()
-    http.server_close()
+    with serve(lambda _: "thing 7") as running:
+        yield running
 
 
 def settings(home: Path, url: str, calls: int, fallback: str = "encoder") -> Settings:
@@ -55,7 +28,7 @@ def settings(home: Path, url: str, calls: int, fallback: str = "encoder") -> Set
 
 
 def given(dataset: Dataset, made: Settings, source: Any) -> Dataset:
-    return with_intents(dataset, made, source, TitleEncoder())  # type: ignore[arg-type]
+    return with_intents(dataset, made, source, TitleEncoder())
 
 
 def test_the_endpoint_serves_what_the_budget_allows_and_the_fallback_the_rest(server: tuple[str, list[Any]], tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def test_every_section_is_in_the_report_with_a_plot(finished):
     for section in SECTIONS:
         assert f"({section}.png)" in text
         assert (out / f"{section}.png").stat().st_size > 1000
+    assert text.count("Intents by the encoder; no language model is asked.") == 2
+    assert "| neutral: mean of titles (no prompt; source is the encoder) |" in text
     body = json.loads((out / "study.json").read_text(encoding="utf-8"))
     assert len(body["rows"]) == len(study.rows) == 3 + 4 + 4 + 6 + 6 + 2
 
@@ -95,7 +97,7 @@ def test_shuffled_intents_are_those_of_other_cases(dataset):
 
 
 def test_stored_intents_are_a_source_of_their_own(dataset):
-    stored = attached(dataset, views(dataset)["neutral view"])
+    stored = attached(dataset, views(dataset)["neutral: mean of titles (no prompt; source is the encoder)"])
     stored = attached(stored, lambda cases: (cases.long, cases.long))
     table = sources(stored, stored="llm")
     assert np.array_equal(table["llm"](stored.test)[0], stored.test.long)
@@ -112,9 +114,9 @@ def test_the_source_of_the_intents_is_chosen(words, source, stored, dataset, tmp
 
     asked = []
     monkeypatch.setattr(benchmark, "prepare", lambda *given: asked.append(given[4]) or (dataset, ""))
-    monkeypatch.setattr(module, "run_sections", lambda study, *_: asked.append(study.stored))
+    monkeypatch.setattr(module, "run_sections", lambda study, *_: asked.extend([study.stored, study.answers and study.answers.source]))
     assert main([str(tmp_path), "--out", str(tmp_path / "out"), *words]) == 0
-    assert asked == [source, stored]
+    assert asked == [source, stored, stored or None]
 
 
 def test_verdicts_say_what_is_not_proven():
