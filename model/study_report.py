@@ -103,8 +103,11 @@ def _whose(study: Study, section: str, rows: Sequence[Measured]) -> list[str]:
         return []
     if study.answers is None:
         return ["Intents by the encoder; no language model is asked.", ""]
-    counts = [f"- {row.name}: {note}" for row in rows for note in row.body.get("notes", ())]
-    return [f"Intents by {study.answers.source}.", "", *(f"- as stored: {note}" for note in study.dataset.notes if note.startswith("intents:")), *counts, ""]
+    names: dict[str, list[str]] = {note: ["as stored"] for note in study.dataset.notes if note.startswith("intents:")}
+    for row in rows:
+        for note in row.body.get("notes", ()):
+            names.setdefault(note, []).append(row.name)
+    return [f"Intents by {study.answers.source}.", "", *(f"- {', '.join(named)}: {note.removeprefix('intents: ')}" for note, named in names.items()), ""]
 
 
 def _cell(value: dict[str, float]) -> str:

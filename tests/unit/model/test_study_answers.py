@@ -126,7 +126,7 @@ def test_a_study_of_an_llm_measures_its_answers_and_reads_rows_back_only_for_the
     ranks = {row.name: row.ranks for row in study.rows}
     assert np.array_equal(ranks["both views"], ranks["r = 1"])  # as stored
     text = write_report(study, out).read_text(encoding="utf-8")
-    assert "Intents by endpoint." in text and f"- neutral prompt: intents: {CALLS} of " in text
+    assert "Intents by endpoint." in text and f"- as stored, neutral prompt: {CALLS} of " in text
     before = len(asked)
     again = Study(study.dataset, CONFIG, out, "endpoint", Answers(made, "endpoint", lambda: pytest.fail("read again")))
     run_sections(again, ("views", "grounding"), [], [])
