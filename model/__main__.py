@@ -138,13 +138,13 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
 
 def recommend(arguments: argparse.Namespace) -> int:
     """Run `recommend`."""
-    from model import artifact
+    from model import artifact, new_items
     from model.recommend import answer
 
     folder = artifact.promoted_dir(arguments.model) or arguments.model
     text = arguments.session.strip()
     items = json.loads(text) if text.startswith("[") else [item.strip() for item in text.split(",") if item.strip()]
-    found = answer(artifact.load(folder), [str(item) for item in items], arguments.k)
+    found = answer(new_items.load(folder), [str(item) for item in items], arguments.k)
     if arguments.json:
         print(json.dumps(found, ensure_ascii=False))
         return 0

@@ -52,6 +52,36 @@ def from_tables(
     return Dataset(name, "tables", catalogue, train, valid, test, everything.select(splits == "train"), before)
 
 
+def joined(items: pa.Table, item_vectors: pa.Table) -> Catalogue:
+    """Make a catalogue of the items that have both a title and a vector, ordered by id.
+
+    Parameters
+    ----------
+    items : pa.Table
+        With ``item_id``, ``title``, ``category``.
+    item_vectors : pa.Table
+        With ``item_id``, ``vector``, all of one encoder.
+
+    Returns
+    -------
+    Catalogue
+        Empty, and without vectors, where nothing has both.
+
+    Raises
+    ------
+    DatasetFolderError
+        If vectors differ in length.
+    """
+    named = {item: (title, category) for item, title, category in zip(*(items[name].to_pylist() for name in ("item_id", "title", "category"))) if title}
+    matrix = _vectors(item_vectors["vector"]) if item_vectors.num_rows else None
+    places = {item: row for row, item in enumerate(item_vectors["item_id"].to_pylist()) if item in named} if matrix is not None else {}
+    ids = sorted(places)
+    catalogue = Catalogue.build(ids, [named[item][0] for item in ids], [named[item][1] for item in ids])
+    if matrix is None or not ids:
+        return catalogue
+    return Catalogue(catalogue.item_ids, catalogue.titles, catalogue.categories, matrix[[places[item] for item in ids]])
+
+
 def _catalogue(sessions: pa.Table, training_set: pa.Table, items: pa.Table | None, item_vectors: pa.Table | None) -> Catalogue:
     rows: dict[str, tuple[str | None, str | None]] = {}
     if items is not None:

@@ -1,4 +1,4 @@
-"""The promoted model in memory, and its exchange while requests go on. A broken model folder never replaces a good one."""
+"""The promoted model in memory, with the items that joined after its training, and its exchange while requests go on. A broken one never replaces a good."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from model.scorer import Scorer
 
 LOG = logging.getLogger("intentstore.http")
-CHECK_SECONDS = 2.0  # a promotion is seen within this; one stat call each
+CHECK_SECONDS = 2.0  # a promotion or a new item is seen within this; two stat calls each
 
 
 class IntentReader(Protocol):
@@ -36,7 +36,7 @@ class LoadedModel(NamedTuple):
 
 
 def load_model(settings: Settings, path: Path) -> LoadedModel:
-    """Load a model folder with its intents.
+    """Load a model folder with its intents, and the new items beside it.
 
     Parameters
     ----------
@@ -50,17 +50,17 @@ def load_model(settings: Settings, path: Path) -> LoadedModel:
     model.artifact.ArtifactError
         If the folder is no whole model.
     """
-    from model import artifact
+    from model import new_items
     from model.intent.live import LiveIntents
 
-    scorer, intents = artifact.load(path), LiveIntents.load(settings, path)
+    scorer, intents = new_items.load(path), LiveIntents.load(settings, path)
     first: list[list[str]] = [[], scorer.item_ids[:2]]
     score(scorer, first, intents.infer(first), 1)  # the first call pays for what is built lazily
     return LoadedModel(scorer, intents, path)
 
 
 class ModelWatch:
-    """Holds the promoted model and picks up a newly promoted one.
+    """Holds the promoted model and picks up a newly promoted one, and new items of the catalogue.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class ModelWatch:
 
     def __init__(self, find: Callable[[], Path | None], load: Callable[[Path], LoadedModel], seconds: float = CHECK_SECONDS) -> None:
         self._find, self._load, self._seconds = find, load, seconds
-        self._seen: tuple[Path, int] | None = None
+        self._seen: tuple[Path, int, tuple[int, int]] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model-watch", daemon=True)
         self.current: LoadedModel | None = None
@@ -87,7 +87,7 @@ class ModelWatch:
         self.changed: Callable[[LoadedModel], object] = lambda model: None
 
     def check(self) -> bool:
-        """Look once; load and exchange when another folder is promoted.
+        """Look once; load and exchange when another folder is promoted, or other new items stand beside it.
 
         Returns
         -------
@@ -98,8 +98,10 @@ class ModelWatch:
         if path is None:
             self.problem = "no model is promoted; train one (`make demo`) or promote a version"
             return False
+        from model import new_items
+
         manifest = path / "manifest.json"
-        mark = (path.resolve(), manifest.stat().st_mtime_ns if manifest.is_file() else 0)
+        mark = (path.resolve(), manifest.stat().st_mtime_ns if manifest.is_file() else 0, new_items.stamp(path))
         if mark == self._seen:
             return False
         self._seen = mark  # a refused folder is tried again only when it changes

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from model import new_items
 from streaming.api_model import LoadedModel, ModelWatch
 
 
@@ -72,3 +73,23 @@ def test_without_a_promotion_it_says_the_remedy():
     watch.close()
     assert watch.current is None
     assert "promote" in watch.problem
+
+
+def test_new_items_beside_the_model_are_taken_as_a_promotion_is(folders):
+    path, tries = folders("one"), []
+
+    def counted(folder):
+        tries.append(folder)
+        return load(folder)
+
+    watch = ModelWatch(lambda: path, counted)
+    watch.check()
+    file = new_items.file_of(path)
+    for content, exchanged in (("a", True), (None, False), ("b", True)):
+        if content:
+            file.with_suffix(".part").write_text(content)
+            file.with_suffix(".part").replace(file)
+        assert watch.check() == exchanged
+    file.unlink()
+    assert watch.check()
+    assert len(tries) == 4
