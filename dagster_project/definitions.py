@@ -10,11 +10,11 @@ import dagster as dg
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
-from dagster_project.defs import automation, batch, jobs, live, training  # noqa: E402 - after the filters: these use beta features on purpose
+from dagster_project.defs import automation, batch, jobs, live, new_items, training  # noqa: E402 - after the filters: these use beta features on purpose
 from dagster_project.resources import SettingsResource  # noqa: E402
 
 defs = dg.Definitions(
-    assets=[*batch.ASSETS, *training.ASSETS, *live.ASSETS],
+    assets=[*batch.ASSETS, *training.ASSETS, *new_items.ASSETS, *live.ASSETS],
     asset_checks=training.CHECKS,
     jobs=jobs.JOBS,
     schedules=automation.SCHEDULES,

@@ -7,6 +7,7 @@ import dagster as dg
 
 from dagster_project import instance_home, notify, observe
 from dagster_project.defs import catalogue
+from dagster_project.defs.new_items import NEW_ITEMS
 from dagster_project.resources import SettingsResource
 from dagster_project.steps import BATCH
 
@@ -23,7 +24,7 @@ conditions = dg.AutomationConditionSensorDefinition(
 
 @dg.sensor(
     name="new_files",
-    asset_selection=FIRST_HALF,
+    asset_selection=[*FIRST_HALF, NEW_ITEMS],
     minimum_interval_seconds=30,
     default_status=ON,
     description="Runs the batch half when the dataset folder changes.",

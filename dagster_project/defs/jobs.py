@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from dagster_project import promotion
+from dagster_project import new_items, promotion
 from dagster_project.defs.training import PROMOTED
 from dagster_project.progress import short_console
 from dagster_project.resources import SettingsResource
@@ -35,6 +35,10 @@ def switch_back(context: dg.OpExecutionContext, config: RollbackConfig, settings
     except promotion.PromotionError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     context.log.info(f"model {version} serves again")
+    try:
+        new_items.update(loaded)  # an earlier model knows fewer items
+    except new_items.ERRORS as error:
+        context.log.warning(f"new items stay as they were: {error}")
     context.log_event(dg.AssetMaterialization(PROMOTED, metadata={"version": version, "why": config.why}, tags={"dagster/data_version": version}))
 
 

@@ -32,7 +32,7 @@ EXTERNAL = [
         "live/consumer",
         {"kafka", "pytorch"},
         "`python -m streaming consume`: runs outside Dagster. Observed: lag, rate, p99 from click to answer, model version.",
-        ("kafka/clicks", "promoted_model", "online_features"),
+        ("kafka/clicks", "promoted_model", "new_items", "online_features"),
     ),
     _external("kafka/recommendations", {"kafka"}, "Topic `recommendations`: one answer a click.", ("live/consumer",)),
     _external(

@@ -166,14 +166,14 @@ def best_of_all(settings: SettingsResource) -> dg.AssetCheckResult:
 @dg.asset_check(asset=PROMOTED, description="The promoted folder can be loaded and ranks items.")
 def loads_and_ranks(settings: SettingsResource) -> dg.AssetCheckResult:
     """Load the promoted model as the consumer does and score one session."""
-    from model import artifact
+    from model import artifact, new_items
     from model.scorer import ScoreRequest
 
     loaded = settings.load()
     folder = artifact.promoted_dir(loaded.models_dir)
     if folder is None:
         return _result(Outcome(False, "no model is promoted; materialise `promoted_model`"))
-    scorer = artifact.load(folder)
+    scorer = new_items.load(folder)
     found = scorer.score([ScoreRequest(items=list(scorer.item_ids[:1]))], 5)[0]
     return _result(Outcome(len(found.items) > 0, f"{len(found.items)} items for a session of one click", {"items": list(found.items)}))
 

@@ -28,7 +28,7 @@ def own_files(monkeypatch, tmp_path):
 def test_conditions_ask_for_nothing_when_all_is_fresh():
     with dg.DagsterInstance.ephemeral() as instance:
         keys = [dg.AssetKey(name) for name in catalogue.assets_of(BATCH)]
-        keys += [dg.AssetKey(name) for name in ("candidate_model", "model_quality", "promoted_model", "model_card")]
+        keys += [dg.AssetKey(name) for name in ("candidate_model", "model_quality", "promoted_model", "model_card", "new_items")]
         for key in keys:
             instance.report_runless_asset_event(dg.AssetMaterialization(key))
         first = dg.evaluate_automation_conditions(defs, instance)
@@ -51,6 +51,20 @@ def test_new_candidate_is_promoted_by_itself_only_if_its_checks_passed(passed, r
             )
         second = dg.evaluate_automation_conditions(defs, instance, asset_selection=wanted, cursor=first.cursor)
         assert second.get_num_requested(dg.AssetKey("promoted_model")) == requested
+
+
+def test_new_vectors_reach_the_models_by_themselves():
+    wanted, deps = dg.AssetSelection.assets("new_items"), [dg.AssetKey(name) for name in ("items", "item_vectors", "promoted_model")]
+    checks = defs.get_repository_def().asset_graph.get_check_keys_for_assets(set(deps))
+    with dg.DagsterInstance.ephemeral() as instance:
+        for key in [*deps, dg.AssetKey("new_items")]:
+            instance.report_runless_asset_event(dg.AssetMaterialization(key))
+        first = dg.evaluate_automation_conditions(defs, instance, asset_selection=wanted)
+        instance.report_runless_asset_event(dg.AssetMaterialization("item_vectors"))
+        for check in checks:
+            instance.report_runless_asset_event(dg.AssetCheckEvaluation(check.asset_key, check.name, passed=True, metadata={}))
+        second = dg.evaluate_automation_conditions(defs, instance, asset_selection=wanted, cursor=first.cursor)
+        assert second.get_num_requested(dg.AssetKey("new_items")) == 1
 
 
 def test_first_look_at_the_folder_only_remembers(resource, own_files):
