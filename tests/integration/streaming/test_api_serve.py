@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from model import artifact
+from model import artifact, new_items
+from model.items import Catalogue
 
 # In this order: the side starts without a model, and a session's later questions build on its clicks.
 
@@ -140,3 +141,31 @@ def test_nearest_items_are_exact_and_every_id_matches_its_vector(side: Any) -> N
 def test_items_can_be_found(side: Any) -> None:
     found = side.client.get("/v1/items", params={"query": "floor lamp", "k": 3}).json()["items"]
     assert [item["category"] for item in found] == ["lamps"] * 3
+
+
+def test_an_item_of_today_is_recommended_at_once_by_page_and_consumer_without_a_restart_or_a_training(side: Any, wait: Any) -> None:
+    folder, models = side.versions[0], side.settings.models_dir
+    known, encoder = artifact.load(folder).catalogue, artifact.read_manifest(folder)["encoder"]
+    near = known.vectors[known.index["shoes-3"]][None]
+
+    def ids(answer: dict[str, Any]) -> set[str]:
+        return {item["item_id"] for item in answer["items"]}
+
+    def consumed() -> dict[str, Any]:
+        return dict(side.answer("fan", side.click("fan", "shoes-7")))
+
+    def asked() -> set[str]:
+        return ids(side.client.post("/v1/recommend", json={"items": ["shoes-7"], "k": 20}).json())
+
+    assert "today" not in asked()
+    assert new_items.write(models, new_items.NewItems(Catalogue(["today"], ["Canvas sneakers, new"], ["shoes"], near), encoder))
+    wait(lambda: "today" in asked(), "the new item by HTTP")
+    answer = wait(lambda: "today" in ids(found := consumed()) and found, "the new item by the consumer")
+    assert answer["model_version"] == folder.name == side.version()
+    assert side.client.get("/v1/items", params={"query": "sneakers, new"}).json()["items"][0]["item_id"] == "today"
+    (models / new_items.FILE).write_bytes(b"cut off")
+    wait(lambda: "today" not in asked() and "today" not in ids(consumed()), "both without the damaged file")
+    assert consumed()["model_version"] == side.version() == folder.name
+    for process in ("serve", "consume"):
+        assert (side.settings.home / f"{process}.log").read_text().count("new items are left out") == 1
+    (models / new_items.FILE).unlink()
