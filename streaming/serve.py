@@ -192,6 +192,7 @@ def main(settings: Settings, model_dir: Path | None = None) -> int:
         sock = config.bind_socket()
     except (OSError, SystemExit) as error:
         raise StreamingError(f"cannot listen on {settings.http.host}:{settings.http.port} ({error}); choose another http.host or http.port") from None
+    sock.listen(config.backlog)  # before the line below, which says that calls are taken: until the loop runs, they wait in the queue
     print(f"serving on http://{settings.http.host}:{sock.getsockname()[1]}", flush=True)
     _Uvicorn(config, server.end_streams).run(sockets=[sock])
     return 0
