@@ -22,7 +22,6 @@ WITHOUT_WORDS = 1.4  # times every source, where words have no weight; chosen ea
 LENT = ("transitions",)  # nobody clicked the item after anything
 
 
-
 @dataclass(frozen=True)
 class ColdMix:
     """Factors of the sources for items without a click.
