@@ -22,6 +22,7 @@ from model.stand_ins import stand_ins
 
 SMALLEST_SHARE = 0.3  # of the mean count: smaller lent transitions are left out; with all of them the matrix is five times as large and ranks no better
 
+
 @dataclass(frozen=True)
 class Transitions(Part):
     """See the module. An item without a click has the transitions of the clicked items with the likest titles, from it and to it.
