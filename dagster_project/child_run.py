@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import bound, kafka_watch, metadata, spark_steps, steps
+from dagster_project import bound, code, kafka_watch, metadata, spark_steps, steps
 from dagster_project.days import ranges
 from dagster_project.resources import SettingsResource
 from dagster_project.step_memory import Report, StepMemory
@@ -112,7 +112,7 @@ def _child(
             **os.environ,
             **session.get_bootstrap_env_vars(),
             **_QUIET,
-            "PYTHONPATH": os.pathsep.join([str(steps.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "PYTHONPATH": os.pathsep.join([str(code.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         process = bound.start([sys.executable, "-m", "dagster_project.spark_steps"], env=environment)
         try:

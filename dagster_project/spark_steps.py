@@ -128,8 +128,8 @@ def run_step(step: steps.Step, days: Days | None, work: Work, spark: Callable[[]
         What the job gave, as plain data.
     """
     started = time.perf_counter()
-    if step.module:
-        module = importlib.import_module(f"spark_jobs.{step.module}")
+    if step.name not in _OWN_STEPS:
+        module = importlib.import_module(step.module)
         limits: dict[str, Any] = {"date": days.first, "until": days.last} if days else {}
         result = module.run(spark(), work.settings, **limits, **dict(step.arguments))
         details = {**result.details, **({"days": str(days)} if days else {})}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dagster_project import lake, steps
+from dagster_project import code, lake
 from feature_repo.contract import columns
 from feature_repo.contract.settings import Settings
 from model.config import ModelConfig
@@ -23,18 +23,6 @@ if TYPE_CHECKING:
     from model.evaluate import Seen
 
 READS = (columns.TRAINING_SET, columns.SESSIONS, columns.ITEMS, columns.ITEM_VECTORS)
-# What a model rests on: all of the package but the intent sources, whose outcome is in the tables.
-SOURCES = (
-    "model/train.py",
-    "model/network.py",
-    "model/report.py",
-    "model/hybrid.py",
-    "model/config.py",
-    "model/artifact.py",
-    "model/backbones",
-    "model/baselines",
-    "model/tables.py",
-)
 LATEST = "latest_candidate.json"
 
 
@@ -82,8 +70,8 @@ class Candidate:
 
 
 def code_version() -> str:
-    """Hash the sources that a model rests on (12 hexadecimal digits)."""
-    return steps.Step("model", ("candidate_model",), (), SOURCES).code_version()
+    """Hash the code that a model is trained, measured and saved by (12 hexadecimal digits)."""
+    return code.code_version(__name__)
 
 
 def identity_of(config: ModelConfig) -> str:
@@ -256,7 +244,7 @@ def feature_list() -> list[str]:
 def code_commit() -> str:
     """Return the commit of the project's code, ``unknown`` outside a checkout."""
     try:
-        done = subprocess.run(["git", "-C", str(steps.ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(["git", "-C", str(code.ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
     except OSError:
         return "unknown"
     return done.stdout.strip() or "unknown"

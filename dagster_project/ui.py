@@ -8,7 +8,7 @@ import socket
 import sys
 from types import FrameType
 
-from dagster_project import bound, instance_home, services_guard, steps
+from dagster_project import bound, code, instance_home, services_guard
 from feature_repo.contract.settings import Settings
 
 GRACE_SECONDS = 15.0  # Dagster's daemon finishes its tick
@@ -39,10 +39,10 @@ def run(settings: Settings, *, host: str, port: int, config: str | None = None) 
     instance_home.prepare(settings)
     if config:
         os.environ["DAGSTER_SETTINGS_FILE"] = config
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(steps.ROOT / "workspace.yaml"), "-h", host, "-p", str(port)]
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(code.ROOT / "workspace.yaml"), "-h", host, "-p", str(port)]
     print(f"Dagster on http://{host}:{port} (state: {settings.home}); Ctrl-C ends it", flush=True)
     signal.signal(signal.SIGTERM, _interrupt)
-    process = bound.start(command, cwd=steps.ROOT)
+    process = bound.start(command, cwd=code.ROOT)
     try:
         with services_guard.guarded(settings):  # a run of the graph starts broker and online store; they go with the graph
             return process.wait()

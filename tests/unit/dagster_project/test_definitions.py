@@ -9,7 +9,7 @@ import sys
 import dagster as dg
 import pytest
 
-from dagster_project import steps
+from dagster_project import code, steps
 from dagster_project.definitions import defs
 from dagster_project.defs.catalogue import CATALOGUE
 
@@ -88,10 +88,9 @@ def test_every_step_has_words_for_each_asset():
     assert {asset for family in (steps.BATCH, steps.LIVE, steps.DAILY) for step in family for asset in step.assets} == set(CATALOGUE)
 
 
-def test_steps_name_source_files_that_exist():
+def test_every_step_has_code_of_its_own_job():
     for step in (*steps.BATCH, *steps.LIVE, *steps.DAILY):
-        assert [name for name in step.sources if not (steps.ROOT / name).exists()] == []
-        assert not step.module or (steps.ROOT / "spark_jobs" / f"{step.module}.py").exists()
+        assert step.code_version() == code.code_version(step.module)
 
 
 def test_steps_come_after_what_they_read():
