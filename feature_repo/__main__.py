@@ -114,7 +114,10 @@ def _plan(settings: Settings, chosen: Arguments) -> int:
 
 
 def _apply(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo import definitions, plan, store
+    from feature_repo import store
+
+    store.quiet()  # before the definitions' first import of Feast
+    from feature_repo import definitions, plan
 
     changes = plan.compare(plan.shape_of_registry(store.feature_store(settings)), plan.shape_of(definitions.OBJECTS))
     if not chosen.break_services:

@@ -1,39 +1,33 @@
-"""Imports Feast in half its time: its run-time type checks, for which it parses and compiles its own classes at every start, are left out."""
+"""Imports Feast in half its time: its run-time type checks, for which it compiles its own classes at every start, are left out."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 
-class WithoutRuntimeChecks(MetaPathFinder):
-    """Asked for every module that is imported; acts once, just before Feast itself is.
+def import_feast() -> None:
+    """Import Feast without its run-time type checks; nothing happens where it is imported already.
 
-    Feast marks a dozen classes with ``typeguard.typechecked``, which rewrites their methods (2.3 of 5.0 processor seconds of ``import feast``,
-    in every process that reads a feature). Our own definitions are checked by mypy; those that others write are checked by ``feast apply``, which
-    imports Feast first and is left as it is.
+    Feast marks a dozen classes with ``typeguard.typechecked``, which rewrites their methods (2.3 of 5.0 processor
+    seconds of ``import feast``, in every process that reads a feature). Our own definitions are checked by mypy; those
+    that others write are checked by ``feast apply``, which imports Feast itself and so keeps the checks. typeguard is
+    as it was when this returns.
     """
+    if "feast" in sys.modules:
+        return
+    import typeguard
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Find nothing, ever; on the way make typeguard's decorator return what it is given."""
-        if fullname == "feast":
-            sys.meta_path.remove(self)
-            import typeguard
-
-            typeguard.typechecked = _unchanged  # type: ignore[assignment]
-        return None
+    checked = typeguard.typechecked
+    typeguard.typechecked = _unchanged  # type: ignore[assignment]
+    try:
+        importlib.import_module("feast")
+    finally:
+        typeguard.typechecked = checked  # type: ignore[assignment]
 
 
 def _unchanged(target: Any = None, **options: Any) -> Any:
-    identity: Callable[[Any], Any] = lambda found: found
+    identity: Callable[[Any], Any] = lambda decorated: decorated
     return identity if target is None else target
-
-
-def install() -> None:
-    """Leave the checks out of this process, unless Feast is imported already."""
-    if "feast" not in sys.modules and not any(isinstance(finder, WithoutRuntimeChecks) for finder in sys.meta_path):
-        sys.meta_path.insert(0, WithoutRuntimeChecks())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.contract.settings import Settings
+from feature_repo.feast_import import import_feast
 from feature_repo.serve_access import Gate, read_grants
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | N
     AccessError
         No usable access file.
     """
+    import_feast()
     from feast.feature_server import get_app
     from feast.permissions.server.utils import AuthManagerType, ServerType, init_auth_manager, init_security_manager
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_repo import feast_import
 from feature_repo.contract.endpoints import EndpointError, online_store_url
 from feature_repo.contract.settings import Settings
 
@@ -56,7 +57,8 @@ def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
 
 
 def quiet() -> None:
-    """Silence what Feast says on every start about parts that we replace or tests of ours cover."""
+    """Import Feast, and silence what it says on every start about parts that we replace or tests of ours cover."""
+    feast_import.import_feast()
     from feast.infra.offline_stores.contrib.spark_offline_store import spark  # noqa: F401  # it resets the filters when it is imported
 
     warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*experimental feature in alpha development.*")
@@ -71,9 +73,10 @@ def feature_store(settings: Settings, *, url: str | None = None) -> FeatureStore
     feast.FeatureStore
         Historical reads need an active Spark session with Delta (``spark_jobs.spark_session``) in this process.
     """
+    config = repo_config(settings, url=url)
     from feast import FeatureStore
 
-    return FeatureStore(config=repo_config(settings, url=url))
+    return FeatureStore(config=config)
 
 
 def apply(settings: Settings, *, url: str | None = None) -> FeatureStore:
@@ -84,9 +87,9 @@ def apply(settings: Settings, *, url: str | None = None) -> FeatureStore:
     feast.FeatureStore
         With everything of `definitions.OBJECTS` registered and what is no longer defined removed.
     """
+    store = feature_store(settings, url=url)
     from feature_repo import definitions
 
-    store = feature_store(settings, url=url)
     store.apply(list(definitions.OBJECTS), objects_to_delete=_no_longer_defined(store, definitions.OBJECTS), partial=False)
     return store
 

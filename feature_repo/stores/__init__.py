@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from feature_repo import feast_import
+
 _HOMES = {
     "DeltaOfflineStore": "feature_repo.stores.offline",
     "DeltaOfflineStoreConfig": "feature_repo.stores.offline",
@@ -21,4 +23,6 @@ def __getattr__(name: str) -> Any:
     # Feast finds a store and its config class by attribute of one module; the consumer must not pay for Feast's import.
     if name not in _HOMES:
         raise AttributeError(f"module 'feature_repo.stores' has no attribute '{name}'; it has {', '.join(_HOMES)}")
+    if not name.startswith("Live"):
+        feast_import.import_feast()
     return getattr(import_module(_HOMES[name]), name)
