@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     ask.add_argument("--model", type=Path, required=True, help="model folder, or a folder of models with a promoted one")
     ask.add_argument("--session", required=True, help="item ids, oldest first, separated by commas; or a JSON list of strings")
     ask.add_argument("-k", type=int, default=10)
+    ask.add_argument("--config", type=Path, help="settings file (default: intentstore.toml where there is one)")
     ask.add_argument("--json", action="store_true", help="print one JSON line")
     study = commands.add_parser(STUDY, help="the paper's tables and figures on a dataset folder (see `study --help`)", add_help=False)
     study.add_argument("rest", nargs=argparse.REMAINDER)
@@ -138,13 +139,16 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
 
 def recommend(arguments: argparse.Namespace) -> int:
     """Run `recommend`."""
-    from model import artifact, new_items
+    from model import artifact
+    from model.loaded_model import load_model
     from model.recommend import answer
 
     folder = artifact.promoted_dir(arguments.model) or arguments.model
     text = arguments.session.strip()
     items = json.loads(text) if text.startswith("[") else [item.strip() for item in text.split(",") if item.strip()]
-    found = answer(new_items.load(folder), [str(item) for item in items], arguments.k)
+    settings = load_settings(arguments.config, os.environ)
+    model = load_model(settings, folder)
+    found = answer(model, [str(item) for item in items][-settings.session.max_items :], arguments.k)
     if arguments.json:
         print(json.dumps(found, ensure_ascii=False))
         return 0

@@ -11,8 +11,7 @@ from feature_repo.contract.events import Intents, IntentView, RecommendedItem
 
 if TYPE_CHECKING:
     from model.intent.types import SessionIntent
-    from model.scorer import Scored, Scorer
-    from streaming.api_model import LoadedModel
+    from model.loaded_model import LoadedModel
 
 log = logging.getLogger("intentstore.answers")
 NO_MODEL = "none"
@@ -75,12 +74,24 @@ class Answerer:
         Items an answer holds at most.
     shadow : LoadedModel, optional
         Scored beside and compared; never answered from.
+    on_failure : callable, optional
+        Called with the number of prefixes that a model failed on.
+    on_shadow : callable, optional
+        Called with the share of each answer's items that the shadow model gives too.
     """
 
-    def __init__(self, model: Callable[[], LoadedModel | None], popularity: Popularity, k: int, shadow: LoadedModel | None = None) -> None:
+    def __init__(
+        self,
+        model: Callable[[], LoadedModel | None],
+        popularity: Popularity,
+        k: int,
+        shadow: LoadedModel | None = None,
+        *,
+        on_failure: Callable[[int], object] = lambda prefixes: None,
+        on_shadow: Callable[[float], object] = lambda overlap: None,
+    ) -> None:
         self._model, self.popularity, self._k, self._shadow = model, popularity, k, shadow
-        self.failed: Callable[[int], object] = lambda prefixes: None
-        self.shadowed: Callable[[float], object] = lambda overlap: None
+        self._on_failure, self._on_shadow = on_failure, on_shadow
 
     def __call__(self, prefixes: Sequence[Sequence[str]]) -> list[Answer]:
         """Answer each prefix.
@@ -102,43 +113,31 @@ class Answerer:
             answers = self._with(model, prefixes)
         except Exception:
             # Whatever is wrong inside a model, a click is answered; the counter and its alarm make sure that somebody looks.
-            log.exception("model %s failed on %d prefixes; answered by popularity", model.scorer.version, len(prefixes))
-            self.failed(len(prefixes))
+            log.exception("model %s failed on %d prefixes; answered by popularity", model.version, len(prefixes))
+            self._on_failure(len(prefixes))
             return [Answer(self.popularity.top(self._k), NO_INTENTS, NO_MODEL) for _ in prefixes]
         if self._shadow is not None:
             self._compare(self._shadow, prefixes, answers)
         return answers
 
     def _with(self, model: LoadedModel, prefixes: Sequence[Sequence[str]]) -> list[Answer]:
-        intents = model.intents.infer(prefixes) if model.intents is not None else None
-        scored = score(model.scorer, prefixes, intents, self._k)
-        version = model.scorer.version
         answers = []
-        for at, result in enumerate(scored):
-            items = list(map(RecommendedItem, result.items, result.scores, result.reasons))
-            answers.append(Answer(items, NO_INTENTS if intents is None else shown(intents[at]), version))
+        for scored, intent in model.recommend(prefixes, self._k):
+            items = list(map(RecommendedItem, scored.items, scored.scores, scored.reasons))
+            answers.append(Answer(items, NO_INTENTS if intent is None else on_the_wire(intent), model.version))
         return answers
 
     def _compare(self, shadow: LoadedModel, prefixes: Sequence[Sequence[str]], answers: Sequence[Answer]) -> None:
         try:
             theirs = self._with(shadow, prefixes)
         except Exception:
-            log.exception("shadow model %s failed; the answers are not touched by it", shadow.scorer.version)
+            log.exception("shadow model %s failed; the answers are not touched by it", shadow.version)
             return
         for mine, other in zip(answers, theirs, strict=True):
             ours = {item.item_id for item in mine.items}
-            self.shadowed(len(ours & {item.item_id for item in other.items}) / max(len(ours), 1))
+            self._on_shadow(len(ours & {item.item_id for item in other.items}) / max(len(ours), 1))
 
 
-def score(scorer: Scorer, prefixes: Sequence[Sequence[str]], intents: Sequence[SessionIntent] | None, k: int) -> list[Scored]:
-    """Score prefixes in one call, with the intents' vectors where there are any."""
-    from model.scorer import ScoreRequest
-
-    if intents is None:
-        return scorer.score([ScoreRequest(items) for items in prefixes], k)
-    return scorer.score([ScoreRequest(items, one.long.vector, one.short.vector) for items, one in zip(prefixes, intents, strict=True)], k)
-
-
-def shown(intent: SessionIntent) -> Intents:
+def on_the_wire(intent: SessionIntent) -> Intents:
     """Give an intent as it goes over the wire."""
     return Intents(IntentView(intent.long.text, list(intent.long.items)), IntentView(intent.short.text, list(intent.short.items)), intent.source)

@@ -33,15 +33,23 @@ class Batcher(Generic[Job, Result]):
         Largest batch.
     waiting : int
         Jobs under way from which new ones are refused.
+    on_batch : callable, optional
+        Called with the size of each batch.
     """
 
-    def __init__(self, process: Callable[[list[Job]], Sequence[Result | Exception]], name: str, most: int = 64, waiting: int = 500) -> None:
-        self._process, self._most, self._waiting = process, most, waiting
+    def __init__(
+        self,
+        process: Callable[[list[Job]], Sequence[Result | Exception]],
+        name: str,
+        most: int = 64,
+        waiting: int = 500,
+        on_batch: Callable[[int], object] = lambda size: None,
+    ) -> None:
+        self._process, self._most, self._waiting, self._on_batch = process, most, waiting, on_batch
         self._queue: SimpleQueue[tuple[Job, asyncio.Future[Result]] | None] = SimpleQueue()
         self._under_way = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self.observe: Callable[[int], object] = lambda size: None  # called with each batch's size
 
     def start(self) -> None:
         """Start the worker; must be called on the event loop that will submit."""
@@ -97,7 +105,7 @@ class Batcher(Generic[Job, Result]):
 
     def _results(self, jobs: list[Job]) -> Sequence[Result | Exception]:
         """Process a batch; when it fails as a whole, each job alone, so that one bad job fails no other."""
-        self.observe(len(jobs))
+        self._on_batch(len(jobs))
         try:
             return self._process(jobs)
         except Exception as error:  # noqa: BLE001 - handed to the caller of each job, who logs it

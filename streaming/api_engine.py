@@ -10,12 +10,11 @@ import msgspec
 
 from feature_repo.contract.events import RecommendedItem, format_time
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState, apply
-from streaming.answers import score
-from streaming.api_model import LoadedModel
 from streaming.api_wire import ApiError
 
 if TYPE_CHECKING:
     from model.intent.types import SessionIntent, ViewIntent
+    from model.loaded_model import LoadedModel
 
 PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = "PRESENT", "NOT_FOUND", "OUTSIDE_MAX_AGE"
 
@@ -110,18 +109,25 @@ class Engine:
         Gives the model in use, or None.
     config : FoldConfig
         The fold's rules, the same as the consumer's.
+    on_stage : callable, optional
+        Called with ``read`` or ``score`` and the seconds that this stage of a batch took.
     """
 
-    def __init__(self, rows: RowReader | None, model: Callable[[], LoadedModel | None], config: FoldConfig) -> None:
-        self._rows, self._model, self._config = rows, model, config
-        self.stage_seconds: Callable[[str, float], object] = lambda stage, seconds: None
+    def __init__(
+        self,
+        rows: RowReader | None,
+        model: Callable[[], LoadedModel | None],
+        config: FoldConfig,
+        on_stage: Callable[[str, float], object] = lambda stage, seconds: None,
+    ) -> None:
+        self._rows, self._model, self._config, self._on_stage = rows, model, config, on_stage
 
     def __call__(self, asks: list[Ask]) -> list[Outcome | Exception]:
         """Answer a batch; see ``Batcher``."""
         started = time.perf_counter()
         rows = self._read(asks)
         read = time.perf_counter()
-        self.stage_seconds("read", read - started)
+        self._on_stage("read", read - started)
         outcomes: list[Outcome | Exception] = [row if isinstance(row, ApiError) else Outcome(row, None) for row in rows]
         wanted = [at for at, ask in enumerate(asks) if ask.k and not isinstance(rows[at], ApiError)]
         if not wanted:
@@ -137,7 +143,7 @@ class Engine:
                 event_time = format_time(row.event_time_us) if row.event_time_us else None
                 answer = msgspec.structs.replace(answer, session_id=asks[at].session_id, status=row.status, event_time=event_time)
             outcomes[at] = Outcome(row if isinstance(row, SessionRow) else None, answer)
-        self.stage_seconds("score", time.perf_counter() - read)
+        self._on_stage("score", time.perf_counter() - read)
         return outcomes
 
     def _read(self, asks: list[Ask]) -> list[SessionRow | ApiError | None]:
@@ -170,13 +176,12 @@ class Engine:
         return as_if_clicked(row, ask.items[-1], ask.at_us, self._config)
 
     def _score(self, model: LoadedModel, sessions: list[list[str]], counts: list[int]) -> list[Answer]:
-        intents = None if model.intents is None else model.intents.infer(sessions)
-        version, answers = model.scorer.version, []
-        for at, scored in enumerate(score(model.scorer, sessions, intents, max(counts))):
-            k = counts[at]
+        answers = []
+        for session, k, (scored, intent) in zip(sessions, counts, model.recommend(sessions, max(counts)), strict=True):
             ranked = zip(scored.items[:k], scored.scores[:k], scored.reasons[:k], strict=True)
             items = [RecommendedItem(item, value, reason) for item, value, reason in ranked]
-            answers.append(Answer(items, _NO_INTENTS if intents is None else intents_answer(intents[at]), version, sessions[at]))
+            shown = _NO_INTENTS if intent is None else intents_answer(intent)
+            answers.append(Answer(items, shown, model.version, session))
         return answers
 
 

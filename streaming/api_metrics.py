@@ -38,6 +38,10 @@ class Metrics:
         self.model.labels(version).set(1)
         self.reloads.inc()
 
+    def stage_done(self, stage: str, seconds: float) -> None:
+        """Note how long a stage of a batch took."""
+        self.stage.labels(stage).observe(seconds)
+
     def text(self) -> bytes:
         """Give everything in Prometheus' text format."""
         return generate_latest(self.registry)

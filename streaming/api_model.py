@@ -1,62 +1,17 @@
-"""The promoted model in memory, with the items that joined after its training, and its exchange while requests go on. A broken one never replaces a good."""
+"""The promoted model in memory and its exchange while requests go on. A broken one never replaces a good one."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from streaming.answers import score
-
-if TYPE_CHECKING:
-    from feature_repo.contract.settings import Settings
-    from model.intent.types import SessionIntent
-    from model.scorer import Scorer
+from model.loaded_model import LoadedModel
 
 LOG = logging.getLogger("intentstore.http")
 CHECK_SECONDS = 2.0  # a promotion or a new item is seen within this; two stat calls each
-
-
-class IntentReader(Protocol):
-    """What infers the two intents of a session from its item ids, without an LLM call."""
-
-    def infer(self, prefixes: Sequence[Sequence[str]]) -> list[SessionIntent]:
-        """Give one pair of intents a prefix."""
-
-
-class LoadedModel(NamedTuple):
-    """A model folder in memory; exchanged as one, so that no request meets half of each."""
-
-    scorer: Scorer
-    intents: IntentReader | None
-    path: Path
-
-
-def load_model(settings: Settings, path: Path) -> LoadedModel:
-    """Load a model folder with its intents, and the new items beside it.
-
-    Parameters
-    ----------
-    settings : Settings
-        For the encoder and the intent cache.
-    path : Path
-        Folder of one model version.
-
-    Raises
-    ------
-    model.artifact.ArtifactError
-        If the folder is no whole model.
-    """
-    from model import new_items
-    from model.intent.live import LiveIntents
-
-    scorer, intents = new_items.load(path), LiveIntents.load(settings, path)
-    first: list[list[str]] = [[], scorer.item_ids[:2]]
-    score(scorer, first, intents.infer(first), 1)  # the first call pays for what is built lazily
-    return LoadedModel(scorer, intents, path)
 
 
 class ModelWatch:
@@ -68,6 +23,10 @@ class ModelWatch:
         Gives the promoted folder, or None.
     load : callable
         From a folder to a loaded model; may raise anything, which keeps the old model.
+    on_change : callable, optional
+        Called with each model that comes into use, the first one too.
+    seconds : float
+        Time between two looks.
 
     Attributes
     ----------
@@ -77,14 +36,19 @@ class ModelWatch:
         Why there is none, or why the newest was refused; empty when all is well.
     """
 
-    def __init__(self, find: Callable[[], Path | None], load: Callable[[Path], LoadedModel], seconds: float = CHECK_SECONDS) -> None:
-        self._find, self._load, self._seconds = find, load, seconds
+    def __init__(
+        self,
+        find: Callable[[], Path | None],
+        load: Callable[[Path], LoadedModel],
+        on_change: Callable[[LoadedModel], object] = lambda model: None,
+        seconds: float = CHECK_SECONDS,
+    ) -> None:
+        self._find, self._load, self._on_change, self._seconds = find, load, on_change, seconds
         self._seen: tuple[Path, int, tuple[int, int]] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model-watch", daemon=True)
         self.current: LoadedModel | None = None
         self.problem = "no model is promoted yet"
-        self.changed: Callable[[LoadedModel], object] = lambda model: None
 
     def check(self) -> bool:
         """Look once; load and exchange when another folder is promoted, or other new items stand beside it.
@@ -114,8 +78,8 @@ class ModelWatch:
         self.current, self.problem = model, ""
         gc.collect()
         gc.freeze()  # the collector would walk the model's objects again and again, in the middle of requests
-        LOG.info("model %s is in use", model.scorer.version)
-        self.changed(model)
+        LOG.info("model %s is in use", model.version)
+        self._on_change(model)
         return True
 
     def start(self, *, load_first: bool = True) -> None:

@@ -12,7 +12,7 @@ from streaming.api_wire import ApiError
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
-    from streaming.api_model import LoadedModel
+    from model.loaded_model import LoadedModel
 
 MAX_TEXT_CHARACTERS = 2_000
 

@@ -14,7 +14,7 @@ from feature_repo.contract.session import SessionState
 from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:
-    from streaming.api_model import LoadedModel
+    from model.loaded_model import LoadedModel
 
 log = logging.getLogger("intentstore.near_line")
 FIRST_CLICKS = 3  # a session of two titles tells an LLM no more than the encoder

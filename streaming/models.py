@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from feature_repo.contract.settings import Settings
-from streaming.api_model import LoadedModel, ModelWatch, load_model
+from model.loaded_model import LoadedModel, load_model
+from streaming.api_model import ModelWatch
 from streaming.errors import StreamingError
 from streaming.intent_requests import KnownAnswers
 from streaming.metrics import ConsumerMetrics
@@ -42,7 +43,7 @@ def open_models(settings: Settings, model_dir: Path | None, shadow_dir: Path | N
     shadow = _named(settings, shadow_dir) if shadow_dir is not None else None
     if model_dir is not None:
         fixed = _named(settings, model_dir)
-        metrics.use_model(fixed.scorer.version)
+        metrics.use_model(fixed.version)
         return Models(lambda: fixed, shadow)
 
     def find() -> Path | None:
@@ -50,7 +51,7 @@ def open_models(settings: Settings, model_dir: Path | None, shadow_dir: Path | N
 
         return artifact.promoted_dir(settings.models_dir)
 
-    watch = ModelWatch(find, lambda path: load_model(settings, path))
+    watch = ModelWatch(find, lambda path: load_model(settings, path), lambda model: metrics.use_model(model.version))
     known = KnownAnswers(settings)
 
     def current() -> LoadedModel | None:
@@ -58,7 +59,6 @@ def open_models(settings: Settings, model_dir: Path | None, shadow_dir: Path | N
         known.refresh(model)
         return model
 
-    watch.changed = lambda model: metrics.use_model(model.scorer.version)
     metrics.use_model("none")
     watch.start()
     return Models(current, shadow, watch.close)

@@ -113,12 +113,21 @@ class Pipeline:
         Counts refused clicks.
     clock : callable
         Microseconds UTC now; told as ``scored_at`` and ``failed_at``, which the outbox keeps for a replay.
+    on_stage : callable, optional
+        Called with the name of each stage of a batch that ends: ``fold``, ``score``, ``encode``.
     """
 
-    def __init__(self, topic: str, config: FoldConfig, answerer: Answerer, breaker: Breaker, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        topic: str,
+        config: FoldConfig,
+        answerer: Answerer,
+        breaker: Breaker,
+        clock: Callable[[], int],
+        on_stage: Callable[[str], Any] = lambda stage: None,
+    ) -> None:
         self._topic, self._config = topic, config
-        self._answerer, self._breaker, self._clock = answerer, breaker, clock
-        self.stage_seconds: Callable[[str], Any] = lambda stage: None
+        self._answerer, self._breaker, self._clock, self._on_stage = answerer, breaker, clock, on_stage
 
     def process(
         self, records: Mapping[int, Sequence[RawRecord]], stores: Mapping[int, PartitionStore], answer_from: Mapping[int, int] | None = None
@@ -143,9 +152,9 @@ class Pipeline:
         for partition, batch in records.items():
             first_answered = (answer_from or {}).get(partition, 0)
             folded += self._fold(partition, batch, stores[partition], first_answered, outcome)
-        self.stage_seconds("fold")
+        self._on_stage("fold")
         answers = self._answerer([one.state.items for one in folded])
-        self.stage_seconds("score")
+        self._on_stage("score")
         scored_at = self._clock()
         shown = format_time(scored_at)
         for one, answer in zip(folded, answers, strict=True):
@@ -153,7 +162,7 @@ class Pipeline:
             outcome.intent_sources[answer.intents.source] += 1
             outcome.sessions.append((one.session_id, one.state, answer.intents.source))
         outcome.answered = len(folded)
-        self.stage_seconds("encode")
+        self._on_stage("encode")
         return outcome
 
     def check_breaker(self) -> None:

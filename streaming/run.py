@@ -100,12 +100,17 @@ def assemble(
         See ``main``.
     """
     streaming = settings.streaming
-    answerer = Answerer(models.current, Popularity(), streaming.top_k, models.shadow)
-    answerer.failed, answerer.shadowed = metrics.model_failures.inc, metrics.shadow.observe
+    answerer = Answerer(
+        models.current,
+        Popularity(),
+        streaming.top_k,
+        models.shadow,
+        on_failure=metrics.model_failures.inc,
+        on_shadow=metrics.shadow.observe,
+    )
     breaker = Breaker(streaming.dlq_breaker_share, streaming.dlq_breaker_window)
     config = FoldConfig.from_settings(settings.session)
-    pipeline = Pipeline(settings.kafka.clicks_topic, config, answerer, breaker, _now_us)
-    pipeline.stage_seconds = metrics.done
+    pipeline = Pipeline(settings.kafka.clicks_topic, config, answerer, breaker, _now_us, metrics.done)
     return Consumer(settings, pipeline, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds)
 
 

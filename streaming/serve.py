@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from feature_repo.contract import endpoints
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
+from model.loaded_model import LoadedModel, load_model
 from streaming.api import Api, Parts
 from streaming.api_answers import AnswerBoard, StoredAnswer
 from streaming.api_batch import Batcher
@@ -23,7 +24,7 @@ from streaming.api_clicks import SEND_SECONDS, ClickSender
 from streaming.api_engine import Engine
 from streaming.api_items import ItemSearch, search_of
 from streaming.api_metrics import Metrics
-from streaming.api_model import LoadedModel, ModelWatch, load_model
+from streaming.api_model import ModelWatch
 from streaming.api_nearest import NearestItems
 from streaming.api_reader import AnswerReader
 from streaming.api_rows import LiveRows
@@ -56,16 +57,14 @@ class Server:
         self.metrics, self.board = Metrics(), AnswerBoard()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = threading.Event()
-        self.watch = ModelWatch(_finder(settings, model_dir), lambda path: load_model(settings, path))
-        self.watch.changed = self._model_changed
+        self.watch = ModelWatch(_finder(settings, model_dir), lambda path: load_model(settings, path), self._model_changed)
         self._items: ItemSearch | None = None
         self._nearest: NearestItems | None = None
         self._rows, self._probe_rows = (LiveRows(lambda: _reader(settings), _max_age_us(settings)) for _ in range(2))  # a connection for each thread
         self._store_problem = "the online store has not answered yet"
-        engine = Engine(self._rows, lambda: self.watch.current, FoldConfig.from_settings(settings.session))
-        engine.stage_seconds = lambda stage, seconds: self.metrics.stage.labels(stage).observe(seconds)
-        self._questions = Batcher(engine, "questions")
-        self._questions.observe = self.metrics.batch.observe
+        fold = FoldConfig.from_settings(settings.session)
+        engine = Engine(self._rows, lambda: self.watch.current, fold, self.metrics.stage_done)
+        self._questions = Batcher(engine, "questions", on_batch=self.metrics.batch.observe)
         self._sender = ClickSender(lambda: _producer(settings), settings.kafka.clicks_topic)
         self._clicks = Batcher(self._sender, "clicks")
         self.reader = AnswerReader(lambda: _consumer(settings), settings.kafka.recommendations_topic, self._deliver)
@@ -101,7 +100,7 @@ class Server:
 
     def _model_changed(self, model: LoadedModel) -> None:
         self._items, self._nearest = search_of(model.scorer), NearestItems(self._settings, model)
-        self.metrics.model_changed(model.scorer.version)
+        self.metrics.model_changed(model.version)
 
     def _deliver(self, answers: list[StoredAnswer]) -> None:
         if self._loop is not None and not self._loop.is_closed():

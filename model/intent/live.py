@@ -22,6 +22,7 @@ from model.intent.types import SessionIntent, ViewIntent, no_intent
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
+    from model.items import Catalogue
 
 LIVE_FILE: Final = "live.json"
 TITLES_FILE: Final = "prompt_titles.json"
@@ -87,8 +88,8 @@ class LiveIntents:
         self.counts: dict[str, int] = {}
 
     @classmethod
-    def load(cls, settings: Settings, model_dir: Path | None = None) -> LiveIntents:
-        """Load what the `intents` job left.
+    def load(cls, settings: Settings, model_dir: Path | None = None, catalogue: Catalogue | None = None) -> LiveIntents:
+        """Load what the `intents` job left, or make encoder intents of a model's own titles.
 
         Parameters
         ----------
@@ -96,11 +97,14 @@ class LiveIntents:
             For the home folder and the fallback.
         model_dir : Path, optional
             A model folder; its ``intent/`` is taken where it is there, else the home's.
+        catalogue : Catalogue, optional
+            The model's. A home that lacks one of its titles is another shop's, and is not read; the encoder then guesses
+            from the catalogue's own vectors.
 
         Returns
         -------
         LiveIntents
-            With ``none`` intents where nothing was left (no titles).
+            With ``none`` intents where nothing was left and there are no titles.
 
         Raises
         ------
@@ -108,11 +112,11 @@ class LiveIntents:
             If the files are there but broken.
         """
         beside = None if model_dir is None else model_dir / "intent"
-        folder = beside if beside is not None and (beside / ITEMS_FILE).is_file() else live_folder(settings)
-        if not (folder / ITEMS_FILE).is_file():
-            logger.info("no live intents in '%s': answers carry none", folder)
-            return cls(None)
-        localiser = Localiser.load(folder)
+        whole = beside is not None and (beside / ITEMS_FILE).is_file()
+        folder = beside if beside is not None and whole else live_folder(settings)
+        localiser = Localiser.load(folder) if (folder / ITEMS_FILE).is_file() else None
+        if localiser is None or not (whole or catalogue is None or _holds(localiser, catalogue)):
+            return cls._of_titles(settings, catalogue, folder)
         content = _json(folder / LIVE_FILE)
         recipe = Recipe(**content["recipe"]) if content.get("recipe") else None
         answers_folder = live_folder(settings) if (live_folder(settings) / ANSWERS_FILE).is_file() else folder
@@ -125,6 +129,15 @@ class LiveIntents:
             student=Student.load(folder / STUDENT_FILE) if (folder / STUDENT_FILE).is_file() else None,
             fallback=settings.intents.fallback,
         )
+
+    @classmethod
+    def _of_titles(cls, settings: Settings, catalogue: Catalogue | None, folder: Path) -> LiveIntents:
+        if catalogue is None or catalogue.vectors is None:
+            logger.info("no live intents in '%s': answers carry none", folder)
+            return cls(None)
+        chosen = settings.intents
+        localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors, chosen.vectors, chosen.top_r)
+        return cls(localiser, half_life=chosen.recency_half_life)
 
     def key(self, prefix: Sequence[str]) -> str:
         """Return the content key of a prefix, the same that the batch job gives it; empty without an LLM or a title."""
@@ -169,6 +182,14 @@ class LiveIntents:
         if self._student is not None and self._fallback == "student":
             return self._student.infer(prefixes, self._encoder)
         return self._encoder.infer(prefixes)
+
+
+def _holds(localiser: Localiser, catalogue: Catalogue) -> bool:
+    """Whether a localiser grounds on every titled item of a catalogue, by vectors of the same length."""
+    if catalogue.vectors is None or catalogue.vectors.shape[1] != localiser.dim:
+        return False
+    titled = np.flatnonzero(catalogue.vectors.any(axis=1)).tolist()
+    return all(catalogue.item_ids[place] in localiser.rows for place in titled)
 
 
 def answers_table(keys: Sequence[str], intents: Sequence[SessionIntent]) -> pa.Table:

@@ -10,6 +10,7 @@ import pytest
 
 from feature_repo.contract.session import FoldConfig
 from model.items import Catalogue
+from model.loaded_model import LoadedModel
 from streaming.api import Api, Parts
 from streaming.api_answers import AnswerBoard
 from streaming.api_batch import Batcher
@@ -17,7 +18,6 @@ from streaming.api_clicks import ClickResult
 from streaming.api_engine import Engine, SessionRow
 from streaming.api_items import ItemSearch
 from streaming.api_metrics import Metrics
-from streaming.api_model import LoadedModel
 from streaming.api_wire import Guard
 
 PATIENCE_SECONDS = 180.0  # a bound against hanging for ever, not a measure

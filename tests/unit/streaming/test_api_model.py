@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from model import new_items
-from streaming.api_model import LoadedModel, ModelWatch
+from model.loaded_model import LoadedModel
+from streaming.api_model import ModelWatch
 
 
 @pytest.fixture
@@ -30,8 +31,7 @@ def load(path):
 
 def test_a_promotion_is_taken_and_told_once(folders):
     promoted, told = [folders("one")], []
-    watch = ModelWatch(lambda: promoted[0], load)
-    watch.changed = lambda model: told.append(model.scorer.version)
+    watch = ModelWatch(lambda: promoted[0], load, lambda model: told.append(model.version))
     assert [watch.check(), watch.check()] == [True, False]
     promoted[0] = folders("two")
     assert watch.check()
