@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from dagster_project import lake, steps
-from dagster_project.lineage import LINEAGE
 from dagster_project.step_memory import Report, plain
 from dagster_project.table_checks import delta_type
 from feature_repo.contract import columns
@@ -39,20 +38,26 @@ def static_metadata(asset: str) -> dict[str, Any]:
     table = steps.TABLES.get(asset)
     if table is None:
         return {}
-    schema = columns.SCHEMAS[table]
+    made = columns.TABLES[table]
     shown = [
         dg.TableColumn(
             field.name,
-            delta_type(field.type),
-            constraints=dg.TableColumnConstraints(nullable=field.nullable, unique=columns.MERGE_KEYS.get(table) == (field.name,)),
+            delta_type(field.kind),
+            description=field.meaning,
+            constraints=dg.TableColumnConstraints(nullable=not field.required, unique=made.key == (field.name,)),
         )
-        for field in schema
+        for field in made.fields
     ]
     found: dict[str, Any] = {"dagster/column_schema": dg.TableSchema(shown), "dagster/table_name": table}
-    if table in LINEAGE and asset == table:
-        sources = {name: [dg.TableColumnDep(dg.AssetKey(origin), column) for origin, column in pairs] for name, pairs in LINEAGE[table].items()}
+    sources = {field.name: [_dependency(origin) for origin in field.origins] for field in made.fields if field.origins}
+    if sources and asset == table:
         found["dagster/column_lineage"] = dg.TableColumnLineage(sources)
     return found
+
+
+def _dependency(origin: str) -> dg.TableColumnDep:
+    table, column = origin.split(".")
+    return dg.TableColumnDep(dg.AssetKey(table), column)
 
 
 def figure(value: Any) -> dg.MetadataValue[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from feature_repo.contract.columns import SCHEMAS
+from feature_repo.contract.columns import SCHEMAS, TABLES
 from feature_repo.contract.locks import only_one
 from feature_repo.contract.settings import Settings
 from spark_jobs.delta_errors import told
@@ -17,14 +17,6 @@ from spark_jobs.job import JobError
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
     from pyspark.sql.types import StructType
-
-# Which job fills a table: the remedy of "does not exist".
-_WRITERS = {
-    "clicks": "ingest", "items": "ingest", "quarantine": "ingest", "score_log": "ingest --score-log", "item_vectors": "item-vectors",
-    "sessions": "sessionise", "session_text": "session-text", "session_intents": "intents", "intent_cache": "intents",
-    "session_features": "session-features", "item_popularity": "item-popularity", "training_set": "training-set",
-}  # fmt: skip
-
 
 def spark_schema(table: str) -> StructType:
     """Return the Spark schema of a table of `columns.SCHEMAS`.
@@ -72,7 +64,7 @@ def read(spark: SparkSession, settings: Settings, table: str, version: int | Non
     path = settings.table(table)
     newest = newest_version(path)
     if newest < 0:
-        raise JobError(f"table '{table}' does not exist at {path}; run `python -m spark_jobs {_WRITERS.get(table, 'ingest')}` first")
+        raise JobError(f"table '{table}' does not exist at {path}; run `python -m spark_jobs {TABLES[table].job}` first")
     if version is not None and not 0 <= version <= newest:
         raise JobError(f"table '{table}' has no version {version}, only 0 to {newest}; pin one of these")
     reader = spark.read.format("delta")

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_project import expectations, metadata, steps
+from feature_repo.contract import columns
 
 OWNERS = ("team:recommendations",)
 TABLE_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30))  # a nightly run may be missed once
@@ -25,43 +26,22 @@ class Entry:
     text: str
 
 
+def _tables() -> dict[str, Entry]:
+    """Words on the assets that are tables, as the contract has them; the score log is filled by the live half."""
+    made = (table for name, table in columns.TABLES.items() if name != columns.SCORE_LOG)
+    return {table.name: Entry(table.group, (*table.kinds, "deltalake"), table.text) for table in made}
+
+
 CATALOGUE: dict[str, Entry] = {
-    "clicks": Entry(
-        "ingest",
-        ("spark", "deltalake"),
-        "Every click that was accepted, from files and from Kafka, once per `event_id`. From the dataset folder (`dataset.path`) or ML-100K.",
-    ),
-    "items": Entry("ingest", ("spark", "deltalake"), "The catalogue: titles and categories. A click on an item that is not here is kept and counted."),
-    "quarantine": Entry("ingest", ("spark", "deltalake"), "Rows that ingest refused, with file, line and reason."),
-    "item_vectors": Entry(
-        "sessions", ("spark", "deltalake", "huggingface"), "One unit vector per item from the text encoder; only items whose text changed are encoded again."
-    ),
-    "sessions": Entry("sessions", ("spark", "deltalake"), "Clicks cut into sessions by the gap rule (`session.gap_minutes`), with the split they belong to."),
-    "session_text": Entry("intents", ("spark", "deltalake"), "The long and the short prompt of each session prefix, as the LLM sees them."),
-    "session_intents": Entry(
-        "intents",
-        ("spark", "deltalake", "openai"),
-        "Long and short intent of each session: text, the items it is grounded on, its vector. "
-        "LLM under a call budget, cached; the rest from the fallback source.",
-    ),
-    "intent_cache": Entry("intents", ("deltalake",), "Every LLM answer that was ever paid for, by the hash of everything it depends on."),
-    "session_features": Entry(
-        "features", ("spark", "deltalake"), "What the one fold gives after each click, in order of arrival. The consumer computes the same live."
-    ),
-    "item_popularity": Entry("features", ("spark", "deltalake"), "Clicks and rank of each item per day."),
+    **_tables(),
     "feature_definitions": Entry("features", ("feast",), "Entities, views and services in Feast's registry (`feast apply`)."),
-    "training_set": Entry(
-        "features",
-        ("spark", "deltalake", "feast"),
-        "One row a case: the prefix, its features and intents as they were known at its time (as-of join), and the next item.",
-    ),
     "online_features": Entry("serving", ("feast", "redis"), "The newest features of each entity in the online store (`feast materialize`)."),
     "live/replay": Entry("serving", ("kafka",), "The clicks that ingest held back, sent to the topic `clicks` in their original order."),
     "live/recommendations": Entry(
         "serving", ("kafka", "pytorch"), "The consumer's answers to the replayed clicks: rate, latency from click to answer, dead letters."
     ),
     "live/clicks": Entry("serving", ("spark", "kafka", "deltalake"), "The clicks of the topic, appended to the table `clicks` by offset range, exactly once."),
-    "live/score_log": Entry("serving", ("spark", "deltalake"), "What the consumer served, with the features that it used."),
+    "live/score_log": Entry("serving", ("spark", "deltalake"), columns.TABLES[columns.SCORE_LOG].text),
     "live/session_features": Entry("serving", ("spark", "deltalake"), "Features of the live clicks, recomputed in batch."),
     "live/parity": Entry("serving", ("spark",), "Served features against recomputed ones, row by row. Anything but zero differences is a fault."),
     "daily/clicks": Entry("daily", ("spark", "deltalake"), "One day of the dataset into the table `clicks`."),

@@ -1,10 +1,14 @@
-"""Names and Arrow schemas of every Delta table, in one place. All times are microseconds UTC."""
+"""Every Delta table: columns with type, meaning and origin, merge key, and the job that fills it. Schemas, lineage, graph and Feast are views of this."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
 import pyarrow as pa
 
-TIME = pa.timestamp("us", tz="UTC")
+TIME = pa.timestamp("us", tz="UTC")  # all times are microseconds UTC
 VECTOR = pa.list_(pa.float32())
 TEXT_DIM = 384  # of all-MiniLM-L6-v2, the default encoder; other encoders bring their own, recorded in item_vectors' metadata
 
@@ -22,113 +26,408 @@ QUARANTINE = "quarantine"
 INTENT_CACHE = "intent_cache"
 
 
-def _schema(*fields: tuple[str, pa.DataType, bool]) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, nullable) for name, kind, nullable in fields])
+@dataclass(frozen=True)
+class Field:
+    """One column.
+
+    Parameters
+    ----------
+    name : str
+    kind : pa.DataType
+    meaning : str
+        What it says, in one sentence; shown wherever the column is.
+    required : bool
+        False = may be null.
+    origins : tuple of str
+        ``table.column`` of what it is made of, where that has another name or stands in another table.
+
+    Raises
+    ------
+    ValueError
+        The meaning is blank, or an origin is no ``table.column``.
+    """
+
+    name: str
+    kind: pa.DataType
+    meaning: str
+    required: bool = True
+    origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.meaning.strip():
+            raise ValueError(f"column '{self.name}' has no meaning; say in one sentence what it holds")
+        for origin in self.origins:
+            if origin.count(".") != 1:
+                raise ValueError(f"column '{self.name}': origin '{origin}' is no table.column")
+
+    def optional(self) -> Field:
+        """Return the same column where it may be null."""
+        return Field(self.name, self.kind, self.meaning, False, self.origins)
+
+    def made_of(self, *origins: str) -> Field:
+        """Return the same column with other origins."""
+        return Field(self.name, self.kind, self.meaning, self.required, origins)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One Delta table.
+
+    Parameters
+    ----------
+    name : str
+    text : str
+        What it holds, for the graph and the catalogue.
+    fields : tuple of Field
+        In the order of the table.
+    key : tuple of str
+        Columns that name a row; empty = rows are only appended.
+    job : str
+        Words of ``python -m spark_jobs`` that fill it.
+    group : str
+        Group of the graph.
+    kinds : tuple of str
+        Marks in the graph beside Delta's.
+    """
+
+    name: str
+    text: str
+    fields: tuple[Field, ...]
+    key: tuple[str, ...]
+    job: str
+    group: str
+    kinds: tuple[str, ...] = ("spark",)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Arrow schema: names, types and whether null is allowed."""
+        return pa.schema([pa.field(field.name, field.kind, not field.required) for field in self.fields])
+
+    def field(self, name: str) -> Field:
+        """Return a column; raises ``KeyError`` that names the table."""
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise KeyError(f"table '{self.name}' has no column '{name}'")
 
 
 _S, _F, _D, _L, _I = pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.int32()
-_NULL, _SET = True, False
+_DATE, _TEXTS, _TIMES = pa.date32(), pa.list_(_S), pa.list_(TIME)
 
-# Arrival order of a session's clicks = (ingest_time, arrival_seq). arrival_seq is the Kafka offset, or for files the row's rank by event time.
-# arrival_time is the Kafka record's time, or for files the event time: the instant from which a click could be known.
-CLICKS_SCHEMA = _schema(
-    ("event_id", _S, _SET), ("session_id", _S, _SET), ("item_id", _S, _SET), ("event_time", TIME, _SET),
-    ("user_id", _S, _NULL), ("event_type", _S, _NULL), ("split", _S, _NULL), ("extra", _S, _NULL),
-    ("topic", _S, _NULL), ("partition", _I, _NULL), ("offset", _L, _NULL),
-    ("arrival_time", TIME, _SET), ("arrival_seq", _L, _SET), ("ingest_time", TIME, _SET), ("event_date", pa.date32(), _SET),
-)  # fmt: skip
+_SESSION_ID = Field("session_id", _S, "Cookie or user whose clicks these are; the gap rule starts a new session under the same id.")
+_ITEM_ID = Field("item_id", _S, "Id of the item in the catalogue.")
+_AS_OF = Field("event_timestamp", TIME, "Instant from which the row was known; as-of reads take the latest one.")
+_CREATED = Field("created", TIME, "When the row was written; decides between rows of the same instant.")
+_EVENT_ID = Field("event_id", _S, "Id of the click.")
 
-ITEMS_SCHEMA = _schema(
-    ("item_id", _S, _SET), ("title", _S, _NULL), ("category", _S, _NULL), ("description", _S, _NULL), ("event_timestamp", TIME, _SET), ("created", TIME, _SET),
-)  # fmt: skip
+# Arrival order of a session's clicks = (ingest_time, arrival_seq).
+_CLICKS = Table(
+    CLICKS,
+    "Every click that was accepted, from files and from Kafka, once per `event_id`. From the dataset folder (`dataset.path`) or ML-100K.",
+    (
+        _EVENT_ID,
+        _SESSION_ID,
+        Field("item_id", _S, "Item that was clicked; it need not be in the catalogue."),
+        Field("event_time", TIME, "When the visitor clicked."),
+        Field("user_id", _S, "User, where the source names one.", False),
+        Field("event_type", _S, "Kind of event as the source names it: click, view, purchase ...", False),
+        Field("split", _S, "Split file the click came from; null where the split is by time.", False),
+        Field("extra", _S, "Further columns of the source, as JSON.", False),
+        Field("topic", _S, "Kafka topic; null for files.", False),
+        Field("partition", _I, "Kafka partition; null for files.", False),
+        Field("offset", _L, "Kafka offset; null for files.", False),
+        Field("arrival_time", TIME, "Instant from which the click could be known: the Kafka record's time, for files the event time."),
+        Field("arrival_seq", _L, "Order of arrival: the Kafka offset, for files the rank by event time."),
+        Field("ingest_time", TIME, "When the row was written."),
+        Field("event_date", _DATE, "Day of the event time, UTC."),
+    ),
+    ("event_id",),
+    "ingest",
+    "ingest",
+)
 
-# text is what was encoded (title, then category); content_hash = hash(encoder, text), so that only changed items are encoded again.
-ITEM_VECTORS_SCHEMA = _schema(
-    ("item_id", _S, _SET), ("text", _S, _SET), ("content_hash", _S, _SET), ("encoder", _S, _SET), ("vector", VECTOR, _SET),
-    ("event_timestamp", TIME, _SET), ("created", TIME, _SET), ("category", _S, _NULL),
-)  # fmt: skip
+_ITEMS = Table(
+    ITEMS,
+    "The catalogue: titles and categories. A click on an item that is not here is kept and counted.",
+    (
+        _ITEM_ID,
+        Field("title", _S, "Name of the item as people read it.", False),
+        Field("category", _S, "Category of the item as the catalogue has it.", False),
+        Field("description", _S, "Longer text, where the catalogue has one.", False),
+        _AS_OF,
+        _CREATED,
+    ),
+    ("item_id",),
+    "ingest",
+    "ingest",
+)
 
-# One row per session of the gap rule; first_position is the index of items[0] in the whole click history of that session_id.
-SESSIONS_SCHEMA = _schema(
-    ("session_id", _S, _SET), ("session_start", TIME, _SET), ("session_end", TIME, _SET), ("first_position", _L, _SET),
-    ("items", pa.list_(_S), _SET), ("event_ids", pa.list_(_S), _SET), ("times", pa.list_(TIME), _SET), ("length", _I, _SET),
-    ("split", _S, _SET), ("session_date", pa.date32(), _SET),
-)  # fmt: skip
+_ITEM_VECTORS = Table(
+    ITEM_VECTORS,
+    "One unit vector per item from the text encoder; only items whose text changed are encoded again.",
+    (
+        _ITEM_ID.made_of("items.item_id"),
+        Field("text", _S, "What was encoded for the item: title, then category.", True, ("items.title", "items.category")),
+        Field("content_hash", _S, "Changes when the text or the encoder changes."),
+        Field("encoder", _S, "Identity of the text encoder."),
+        Field("vector", VECTOR, "Text vector of the item, unit length.", True, ("items.title", "items.category")),
+        _AS_OF,
+        _CREATED,
+        Field(
+            "category",
+            _S,
+            "Category of the item as the catalogue has it; nearest items can be filtered by it.",
+            False,
+            ("items.category",),
+        ),
+    ),
+    ("item_id",),
+    "item-vectors",
+    "sessions",
+    ("spark", "huggingface"),
+)
 
-# One row per prefix that gets an intent; event_timestamp = time of the prefix's last click.
-SESSION_TEXT_SCHEMA = _schema(
-    ("session_id", _S, _SET), ("event_timestamp", TIME, _SET), ("items", pa.list_(_S), _SET), ("titles", pa.list_(_S), _SET),
-    ("long_prompt", _S, _SET), ("short_prompt", _S, _SET), ("prompt_version", _S, _SET), ("session_date", pa.date32(), _SET),
-)  # fmt: skip
+_SESSIONS = Table(
+    SESSIONS,
+    "Clicks cut into sessions by the gap rule (`session.gap_minutes`), with the split they belong to.",
+    (
+        _SESSION_ID.made_of("clicks.session_id"),
+        Field("session_start", TIME, "Event time of the first click.", True, ("clicks.event_time",)),
+        Field("session_end", TIME, "Event time of the last click.", True, ("clicks.event_time",)),
+        Field("first_position", _L, "Index of the first click in the whole history of the session id."),
+        Field("items", _TEXTS, "Clicked items, oldest first.", True, ("clicks.item_id",)),
+        Field("event_ids", _TEXTS, "Ids of the clicks, in the order of the items.", True, ("clicks.event_id",)),
+        Field("times", _TIMES, "Event times of the clicks, in the order of the items.", True, ("clicks.event_time",)),
+        Field("length", _I, "Number of clicks."),
+        Field("split", _S, "train, valid or test.", True, ("clicks.event_time", "clicks.split")),
+        Field("session_date", _DATE, "Day of the session's end, UTC."),
+    ),
+    ("session_id", "session_start"),
+    "sessionise",
+    "sessions",
+)
 
-SESSION_INTENTS_SCHEMA = _schema(
-    ("session_id", _S, _SET), ("event_timestamp", TIME, _SET), ("created", TIME, _SET),
-    ("source", _S, _SET), ("cache_key", _S, _SET),
-    ("long_text", _S, _NULL), ("long_items", pa.list_(_S), _SET), ("long_cosines", VECTOR, _SET), ("long_vector", VECTOR, _SET),
-    ("short_text", _S, _NULL), ("short_items", pa.list_(_S), _SET), ("short_cosines", VECTOR, _SET), ("short_vector", VECTOR, _SET),
-    ("session_date", pa.date32(), _SET),
-)  # fmt: skip
+_SESSION_TEXT = Table(
+    SESSION_TEXT,
+    "The long and the short prompt of each session prefix, as the LLM sees them.",
+    (
+        _SESSION_ID.made_of("sessions.session_id"),
+        Field("event_timestamp", TIME, "Time of the prefix's last click.", True, ("sessions.times",)),
+        Field("items", _TEXTS, "Items of the prefix, oldest first.", True, ("sessions.items",)),
+        Field("titles", _TEXTS, "Their titles as the prompt shows them.", True, ("items.title", "sessions.items")),
+        Field("long_prompt", _S, "Question for the intent of the whole session.", True, ("items.title", "sessions.items")),
+        Field("short_prompt", _S, "Question for the intent of the latest clicks.", True, ("items.title", "sessions.items")),
+        Field("prompt_version", _S, "Version of the prompts' wording."),
+        Field("session_date", _DATE, "Day of the session's end, UTC."),
+    ),
+    ("session_id", "event_timestamp"),
+    "session-text",
+    "intents",
+)
+
+
+def _view(view: str, of_what: str) -> tuple[Field, ...]:
+    prompt = f"session_text.{view}_prompt"
+    return (
+        Field(f"{view}_text", _S, f"The intent of {of_what} in words.", False, (prompt,)),
+        Field(f"{view}_items", _TEXTS, f"Items the {view} intent is grounded on, nearest first.", True, ("item_vectors.item_id", prompt)),
+        Field(f"{view}_cosines", VECTOR, f"Cosine of each grounding item to the {view} intent."),
+        Field(
+            f"{view}_vector",
+            VECTOR,
+            f"{view.capitalize()} intent in the centred title space, unit length.",
+            True,
+            (prompt, "item_vectors.vector"),
+        ),
+    )
+
+
+_SESSION_INTENTS = Table(
+    SESSION_INTENTS,
+    "Long and short intent of each session: text, the items it is grounded on, its vector. "
+    "LLM under a call budget, cached; the rest from the fallback source.",
+    (
+        _SESSION_ID.made_of("session_text.session_id"),
+        _AS_OF,
+        _CREATED,
+        Field("source", _S, "What inferred the intent: llm, endpoint, student or encoder."),
+        Field("cache_key", _S, "Content address of the inference: model, prompt, decoding, encoder and items."),
+        *_view("long", "the whole session"),
+        *_view("short", "the latest clicks"),
+        Field("session_date", _DATE, "Day of the session's end, UTC."),
+    ),
+    ("session_id", "event_timestamp"),
+    "intents",
+    "intents",
+    ("spark", "openai"),
+)
 
 # What the fold gives after each click; the column names are the feature names in Feast.
-SESSION_FEATURE_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
-    ("items", pa.list_(_S)),  # last max_items clicks of the current session, by event time
-    ("last_item", _S),
-    ("click_count", _L),  # valid, distinct clicks of the current session, also those beyond max_items
-    ("distinct_items", _I),  # among items
-    ("repeat_share", _D),  # 1 - distinct_items / len(items)
-    ("duration_seconds", _D),
-    ("mean_gap_seconds", _D),
-    ("last_gap_seconds", _D),
-    ("late_clicks", _L),
-    ("session_start", TIME),
+_FOLDED = (
+    Field("items", _TEXTS, "Last clicked items of the current session, oldest first, by event time.", True, ("clicks.item_id", "clicks.arrival_time")),
+    Field("last_item", _S, "The item clicked last, by event time.", True, ("clicks.item_id",)),
+    Field("click_count", _L, "Distinct valid clicks of the current session, also those beyond the kept items.", True, ("clicks.event_id",)),
+    Field("distinct_items", _I, "Different items among the kept ones."),
+    Field("repeat_share", _D, "Share of the kept clicks that repeat an item: 1 - distinct_items / kept clicks."),
+    Field("duration_seconds", _D, "Seconds from the first to the last click of the current session.", True, ("clicks.event_time",)),
+    Field("mean_gap_seconds", _D, "Mean pause between the kept clicks, in seconds; 0 for a single click."),
+    Field("last_gap_seconds", _D, "Pause before the last click, in seconds; 0 for a single click."),
+    Field("late_clicks", _L, "Clicks of the session that came after a click with a later event time.", True, ("clicks.arrival_time", "clicks.event_time")),
+    Field(
+        "session_start",
+        TIME,
+        "Event time of the session's first click (exact to the microsecond in Delta and packed reads, to the second in Feast messages).",
+        True,
+        ("clicks.event_time",),
+    ),
 )
-SESSION_FEATURES_SCHEMA = _schema(
-    ("session_id", _S, _SET), ("event_timestamp", TIME, _SET), ("created", TIME, _SET),
-    *((name, kind, _SET) for name, kind in SESSION_FEATURE_FIELDS),
-    ("event_id", _S, _SET), ("event_date", pa.date32(), _SET),
-)  # fmt: skip
+SESSION_FEATURE_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple((field.name, field.kind) for field in _FOLDED)
 
-ITEM_POPULARITY_SCHEMA = _schema(
-    ("item_id", _S, _SET), ("event_timestamp", TIME, _SET), ("created", TIME, _SET),
-    ("clicks_total", _L, _SET), ("clicks_1d", _L, _SET), ("clicks_7d", _L, _SET), ("popularity_rank", _I, _SET),
-)  # fmt: skip
+_SESSION_FEATURES = Table(
+    SESSION_FEATURES,
+    "What the one fold gives after each click, in order of arrival. The consumer computes the same live.",
+    (
+        _SESSION_ID.made_of("clicks.session_id"),
+        Field("event_timestamp", TIME, "Event time of the newest click.", True, ("clicks.event_time",)),
+        _CREATED,
+        *_FOLDED,
+        Field("event_id", _S, "Id of the click after which this holds.", True, ("clicks.event_id",)),
+        Field("event_date", _DATE, "Day of the click, UTC."),
+    ),
+    ("session_id", "event_id"),
+    "session-features",
+    "features",
+)
 
-# One row per case: the prefix of a session before its last click, the features and intents known then, and the target.
-TRAINING_SET_SCHEMA = _schema(
-    ("session_id", _S, _SET), ("event_timestamp", TIME, _SET), ("position", _L, _SET), ("target", _S, _SET), ("split", _S, _SET),
-    *((name, kind, _NULL) for name, kind in SESSION_FEATURE_FIELDS),
-    ("intent_source", _S, _NULL), ("long_vector", VECTOR, _NULL), ("short_vector", VECTOR, _NULL),
-)  # fmt: skip
+_COUNTED = ("clicks.event_time", "clicks.item_id")
+_ITEM_POPULARITY = Table(
+    ITEM_POPULARITY,
+    "Clicks and rank of each item per day.",
+    (
+        _ITEM_ID.made_of("clicks.item_id"),
+        _AS_OF,
+        _CREATED,
+        Field("clicks_total", _L, "Clicks of the item up to the time.", True, _COUNTED),
+        Field("clicks_1d", _L, "Clicks of the item in the day before the time.", True, _COUNTED),
+        Field("clicks_7d", _L, "Clicks of the item in the seven days before the time.", True, _COUNTED),
+        Field("popularity_rank", _I, "1 = most clicks in total at the time.", True, _COUNTED),
+    ),
+    ("item_id", "event_timestamp"),
+    "item-popularity",
+    "features",
+)
 
-# What the consumer served, one row per answered click.
-SCORE_LOG_SCHEMA = _schema(
-    ("topic", _S, _SET), ("partition", _I, _SET), ("offset", _L, _SET), ("event_id", _S, _SET), ("session_id", _S, _SET), ("item_id", _S, _SET),
-    ("event_timestamp", TIME, _SET), ("created", TIME, _SET),
-    *((name, kind, _SET) for name, kind in SESSION_FEATURE_FIELDS),
-    ("recommended", pa.list_(_S), _SET), ("scores", pa.list_(_D), _SET), ("intent_source", _S, _SET), ("model_version", _S, _SET),
-    ("click_time", TIME, _SET), ("scored_at", TIME, _SET),
-)  # fmt: skip
+_TRAINING_SET = Table(
+    TRAINING_SET,
+    "One row a case: the prefix, its features and intents as they were known at its time (as-of join), and the next item.",
+    (
+        _SESSION_ID.made_of("sessions.session_id"),
+        Field("event_timestamp", TIME, "Time of the prefix's last click."),
+        Field("position", _L, "Position of the target in its session, from 0."),
+        Field("target", _S, "The next item.", True, ("sessions.items",)),
+        Field("split", _S, "train, valid or test.", True, ("sessions.split",)),
+        *(field.optional().made_of(f"session_features.{field.name}") for field in _FOLDED),
+        Field("intent_source", _S, "What inferred the prefix's intents.", False, ("session_intents.source",)),
+        Field("long_vector", VECTOR, "Long intent known at the prefix's time.", False, ("session_intents.long_vector",)),
+        Field("short_vector", VECTOR, "Short intent known at the prefix's time.", False, ("session_intents.short_vector",)),
+    ),
+    ("session_id", "event_timestamp"),
+    "training-set",
+    "features",
+    ("spark", "feast"),
+)
 
-QUARANTINE_SCHEMA = _schema(
-    ("source", _S, _SET), ("line", _L, _NULL), ("reason", _S, _SET), ("raw", _S, _NULL), ("ingest_time", TIME, _SET),
-)  # fmt: skip
+_SCORE_LOG = Table(
+    SCORE_LOG,
+    "What the consumer served, with the features that it used; one row an answered click.",
+    (
+        Field("topic", _S, "Kafka topic of the click."),
+        Field("partition", _I, "Kafka partition of the click."),
+        Field("offset", _L, "Kafka offset of the click."),
+        _EVENT_ID,
+        _SESSION_ID,
+        Field("item_id", _S, "Item that was clicked."),
+        _AS_OF,
+        _CREATED,
+        *(field.made_of() for field in _FOLDED),
+        Field("recommended", _TEXTS, "Recommended items, best first."),
+        Field("scores", pa.list_(_D), "Their scores."),
+        Field("intent_source", _S, "What inferred the intents that were scored with."),
+        Field("model_version", _S, "Model that answered; none = popularity."),
+        Field("click_time", TIME, "Event time of the click."),
+        Field("scored_at", TIME, "When the answer was made."),
+    ),
+    ("topic", "partition", "offset"),
+    "ingest --score-log",
+    "serving",
+)
+
+_QUARANTINE = Table(
+    QUARANTINE,
+    "Rows that ingest refused, with file, line and reason.",
+    (
+        Field("source", _S, "File or topic."),
+        Field("line", _L, "Line, row or offset in it.", False),
+        Field("reason", _S, "What is wrong, and the remedy."),
+        Field("raw", _S, "The row as it came, cut where it is very long.", False),
+        Field("ingest_time", TIME, "When it was refused."),
+    ),
+    (),
+    "ingest",
+    "ingest",
+)
 
 # Content-addressed: key = hash(model, revision, prompt version, decoding, encoder, ordered recent items with their titles).
-INTENT_CACHE_SCHEMA = _schema(
-    ("cache_key", _S, _SET), ("source", _S, _SET), ("model", _S, _SET), ("prompt_version", _S, _SET),
-    ("items", pa.list_(_S), _SET), ("long_text", _S, _SET), ("short_text", _S, _SET),
-    ("input_tokens", _L, _SET), ("output_tokens", _L, _SET), ("seconds", _D, _SET), ("created", TIME, _SET),
-)  # fmt: skip
+_INTENT_CACHE = Table(
+    INTENT_CACHE,
+    "Every LLM answer that was ever paid for, by the hash of everything it depends on.",
+    (
+        Field("cache_key", _S, "Hash of everything the answer depends on."),
+        Field("source", _S, "llm or endpoint."),
+        Field("model", _S, "Name of the language model."),
+        Field("prompt_version", _S, "Version of the prompts' wording."),
+        Field("items", _TEXTS, "Items that were shown, oldest first."),
+        Field("long_text", _S, "Answer to the long prompt."),
+        Field("short_text", _S, "Answer to the short prompt."),
+        Field("input_tokens", _L, "Tokens of both prompts."),
+        Field("output_tokens", _L, "Tokens of both answers."),
+        Field("seconds", _D, "Time of both calls."),
+        _CREATED,
+    ),
+    ("cache_key",),
+    "intents",
+    "intents",
+    (),
+)
 
-SCHEMAS: dict[str, pa.Schema] = {
-    CLICKS: CLICKS_SCHEMA, ITEMS: ITEMS_SCHEMA, ITEM_VECTORS: ITEM_VECTORS_SCHEMA, SESSIONS: SESSIONS_SCHEMA, SESSION_TEXT: SESSION_TEXT_SCHEMA,
-    SESSION_INTENTS: SESSION_INTENTS_SCHEMA, SESSION_FEATURES: SESSION_FEATURES_SCHEMA, ITEM_POPULARITY: ITEM_POPULARITY_SCHEMA,
-    TRAINING_SET: TRAINING_SET_SCHEMA, SCORE_LOG: SCORE_LOG_SCHEMA, QUARANTINE: QUARANTINE_SCHEMA, INTENT_CACHE: INTENT_CACHE_SCHEMA,
-}  # fmt: skip
 
-MERGE_KEYS: dict[str, tuple[str, ...]] = {
-    CLICKS: ("event_id",), ITEMS: ("item_id",), ITEM_VECTORS: ("item_id",), SESSIONS: ("session_id", "session_start"),
-    SESSION_TEXT: ("session_id", "event_timestamp"), SESSION_INTENTS: ("session_id", "event_timestamp"),
-    SESSION_FEATURES: ("session_id", "event_id"), ITEM_POPULARITY: ("item_id", "event_timestamp"),
-    TRAINING_SET: ("session_id", "event_timestamp"), SCORE_LOG: ("topic", "partition", "offset"), INTENT_CACHE: ("cache_key",),
-}  # fmt: skip
+def _by_name(tables: Iterable[Table]) -> dict[str, Table]:
+    return {table.name: table for table in tables}
+
+
+TABLES: dict[str, Table] = _by_name(
+    (
+        _CLICKS,
+        _ITEMS,
+        _ITEM_VECTORS,
+        _SESSIONS,
+        _SESSION_TEXT,
+        _SESSION_INTENTS,
+        _SESSION_FEATURES,
+        _ITEM_POPULARITY,
+        _TRAINING_SET,
+        _SCORE_LOG,
+        _QUARANTINE,
+        _INTENT_CACHE,
+    )
+)
+SCHEMAS: dict[str, pa.Schema] = {name: table.schema for name, table in TABLES.items()}
+MERGE_KEYS: dict[str, tuple[str, ...]] = {name: table.key for name, table in TABLES.items() if table.key}
+CLICKS_SCHEMA = SCHEMAS[CLICKS]
+ITEMS_SCHEMA = SCHEMAS[ITEMS]
+ITEM_VECTORS_SCHEMA = SCHEMAS[ITEM_VECTORS]
+SESSIONS_SCHEMA = SCHEMAS[SESSIONS]
+SESSION_TEXT_SCHEMA = SCHEMAS[SESSION_TEXT]
+SESSION_INTENTS_SCHEMA = SCHEMAS[SESSION_INTENTS]
+SCORE_LOG_SCHEMA = SCHEMAS[SCORE_LOG]
+INTENT_CACHE_SCHEMA = SCHEMAS[INTENT_CACHE]
