@@ -17,6 +17,7 @@ _IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|
 _TYPES_ONLY = re.compile(r"^([ \t]*)if TYPE_CHECKING:\n(?:\1[ \t]+[^\n]*\n|[ \t]*\n)+", re.MULTILINE)
 # Modules that are imported by a name in quotes, as `import_module` and Feast's configuration do, and programs run by `python -m`.
 _NAMED = re.compile(rf"""["']((?:{"|".join(PACKAGES)})(?:\.\w+)+)["']""")
+_EVERY = re.compile(r"""import_module\(f["']([\w.]+)\.\{""")  # any module of a package, chosen at run time
 _RUN = re.compile(rf"""["']-m["'],\s*["']((?:{"|".join(PACKAGES)})(?:\.\w+)*)["']""")
 
 
@@ -83,6 +84,8 @@ def _imports(module: str) -> tuple[str, ...]:
     for name in _NAMED.findall(text):
         names.update((name, name.rpartition(".")[0]))  # a class is named with its module
     names.update(f"{name}.__main__" for name in _RUN.findall(text))
+    for package in _EVERY.findall(text):
+        names.update(f"{package}.{file.stem}" for file in ROOT.joinpath(*package.split(".")).glob("*.py"))
     names.add(module.rpartition(".")[0])
     return tuple(sorted(name for name in names if name.split(".")[0] in PACKAGES and _file_of(name) is not None))
 

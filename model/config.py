@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-Backbone = Literal["gru4rec", "stamp", "sasrec", "srgnn", "gcegnn", "s2dhcn"]
+# One a module of the folder, so that a new backbone is one new file; named without importing it, since this is read without torch.
+BACKBONES: tuple[str, ...] = tuple(
+    sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "backbones")]) if module.name != "base")
+)
+if TYPE_CHECKING:
+    Backbone = str
+else:
+    Backbone = Literal[BACKBONES]
 Fusion = Literal["none", "paper", "intent"]
 Views = Literal["both", "long", "short"]
 
-BACKBONES: tuple[Backbone, ...] = ("gru4rec", "stamp", "sasrec", "srgnn", "gcegnn", "s2dhcn")
 FUSIONS: tuple[Fusion, ...] = ("none", "paper", "intent")
 
 

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.backbones.sasrec import SASRec
-from model.backbones.sasrec_row import SASRecRow
+from model.backbones.base import SingleRow
 from model.batches import pad
 from model.config import ModelConfig
 from model.evaluate import rows_at_once
@@ -53,12 +52,11 @@ class NetworkScorer:
         self.silent = torch.nonzero((self.table == 0).all(1)).flatten()
 
     @cached_property
-    def row(self) -> SASRecRow | None:
+    def row(self) -> SingleRow | None:
         """What reads a single prefix, where the network has such a form; it works in numpy, so on the CPU only."""
-        backbone = self.network.backbone
         if self.device.type != "cpu" or self.network.fusion is not None:
             return None
-        return SASRecRow(backbone) if isinstance(backbone, SASRec) and SASRecRow.fits(backbone) else None
+        return self.network.backbone.single_row()
 
     @cached_property
     def rows(self) -> Floats:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from model import checkpoint
 from model.averaging import RunningMean
-from model.backbones import needs_graph
+from model.backbones import backbone_class
 from model.batches import epoch_batches, make_graph, training_rows
 from model.checkpoint import Progress
 from model.cold_items import fill_cold
@@ -279,7 +279,7 @@ def build_network(dataset: Dataset, config: ModelConfig) -> tuple[TextSpace | No
     views = torch.from_numpy(space.centred(vectors)) if space is not None and config.fusion == "paper" and vectors is not None else None
     if config.fusion == "paper" and views is None:
         raise ValueError("fusion 'paper' needs text vectors, but the catalogue has none; give items.* with titles, or use --fusion none")
-    graph = make_graph(dataset.train, len(dataset.catalogue)) if needs_graph(config) else None
+    graph = make_graph(dataset.train, len(dataset.catalogue)) if backbone_class(config.backbone).needs_graph else None
     start = None
     if text_part is None and config.start == "cooccurrence":
         start = torch.from_numpy(cooccurrence_vectors(dataset.train, len(dataset.catalogue), config.dim, config.text_scale))

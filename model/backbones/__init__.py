@@ -1,22 +1,32 @@
-"""Six session networks behind one interface; `make_backbone` builds the one that a config names."""
+"""Session networks behind one interface: each module of this folder but `base` is one, found by its name and built by `make_backbone`."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
 from model.backbones.base import Backbone, Clicks, Graph, last
-from model.backbones.gcegnn import GCEGNN
-from model.backbones.gru4rec import GRU4Rec
-from model.backbones.s2dhcn import S2DHCN
-from model.backbones.sasrec import SASRec
-from model.backbones.srgnn import SRGNN
-from model.backbones.stamp import STAMP
 from model.config import ModelConfig
 
-__all__ = ["Backbone", "Clicks", "Graph", "last", "make_backbone", "needs_graph"]
+__all__ = ["Backbone", "Clicks", "Graph", "backbone_class", "last", "make_backbone"]
 
 
-def needs_graph(config: ModelConfig) -> bool:
-    """Whether the backbone reads a graph of the training sequences."""
-    return config.backbone in {"gcegnn", "s2dhcn"}
+def backbone_class(name: str) -> type[Backbone]:
+    """Return the class of the backbone whose module is called ``name``.
+
+    Raises
+    ------
+    TypeError
+        The module defines none, or more than one.
+    """
+    module = import_module(f"model.backbones.{name}")
+    classes = [thing for _, thing in inspect.getmembers(module, inspect.isclass) if thing.__module__ == module.__name__]
+    backbones = [thing for thing in classes if issubclass(thing, Backbone)]
+    if len(backbones) != 1:
+        raise TypeError(f"model.backbones.{name} defines {len(backbones)} backbones; one class of a module inherits from Backbone")
+    return backbones[0]
 
 
 def make_backbone(config: ModelConfig, graph: Graph | None = None) -> Backbone:
@@ -27,7 +37,7 @@ def make_backbone(config: ModelConfig, graph: Graph | None = None) -> Backbone:
     config : ModelConfig
         Architecture and sizes.
     graph : Graph, optional
-        Needed by GCE-GNN and S2-DHCN (see ``needs_graph``).
+        For backbones that propagate over the catalogue (``needs_graph`` of their class).
 
     Returns
     -------
@@ -39,9 +49,11 @@ def make_backbone(config: ModelConfig, graph: Graph | None = None) -> Backbone:
     ValueError
         If the architecture needs a graph and none is given.
     """
-    if config.backbone == "gcegnn" or config.backbone == "s2dhcn":
-        if graph is None:
-            raise ValueError(f"backbone '{config.backbone}' needs the graph of the training sequences; build it with model.batches.make_graph")
-        return GCEGNN(config, graph) if config.backbone == "gcegnn" else S2DHCN(config, graph)
-    simple: dict[str, type[Backbone]] = {"gru4rec": GRU4Rec, "stamp": STAMP, "sasrec": SASRec, "srgnn": SRGNN}
-    return simple[config.backbone](config)
+    chosen = backbone_class(config.backbone)
+    if not chosen.needs_graph:
+        return chosen(config)
+    if graph is None:
+        raise ValueError(
+            f"backbone '{config.backbone}' needs the graph of the training sequences; build it with model.batches.make_graph"
+        )
+    return cast(Callable[[ModelConfig, Graph], Backbone], chosen)(config, graph)

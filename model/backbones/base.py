@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.config import ModelConfig
@@ -65,6 +68,10 @@ class Graph:
     n_sessions: int
 
 
+SingleRow = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Item vectors of one prefix, shape (clicks, dim), oldest first, to the session's vector, shape (dim,), as ``encode`` gives it."""
+
+
 class Backbone(nn.Module, ABC):
     """A session network behind one interface.
 
@@ -73,6 +80,7 @@ class Backbone(nn.Module, ABC):
     """
 
     every_position: ClassVar[bool] = True
+    needs_graph: ClassVar[bool] = False  # True: built as ``cls(config, graph)`` with the graph of the training sequences
     pairwise: ClassVar[bool] = False  # memory grows with length squared times width; the batcher then makes smaller batches
 
     def __init__(self, config: ModelConfig) -> None:
@@ -100,6 +108,10 @@ class Backbone(nn.Module, ABC):
             Global vector (the whole prefix) and local vector (the last click), each (batch, length, dim) for every prefix of a row, or
             (batch, dim) when ``last_only`` or when the network has no causal form.
         """
+
+    def single_row(self) -> SingleRow | None:
+        """Return a quicker form for one prefix on the processor, where the architecture has one; it does not see later changes of weights."""
+        return None
 
     def combine(self, global_: Tensor, local: Tensor) -> Tensor:
         """Make the session vector that is compared with items; shape as the inputs."""

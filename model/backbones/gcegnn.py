@@ -45,6 +45,7 @@ class GCEGNN(Backbone):
     """
 
     every_position = False
+    needs_graph = True
     neighbours: Tensor
     weights: Tensor
 

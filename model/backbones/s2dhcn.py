@@ -27,6 +27,7 @@ class S2DHCN(Backbone):
     """
 
     pairwise = True
+    needs_graph = True
     members: Tensor
     session_size: Tensor
     item_degree: Tensor

@@ -36,6 +36,7 @@ def edit(file: Path) -> None:
 def test_every_file_that_a_model_is_made_by_changes_its_code_version(tree):
     made_by = [file for file in code.sources(training_run.__name__) if "model" in file.parts]
     assert len(made_by) > 40
+    assert {"text.py", "stamp.py"} <= {file.name for file in made_by}  # a part of the mix, and a backbone chosen by its name
     for file in made_by:
         before = code.code_version(training_run.__name__)
         edit(file)

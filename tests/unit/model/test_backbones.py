@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from model.backbones import Backbone, Clicks, Graph, last, make_backbone
+from model import backbones
+from model.backbones import Backbone, Clicks, Graph, backbone_class, last, make_backbone, stamp
 from model.backbones.gcegnn import GCEGNN, edge_types
 from model.backbones.gru4rec import GRU4Rec
 from model.backbones.s2dhcn import S2DHCN
@@ -287,3 +289,17 @@ def test_s2dhcn_contrast_is_finite_and_absent_for_one_session() -> None:
     loss = backbone.auxiliary(many, table, torch.randn(2, DIM))
     assert loss is not None and loss.isfinite()
     assert backbone.auxiliary(Clicks(many.items[:1], many.lengths[:1]), table, torch.randn(1, DIM)) is None
+
+
+def test_a_new_module_of_the_folder_is_a_backbone_by_its_name(tmp_path, monkeypatch):
+    text = (Path(stamp.__file__)).read_text(encoding="utf-8").replace("class STAMP", "class Mine")
+    (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(backbones, "__path__", [*backbones.__path__, str(tmp_path)])
+    assert backbone_class("mine").__name__ == "Mine"
+    assert backbone_class("mine")(make_config({"dim": DIM})).encode
+
+
+def test_every_backbone_of_the_settings_is_there():
+    assert {name: backbone_class(name).needs_graph for name in BACKBONES} == {
+        "gru4rec": False, "stamp": False, "sasrec": False, "srgnn": False, "gcegnn": True, "s2dhcn": True,
+    }  # fmt: skip

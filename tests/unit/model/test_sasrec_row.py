@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from model.backbones.base import Clicks
-from model.backbones.sasrec import SASRec
-from model.backbones.sasrec_row import SASRecRow
+from model.backbones.sasrec import SASRec, SASRecRow
 from model.batches import pad
 from model.config import make_config
 from model.network import Network
