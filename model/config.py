@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from feature_repo.contract.texts import TextError, put
+
 Backbone = Literal["gru4rec", "stamp", "sasrec", "srgnn", "gcegnn", "s2dhcn"]
 Fusion = Literal["none", "paper", "intent"]
 Views = Literal["both", "long", "short"]
@@ -91,7 +93,7 @@ def make_config(values: Mapping[str, Any]) -> ModelConfig:
     Parameters
     ----------
     values : mapping
-        Key to value; ``None`` values mean the default.
+        Key to value; ``None`` values mean the default. Texts, as variables and flags give them, are read by the type of their key.
 
     Returns
     -------
@@ -105,11 +107,17 @@ def make_config(values: Mapping[str, Any]) -> ModelConfig:
 
     Examples
     --------
-    >>> make_config({"dim": 64, "seed": None}).dim
+    >>> make_config({"dim": "64", "seed": None}).dim
     64
     """
+    read: dict[str, Any] = {}
+    for key, value in values.items():
+        try:
+            put(read, ModelConfig, [key], value)
+        except TextError as error:
+            raise ConfigError(f"model setting '{key}' = {value!r} {error}; see model/config.py for names and ranges") from None
     try:
-        return ModelConfig.model_validate({key: value for key, value in values.items() if value is not None})
+        return ModelConfig.model_validate({key: value for key, value in read.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "model"
