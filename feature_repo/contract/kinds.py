@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
-from feature_repo.contract.addresses import checked, checked_brokers
+from feature_repo.contract.addresses import AddressError, checked, checked_brokers, shown
 
 _LINE_BREAKS = "\r\n"
 
@@ -85,9 +87,12 @@ def redis_address(address: str) -> str:
     Raises
     ------
     AddressError
-        It cannot be one.
+        It cannot be one, or its path is no number of a database, of which redis-py would silently make 0.
     """
-    return checked(address, ("redis", "rediss", "unix"), "redis://host:6379/0")
+    text = checked(address, ("redis", "rediss", "unix"), "redis://host:6379/0")
+    if not text.startswith("unix") and not re.fullmatch(r"(?:/\d*)?", urlsplit(text).path):
+        raise AddressError(f"address {shown(text)}: what follows the port is the number of a database; write it like redis://host:6379/0")
+    return text
 
 
 HIDDEN: Final = "hidden"  # marks a field whose value no message shows, although it is no SecretStr

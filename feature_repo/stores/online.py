@@ -17,6 +17,7 @@ from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
+from pydantic import Field
 
 from feature_repo.stores.arrow_columns import times_of
 from feature_repo.stores.batch import encode_rows
@@ -38,7 +39,7 @@ class PackedOnlineStoreConfig(FeastConfigBaseModel):
     """Settings under ``online_store:`` of ``feature_store.yaml``."""
 
     type: Literal["feature_repo.stores.PackedOnlineStore"] = "feature_repo.stores.PackedOnlineStore"
-    url: str = "redis://127.0.0.1:6379/0"
+    url: str = Field("redis://127.0.0.1:6379/0", repr=False)
     """Address, ``rediss://`` for TLS; may carry user and password."""
     cluster: bool = False
     """Whether the address is a node of a cluster."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +38,7 @@ class PartitionWriter:
         Milliseconds a row outlives its event time, or its writing if that is later, in the server; 0 = for ever.
     """
 
-    url: str
+    url: str = field(repr=False)
     cluster: bool
     project: str
     schema: PackedSchema
