@@ -105,21 +105,29 @@ def _ready(writer: PartitionWriter, view: FeatureView, batch: pa.RecordBatch, df
             continue
         try:
             packed[field.name] = column_of(batch.column(column), kind)
-        except PackedValueError:
+        except (PackedValueError, KeyError):
             packed[field.name] = message_column(writer.schema, field.name, kind, messages_of(view.name, field.name, value_type, df[column].tolist()))
     return packed
 
 
 def _as_arrow(writer: PartitionWriter, df: pd.DataFrame) -> pa.Table | None:
-    """Give keys, times and the features that have a kind of their own as Arrow; none where only Feast knows what to make of them."""
-    features = [column for feature, column in writer.features if feature not in writer.value_types]
-    wanted = [*(column for _, column in writer.keys), *features, writer.event, *([writer.created] if writer.created else [])]
+    """Give keys, times and what Arrow knows of the features; none where only Feast knows what to make of keys or times."""
+    times = [name for name in (writer.event, writer.created) if name]
+    base = list(dict.fromkeys([*(column for _, column in writer.keys), *times]))
     try:
-        table = pa.Table.from_pandas(df[list(dict.fromkeys(wanted))], preserve_index=False)
+        table = pa.Table.from_pandas(df[base], preserve_index=False)
     except pa.ArrowException:
         return None
-    times = [table.column(name) for name in (writer.event, writer.created) if name]
-    return table if all(pa.types.is_timestamp(column.type) or pa.types.is_null(column.type) for column in times) else None
+    if not all(pa.types.is_timestamp(table.column(name).type) or pa.types.is_null(table.column(name).type) for name in times):
+        return None
+    for feature, column in writer.features:
+        if feature in writer.value_types or column in table.column_names:
+            continue
+        try:
+            table = table.append_column(column, pa.Array.from_pandas(df[column]))
+        except pa.ArrowException:
+            continue  # converted value by value, where the row that does not fit is named
+    return table
 
 
 def _refuse_gaps(writer: PartitionWriter, df: pd.DataFrame) -> None:
