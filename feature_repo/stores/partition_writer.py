@@ -52,7 +52,7 @@ class PartitionWriter:
     keep_ms: int
     value_types: Mapping[str, str] = field(default_factory=dict)
 
-    def rows(self, batch: pa.RecordBatch, ready: Mapping[str, Blobs] | None = None) -> list[tuple[bytes, bytes]]:
+    def rows(self, batch: pa.RecordBatch, ready: Mapping[str, Scalars | Blobs] | None = None) -> list[tuple[bytes, bytes]]:
         """Pack a batch: (key in the store, packed value) a row.
 
         Parameters

@@ -12,7 +12,6 @@ import pytest
 from dagster_project.__main__ import main as dagster_main
 from feature_repo.__main__ import main as features_main
 from model.__main__ import main as model_main
-from spark_jobs.__main__ import JOBS
 from spark_jobs.__main__ import main as jobs_main
 from streaming.__main__ import main as streaming_main
 
@@ -48,7 +47,6 @@ STREAMING = [
 ]  # fmt: skip
 FEATURES = ["plan", "apply", "token shop --services *", "catalogue --no-statistics", "nearest shoes", f"serve --access {NOWHERE}"]
 MODEL = [f"benchmark {NOWHERE} --intents endpoint --out", f"study {NOWHERE} --intents endpoint --out", f"recommend --session 1 --model {NOWHERE}"]
-FLAGS = {"ingest": ["", "--kafka", "--score-log"], "intents": ["", "--prune", "--explain s"]}
 
 
 @pytest.fixture
@@ -103,24 +101,6 @@ def test_the_model_says_no_secret(run, file, words, tmp_path, monkeypatch):
     monkeypatch.setenv("INTENTSTORE_HOME", str(tmp_path / "home"))
     config = [] if words.startswith("recommend") else ["--config", file]
     hushed(run(model_main, [*words.split(), *([str(tmp_path / "out")] if words.endswith("--out") else []), *config]))
-
-
-@pytest.mark.parametrize(("job", "flags"), [(job, flags) for job in JOBS for flags in FLAGS.get(job, [""])])
-def test_jobs_say_no_secret(run, file, job, flags, spark, monkeypatch):
-    class Kept:
-        """The shared session, which no job ends."""
-
-        def __getattr__(self, name):
-            return (lambda: None) if name == "stop" else getattr(spark, name)
-
-    monkeypatch.setattr("spark_jobs.spark_session.spark_session", lambda *given, **named: Kept())
-    words = [job, "--config", file, *flags.split()]
-    hushed(run(jobs_main, [*words, "--dataset", NOWHERE] if words == ["ingest", "--config", file] else words))
-
-
-def test_materialize_says_no_secret(run, file, spark, monkeypatch):
-    monkeypatch.setattr("spark_jobs.spark_session.spark_session", lambda *given, **named: spark)
-    hushed(run(features_main, ["--config", file, "materialize"]))
 
 
 @pytest.mark.parametrize(
