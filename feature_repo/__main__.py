@@ -159,9 +159,9 @@ def _catalogue(settings: Settings, chosen: Arguments) -> int:
 
 def _nearest(settings: Settings, chosen: Arguments) -> int:
     from feature_repo.nearest import Neighbourhood
-    from feature_repo.store import feature_store
+    from feature_repo.store import applied_store
 
-    neighbourhood = Neighbourhood(settings, feature_store(settings))
+    neighbourhood = Neighbourhood(settings, applied_store(settings))
     for found in neighbourhood.nearest(chosen.text, chosen.k, of=chosen.of, words=chosen.words, category=chosen.category):
         print(f"{found.cosine:7.4f}  {found.key}")
     return 0

@@ -72,15 +72,17 @@ def materialize(
 
     Raises
     ------
+    RegistryError
+        The definitions were never applied.
     FeatureTableError
         A view that was named has no table.
     OnlineStoreError
         The store cannot be reached; what is written stays, running again completes it.
     """
-    from feature_repo.store import feature_store
+    from feature_repo.store import applied_store
     from feature_repo.stores.tables import FeatureTableError
 
-    store = feature_store(settings, url=url)
+    store = applied_store(settings, url=url)
     known = {view.name: view for view in store.list_feature_views() if view.online}
     unknown = sorted(set(views or ()) - set(known))
     if unknown:

@@ -79,6 +79,24 @@ def feature_store(settings: Settings, *, url: str | None = None) -> FeatureStore
     return FeatureStore(config=config)
 
 
+class RegistryError(RuntimeError):
+    """The registry holds nothing to read; the text names the home and the command."""
+
+
+def applied_store(settings: Settings, *, url: str | None = None) -> FeatureStore:
+    """Open the feature store of a home whose definitions were applied; see `feature_store`.
+
+    Raises
+    ------
+    RegistryError
+        They never were.
+    """
+    store = feature_store(settings, url=url)
+    if not store.list_feature_views():
+        raise RegistryError(f"the registry of home '{settings.home}' holds no feature view; register them with `python -m feature_repo apply`")
+    return store
+
+
 def apply(settings: Settings, *, url: str | None = None) -> FeatureStore:
     """Write the definitions into the registry; needs no Spark and no table.
 

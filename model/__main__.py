@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     for name, kind in (("dim", int), ("epochs", int), ("batch-size", int), ("learning-rate", float), ("seed", int), ("threads", int)):
         bench.add_argument(f"--{name}", type=kind)
     bench.add_argument("--device")
-    bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any other key of model.config.ModelConfig, value as JSON")
+    bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any other key of model.config.ModelConfig; lists as JSON")
     bench.add_argument("--config", type=Path, help="settings file (default: intentstore.toml where there is one)")
     bench.add_argument("--baselines", action="store_true", help="judge every baseline on the same cases too")
     bench.add_argument("--json", action="store_true", help="print the metrics as one JSON line")
@@ -66,15 +66,8 @@ def config_of(arguments: argparse.Namespace, base: dict[str, Any]) -> ModelConfi
         key, sign, text = pair.partition("=")
         if not sign:
             raise ConfigError(f"--set {pair}: expected KEY=VALUE, such as --set patience=5")
-        values[key] = _value(text)
+        values[key] = text  # its key's type says what it is
     return make_config(values)
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def benchmark(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from feature_repo.contract.texts import TextError, put
+
 # One a module of the folder, so that a new backbone is one new file; named without importing it, since this is read without torch.
 BACKBONES: tuple[str, ...] = tuple(
     sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "backbones")]) if module.name != "base")
@@ -99,7 +101,7 @@ def make_config(values: Mapping[str, Any]) -> ModelConfig:
     Parameters
     ----------
     values : mapping
-        Key to value; ``None`` values mean the default.
+        Key to value; ``None`` values mean the default. Texts, as variables and flags give them, are read by the type of their key.
 
     Returns
     -------
@@ -113,11 +115,17 @@ def make_config(values: Mapping[str, Any]) -> ModelConfig:
 
     Examples
     --------
-    >>> make_config({"dim": 64, "seed": None}).dim
+    >>> make_config({"dim": "64", "seed": None}).dim
     64
     """
+    read: dict[str, Any] = {}
+    for key, value in values.items():
+        try:
+            put(read, ModelConfig, [key], value)
+        except TextError as error:
+            raise ConfigError(f"model setting '{key}' = {value!r} {error}; see model/config.py for names and ranges") from None
     try:
-        return ModelConfig.model_validate({key: value for key, value in values.items() if value is not None})
+        return ModelConfig.model_validate({key: value for key, value in read.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "model"

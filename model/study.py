@@ -199,7 +199,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--sections", default=",".join(SECTIONS), help=f"comma-separated, of {', '.join(SECTIONS)}")
     made.add_argument("--backbones", default=",".join(BACKBONES), help="comma-separated")
     made.add_argument("--seeds", default="1,2,3", help="comma-separated")
-    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of model.config.ModelConfig for all variants, value as JSON")
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of model.config.ModelConfig for all variants; lists as JSON")
     whose = "whose intents the cases carry; compared with every control in section sources; of llm and endpoint also views, a neutral prompt and r"
     made.add_argument("--intents", choices=SOURCES, default="encoder", help=whose)
     made.add_argument("--gap-minutes", type=float, help="a longer pause starts a new session; default: sessions as they are in the folder")
@@ -238,11 +238,8 @@ def _names(text: str, allowed: Sequence[str], what: str) -> list[str]:
     return names
 
 
-def _pair(text: str) -> tuple[str, Any]:
+def _pair(text: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
     if not sign:
         raise ValueError(f"--set {text}: expected KEY=VALUE, such as --set epochs=5")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
+    return key, value

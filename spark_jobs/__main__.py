@@ -158,7 +158,7 @@ def _settings(given: argparse.Namespace) -> Settings:
         key, separator, value = pair.partition("=")
         if not separator:
             raise SettingsError(f"--set '{pair}' is no KEY=VALUE; write e.g. --set session.gap_minutes=30")
-        overrides[key.strip()] = None if value.strip().lower() == "none" else value.strip()
+        overrides[key.strip()] = value
     for flag in JOBS[given.job].flags:
         if flag.setting:
             overrides[flag.setting] = getattr(given, flag.name.replace("-", "_"))

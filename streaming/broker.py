@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
+from feature_repo.contract.addresses import shown
 from feature_repo.contract.endpoints import endpoints_file
 from feature_repo.contract.locks import only_one
 from feature_repo.contract.settings import Settings
@@ -23,8 +24,12 @@ class Services:
     pids: dict[str, int | None]
 
     def to_json(self) -> str:
-        """Give the line that ``up --json`` prints."""
+        """Give the line that ``up --json`` prints of what is `shown`."""
         return json.dumps(asdict(self))
+
+    def shown(self) -> Services:
+        """Give the same with addresses as they may be printed: whose are not ours may hold a password."""
+        return replace(self, bootstrap_servers=shown(self.bootstrap_servers), online_store_url=shown(self.online_store_url))
 
 
 def up(settings: Settings) -> Services:

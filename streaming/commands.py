@@ -9,17 +9,18 @@ from feature_repo.contract.assets import AssetError
 from feature_repo.contract.assets_java import JavaError
 from feature_repo.contract.endpoints import EndpointError
 from feature_repo.contract.settings import Settings
+from feature_repo.stores.refusals import OnlineStoreError
 from streaming.errors import StreamingError
 from streaming.processes import ServiceError
 
-EXPECTED_ERRORS = (ServiceError, AssetError, JavaError, EndpointError, StreamingError)
+EXPECTED_ERRORS = (ServiceError, AssetError, JavaError, EndpointError, StreamingError, OnlineStoreError)
 
 
 def up(settings: Settings, options: argparse.Namespace) -> int:
     """Start the embedded services and print where they are."""
     from streaming import broker
 
-    services = broker.up(settings)
+    services = broker.up(settings).shown()
     if options.json:
         print(services.to_json())
     else:

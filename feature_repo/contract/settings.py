@@ -1,6 +1,7 @@
 """Settings of the whole system: one frozen object, read at the edge and passed down.
 
 Order of precedence: flags, then ``INTENTSTORE_*`` variables (``__`` between section and key), then ``intentstore.toml``.
+A variable or flag is a text; only its field's type makes a number, a list or none of it (see `texts`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from feature_repo.contract.kinds import HIDDEN, Brokers, HttpAddress, Password, RedisAddress, SparkConf, Token
+from feature_repo.contract.texts import TextError, put
 
 ENVIRONMENT_PREFIX = "INTENTSTORE_"
 DEFAULT_FILE = Path("intentstore.toml")
@@ -23,7 +27,7 @@ class SettingsError(ValueError):
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DatasetSettings(Section):
@@ -48,13 +52,13 @@ class SparkSettings(Section):
     driver_memory: str = "4g"
     shuffle_partitions: int = Field(4, ge=1)
     java_options: str = Field("", description="Further options of the driver's JVM; with none, and ML-100K as the dataset, those that suit a minute's work.")
-    conf: dict[str, str] = Field(default_factory=dict, description="Further spark.* settings, passed through.")
+    conf: SparkConf = Field(default_factory=dict, repr=False, description="Further spark.* settings, passed through.")
 
 
 class KafkaSettings(Section):
     """Broker, topics and security; the security keys are passed to kafka-python as they are."""
 
-    bootstrap_servers: str | None = Field(None, description="host:port[,host:port]; none = the embedded broker of `python -m streaming up`.")
+    bootstrap_servers: Brokers | None = Field(None, description="host:port[,host:port]; none = the embedded broker of `python -m streaming up`.")
     clicks_topic: str = "clicks"
     recommendations_topic: str = "recommendations"
     dead_letter_topic: str = "clicks.dlq"
@@ -64,7 +68,7 @@ class KafkaSettings(Section):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
+    sasl_password: Password | None = None
     ssl_cafile: Path | None = None
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
@@ -73,7 +77,7 @@ class KafkaSettings(Section):
 class OnlineSettings(Section):
     """The online store (valkey or redis, single or cluster)."""
 
-    url: SecretStr | None = Field(None, description="redis://host:port/db; none = the embedded valkey of `python -m streaming up`.")
+    url: RedisAddress | None = Field(None, description="redis://[user:password@]host:port/db; none = the embedded valkey.")
     cluster: bool = False
     ttl_hours: float | None = Field(None, gt=0, description="Rows older than this are OUTSIDE_MAX_AGE; none = the view's own TTL.")
 
@@ -102,9 +106,9 @@ class LlmSettings(Section):
 class EndpointSettings(Section):
     """An OpenAI-compatible server for the `endpoint` intent source."""
 
-    url: str | None = None
+    url: HttpAddress | None = Field(None, repr=False, description="http://host:port/v1; user, password and query are sent and never shown.")
     model: str | None = None
-    api_key: SecretStr | None = None
+    api_key: Token | None = None
     concurrency: int = Field(4, ge=1)
     timeout_seconds: float = Field(60.0, gt=0)
     attempts: int = Field(4, ge=1)
@@ -151,7 +155,7 @@ class HttpSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8750, ge=0, le=65535)
-    tokens: tuple[SecretStr, ...] = ()
+    tokens: tuple[Token, ...] = ()
     max_body_bytes: int = Field(1_000_000, ge=1)
 
 
@@ -208,7 +212,7 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = 
     environ : mapping, optional
         Variables to read ``INTENTSTORE_*`` from; entry points pass ``os.environ``.
     overrides : mapping, optional
-        Dotted key to value, from flags; ``None`` values are ignored.
+        Dotted key to value, from flags; texts are read as those of variables are, ``None`` = the flag was not given.
 
     Returns
     -------
@@ -218,32 +222,58 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = 
     Raises
     ------
     SettingsError
-        Missing or unreadable file, unknown key or variable, value of a wrong type; names it and the remedy.
+        Missing or unreadable file, unknown key or variable, value of a wrong type; names it and the remedy, never a secret's value.
 
     Examples
     --------
     >>> load_settings(Path("/dev/null"), {"INTENTSTORE_SESSION__GAP_MINUTES": "30"}).session.gap_minutes
     30.0
     """
-    merged = _read_file(file)
-    for key, value in (environ or {}).items():
-        if key.startswith(ENVIRONMENT_PREFIX):
-            _put(merged, key.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), _parse(value))
-    for key, value in (overrides or {}).items():
-        if value is not None:
-            _put(merged, key.split("."), value)
-    try:
-        settings = Settings.model_validate(merged)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"setting '{name}' = {_shown(first)}: {first['msg']}; see the commented defaults in intentstore.toml") from None
+    merged, origins = _read_file(file), dict[str, str]()
+    given = [(name, _keys(name), text) for name, text in (environ or {}).items() if name.startswith(ENVIRONMENT_PREFIX)]
+    given += [("from a flag", key.split("."), value) for key, value in (overrides or {}).items() if value is not None]
+    for origin, keys, value in given:
+        origins[".".join(keys)] = origin
+        try:
+            put(merged, Settings, keys, value)
+        except TextError as error:
+            raise SettingsError(f"setting '{'.'.join(keys)}' ({origin}) {error}") from None
+    settings = _validated(merged, origins)
     return settings.model_copy(update={"home": settings.home.absolute()})
 
 
-def _shown(error: Any) -> str:
-    secret = any(word in str(error["loc"]) for word in ("password", "token", "key", "url"))
-    return "(hidden)" if secret else repr(error.get("input"))
+def _keys(variable: str) -> list[str]:
+    return variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+
+
+def _validated(merged: dict[str, Any], origins: Mapping[str, str]) -> Settings:
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    # Raised outside of the handler: pydantic's own error holds the value and must not be chained.
+    location = [str(part) for part in first["loc"]]
+    keys = [part for part in location if not part.startswith("function-")]
+    name = ".".join(keys)
+    origin = next((f" ({variable})" for key, variable in origins.items() if f"{name}.".startswith(f"{key}.")), "")
+    value = repr(first.get("input")) if _may_be_shown(keys, first) else "(hidden)"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "string_type":
+        message = "a text is expected; write it in quotes"
+    raise SettingsError(f"setting '{name}'{origin} = {value}: {message}; see the commented defaults in intentstore.toml")
+
+
+def _may_be_shown(keys: list[str], error: Any) -> bool:
+    """Whether a message may hold the value: of a known plain field alone, for a mistyped name may be that of a secret."""
+    if error["type"] == "extra_forbidden" or isinstance(error.get("input"), dict | list):
+        return False
+    section: Any = Settings
+    for key in keys:
+        field = section.model_fields.get(key) if isinstance(section, type) and issubclass(section, BaseModel) else None
+        if field is None or HIDDEN in str((field.annotation, field.metadata)) or "SecretStr" in str(field.annotation):
+            return False
+        section = field.annotation
+    return not isinstance(section, type) or not issubclass(section, BaseModel)
 
 
 def _read_file(file: Path | None) -> dict[str, Any]:
@@ -254,23 +284,6 @@ def _read_file(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"settings file '{path}' is not valid TOML ({error}); compare it with intentstore.toml") from None
-
-
-def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        tree = tree.setdefault(key, {})
-        if not isinstance(tree, dict):
-            raise SettingsError(f"setting '{'.'.join(keys)}' goes below '{key}', which is a plain value; check the name")
-    tree[keys[-1]] = value
-
-
-def _parse(text: str) -> Any:
-    """Take a variable as TOML where it is valid TOML (numbers, lists, booleans), as plain text otherwise."""
-    if text.lower() in {"none", "null", ""}:
-        return None
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+    raise SettingsError(f"settings file '{path}' is not valid TOML ({reason}); compare it with intentstore.toml")

@@ -35,8 +35,10 @@ def column_of(array: pa.Array, kind: str) -> Scalars | Blobs:
     PackedValueError
         The column's type is not the kind's.
     """
-    if pa.types.is_null(array.type) and kind not in SCALARS:
+    if kind not in SCALARS and array.null_count == len(array):
         return Blobs([None] * len(array))
+    if kind == "proto":  # the bytes of a column are a value to convert, not the message that is stored
+        raise PackedValueError(f"a column of {array.type} holds values of a type that Feast alone converts; give them as messages")
     if kind in SCALARS:
         return _scalars(array, kind)
     if kind in ("str", "bytes") and (pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or pa.types.is_binary(array.type)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
@@ -14,24 +13,16 @@ from redis import asyncio as redis_async
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from feature_repo.contract.addresses import AddressError
+from feature_repo.contract.kinds import redis_address
+from feature_repo.stores.refusals import OPTIONS, OnlineStoreError, refusal, unusable
+
 ROWS_PER_CALL = 64  # one script call blocks the server for well under a millisecond at this size
 CALLS_PER_PIPELINE = 32  # about 3 MB of 1.5 kB rows in flight
 TIMEOUT_SECONDS = 5.0
+_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)  # the second is none of the first in redis-py
 
-
-class OnlineStoreError(RuntimeError):
-    """The online store cannot be reached or refuses a call; names its address and the remedy, never its password."""
-
-
-def shown_url(url: str) -> str:
-    """Return the address without the user and password, for messages.
-
-    Examples
-    --------
-    >>> shown_url("redis://:secret@host:6379/0")
-    'redis://host:6379/0'
-    """
-    return re.sub(r"//[^@/]*@", "//", url)
+__all__ = ["AsyncPackedClient", "OnlineStoreError", "PackedClient"]
 
 
 class PackedClient:
@@ -54,10 +45,31 @@ class PackedClient:
         """The redis-py client, made on first use; safe to share between threads."""
         options: dict[str, Any] = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
         retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)  # every call may be repeated: the script decides by content
+        self.refuse_address()
         with self._clear_errors():
             if self.cluster:
                 return redis.RedisCluster.from_url(self.url, **options)
             return redis.Redis.from_url(self.url, retry=retry, **options)
+
+    def refuse_address(self) -> None:
+        """Look at the address before redis-py does, whose own errors would quote it.
+
+        Raises
+        ------
+        OnlineStoreError
+            No client can be made of it.
+        """
+        reason = ""
+        try:
+            redis_address(self.url)
+            pool = redis.ConnectionPool.from_url(self.url)
+            pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and knows every option
+        except AddressError as error:
+            reason = str(error)
+        except (TypeError, ValueError, redis.RedisError):
+            reason = f"an option after '?' is unknown or has a wrong value; usual ones are {OPTIONS}"
+        if reason:
+            raise unusable(self.url, reason)
 
     @cached_property
     def _compare_and_set(self) -> Any:
@@ -163,14 +175,8 @@ class PackedClient:
     def _clear_errors(self) -> Iterator[None]:
         try:
             yield
-        except redis.RedisError as error:
-            raise self._clear(error) from error
-
-    def _clear(self, error: Exception) -> OnlineStoreError:
-        return OnlineStoreError(
-            f"online store {shown_url(self.url)}: {type(error).__name__}: {error}; "
-            "check that it runs (python -m streaming up starts the embedded one) and that online.url names it"
-        )
+        except _ERRORS as error:
+            raise refusal(self.url, type(error).__name__, str(error)) from None
 
 
 class AsyncPackedClient:
@@ -183,6 +189,7 @@ class AsyncPackedClient:
     @cached_property
     def connection(self) -> Any:
         """The asyncio redis-py client; belongs to one event loop."""
+        self._sync.refuse_address()
         kind: Any = redis_async.RedisCluster if self.cluster else redis_async.Redis
         return kind.from_url(self.url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
 
@@ -216,5 +223,5 @@ class AsyncPackedClient:
     async def _clear_errors(self) -> AsyncIterator[None]:
         try:
             yield
-        except redis.RedisError as error:
-            raise self._sync._clear(error) from error
+        except _ERRORS as error:
+            raise refusal(self.url, type(error).__name__, str(error)) from None

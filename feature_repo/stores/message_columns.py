@@ -30,10 +30,17 @@ def columns_of(schema: PackedSchema, rows: Sequence[Mapping[str, Value]]) -> dic
     for row in rows:
         if row.keys() != names:
             schema.refuse_names(row)
-    return {name: _column(schema, name, kind, [row[name] for row in rows]) for name, kind in schema.fields}
+    return {name: message_column(schema, name, kind, [row[name] for row in rows]) for name, kind in schema.fields}
 
 
-def _column(schema: PackedSchema, name: str, kind: str, messages: list[Value]) -> Scalars | Blobs:
+def message_column(schema: PackedSchema, name: str, kind: str, messages: list[Value]) -> Scalars | Blobs:
+    """Turn one feature's messages into its column.
+
+    Raises
+    ------
+    PackedValueError
+        A message of another kind than the feature.
+    """
     found = set(map(_which, messages))
     if kind == "list<f32>" and found == {"float_list_val"}:
         return _vectors(messages)

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from feast import Entity, FeatureView, OnDemandFeatureView, RepoConfig, utils
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.online_store import OnlineStore
@@ -17,8 +16,8 @@ from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
+from pydantic import Field
 
-from feature_repo.stores.arrow_columns import times_of
 from feature_repo.stores.batch import encode_rows
 from feature_repo.stores.client import AsyncPackedClient, PackedClient
 from feature_repo.stores.codec import NO_CREATED
@@ -38,7 +37,7 @@ class PackedOnlineStoreConfig(FeastConfigBaseModel):
     """Settings under ``online_store:`` of ``feature_store.yaml``."""
 
     type: Literal["feature_repo.stores.PackedOnlineStore"] = "feature_repo.stores.PackedOnlineStore"
-    url: str = "redis://127.0.0.1:6379/0"
+    url: str = Field("redis://127.0.0.1:6379/0", repr=False)
     """Address, ``rediss://`` for TLS; may carry user and password."""
     cluster: bool = False
     """Whether the address is a node of a cluster."""
@@ -140,7 +139,7 @@ class PackedOnlineStore(OnlineStore):
         schema = schema_of(table)
         event_us = np.array([microseconds(utils.make_tzaware(row[2])) for row in data], np.int64)
         created_us = np.array([NO_CREATED if row[3] is None else microseconds(utils.make_tzaware(row[3])) for row in data], np.int64)
-        _refuse_future(table.name, event_us)
+        refuse_future(table.name, event_us)
         features = [row[1] for row in data]
         if isinstance(table, OnDemandFeatureView):  # Feast sends its keys and request fields along
             features = [{name: row[name] for name in schema.index if name in row} for row in features]
@@ -157,7 +156,7 @@ class PackedOnlineStore(OnlineStore):
         columns : mapping, optional
             Feature or key to the batches' column where the two differ.
         """
-        names, source = columns or {}, table.batch_source
+        names, source, kinds = columns or {}, table.batch_source, dict(schema_of(table).fields)
         keys = [column for column in table.entity_columns if column.name != DUMMY_KEY]
         return PartitionWriter(
             url=config.online_store.url,
@@ -170,27 +169,18 @@ class PackedOnlineStore(OnlineStore):
             event=source.timestamp_field,
             created=source.created_timestamp_column or None,
             keep_ms=self._keep_ms(config, table),
+            value_types={one.name: one.dtype.to_value_type().name for one in table.features if kinds[one.name] == "proto"},
         )
 
-    def write_table(self, config: RepoConfig, table: FeatureView, rows: pa.Table) -> int:
-        """Write a view's rows from Arrow, without a message a value; columns are named as the features.
-
-        Returns
-        -------
-        int
-            Rows taken; the others were older than what was there.
+    def write_packed(self, config: RepoConfig, table: FeatureView, rows: Sequence[tuple[bytes, bytes]]) -> int:
+        """Write rows that a `PartitionWriter` packed; returns how many were taken, the others were older than what was there.
 
         Raises
         ------
-        PackedValueError
-            A column of another type than its feature, a missing event time, or one more than a day ahead; then nothing is written.
         OnlineStoreError
             The server cannot be reached; writing again is safe.
         """
-        writer = self.writer(config, table)
-        _refuse_future(table.name, times_of(rows.column(writer.event)))
-        packed = [row for batch in rows.to_batches() for row in writer.rows(batch)]
-        return self.client(config).write(packed, writer.keep_ms)
+        return self.client(config).write(rows, self._keep_ms(config, table))
 
     def _unpack(self, config: RepoConfig, table: FeatureView, values: Sequence[bytes | None], names: Sequence[str] | None) -> list[ReadRow]:
         schema = schema_of(table)
@@ -255,7 +245,14 @@ class PackedOnlineStore(OnlineStore):
         self.client(config).put(watermark_key(config.project, table.name), json.dumps(mark).encode())
 
 
-def _refuse_future(view: str, event_us: np.ndarray) -> None:
+def refuse_future(view: str, event_us: np.ndarray) -> None:
+    """Refuse rows that lie more than a day ahead.
+
+    Raises
+    ------
+    PackedValueError
+        With the latest time of them.
+    """
     latest = datetime.now(UTC) + MAX_AHEAD
     if len(event_us) and int(event_us.max()) > microseconds(latest):
         moment = EPOCH + timedelta(microseconds=int(event_us.max()))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from feature_repo.stores.arrow_columns import column_of, times_of
-from feature_repo.stores.batch import encode_rows
+from feature_repo.stores.batch import Blobs, Scalars, encode_rows
 from feature_repo.stores.client import PackedClient
 from feature_repo.stores.codec import NO_CREATED, PackedSchema
 from feature_repo.stores.keys import DUMMY_KEY, entity_key, storage_key, text_keys
@@ -36,9 +36,11 @@ class PartitionWriter:
         Time columns; `created` may be missing.
     keep_ms : int
         Milliseconds a row outlives its event time, or its writing if that is later, in the server; 0 = for ever.
+    value_types : mapping
+        Feature to the name of Feast's type, of those that are stored as Feast's messages.
     """
 
-    url: str
+    url: str = field(repr=False)
     cluster: bool
     project: str
     schema: PackedSchema
@@ -48,17 +50,26 @@ class PartitionWriter:
     event: str
     created: str | None
     keep_ms: int
+    value_types: Mapping[str, str] = field(default_factory=dict)
 
-    def rows(self, batch: pa.RecordBatch) -> list[tuple[bytes, bytes]]:
+    def rows(self, batch: pa.RecordBatch, ready: Mapping[str, Scalars | Blobs] | None = None) -> list[tuple[bytes, bytes]]:
         """Pack a batch: (key in the store, packed value) a row.
+
+        Parameters
+        ----------
+        batch : RecordBatch
+        ready : mapping, optional
+            Features that are packed already and need no column.
 
         Raises
         ------
         PackedValueError
             A column of another type than its feature, or rows without an event time.
         """
-        kinds = dict(self.schema.fields)
-        columns = {feature: column_of(batch.column(column), kinds[feature]) for feature, column in self.features}
+        columns: dict[str, Scalars | Blobs] = dict(ready or {})
+        for feature, column in self.features:
+            if feature not in columns:
+                columns[feature] = self._column(feature, batch.column(column))
         event_us = times_of(batch.column(self.event))
         if (event_us == NO_CREATED).any():
             raise PackedValueError(
@@ -66,6 +77,16 @@ class PartitionWriter:
             )
         created_us = times_of(batch.column(self.created)) if self.created else np.full(batch.num_rows, NO_CREATED)
         return list(zip(self._keys(batch), encode_rows(self.schema, columns, event_us, created_us), strict=True))
+
+    def _column(self, feature: str, array: pa.Array) -> Scalars | Blobs:
+        if feature in self.value_types and array.null_count < len(array):
+            from feature_repo.stores.protos import message_blobs  # imports Feast, for the types that nothing else can convert
+
+            return message_blobs(self.schema.view, feature, self.value_types[feature], array.to_pylist())
+        try:
+            return column_of(array, dict(self.schema.fields)[feature])
+        except PackedValueError as error:
+            raise PackedValueError(f"view '{self.schema.view}': feature '{feature}': {error}") from None
 
     def _keys(self, batch: pa.RecordBatch) -> list[bytes]:
         values = {name: batch.column(column).to_pylist() for name, column in self.keys}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from feast import FeatureView
+from feast import FeatureView, ValueType
 from feast.protos.feast.types.Value_pb2 import Value
+from feast.type_map import python_values_to_proto_values
 
+from feature_repo.stores.batch import Blobs
 from feature_repo.stores.codec import PackedSchema
+from feature_repo.stores.slots import PackedValueError
 
 MICROSECONDS = 1_000_000  # Feast's own time values are whole seconds
+NO_TIME = -(2**63)  # what Feast makes of a missing time (numpy's NaT), in seconds
 _KIND_OF_VALUE_TYPE = {
     "STRING": "str", "BYTES": "bytes", "INT32": "i32", "INT64": "i64", "DOUBLE": "f64", "FLOAT": "f32", "BOOL": "bool", "UNIX_TIMESTAMP": "time",
 }  # fmt: skip
@@ -60,10 +66,69 @@ def from_message(kind: str, message: Value) -> Any:
         return np.frombuffer(floats.SerializeToString()[-4 * len(floats.val) :] if floats.val else b"", "<f4")  # packed floats end the wire format
     value = getattr(message, which)
     if kind == "time":
-        return value * MICROSECONDS
+        return None if value == NO_TIME else value * MICROSECONDS
     if kind.startswith("list<"):
         return [moment * MICROSECONDS for moment in value.val] if kind == "list<time>" else value.val
     return value
+
+
+def messages_of(view: str, feature: str, value_type: str, values: Sequence[Any]) -> list[Value]:
+    """Turn plain values into Feast's messages with Feast's own converters.
+
+    Parameters
+    ----------
+    view, feature : str
+        For the message.
+    value_type : str
+        Name of Feast's type.
+    values : sequence
+        As a frame or Arrow gives them; ``None``, NaN and NaT are null.
+
+    Raises
+    ------
+    PackedValueError
+        A value that Feast cannot convert; names its row.
+    """
+    kind, messages = ValueType[value_type], []
+    for row, value in enumerate(values):
+        plain = _plain(value_type, value)
+        try:
+            messages.append(Value() if plain is None else python_values_to_proto_values([plain], kind)[0])
+        except Exception as error:  # noqa: BLE001 - whatever Feast's converters raise, also assertions and bare exceptions
+            reason = " ".join(str(error).split())[:200]
+            text = f"view '{view}': feature '{feature}' = {value!r:.80} in row {row} is no {value_type} ({type(error).__name__}: {reason}); correct the writer"
+            raise PackedValueError(text) from None
+    return messages
+
+
+def message_blobs(view: str, feature: str, value_type: str, values: Sequence[Any]) -> Blobs:
+    """Turn plain values of a type without its own kind into the serialised messages that are stored for it; see `messages_of`.
+
+    Examples
+    --------
+    >>> message_blobs("v", "f", "INT32_SET", [None, [3]]).blobs[0] is None
+    True
+    """
+    return Blobs([from_message("proto", message) for message in messages_of(view, feature, value_type, values)])
+
+
+def _plain(value_type: str, value: Any) -> Any:
+    """Undo what pandas and Arrow make of a value on its way, so that Feast's converters know it again."""
+    if value is None or type(value).__name__ in ("NaTType", "NAType") or (isinstance(value, float | np.floating) and value != value):
+        return None
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if "MAP" in value_type and isinstance(value, list) and value and isinstance(value[0], tuple):
+        value = dict(value)  # Arrow's maps are lists of pairs
+    if "UUID" in value_type:
+        return [_uuid(one) for one in value] if isinstance(value, list | set | tuple) else _uuid(value)
+    if value_type.endswith("_SET"):
+        return set(value)
+    return value
+
+
+def _uuid(value: Any) -> Any:
+    return uuid.UUID(bytes=value) if isinstance(value, bytes) else value
 
 
 def to_message(kind: str, value: Any) -> Value:

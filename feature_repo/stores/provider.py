@@ -10,10 +10,17 @@ import pyarrow as pa
 from feast import FeatureView, utils
 from feast.infra.passthrough_provider import PassthroughProvider
 
-from feature_repo.stores.online import PackedOnlineStore
+from feature_repo.stores.arrow_columns import column_of, times_of
+from feature_repo.stores.batch import Blobs, Scalars
+from feature_repo.stores.message_columns import message_column
+from feature_repo.stores.online import PackedOnlineStore, refuse_future
+from feature_repo.stores.partition_writer import PartitionWriter
+from feature_repo.stores.protos import message_blobs, messages_of
+from feature_repo.stores.refusals import OnlineStoreError
 from feature_repo.stores.slots import PackedValueError
 
 _KEYS = {"STRING": (pa.string(), pa.large_string()), "INT64": (pa.int64(), pa.int32()), "INT32": (pa.int32(),)}
+Packed = list[tuple[bytes, bytes]]
 
 
 class PackedProvider(PassthroughProvider):
@@ -37,39 +44,105 @@ class PackedProvider(PassthroughProvider):
         OnlineStoreError
             The server cannot be reached; writing again is safe.
         """
-        table = self._as_arrow(feature_view, df)
-        if table is None:
+        rows = self._packed(feature_view, df)
+        if rows is not None:
+            self.online_store.write_packed(self.repo_config, feature_view, rows)
+            return
+        try:
             super().ingest_df(feature_view, df, field_mapping)
-        else:
-            self.online_store.write_table(self.repo_config, feature_view, table)
+        except (PackedValueError, OnlineStoreError):
+            raise
+        except Exception as error:
+            raise _refusal(feature_view, df, error) from error
 
     async def ingest_df_async(self, feature_view: Any, df: pd.DataFrame, field_mapping: dict[str, str] | None = None) -> None:
         """Asyncio form of `ingest_df`."""
-        table = self._as_arrow(feature_view, df)
-        if table is None:
+        rows = self._packed(feature_view, df)
+        if rows is not None:
+            await asyncio.to_thread(self.online_store.write_packed, self.repo_config, feature_view, rows)
+            return
+        try:
             await super().ingest_df_async(feature_view, df, field_mapping)
-        else:
-            await asyncio.to_thread(self.online_store.write_table, self.repo_config, feature_view, table)
+        except (PackedValueError, OnlineStoreError):
+            raise
+        except Exception as error:
+            raise _refusal(feature_view, df, error) from error
 
-    def _as_arrow(self, view: Any, df: pd.DataFrame) -> pa.Table | None:
-        """Turn a frame into Arrow under the features' names; none where only Feast's way of converting values will do."""
+    def _packed(self, view: Any, df: pd.DataFrame) -> Packed | None:
+        """Pack a frame; none where only Feast's way of converting values will do.
+
+        Raises
+        ------
+        PackedValueError
+            A column that is missing, a row without its key or event time, or one more than a day ahead.
+        """
         if not (isinstance(self.online_store, PackedOnlineStore) and isinstance(view, FeatureView) and view.batch_source is not None):
             return None
-        table = utils._run_pyarrow_field_mapping(pa.Table.from_pandas(df, preserve_index=False), view.batch_source.field_mapping or {})
         writer = self.online_store.writer(self.repo_config, view)
-        needed = [*(name for name, _ in (*writer.features, *writer.keys)), writer.event, *([writer.created] if writer.created else [])]
-        if not set(needed) <= set(table.column_names):
-            return None  # Feast names what is missing
+        df = df.rename(columns=view.batch_source.field_mapping or {})
+        _refuse_gaps(writer, df)
+        table = _as_arrow(writer, df)
+        if table is None:
+            return None
         for column in view.entity_columns:
-            if column.name not in needed:
-                continue
-            given = table.column(column.name)
-            if given.null_count or given.type not in _KEYS.get(column.dtype.to_value_type().name, ()):
+            taken = _KEYS.get(column.dtype.to_value_type().name, ())
+            if (column.name, column.name) in writer.keys and table.column(column.name).type not in taken:
                 return None
         utils._validate_vector_field_lengths(table, view)
+        refuse_future(view.name, times_of(table.column(writer.event)))
+        batch = table.combine_chunks().to_batches()[0]
+        return writer.rows(batch, _ready(writer, view, batch, df))
+
+
+def _ready(writer: PartitionWriter, view: FeatureView, batch: pa.RecordBatch, df: pd.DataFrame) -> dict[str, Scalars | Blobs]:
+    """Pack the columns that Arrow does not hold as their feature's kind, value by value with Feast's own converters."""
+    packed: dict[str, Scalars | Blobs] = {}
+    for field in view.features:
+        column, kind = dict(writer.features)[field.name], dict(writer.schema.fields)[field.name]
+        value_type = field.dtype.to_value_type().name
+        if kind == "proto":
+            packed[field.name] = message_blobs(view.name, field.name, value_type, df[column].tolist())
+            continue
         try:
-            for batch in table.slice(0, 1).to_batches():
-                writer.rows(batch)
-        except PackedValueError:
-            return None  # values that Feast converts (or refuses in its own words)
-        return table.select(list(dict.fromkeys(needed)))
+            packed[field.name] = column_of(batch.column(column), kind)
+        except (PackedValueError, KeyError):
+            packed[field.name] = message_column(writer.schema, field.name, kind, messages_of(view.name, field.name, value_type, df[column].tolist()))
+    return packed
+
+
+def _as_arrow(writer: PartitionWriter, df: pd.DataFrame) -> pa.Table | None:
+    """Give keys, times and what Arrow knows of the features; none where only Feast knows what to make of keys or times."""
+    times = [name for name in (writer.event, writer.created) if name]
+    base = list(dict.fromkeys([*(column for _, column in writer.keys), *times]))
+    try:
+        table = pa.Table.from_pandas(df[base], preserve_index=False)
+    except pa.ArrowException:
+        return None
+    if not all(pa.types.is_timestamp(table.column(name).type) or pa.types.is_null(table.column(name).type) for name in times):
+        return None
+    for feature, column in writer.features:
+        if feature in writer.value_types or column in table.column_names:
+            continue
+        try:
+            table = table.append_column(column, pa.Array.from_pandas(df[column]))
+        except pa.ArrowException:
+            continue  # converted value by value, where the row that does not fit is named
+    return table
+
+
+def _refuse_gaps(writer: PartitionWriter, df: pd.DataFrame) -> None:
+    view, given = writer.schema.view, [str(name) for name in df.columns]
+    keys = [column for _, column in writer.keys]
+    needed = [*keys, writer.event, *([writer.created] if writer.created else []), *(column for _, column in writer.features)]
+    if missing := [name for name in needed if name not in given]:
+        raise PackedValueError(f"view '{view}': the frame has no column {missing}; it has {given}, and needs {needed}")
+    for name, what in (*((key, "key") for key in keys), (writer.event, "event time")):
+        if (empty := df[name].isna().to_numpy()).any():
+            rows = f"row {int(empty.argmax())}" + (f" and {int(empty.sum()) - 1} more" if empty.sum() > 1 else "")
+            raise PackedValueError(f"view '{view}': {rows} without '{name}'; every row needs its {what}, drop the rows or fill it in")
+
+
+def _refusal(view: Any, df: pd.DataFrame, error: Exception) -> PackedValueError:
+    reason = " ".join(str(error).split())[:300]
+    types = ", ".join(f"{name} {kind}" for name, kind in df.dtypes.items())
+    return PackedValueError(f"view '{view.name}': a frame of {types} does not fit it ({type(error).__name__}: {reason}); correct the writer")

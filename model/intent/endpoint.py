@@ -13,8 +13,10 @@ import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 from tenacity.wait import wait_base
 
+from feature_repo.contract.addresses import AddressError
 from feature_repo.contract.settings import Settings
 from model.intent.chat import clean_answer
+from model.intent.connection import Connection
 from model.intent.llm import Answer
 from model.intent.prompts import template
 
@@ -64,11 +66,12 @@ class EndpointLlm:
         self._settings = settings.endpoint
         self._template = template(settings.intents.prompt_version)
         self._max_new_tokens = settings.llm.max_new_tokens
-        self._url = _completions_url(settings.endpoint.url)
+        try:
+            self._connection = Connection.of(settings.endpoint)
+        except AddressError as error:
+            raise EndpointError(f"endpoint.url: {error}") from None
         self._wait = _Wait(wait_scale)
         self._pace = _Pace(settings.endpoint.requests_per_minute)
-        key = settings.endpoint.api_key
-        self._headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         self.requests = 0
         self._failed_in_a_row = 0
 
@@ -88,9 +91,8 @@ class EndpointLlm:
             The prefixes that failed in every attempt; they are to be asked again by a later run.
         """
         failures: list[tuple[int, str]] = []
-        limits = httpx.Limits(max_connections=self._settings.concurrency)
         with (
-            httpx.Client(timeout=self._settings.timeout_seconds, limits=limits, headers=self._headers) as client,
+            self._client() as client,
             ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="endpoint") as pool,
         ):
             calls = {pool.submit(self._both, client, titles): place for place, titles in enumerate(prefixes)}
@@ -98,13 +100,19 @@ class EndpointLlm:
                 try:
                     answer = call.result()
                 except (EndpointError, _TransientError, httpx.HTTPError) as error:
-                    failures.append((calls[call], _reason(error)))
+                    failures.append((calls[call], self._connection.reason(error)))
                     self._failed_in_a_row += 1
                     continue
                 self._failed_in_a_row = 0
                 if done is not None:
                     done(calls[call], answer)
         return sorted(failures)
+
+    def _client(self) -> httpx.Client:
+        try:
+            return self._connection.client(self._settings.timeout_seconds, self._settings.concurrency)
+        except AddressError as error:
+            raise EndpointError(f"endpoint.url: {error}") from None
 
     def _both(self, client: httpx.Client, titles: Sequence[str]) -> Answer:
         if self._failed_in_a_row >= FAILURES_UNTIL_DOWN:
@@ -135,7 +143,7 @@ class EndpointLlm:
             "model": self._settings.model or "default", "temperature": 0, "max_tokens": self._max_new_tokens, "stream": False, "messages": messages,
         }  # fmt: skip
         deadline = time.monotonic() + self._settings.timeout_seconds
-        with client.stream("POST", self._url, json=body) as response:
+        with client.stream("POST", self._connection.url, json=body) as response:
             status = response.status_code
             raw = bytearray()
             for piece in response.iter_bytes():
@@ -201,19 +209,8 @@ class _Pace:
             threading.Event().wait(pause)
 
 
-def _completions_url(url: str) -> str:
-    base = url.rstrip("/")
-    if base.endswith("/chat/completions"):
-        return base
-    return f"{base}/chat/completions" if base.endswith("/v1") else f"{base}/v1/chat/completions"
-
-
 def _retry_after(response: httpx.Response) -> float:
     try:
         return max(0.0, float(response.headers.get("retry-after", 0)))
     except ValueError:
         return 0.0
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip() or type(error).__name__
