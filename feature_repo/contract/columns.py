@@ -38,8 +38,10 @@ CLICKS_SCHEMA = _schema(
     ("arrival_time", TIME, _SET), ("arrival_seq", _L, _SET), ("ingest_time", TIME, _SET), ("event_date", pa.date32(), _SET),
 )  # fmt: skip
 
+# raw: JSON by column of the texts as they came, where HTML entities in them were decoded. Tables of before get the column at their next write.
 ITEMS_SCHEMA = _schema(
     ("item_id", _S, _SET), ("title", _S, _NULL), ("category", _S, _NULL), ("description", _S, _NULL), ("event_timestamp", TIME, _SET), ("created", TIME, _SET),
+    ("raw", _S, _NULL),
 )  # fmt: skip
 
 # text is what was encoded (title, then category); content_hash = hash(encoder, text), so that only changed items are encoded again.
