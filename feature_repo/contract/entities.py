@@ -15,12 +15,12 @@ _MAX_ROUNDS = 4  # of a text that was encoded again at every export
 
 
 def decode_entities(text: str) -> str:
-    """Decode the HTML entities of a text, also those that were encoded twice.
+    r"""Decode the HTML entities of a text, also those that were encoded twice.
 
     Examples
     --------
     >>> decode_entities("Men&#39;s &amp;quot;Big&amp;quot; R&amp;D hat &amp; lid")
-    'Men\\'s "Big" R&D hat & lid'
+    'Men\'s "Big" R&D hat & lid'
     """
     for _ in range(_MAX_ROUNDS):
         decoded = _ENTITY.sub(lambda match: html.unescape(match[0]), text)

@@ -91,8 +91,8 @@ def read_blocks(path: Path, *, separator: str | None = None, names: Sequence[str
 
 
 def _unreadable(part: _Part, error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{part.name} cannot be read: {error.strerror}; check the file and its rights"
+    if isinstance(error, OSError) and error.errno:
+        return f"{part.name} cannot be read: {os.strerror(error.errno)}; check the file and its rights"
     hint = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return _damaged(part, hint[:120])
 

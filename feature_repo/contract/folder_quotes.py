@@ -124,6 +124,8 @@ def split_line(text: bytes, separator: bytes, width: int | None = None) -> list[
     """
     unclosed: Unclosed | None = None
     for rule in _RULES:
+        if rule.loose and unclosed is not None:
+            raise unclosed
         try:
             values = _split(text, separator, rule)
         except Unclosed as state:
@@ -221,15 +223,11 @@ def _swallows_rows(text: bytes, separator: bytes, width: int) -> bool:
 
 
 def _is_row(line: bytes, separator: bytes, width: int) -> bool:
-    plain = line.split(separator)
-    if not plain[0].strip():
-        return False
-    if len(plain) == width:
-        return not any(value.startswith(b" ") for value in plain[1:])
     try:
-        return len(_split(line, separator, _RULES[-1]) or []) == width
+        values = _split(line, separator, _RULES[0]) or []
     except Unclosed:
-        return False
+        values = line.split(separator)
+    return len(values) == width and bool(values[0].strip(b' "')) and not any(value.startswith(b" ") for value in values[1:])
 
 
 def _kind(value: bytes) -> tuple[bool, bool]:

@@ -64,7 +64,10 @@ class _Lines:
     def more(self) -> None:
         """Read on; raises when no line ends within a block."""
         chunk = self.stream.read(BLOCK_BYTES)
-        self.ended = not chunk
+        while len(chunk) < BLOCK_BYTES and not self.ended:
+            more = self.stream.read(BLOCK_BYTES - len(chunk))
+            chunk += more
+            self.ended = not more
         chunk, self.held = self.held + chunk, b""
         if chunk.endswith(b"\r") and not self.ended:
             chunk, self.held = chunk[:-1], b"\r"
@@ -137,6 +140,9 @@ def _header(lines: _Lines, name: str, suffix: str, separator: str | None, names:
     if lines.text.startswith(b"\xef\xbb\xbf"):
         lines.text = lines.text[3:]
     text = lines.whole()
+    while not text.strip() and not lines.ended:
+        lines.more()
+        text = lines.whole()
     if not text.strip():
         raise DatasetFolderError(f"{name} is empty; its first line must name the columns, such as session_id, item_id, event_time")
     blank = len(text) - len(text.lstrip(b"\n"))
