@@ -14,7 +14,7 @@ import pyarrow.parquet
 from feature_repo.contract.dataset_folder import CLICK_STEMS, DatasetFolderError, read_blocks
 from feature_repo.contract.folder_blocks import Block
 from feature_repo.contract.folder_columns import one_array, text_column
-from feature_repo.contract.folder_text import COMPRESSIONS
+from feature_repo.contract.folder_lines import COMPRESSIONS
 from feature_repo.contract.public_names import ITEM_COLUMNS, KNOWN_NAMES, matched
 from feature_repo.contract.times import holds_times
 from model.prepare_times import UNITS, with_times
@@ -22,7 +22,17 @@ from model.prepare_times import UNITS, with_times
 CLICK_COLUMNS = ("session_id", "item_id", "event_time", "user_id", "event_type")
 REQUIRED = {CLICK_COLUMNS: CLICK_COLUMNS[:3], ITEM_COLUMNS: ITEM_COLUMNS[:1]}
 STEMS = {
-    "train": ("clicks", "train", "events", "interactions", "ratings", "yoochoose-clicks", "train-item-views", "UserBehavior", "u"),
+    "train": (
+        "clicks",
+        "train",
+        "events",
+        "interactions",
+        "ratings",
+        "yoochoose-clicks",
+        "train-item-views",
+        "UserBehavior",
+        "u",
+    ),
     "valid": ("clicks_valid", "valid", "validation"),
     "test": ("clicks_test", "test", "yoochoose-test"),
 }
@@ -88,7 +98,9 @@ def prepare(
         If the folder holds no clicks or a column cannot be found; names the flag that helps.
     """
     if not source.exists():
-        raise DatasetFolderError(f"folder '{source}' does not exist; name the folder that holds train.tsv, clicks.csv or *.inter")
+        raise DatasetFolderError(
+            f"folder '{source}' does not exist; name the folder that holds train.tsv, clicks.csv or *.inter"
+        )
     choices = Choices(renamed or {}, separator, unit, say or (lambda line: None))
     tables = _tables(source, choices)
     target.mkdir(parents=True, exist_ok=True)
@@ -106,12 +118,18 @@ def _tables(source: Path, choices: Choices) -> dict[str, Path]:
     if source.is_file():
         return {"train": source}
     suffixes = {"train": _CLICK_SUFFIX}
-    found = {split: path for split, stems in STEMS.items() if (path := _find(source, stems, suffixes.get(split))) is not None}
+    found = {
+        split: path
+        for split, stems in STEMS.items()
+        if (path := _find(source, stems, suffixes.get(split))) is not None
+    }
     items = _find(source, ITEM_STEMS, _ITEM_SUFFIX)
     if items is not None:
         found["items"] = items
     if "train" not in found:
-        others = [path for path in _readable(source) if path not in found.values() and _holds_clicks(path, choices)]
+        others = [
+            path for path in _readable(source) if path not in found.values() and _holds_clicks(path, choices)
+        ]
         if len(others) != 1:
             names = ", ".join(path.name for path in (others or sorted(source.iterdir()))[:5]) or "nothing"
             raise DatasetFolderError(
@@ -125,14 +143,19 @@ def _tables(source: Path, choices: Choices) -> dict[str, Path]:
 def _holds_clicks(path: Path, choices: Choices) -> bool:
     try:
         block = next(iter(read_blocks(path, separator=choices.separator)))
-        return all(name in matched(block.rows.column_names, CLICK_COLUMNS, choices.renamed) for name in REQUIRED[CLICK_COLUMNS])
+        return all(
+            name in matched(block.rows.column_names, CLICK_COLUMNS, choices.renamed)
+            for name in REQUIRED[CLICK_COLUMNS]
+        )
     except DatasetFolderError:
         return False
 
 
 def _find(folder: Path, stems: Sequence[str], suffix: str | None) -> Path | None:
     named = [folder / f"{stem}{ending}{packed}" for stem in stems for ending in SUFFIXES for packed in PACKED]
-    found = [path for path in named if path.exists()] or ([] if suffix is None else sorted(folder.glob(f"*{suffix}")))
+    found = [path for path in named if path.exists()] or (
+        [] if suffix is None else sorted(folder.glob(f"*{suffix}"))
+    )
     return found[0] if found else None
 
 
@@ -152,7 +175,10 @@ def _convert(path: Path, target: Path, columns: tuple[str, ...], choices: Choice
     tables: list[pa.Table] = []
     for block in _blocks(path, choices):
         chosen = _chosen(block, columns, choices)
-        for note in (*block.notes, f"{path.name}: {', '.join(f'{ours} = {theirs!r}' for ours, theirs in chosen.items())}"):
+        for note in (
+            *block.notes,
+            f"{path.name}: {', '.join(f'{ours} = {theirs!r}' for ours, theirs in chosen.items())}",
+        ):
             if note not in heard:
                 choices.say(note)
             heard.add(note)
@@ -162,7 +188,9 @@ def _convert(path: Path, target: Path, columns: tuple[str, ...], choices: Choice
     try:
         whole = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException:
-        raise DatasetFolderError(f"{path.name}: its parts give a column different types; write them with one") from None
+        raise DatasetFolderError(
+            f"{path.name}: its parts give a column different types; write them with one"
+        ) from None
     if columns is CLICK_COLUMNS:
         whole = with_times(whole, path.name, choices.unit, choices.say)
     part = target.with_suffix(".part")
@@ -176,15 +204,19 @@ def _blocks(path: Path, choices: Choices) -> Iterator[Block]:
     names = HEADLESS.get(stem) if path.suffix != ".parquet" and not _has_names(path, stem) else None
     if names is not None:
         choices.say(f"{path.name} has no line of names; its columns are {', '.join(names)}, as published")
-    return read_blocks(path, separator=choices.separator or (_SEPARATORS[stem] if names else None), names=names)
+    return read_blocks(
+        path, separator=choices.separator or (_SEPARATORS[stem] if names else None), names=names
+    )
 
 
 def _has_names(path: Path, stem: str) -> bool:
     """Tell whether the first line of a file that is published without names holds some all the same."""
     if stem not in HEADLESS:
         return True
-    first = next(iter(read_blocks(path, separator=_SEPARATORS[stem])))
-    return any(not any(letter.isdigit() for letter in name) and name for name in first.rows.column_names)
+    first = next(iter(read_blocks(path, separator=_SEPARATORS[stem], names=HEADLESS[stem])))
+    return not (
+        first.rows.num_rows and str(first.rows.column(0)[0]).isdigit()
+    )  # all of them begin with the number of a session or user
 
 
 def _chosen(block: Block, columns: tuple[str, ...], choices: Choices) -> dict[str, str]:
@@ -193,7 +225,9 @@ def _chosen(block: Block, columns: tuple[str, ...], choices: Choices) -> dict[st
     for name in REQUIRED[columns]:
         if name not in chosen:
             found = ", ".join(repr(column) for column in present)
-            raise DatasetFolderError(f"{block.file}: no column for {name} (found {found}); name it with --{name.replace('_', '-')}")
+            raise DatasetFolderError(
+                f"{block.file}: no column for {name} (found {found}); name it with --{name.replace('_', '-')}"
+            )
     return chosen
 
 
@@ -209,7 +243,9 @@ def _renamed(block: Block, chosen: dict[str, str]) -> pa.Table:
         for row, fault in sorted(column.faults.items()):
             raise DatasetFolderError(f"{block.file} line {block.lines[row]}: {fault}")
         made[ours] = column.texts
-    if "eventdate" in chosen.values() and "timeframe" in block.rows.column_names:  # Diginetica: the day, and milliseconds since the session's start
+    if (
+        "eventdate" in chosen.values() and "timeframe" in block.rows.column_names
+    ):  # Diginetica: the day, and milliseconds since the session's start
         made["_offset_ms"] = text_column(block.rows, "timeframe", block.file).texts
     return pa.table(made)
 
@@ -217,24 +253,47 @@ def _renamed(block: Block, chosen: dict[str, str]) -> pa.Table:
 def _time_column(block: Block, name: str) -> pa.Array:
     column = one_array(block.rows, name)
     if not holds_times(column.type):
-        raise DatasetFolderError(f"{block.file}: column '{name}' has the type {column.type}, which is no point in time; name another with --event-time")
+        raise DatasetFolderError(
+            f"{block.file}: column '{name}' has the type {column.type}, which is no point in time; name another with --event-time"
+        )
     return column
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m model.prepare", description="Turn click logs with other column names into a dataset folder.")
-    parser.add_argument("source", type=Path, help="folder with train/valid/test or clicks tables, and items; or one table of clicks")
+    parser = argparse.ArgumentParser(
+        prog="python -m model.prepare",
+        description="Turn click logs with other column names into a dataset folder.",
+    )
+    parser.add_argument(
+        "source",
+        type=Path,
+        help="folder with train/valid/test or clicks tables, and items; or one table of clicks",
+    )
     parser.add_argument("target", type=Path, help="dataset folder to write")
     names = dict.fromkeys((*CLICK_COLUMNS, *ITEM_COLUMNS))
     for name in names:
-        parser.add_argument(f"--{name.replace('_', '-')}", help=f"source column of {name} (found by itself: {', '.join(KNOWN_NAMES[name])})")
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            help=f"source column of {name} (found by itself: {', '.join(KNOWN_NAMES[name])})",
+        )
     parser.add_argument("--separator", help="of text files; none = by the extension and the first line")
-    parser.add_argument("--time-unit", choices=tuple(UNITS), help="what the numbers of the time column count since 1970; none = epoch by size")
+    parser.add_argument(
+        "--time-unit",
+        choices=tuple(UNITS),
+        help="what the numbers of the time column count since 1970; none = epoch by size",
+    )
     given = vars(parser.parse_args(arguments))
     try:
         named = {name: given[name] for name in names if given[name]}
-        written = prepare(given["source"], given["target"], named, separator=given["separator"], unit=given["time_unit"], say=print)
+        written = prepare(
+            given["source"],
+            given["target"],
+            named,
+            separator=given["separator"],
+            unit=given["time_unit"],
+            say=print,
+        )
     except DatasetFolderError as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 2

@@ -48,19 +48,31 @@ def with_times(clicks: pa.Table, file: str, unit: str | None, say: Callable[[str
     """
     texts = one_array(clicks, "event_time")
     if unit is not None:
-        return _replaced(clicks, _counted(texts, unit, file), f"{file}: event_time counts {unit}, written as time stamps", say)
+        return _replaced(
+            clicks,
+            _counted(texts, unit, file),
+            f"{file}: event_time counts {unit}, written as time stamps",
+            say,
+        )
     found = read_times(texts)
     if "_offset_ms" in clicks.column_names:
         offset = read_offsets(clicks.column("_offset_ms"), file)
         clicks = clicks.drop_columns(["_offset_ms"])
         if found.valid.all():
-            return _replaced(clicks, found.us + offset, f"{file}: event_time = eventdate + timeframe (milliseconds)", say)
+            return _replaced(
+                clicks, found.us + offset, f"{file}: event_time = eventdate + timeframe (milliseconds)", say
+            )
     early = found.valid & found.counted & (found.us < EARLIEST_US)
     if not early.any():
         return clicks
     if found.valid.all() and (found.us[found.counted] >= _FIRST_LOG_US).all():
         first = format_time(int(found.us.min()))[:10]
-        return _replaced(clicks, found.us, f"{file}: event_time begins in {first}, before 2000, so it is written as time stamps", say)
+        return _replaced(
+            clicks,
+            found.us,
+            f"{file}: event_time begins in {first}, before 2000, so it is written as time stamps",
+            say,
+        )
     _refuse_all_early(texts, found, early, file)
     return clicks
 
@@ -70,25 +82,29 @@ def _refuse_all_early(texts: pa.Array, found: Times, early: np.ndarray, file: st
         return  # single rows: refused with their line when the folder is read
     numbers = [float(text) for text in texts.filter(pa.array(early)).to_pylist()]
     what = likely_unit(min(numbers), max(numbers))
-    raise DatasetFolderError(f"{file}: no event_time is the time of a click ({min(numbers):.15g} to {max(numbers):.15g}, most likely {what}); see --time-unit")
+    raise DatasetFolderError(
+        f"{file}: no event_time is the time of a click ({min(numbers):.15g} to {max(numbers):.15g}, most likely {what}); see --time-unit"
+    )
 
 
 def read_offsets(column: pa.ChunkedArray, file: str) -> np.ndarray:
     """Read milliseconds to add as microseconds; missing ones are 0."""
-    return np.rint(_numbers(column.combine_chunks().fill_null("0"), "timeframe", file) * 1_000).astype(np.int64)
+    return np.asarray(np.rint(_numbers(column.combine_chunks().fill_null("0"), "timeframe", file) * 1_000), dtype=np.int64)
 
 
 def _counted(texts: pa.Array, unit: str, file: str) -> np.ndarray:
     numbers = _numbers(texts, "event_time", file)
     since = _SPREADSHEET_START_DAYS if unit == "spreadsheet-days" else 0
-    return np.rint((numbers - since) * UNITS[unit]).astype(np.int64)
+    return np.asarray(np.rint((numbers - since) * UNITS[unit]), dtype=np.int64)
 
 
 def _numbers(texts: pa.Array, name: str, file: str) -> np.ndarray:
     values = texts.to_pylist()
     bad = next((value for value in values if not _is_number(value)), "")
     if bad != "":
-        raise DatasetFolderError(f"{file}: {name} {bad!r} is no number; leave the unit out, or repair the row")
+        raise DatasetFolderError(
+            f"{file}: {name} {bad!r} is no number; leave the unit out, or repair the row"
+        )
     return np.array([float(value) for value in values])
 
 

@@ -35,4 +35,8 @@ def decode_column(texts: pa.Array) -> pa.Array:
     found = pc.fill_null(pc.match_substring_regex(texts, _ENTITY_RE2), False)
     if not pc.any(found).as_py():
         return texts
-    return pc.replace_with_mask(texts, found, pa.array([decode_entities(text) for text in texts.filter(found).to_pylist()], pa.string()))
+    return pc.replace_with_mask(
+        texts,
+        found,
+        pa.array([decode_entities(text) for text in texts.filter(found).to_pylist()], pa.string()),
+    )

@@ -108,9 +108,9 @@ def written_out(number: float) -> int | None:
     for first, last in _WRITTEN_OUT:
         if first <= number <= last and number == int(number):
             text = str(int(number))
-            clock = [int(text[place : place + 2]) for place in range(8, len(text), 2)]
+            hour, minute, second = (int(text[place : place + 2] or 0) for place in (8, 10, 12))
             try:
-                moment = datetime(int(text[:4]), int(text[4:6]), int(text[6:8]), *clock)
+                moment = datetime(int(text[:4]), int(text[4:6]), int(text[6:8]), hour, minute, second)
             except ValueError:
                 return None
             delta = moment - datetime(1970, 1, 1)

@@ -22,7 +22,9 @@ def require_columns(file: str, present: Sequence[str], required: Sequence[str]) 
     for name in required:
         if name not in present:
             found = ", ".join(repr(column) for column in present[:20])
-            raise DatasetFolderError(f"{file}: column '{name}' is missing (found {found}); rename a column, or see `python -m model.prepare --help`")
+            raise DatasetFolderError(
+                f"{file}: column '{name}' is missing (found {found}); rename a column, or see `python -m model.prepare --help`"
+            )
 
 
 def check_ids(ids: pa.Array, name: str, problems: dict[int, str]) -> None:
@@ -30,16 +32,25 @@ def check_ids(ids: pa.Array, name: str, problems: dict[int, str]) -> None:
     trimmed = pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(ids, "")))
     what = name.removesuffix("_id").replace("_", " ")
     for row in np.flatnonzero(np.asarray(pc.equal(trimmed, 0))):
-        problems.setdefault(int(row), f"{name} {ids[int(row)].as_py()!r} is blank; give every click {'an' if what == 'item' else 'a'} {what} id")
+        problems.setdefault(
+            int(row),
+            f"{name} {ids[int(row)].as_py()!r} is blank; give every click {'an' if what == 'item' else 'a'} {what} id",
+        )
     lengths = pc.fill_null(pc.utf8_length(ids), 0)
     for row in np.flatnonzero(np.asarray(pc.greater(lengths, MAX_ID_CHARACTERS))):
         start = str(ids[int(row)].as_py())[:32]
-        problems.setdefault(int(row), f"{name} '{start}...' has {lengths[int(row)]} characters; at most {MAX_ID_CHARACTERS} are taken")
+        problems.setdefault(
+            int(row),
+            f"{name} '{start}...' has {lengths[int(row)]} characters; at most {MAX_ID_CHARACTERS} are taken",
+        )
 
 
 def refusals(table: pa.Table, problems: dict[int, str], numbers: np.ndarray, file: str) -> list[Refused]:
     """Write down the rows with a problem, in their order."""
-    return [Refused(int(numbers[row]), f"{file} line {numbers[row]}: {text}", _raw(table, row)) for row, text in sorted(problems.items())]
+    return [
+        Refused(int(numbers[row]), f"{file} line {numbers[row]}: {text}", _raw(table, row))
+        for row, text in sorted(problems.items())
+    ]
 
 
 def shown(table: pa.Table, name: str, row: int) -> str:
@@ -49,7 +60,9 @@ def shown(table: pa.Table, name: str, row: int) -> str:
 
 
 def _raw(table: pa.Table, row: int) -> str:
-    return as_json({name: table.column(name)[row].as_py() for name in table.column_names})[:MAX_TITLE_CHARACTERS]
+    return as_json({name: table.column(name)[row].as_py() for name in table.column_names})[
+        :MAX_TITLE_CHARACTERS
+    ]
 
 
 def as_json(record: dict[str, Any]) -> str:
@@ -57,7 +70,9 @@ def as_json(record: dict[str, Any]) -> str:
     try:
         return json.dumps(record, ensure_ascii=False, default=_plain, allow_nan=False)
     except ValueError:
-        return json.dumps({name: _finite(value) for name, value in record.items()}, ensure_ascii=False, default=_plain)
+        return json.dumps(
+            {name: _finite(value) for name, value in record.items()}, ensure_ascii=False, default=_plain
+        )
 
 
 def _plain(value: object) -> str:

@@ -68,7 +68,12 @@ def text_column(table: pa.Table, name: str, file: str, *, joined: bool = False) 
     kind = column.type
     if pa.types.is_string(kind):
         return TextColumn(column)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind) or pa.types.is_integer(kind):
+    if (
+        pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_null(kind)
+        or pa.types.is_integer(kind)
+    ):
         return TextColumn(column.cast(_S))
     if pa.types.is_floating(kind):
         return _of_floats(column, name)
@@ -83,15 +88,26 @@ def text_column(table: pa.Table, name: str, file: str, *, joined: bool = False) 
 
 def is_text_list(kind: pa.DataType) -> bool:
     """Tell whether a type is a list of texts."""
-    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view)
+    lists = (
+        pa.types.is_list,
+        pa.types.is_large_list,
+        pa.types.is_fixed_size_list,
+        pa.types.is_list_view,
+        pa.types.is_large_list_view,
+    )
     if not any(is_kind(kind) for is_kind in lists):
         return False
     value = kind.value_type.value_type if pa.types.is_dictionary(kind.value_type) else kind.value_type
-    return bool(pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value))
+    return bool(
+        pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)
+    )
 
 
 def _join(column: pa.Array) -> pa.Array:
-    texts = [None if values is None else _LIST_SEPARATOR.join(value for value in values if value) for values in column.to_pylist()]
+    texts = [
+        None if values is None else _LIST_SEPARATOR.join(value for value in values if value)
+        for values in column.to_pylist()
+    ]
     return pa.array(texts, _S)
 
 
@@ -103,7 +119,9 @@ def _of_floats(column: pa.Array, name: str) -> TextColumn:
         good = given & (np.abs(numbers) < limit) & (numbers == np.trunc(numbers))
     whole = pa.array(np.where(good, numbers, 0).astype(np.int64), mask=~good)
     faults = {
-        int(row): f"{name} {float(numbers[row])!r} is no whole number below {limit:,}, above which a {column.type} changes ids; {_TEXT_REMEDY}"
+        int(
+            row
+        ): f"{name} {float(numbers[row])!r} is no whole number below {limit:,}, above which a {column.type} changes ids; {_TEXT_REMEDY}"
         for row in np.flatnonzero(given & ~good)
     }
     return TextColumn(whole.cast(_S), faults)

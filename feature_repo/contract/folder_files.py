@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from feature_repo.contract.folder_blocks import ROWS_PER_BLOCK, Block, DatasetFolderError
-from feature_repo.contract.folder_text import COMPRESSIONS, SEPARATORS, check_columns_once, plain_suffix, read_delimited
+from feature_repo.contract.folder_header import SEPARATORS, check_columns_once
+from feature_repo.contract.folder_lines import COMPRESSIONS, plain_suffix
+from feature_repo.contract.folder_text import read_delimited
 
 PARQUET = ".parquet"
 ENDINGS = tuple(suffix + packed for suffix in SEPARATORS for packed in ("", *COMPRESSIONS)) + (PARQUET,)
@@ -55,7 +57,9 @@ class _Part:
     columns: dict[str, str | None]
 
 
-def read_blocks(path: Path, *, separator: str | None = None, names: Sequence[str] | None = None) -> Iterator[Block]:
+def read_blocks(
+    path: Path, *, separator: str | None = None, names: Sequence[str] | None = None
+) -> Iterator[Block]:
     """Read a table block by block, so that memory does not grow with it.
 
     Parameters
@@ -98,7 +102,9 @@ def _unreadable(part: _Part, error: Exception) -> str:
 
 
 def _damaged(part: _Part, hint: str) -> str:
-    packed = f"packed {plain_suffix(part.path)[1:]}" if part.path.suffix in COMPRESSIONS else part.path.suffix[1:]
+    packed = (
+        f"packed {plain_suffix(part.path)[1:]}" if part.path.suffix in COMPRESSIONS else part.path.suffix[1:]
+    )
     return f"{part.name} cannot be read as a {packed} table: it is damaged, cut short or something else ({hint}); write it anew"
 
 
@@ -118,7 +124,9 @@ def _parts(path: Path) -> list[_Part]:
                 found = Path(root) / file
                 parts.append(_Part(found, f"{path.name}/{found.relative_to(path).as_posix()}", columns))
     if not parts:
-        raise DatasetFolderError(f"{path.name} is a folder without parts; put {path.suffix} files there, or remove it")
+        raise DatasetFolderError(
+            f"{path.name} is a folder without parts; put {path.suffix} files there, or remove it"
+        )
     for part in parts:
         _check_part(part, path)
     return sorted(parts, key=lambda part: part.name)
@@ -127,7 +135,9 @@ def _parts(path: Path) -> list[_Part]:
 def _check_part(part: _Part, table: Path) -> None:
     wanted = table.suffix if table.suffix not in COMPRESSIONS else plain_suffix(table)
     if plain_suffix(part.path) != wanted:
-        raise DatasetFolderError(f"{part.name} is no {wanted} part; move it out of the folder, or give it that extension")
+        raise DatasetFolderError(
+            f"{part.name} is no {wanted} part; move it out of the folder, or give it that extension"
+        )
 
 
 def _folder_columns(inside: Path, table: str) -> dict[str, str | None]:
@@ -137,7 +147,9 @@ def _folder_columns(inside: Path, table: str) -> dict[str, str | None]:
         name, sign, value = folder.partition("=")
         if sign:
             if name in columns:
-                raise DatasetFolderError(f"{table}/{inside.as_posix()}: column '{name}' stands twice in the path; rename one of the folders")
+                raise DatasetFolderError(
+                    f"{table}/{inside.as_posix()}: column '{name}' stands twice in the path; rename one of the folders"
+                )
             columns[unquote(name)] = None if value == _NO_VALUE else unquote(value)
     return columns
 
@@ -156,11 +168,17 @@ def _with_columns(block: Block, part: _Part) -> Block:
 def _read_parquet(part: _Part) -> Iterator[Block]:
     with part.path.open("rb") as file:
         if file.read(len(_PARQUET_MAGIC)) != _PARQUET_MAGIC:
-            raise DatasetFolderError(_damaged(part, "its first bytes are not Parquet's" if part.path.stat().st_size else "it is empty"))
+            raise DatasetFolderError(
+                _damaged(
+                    part, "its first bytes are not Parquet's" if part.path.stat().st_size else "it is empty"
+                )
+            )
     with pyarrow.parquet.ParquetFile(part.path) as table:
         names = table.schema_arrow.names
         check_columns_once(names, part.name)
         first = 1
         for batch in table.iter_batches(batch_size=ROWS_PER_BLOCK):
-            yield Block(pa.Table.from_batches([batch]), np.arange(first, first + batch.num_rows), [], part.name)
+            yield Block(
+                pa.Table.from_batches([batch]), np.arange(first, first + batch.num_rows), [], part.name
+            )
             first += batch.num_rows

@@ -10,9 +10,15 @@ import pyarrow.compute as pc
 
 from feature_repo.contract.entities import decode_column
 from feature_repo.contract.folder_blocks import DatasetFolderError, Refused
-from feature_repo.contract.folder_checks import MAX_TITLE_CHARACTERS, as_json, check_ids, refusals, require_columns
+from feature_repo.contract.folder_checks import (
+    MAX_TITLE_CHARACTERS,
+    as_json,
+    check_ids,
+    refusals,
+    require_columns,
+)
 from feature_repo.contract.folder_columns import is_text_list, one_array, text_column
-from feature_repo.contract.folder_text import check_columns_once
+from feature_repo.contract.folder_header import check_columns_once
 
 MAX_TEXT_CHARACTERS = 1_000_000
 _S = pa.string()
@@ -20,7 +26,9 @@ ITEM_ROWS = pa.schema([("item_id", _S), ("title", _S), ("category", _S), ("descr
 ITEM_TEXTS = ("title", "category", "description")
 
 
-def parse_items(batch: pa.RecordBatch | pa.Table, *, file: str = "items", lines: Sequence[int] | np.ndarray | None = None) -> tuple[pa.Table, list[Refused]]:
+def parse_items(
+    batch: pa.RecordBatch | pa.Table, *, file: str = "items", lines: Sequence[int] | np.ndarray | None = None
+) -> tuple[pa.Table, list[Refused]]:
     r"""Sort rows of items into accepted and refused.
 
     Parameters
@@ -71,15 +79,19 @@ def _item_text(table: pa.Table, name: str, file: str, problems: dict[int, str]) 
         return pa.nulls(table.num_rows, _S)
     kind = one_array(table, name).type
     if is_text_list(kind) and name != "category":
-        raise DatasetFolderError(f"{file}: column '{name}' has the type {kind}; join the texts of each row, only lists in 'category' are joined here")
+        raise DatasetFolderError(
+            f"{file}: column '{name}' has the type {kind}; join the texts of each row, only lists in 'category' are joined here"
+        )
     column = text_column(table, name, file, joined=True)
-    for row, fault in column.faults.items():
-        problems.setdefault(row, fault)
+    for place, fault in column.faults.items():
+        problems.setdefault(place, fault)
     limit = MAX_TITLE_CHARACTERS if name != "description" else MAX_TEXT_CHARACTERS
     lengths = pc.fill_null(pc.utf8_length(column.texts), 0)
     for row in np.flatnonzero(np.asarray(pc.greater(lengths, limit))):
         start = column.texts[int(row)].as_py()[:32]
-        problems.setdefault(int(row), f"{name} '{start}...' has {lengths[int(row)]} characters; shorten it to {limit}")
+        problems.setdefault(
+            int(row), f"{name} '{start}...' has {lengths[int(row)]} characters; shorten it to {limit}"
+        )
     return column.texts
 
 
@@ -91,7 +103,11 @@ def _raw_texts(given: dict[str, pa.Array], decoded: dict[str, pa.Array]) -> pa.A
             for row in np.flatnonzero(np.asarray(pc.fill_null(pc.not_equal(texts, decoded[name]), False))):
                 raw.setdefault(int(row), {})[name] = texts[int(row)].as_py()
     rows = len(next(iter(given.values())))
-    return pa.array([as_json(raw[row]) if row in raw else None for row in range(rows)], _S) if raw else pa.nulls(rows, _S)
+    return (
+        pa.array([as_json(raw[row]) if row in raw else None for row in range(rows)], _S)
+        if raw
+        else pa.nulls(rows, _S)
+    )
 
 
 def _clean(text: pa.Array) -> pa.Array:

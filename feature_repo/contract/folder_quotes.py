@@ -138,7 +138,9 @@ def split_line(text: bytes, separator: bytes, width: int | None = None) -> list[
     return None
 
 
-def read_row(lines: Callable[[int], bytes | None], separator: bytes, width: int, *, last: bool) -> Row | Fault | None:
+def read_row(
+    lines: Callable[[int], bytes | None], separator: bytes, width: int, *, last: bool
+) -> Row | Fault | None:
     """Read the row that begins at a line.
 
     Parameters
@@ -174,7 +176,9 @@ def wrong_width(values: int, width: int) -> str:
 
 
 def _unclosed(place: int) -> Fault:
-    return Fault(f'the quote that begins value {place} does not close; close it, or double the quotes inside a quoted value ("")')
+    return Fault(
+        f'the quote that begins value {place} does not close; close it, or double the quotes inside a quoted value ("")'
+    )
 
 
 def _over_lines(
@@ -217,8 +221,12 @@ def _swallows_rows(text: bytes, separator: bytes, width: int) -> bool:
     Most of them have to look like the first: as many values, an id of the same kind, and no blank after a separator as prose has it.
     """
     first, *rest = [line for line in text.split(b"\n") if line.strip()]
-    kind = _kind(first.split(separator)[0])
-    alike = sum(_is_row(line, separator, width) and _kind(line.split(separator)[0]) == kind for line in rest)
+    known = (
+        None if first.startswith(b'"') else _kind(first.split(separator)[0])
+    )  # an id that the quote opens tells no kind
+    alike = sum(
+        _is_row(line, separator, width) and known in (None, _kind(line.split(separator)[0])) for line in rest
+    )
     return 2 * alike >= len(rest) > 0
 
 
@@ -227,7 +235,11 @@ def _is_row(line: bytes, separator: bytes, width: int) -> bool:
         values = _split(line, separator, _RULES[0]) or []
     except Unclosed:
         values = line.split(separator)
-    return len(values) == width and bool(values[0].strip(b' "')) and not any(value.startswith(b" ") for value in values[1:])
+    return (
+        len(values) == width
+        and bool(values[0].strip(b' "'))
+        and not any(value.startswith(b" ") for value in values[1:])
+    )
 
 
 def _kind(value: bytes) -> tuple[bool, bool]:

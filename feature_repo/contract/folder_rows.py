@@ -14,7 +14,7 @@ from feature_repo.contract.events import EARLIEST_US
 from feature_repo.contract.folder_blocks import Refused
 from feature_repo.contract.folder_checks import as_json, check_ids, refusals, require_columns, shown
 from feature_repo.contract.folder_columns import text_column
-from feature_repo.contract.folder_text import check_columns_once
+from feature_repo.contract.folder_header import check_columns_once
 from feature_repo.contract.folder_times import TimeFacts, check_times, click_times, time_facts
 from feature_repo.contract.times import EXPECTED
 
@@ -128,8 +128,8 @@ def sort_rows(
         if name in table.column_names:
             column = text_column(table, name, file)
             texts[name] = column.texts
-            for row, fault in column.faults.items():
-                problems.setdefault(row, fault)
+            for place, fault in column.faults.items():
+                problems.setdefault(place, fault)
     times = click_times(table, file)
     for name in REQUIRED[:2]:
         check_ids(texts[name], name, problems)

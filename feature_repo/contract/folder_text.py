@@ -6,93 +6,25 @@ Every line of a file is the begin of a row, a further line of a quoted value, re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from feature_repo.contract.folder_blocks import BLOCK_BYTES, MAX_RAW_CHARACTERS, Block, DatasetFolderError, Refused
-from feature_repo.contract.folder_quotes import (
-    MAX_QUOTED_BYTES,
-    Fault,
-    Unclosed,
-    clean_lines,
-    quoted,
-    read_row,
-    split_line,
-    wrong_width,
-)
+from feature_repo.contract.folder_blocks import MAX_RAW_CHARACTERS, Block, DatasetFolderError, Refused
+from feature_repo.contract.folder_header import Header, read_header
+from feature_repo.contract.folder_lines import Lines, open_bytes, plain_suffix
+from feature_repo.contract.folder_quotes import Fault, clean_lines, quoted, read_row, wrong_width
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_SEPARATORS_SEEN = (",", "\t", ";", "|")
-_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 _NEWLINE = 10
-# First bytes of what is often renamed to .csv.
-_FOREIGN = {
-    b"PAR1": "a Parquet file", b"PK\x03\x04": "a ZIP archive or an Excel workbook", b"\x1f\x8b": "a gzip file",
-    b"\x28\xb5\x2f\xfd": "a Zstandard file", b"BZh": "a bzip2 file", b"SQLite format 3": "an SQLite database",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook", b"<!DOCTYPE": "a web page", b"<html": "a web page", b"%PDF": "a PDF",
-    b"ARROW1": "an Arrow file", b"ORC": "an ORC file", b"Obj\x01": "an Avro file",
-}  # fmt: skip
 
 
-def open_bytes(path: Path) -> BinaryIO:
-    """Open a file for reading, unpacked where its name ends in one of ``COMPRESSIONS``."""
-    stream: BinaryIO = pa.input_stream(str(path), compression=COMPRESSIONS.get(path.suffix))
-    return stream
-
-
-def plain_suffix(path: Path) -> str:
-    """Return the extension without that of a compression: ``.csv`` of ``clicks.csv.gz``."""
-    return Path(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
-
-
-@dataclass
-class _Lines:
-    """A stream as text that ends at line ends, each of them one newline, however the file writes them."""
-
-    stream: BinaryIO
-    name: str
-    text: bytes = b""
-    ended: bool = False
-    held: bytes = field(default=b"", repr=False)  # a carriage return whose newline may follow
-
-    def more(self) -> None:
-        """Read on; raises when no line ends within a block."""
-        chunk = self.stream.read(BLOCK_BYTES)
-        while len(chunk) < BLOCK_BYTES and not self.ended:
-            more = self.stream.read(BLOCK_BYTES - len(chunk))
-            chunk += more
-            self.ended = not more
-        chunk, self.held = self.held + chunk, b""
-        if chunk.endswith(b"\r") and not self.ended:
-            chunk, self.held = chunk[:-1], b"\r"
-        if b"\r" in chunk:
-            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        self.text += chunk
-        if self.ended and self.text and not self.text.endswith(b"\n"):
-            self.text += b"\n"
-        if len(self.text) > BLOCK_BYTES + MAX_QUOTED_BYTES and b"\n" not in self.text:
-            raise DatasetFolderError(f"{self.name}: a row is longer than {BLOCK_BYTES >> 20} MB; check the file's line ends")
-
-    def whole(self) -> bytes:
-        """Return the lines at hand that are complete."""
-        return self.text[: self.text.rfind(b"\n") + 1]
-
-
-@dataclass(frozen=True)
-class _Header:
-    names: list[str]
-    separator: str
-    lines: int  # of the file, up to and with it
-    notes: tuple[str, ...] = ()
-
-
-def read_delimited(path: Path, name: str, *, separator: str | None = None, names: Sequence[str] | None = None) -> Iterator[Block]:
+def read_delimited(
+    path: Path, name: str, *, separator: str | None = None, names: Sequence[str] | None = None
+) -> Iterator[Block]:
     """Read delimited text block by block, every value a text.
 
     Parameters
@@ -117,9 +49,9 @@ def read_delimited(path: Path, name: str, *, separator: str | None = None, names
         If the file is empty, is no UTF-8 text, or names a column twice.
     """
     with open_bytes(path) as stream:
-        lines = _Lines(stream, name)
+        lines = Lines(stream, name)
         lines.more()
-        header = _header(lines, name, plain_suffix(path), separator, names)
+        header = read_header(lines, name, plain_suffix(path), separator, names)
         following, yielded = header.lines + 1, False
         while True:
             text = lines.whole()
@@ -133,65 +65,6 @@ def read_delimited(path: Path, name: str, *, separator: str | None = None, names
             lines.more()
 
 
-def _header(lines: _Lines, name: str, suffix: str, separator: str | None, names: Sequence[str] | None) -> _Header:
-    for magic, what in _FOREIGN.items():
-        if lines.text.startswith(magic):
-            raise DatasetFolderError(f"{name} is {what} by its first bytes, not text; give it the extension of what it is, or export it as CSV")
-    if lines.text.startswith(b"\xef\xbb\xbf"):
-        lines.text = lines.text[3:]
-    text = lines.whole()
-    while not text.strip() and not lines.ended:
-        lines.more()
-        text = lines.whole()
-    if not text.strip():
-        raise DatasetFolderError(f"{name} is empty; its first line must name the columns, such as session_id, item_id, event_time")
-    blank = len(text) - len(text.lstrip(b"\n"))
-    line = text[blank : text.index(b"\n", blank)]
-    if names is not None:
-        return _Header(list(names), separator or SEPARATORS.get(suffix, "\t"), 0)
-    lines.text = lines.text[blank + len(line) + 1 :]
-    chosen = separator or _seen_separator(line, SEPARATORS.get(suffix, "\t"))
-    found = _column_names(line, chosen, blank + 1, name)
-    usual = SEPARATORS.get(suffix, chosen)
-    notes = () if chosen == usual else (f"{name}: values are separated by {_NAMES.get(chosen, repr(chosen))}, as its first line shows",)
-    return _Header(found, chosen, blank + 1, notes)
-
-
-def _seen_separator(line: bytes, usual: str) -> str:
-    """Choose the separator that gives the most columns; the extension's own wins a tie."""
-    candidates = [usual, *(separator for separator in _SEPARATORS_SEEN if separator != usual)]
-    return max(candidates, key=lambda separator: len(_values(line, separator)))
-
-
-def _values(line: bytes, separator: str) -> list[bytes]:
-    try:
-        return split_line(line, separator.encode()) or [line]
-    except Unclosed:
-        return line.split(separator.encode())
-
-
-def _column_names(line: bytes, separator: str, number: int, name: str) -> list[str]:
-    try:
-        text = [value.decode("utf-8") for value in _values(line, separator)]
-    except UnicodeDecodeError:
-        raise DatasetFolderError(f"{name} line {number}: bytes {line[:12]!r} are not UTF-8; save the file as UTF-8") from None
-    if b"\0" in line:
-        raise DatasetFolderError(f"{name} line {number}: zero bytes, so the file is no UTF-8 text; save the file as UTF-8")
-    names = [value.strip('"') for value in text]
-    if names.count("") > 1:  # a spreadsheet's empty columns
-        names = [value or f"unnamed {place}" for place, value in enumerate(names, start=1)]
-    check_columns_once(names, name)
-    return names
-
-
-def check_columns_once(names: Sequence[str], file: str) -> None:
-    """Raise a ``DatasetFolderError`` that names the first column of a file that stands there twice."""
-    for place, name in enumerate(names, start=1):
-        first = names.index(name) + 1
-        if first != place:
-            raise DatasetFolderError(f"{file}: column '{name}' stands twice (columns {first} and {place}); rename or remove one of them")
-
-
 @dataclass
 class _Text:
     """Lines that any CSV reader takes alike, the number of each, and what was refused on the way to them."""
@@ -203,7 +76,7 @@ class _Text:
     lines: int  # of the given text
 
 
-def _block(text: bytes, header: _Header, following: int, name: str, *, last: bool) -> tuple[Block, int, int]:
+def _block(text: bytes, header: Header, following: int, name: str, *, last: bool) -> tuple[Block, int, int]:
     found = _plain(text, following) if b'"' not in text else _mended(text, header, following, name, last=last)
     table, numbers, refused = _parsed(found, header, name)
     rows, kept, undecodable = _decode(table, numbers, name)
@@ -221,7 +94,7 @@ def _plain(text: bytes, following: int) -> _Text:
     return _Text(text, numbers, [], len(text), count)
 
 
-def _mended(text: bytes, header: _Header, following: int, name: str, *, last: bool) -> _Text:
+def _mended(text: bytes, header: Header, following: int, name: str, *, last: bool) -> _Text:
     """Number the lines of a text with quotes; rows that a CSV reader would take otherwise are written anew, or refused."""
     ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _NEWLINE)
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
@@ -251,7 +124,9 @@ def _mended(text: bytes, header: _Header, following: int, name: str, *, last: bo
             used = int(ends[place + found.span - 1]) + 1
 
 
-def _lines_from(text: bytes, starts: np.ndarray, ends: np.ndarray, place: int) -> Callable[[int], bytes | None]:
+def _lines_from(
+    text: bytes, starts: np.ndarray, ends: np.ndarray, place: int
+) -> Callable[[int], bytes | None]:
     return lambda step: text[starts[place + step] : ends[place + step]] if place + step < len(ends) else None
 
 
@@ -259,7 +134,7 @@ def _refused(line: int, text: str, raw: bytes, name: str) -> Refused:
     return Refused(line, f"{name} line {line}: {text}", raw[:MAX_RAW_CHARACTERS].decode("utf-8", "replace"))
 
 
-def _parsed(found: _Text, header: _Header, name: str) -> tuple[pa.Table, np.ndarray, list[Refused]]:
+def _parsed(found: _Text, header: Header, name: str) -> tuple[pa.Table, np.ndarray, list[Refused]]:
     refused: list[Refused] = []
     odd: list[int] = []
 
@@ -269,14 +144,22 @@ def _parsed(found: _Text, header: _Header, name: str) -> tuple[pa.Table, np.ndar
         text = str(row.text)
         if text.strip():
             line = int(found.numbers[place])
-            refused.append(_refused(line, wrong_width(row.actual_columns, row.expected_columns), text.encode(), name))
+            refused.append(
+                _refused(line, wrong_width(row.actual_columns, row.expected_columns), text.encode(), name)
+            )
         return "skip"
 
     if not len(found.numbers):
-        return pa.table({column: pa.array([], pa.binary()) for column in header.names}), found.numbers, refused
+        return (
+            pa.table({column: pa.array([], pa.binary()) for column in header.names}),
+            found.numbers,
+            refused,
+        )
     table = pyarrow.csv.read_csv(
         pa.BufferReader(found.text),
-        read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=len(found.text) + 1, column_names=header.names),
+        read_options=pyarrow.csv.ReadOptions(
+            use_threads=False, block_size=len(found.text) + 1, column_names=header.names
+        ),
         parse_options=pyarrow.csv.ParseOptions(
             delimiter=header.separator, newlines_in_values=b'"' in found.text, invalid_row_handler=note
         ),
@@ -306,7 +189,13 @@ def _decode(table: pa.Table, lines: np.ndarray, name: str) -> tuple[pa.Table, np
                 if keep[row] and value is not None and not _is_utf8(value):
                     keep[row] = False
                     text = f"{column} {value[:32]!r} is not UTF-8; save the file as UTF-8"
-                    refused.append(Refused(int(lines[row]), f"{name} line {lines[row]}: {text}", repr(value[:MAX_RAW_CHARACTERS])))
+                    refused.append(
+                        Refused(
+                            int(lines[row]),
+                            f"{name} line {lines[row]}: {text}",
+                            repr(value[:MAX_RAW_CHARACTERS]),
+                        )
+                    )
         clean = table.filter(pa.array(keep))
         return clean.cast(_texts(clean)), lines[keep], refused
 

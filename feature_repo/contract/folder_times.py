@@ -14,7 +14,9 @@ from feature_repo.contract.folder_columns import one_array
 from feature_repo.contract.times import EXPECTED, Times, holds_times, likely_unit, read_times
 
 DAY_US = 86_400 * 1_000_000
-EARLIEST_WRITTEN_US = 31_536_000 * 1_000_000  # 1971: a date or time stamp of 1970 is a number whose unit was lost on the way
+EARLIEST_WRITTEN_US = (
+    31_536_000 * 1_000_000
+)  # 1971: a date or time stamp of 1970 is a number whose unit was lost on the way
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def click_times(table: pa.Table, file: str) -> Times:
     """Read the column ``event_time``; raises a ``DatasetFolderError`` where its type holds no points in time."""
     column = one_array(table, "event_time")
     if not holds_times(column.type):
-        raise DatasetFolderError(f"{file}: column 'event_time' has the type {column.type}, which is no point in time; write ISO 8601 or a timestamp")
+        raise DatasetFolderError(
+            f"{file}: column 'event_time' has the type {column.type}, which is no point in time; write ISO 8601 or a timestamp"
+        )
     return read_times(column)
 
 
@@ -65,7 +69,9 @@ def time_facts(table: pa.Table, times: Times, early: np.ndarray, keep: np.ndarra
     low, high = float("inf"), float("-inf")
     counted = early & times.counted
     if counted.any():
-        values = [float(value) for value in one_array(table, "event_time").filter(pa.array(counted)).to_pylist()]
+        values = [
+            float(value) for value in one_array(table, "event_time").filter(pa.array(counted)).to_pylist()
+        ]
         low, high = min(values), max(values)
     return TimeFacts(
         int(keep.sum()), int(early.sum()), int((times.valid & ~early).sum()), low, high, bool((early & ~times.counted).any()),
@@ -81,20 +87,29 @@ def check_times(
     for row in np.flatnonzero(early):
         moment = int(times.us[row])
         day = format_time(moment)[:10] if abs(moment) < EARLIEST_US else "long before"
-        problems.setdefault(int(row), f"event_time {shown(table, 'event_time', int(row))} is before 2000 ({day} by its size); {EXPECTED}")
+        problems.setdefault(
+            int(row),
+            f"event_time {shown(table, 'event_time', int(row))} is before 2000 ({day} by its size); {EXPECTED}",
+        )
     written = times.valid & ~times.counted & (times.us < EARLIEST_WRITTEN_US)
     for row in np.flatnonzero(written):
         value = shown(table, "event_time", int(row))
-        problems.setdefault(int(row), f"event_time {value} is before 1971, so a unit was lost on the way; {EXPECTED}")
+        problems.setdefault(
+            int(row), f"event_time {value} is before 1971, so a unit was lost on the way; {EXPECTED}"
+        )
     if now_us is not None:
         for row in np.flatnonzero(times.valid & (times.us > now_us + DAY_US)):
             value = shown(table, "event_time", int(row))
-            problems.setdefault(int(row), f"event_time {value} is more than a day in the future; check the unit and the zone")
+            problems.setdefault(
+                int(row), f"event_time {value} is more than a day in the future; check the unit and the zone"
+            )
     return np.asarray(early | written | (times.counted & ~times.valid & _given(table)))
 
 
 def _given(table: pa.Table) -> np.ndarray:
-    return ~np.asarray(one_array(table, "event_time").is_null(nan_is_null=True).to_numpy(zero_copy_only=False), dtype=bool)
+    return ~np.asarray(
+        one_array(table, "event_time").is_null(nan_is_null=True).to_numpy(zero_copy_only=False), dtype=bool
+    )
 
 
 def judged(facts: TimeFacts, file: str) -> tuple[str, ...]:
@@ -122,7 +137,9 @@ def judged(facts: TimeFacts, file: str) -> tuple[str, ...]:
         what = f"{facts.low:.15g} to {facts.high:.15g}, most likely {likely_unit(facts.low, facts.high)}" if counted else (
             "time stamps of 1970, most likely numbers whose unit was lost; convert them anew with the right unit"
         )  # fmt: skip
-        raise DatasetFolderError(f"{file}: no event_time is the time of a click ({facts.early:,} rows: {what})")
+        raise DatasetFolderError(
+            f"{file}: no event_time is the time of a click ({facts.early:,} rows: {what})"
+        )
     if facts.rows > 1 and facts.days_only:
         return (f"{file}: event_time holds days without a time of day; the order within a day is the file's",)
     return ()

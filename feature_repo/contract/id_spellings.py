@@ -48,7 +48,9 @@ def spelling_note(clicked: Iterable[str], catalogue: Collection[str]) -> str | N
         return None
     spellings = {plain_id(item): item for item in catalogue}
     alike = [(item, spellings[plain]) for item in unknown if (plain := plain_id(item)) in spellings]
-    counted = f"{len(unknown):,} of {len(ids):,} clicked items ({len(unknown) / len(ids):.0%}) are not in items.*"
+    counted = (
+        f"{len(unknown):,} of {len(ids):,} clicked items ({len(unknown) / len(ids):.0%}) are not in items.*"
+    )
     if alike:
         ours, theirs = alike[0]
         return f"{counted}; {len(alike):,} of them are there in another spelling ('{ours}' in clicks, '{theirs}' in items): write ids alike in both files"

@@ -45,7 +45,9 @@ def plain_name(name: str) -> str:
     return _TYPED.sub("", name.strip())
 
 
-def matched(present: Sequence[str], wanted: Sequence[str], named: dict[str, str] | None = None) -> dict[str, str]:
+def matched(
+    present: Sequence[str], wanted: Sequence[str], named: dict[str, str] | None = None
+) -> dict[str, str]:
     """Find the column of each name of ours.
 
     Parameters
@@ -73,7 +75,9 @@ def matched(present: Sequence[str], wanted: Sequence[str], named: dict[str, str]
     found: dict[str, str] = {}
     for ours in wanted:
         candidates = (named[ours],) if named and ours in named else KNOWN_NAMES[ours]
-        theirs = next((plain[name] for name in candidates if name in plain and plain[name] not in found.values()), None)
+        theirs = next(
+            (plain[name] for name in candidates if name in plain and plain[name] not in found.values()), None
+        )
         if theirs is None and named and ours in named and named[ours] in present:
             theirs = named[ours]
         if theirs is not None:
@@ -100,10 +104,16 @@ def with_our_names(table: pa.Table, wanted: Sequence[str], file: str) -> tuple[p
         One line that names what was renamed.
     """
     missing = [name for name in wanted if name not in table.column_names]
-    sessions = [column for column in table.column_names if plain_name(column) not in _USERS] if "session_id" in missing else table.column_names
+    sessions = (
+        [column for column in table.column_names if plain_name(column) not in _USERS]
+        if "session_id" in missing
+        else table.column_names
+    )
     others = [column for column in sessions if column not in wanted]
     renamed = {theirs: ours for ours, theirs in matched(others, missing).items()}
     if not renamed:
         return table, ()
     shown = ", ".join(f"{ours} = '{theirs}'" for theirs, ours in renamed.items())
-    return table.rename_columns([renamed.get(name, name) for name in table.column_names]), (f"{file}: columns are read by their known names: {shown}",)
+    return table.rename_columns([renamed.get(name, name) for name in table.column_names]), (
+        f"{file}: columns are read by their known names: {shown}",
+    )

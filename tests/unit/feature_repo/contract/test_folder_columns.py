@@ -49,17 +49,37 @@ def test_an_id_is_spelled_one_way(column, texts):
     ],
 )  # fmt: skip
 def test_an_id_that_a_number_cannot_hold_refuses_its_row(column):
-    table = pa.table({"session_id": ["s", "t"], "item_id": pa.concat_arrays([column, pa.array([7], column.type)]), "event_time": ["2024-03-01"] * 2})
+    table = pa.table(
+        {
+            "session_id": ["s", "t"],
+            "item_id": pa.concat_arrays([column, pa.array([7], column.type)]),
+            "event_time": ["2024-03-01"] * 2,
+        }
+    )
     rows, refused = parse_rows(table)
     assert rows.column("item_id").to_pylist() == ["7"]
-    assert [row.line for row in refused] == [1] and "item_id" in refused[0].reason and "write it as text or whole numbers" in refused[0].reason
+    assert (
+        [row.line for row in refused] == [1]
+        and "item_id" in refused[0].reason
+        and "write it as text or whole numbers" in refused[0].reason
+    )
 
 
 def test_a_missing_number_is_a_missing_id_and_no_item_nan():
-    table = pa.table({"session_id": [1.0, np.nan, 3.0], "item_id": [np.nan, 2.0, 3.0], "event_time": ["2024-03-01"] * 3, "user_id": [np.nan, None, 9.0]})
+    table = pa.table(
+        {
+            "session_id": [1.0, np.nan, 3.0],
+            "item_id": [np.nan, 2.0, 3.0],
+            "event_time": ["2024-03-01"] * 3,
+            "user_id": [np.nan, None, 9.0],
+        }
+    )
     rows, refused = parse_rows(table)
     assert (rows.column("session_id").to_pylist(), rows.column("user_id").to_pylist()) == (["3"], ["9"])
-    assert ["item_id None is blank" in refused[0].reason, "session_id None is blank" in refused[1].reason] == [True, True]
+    assert [
+        "item_id None is blank" in refused[0].reason,
+        "session_id None is blank" in refused[1].reason,
+    ] == [True, True]
 
 
 TYPES = [
@@ -69,10 +89,14 @@ TYPES = [
 
 
 @pytest.mark.parametrize("column", TYPES, ids=lambda column: str(column.type))
-@pytest.mark.parametrize("name", ["session_id", "item_id", "event_time", "user_id", "event_type", "title", "description"])
+@pytest.mark.parametrize(
+    "name", ["session_id", "item_id", "event_time", "user_id", "event_type", "title", "description"]
+)
 def test_a_column_of_another_kind_is_one_line_with_file_column_and_type(name, column):
     plain = {"session_id": ["s"], "item_id": ["a"], "event_time": ["2024-03-01"]}
-    parse, file = (parse_items, "items.parquet") if name in ("title", "description") else (parse_rows, "clicks.parquet")
+    parse, file = (
+        (parse_items, "items.parquet") if name in ("title", "description") else (parse_rows, "clicks.parquet")
+    )
     with pytest.raises(DatasetFolderError) as caught:
         parse(pa.table({**plain, name: column}), file=file)
     text = str(caught.value)
@@ -80,7 +104,13 @@ def test_a_column_of_another_kind_is_one_line_with_file_column_and_type(name, co
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.list_(pa.string()), pa.large_list(pa.large_string()), pa.list_(pa.dictionary(pa.int8(), pa.string())), pa.list_(pa.string(), 2)]
+    "kind",
+    [
+        pa.list_(pa.string()),
+        pa.large_list(pa.large_string()),
+        pa.list_(pa.dictionary(pa.int8(), pa.string())),
+        pa.list_(pa.string(), 2),
+    ],
 )
 def test_a_list_of_categories_is_joined(kind):
     table = pa.table({"item_id": ["a", "b"], "category": pa.array([["Garden", "Hoses"], None], kind)})
@@ -94,21 +124,31 @@ def test_an_empty_list_of_categories_is_none():
 
 @pytest.mark.parametrize("parse", [parse_rows, parse_items])
 def test_a_column_twice_is_one_line(parse):
-    table = pa.Table.from_arrays([pa.array(["s"])] * 4, names=["session_id", "item_id", "event_time", "item_id"])
+    table = pa.Table.from_arrays(
+        [pa.array(["s"])] * 4, names=["session_id", "item_id", "event_time", "item_id"]
+    )
     with pytest.raises(DatasetFolderError, match=r"column 'item_id' stands twice \(columns 2 and 4\)"):
         parse(table)
 
 
 def test_further_columns_of_any_kind_are_kept_as_json():
     more = {"tags": [["a", "b"]], "price": [np.nan], "raw": [b"x\xff"], "nested": [{"score": np.inf}]}
-    rows, _ = parse_rows(pa.table({"session_id": ["s"], "item_id": ["a"], "event_time": ["2024-03-01"], **more}))
-    assert rows.column("extra").to_pylist() == ['{"tags": ["a", "b"], "price": null, "raw": "x\ufffd", "nested": {"score": null}}']
+    rows, _ = parse_rows(
+        pa.table({"session_id": ["s"], "item_id": ["a"], "event_time": ["2024-03-01"], **more})
+    )
+    assert rows.column("extra").to_pylist() == [
+        '{"tags": ["a", "b"], "price": null, "raw": "x\ufffd", "nested": {"score": null}}'
+    ]
 
 
 @pytest.mark.parametrize(
     ("clicked", "known", "words"),
     [
-        (["123.0", "124.0"], {"123", "124"}, "2 of 2 clicked items (100%) are not in items.*; 2 of them are there in another spelling ('123.0' in clicks, '123' in items)"),
+        (
+            ["123.0", "124.0"],
+            {"123", "124"},
+            "2 of 2 clicked items (100%) are not in items.*; 2 of them are there in another spelling ('123.0' in clicks, '123' in items)",
+        ),
         (["4.0050025016e+10"], {"40050025016"}, "another spelling"),
         (["7"], {"007"}, "another spelling"),
         (["ab-1"], {" AB-1"}, "another spelling"),

@@ -15,12 +15,21 @@ from feature_repo.contract.folder_files import find_table, read_blocks
 def part(path, *items, **columns):
     count = len(items)
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = {"session_id": ["s"] * count, "item_id": list(items), "event_time": ["2024-03-01T10:00:00Z"] * count, **columns}
+    table = {
+        "session_id": ["s"] * count,
+        "item_id": list(items),
+        "event_time": ["2024-03-01T10:00:00Z"] * count,
+        **columns,
+    }
     pyarrow.parquet.write_table(pa.table(table), path)
 
 
 def clicks(folder):
-    return [(block.file, row["item_id"], row["extra"]) for block in read_clicks(folder) for row in block.rows.to_pylist()]
+    return [
+        (block.file, row["item_id"], row["extra"])
+        for block in read_clicks(folder)
+        for row in block.rows.to_pylist()
+    ]
 
 
 def test_parts_at_the_top_and_in_folders_are_read_with_the_columns_of_their_path(tmp_path):
@@ -32,7 +41,11 @@ def test_parts_at_the_top_and_in_folders_are_read_with_the_columns_of_their_path
     part(table / "older" / "part-3.parquet", "e")
     assert clicks(tmp_path) == [
         ("clicks.parquet/day=2024-03-02/part-0.parquet", "b", '{"day": "2024-03-02"}'),
-        ("clicks.parquet/day=2024-03-02/shop=a%2Fb/part-1.snappy.parquet", "c", '{"price": 3, "day": "2024-03-02", "shop": "a/b"}'),
+        (
+            "clicks.parquet/day=2024-03-02/shop=a%2Fb/part-1.snappy.parquet",
+            "c",
+            '{"price": 3, "day": "2024-03-02", "shop": "a/b"}',
+        ),
         ("clicks.parquet/day=__HIVE_DEFAULT_PARTITION__/part-2.parquet", "d", '{"day": null}'),
         ("clicks.parquet/older/part-3.parquet", "e", None),
         ("clicks.parquet/part-0.parquet", "a", None),
@@ -61,11 +74,26 @@ def test_marks_and_hidden_files_are_no_parts(tmp_path):
     ("make", "words"),
     [
         (lambda table: (table / "notes.txt").write_text("x"), "clicks.parquet/notes.txt is no .parquet part"),
-        (lambda table: (table / "day=1" / "000000_0").write_bytes(b"PAR1"), "clicks.parquet/day=1/000000_0 is no .parquet part"),
-        (lambda table: (table / "day=1" / "part-1.parquet").write_bytes(b""), "clicks.parquet/day=1/part-1.parquet cannot be read"),
-        (lambda table: part(table / "day=1" / "part-1.parquet", "b", day=["2"]), "column 'day' stands in the file and in its folder's name"),
-        (lambda table: part(table / "day=1" / "day=2" / "part-1.parquet", "b"), "column 'day' stands twice in the path"),
-        (lambda table: os.remove(table / "day=1" / "part-0.parquet"), "clicks.parquet is a folder without parts"),
+        (
+            lambda table: (table / "day=1" / "000000_0").write_bytes(b"PAR1"),
+            "clicks.parquet/day=1/000000_0 is no .parquet part",
+        ),
+        (
+            lambda table: (table / "day=1" / "part-1.parquet").write_bytes(b""),
+            "clicks.parquet/day=1/part-1.parquet cannot be read",
+        ),
+        (
+            lambda table: part(table / "day=1" / "part-1.parquet", "b", day=["2"]),
+            "column 'day' stands in the file and in its folder's name",
+        ),
+        (
+            lambda table: part(table / "day=1" / "day=2" / "part-1.parquet", "b"),
+            "column 'day' stands twice in the path",
+        ),
+        (
+            lambda table: os.remove(table / "day=1" / "part-0.parquet"),
+            "clicks.parquet is a folder without parts",
+        ),
     ],
 )
 def test_what_is_no_part_is_refused_by_name(tmp_path, make, words):
@@ -89,7 +117,9 @@ def test_a_part_without_a_needed_column_is_named(tmp_path):
     table = tmp_path / "clicks.parquet"
     part(table / "part-0.parquet", "a")
     pyarrow.parquet.write_table(pa.table({"session_id": ["s"], "item_id": ["a"]}), table / "part-1.parquet")
-    with pytest.raises(DatasetFolderError, match=r"clicks.parquet/part-1.parquet: column 'event_time' is missing"):
+    with pytest.raises(
+        DatasetFolderError, match=r"clicks.parquet/part-1.parquet: column 'event_time' is missing"
+    ):
         list(read_clicks(tmp_path))
 
 
@@ -106,7 +136,9 @@ def test_a_folder_of_text_parts_as_spark_writes_it_is_read(tmp_path):
     for number in range(2):
         inner = table / f"day={number}"
         inner.mkdir(parents=True)
-        (inner / f"part-{number}.csv").write_text(f'session_id,item_id,event_time,q\ns,i{number},2024-03-01T10:00:00Z,"5\\" hose"\n')
+        (inner / f"part-{number}.csv").write_text(
+            f'session_id,item_id,event_time,q\ns,i{number},2024-03-01T10:00:00Z,"5\\" hose"\n'
+        )
     (table / "_SUCCESS").write_text("")
     assert [(item, extra) for _, item, extra in clicks(tmp_path)] == [
         (f"i{number}", f'{{"q": "5\\" hose", "day": "{number}"}}') for number in range(2)
@@ -120,11 +152,21 @@ def test_a_broken_link_and_a_file_without_rights_are_one_line(tmp_path):
         list(read_clicks(tmp_path))
 
 
-@pytest.mark.parametrize("spoil", [lambda data: data[: len(data) // 2], lambda data: data[:4] + b"\0" * 40 + data[44:], lambda data: b"", lambda data: b"a,b\n"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:4] + b"\0" * 40 + data[44:],
+        lambda data: b"",
+        lambda data: b"a,b\n",
+    ],
+)
 def test_damaged_parquet_is_one_line(tmp_path, spoil):
     path = tmp_path / "clicks.parquet"
     part(path, *[f"item {number}" for number in range(500)])
     path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(DatasetFolderError, match="clicks.parquet cannot be read as a parquet table") as caught:
+    with pytest.raises(
+        DatasetFolderError, match="clicks.parquet cannot be read as a parquet table"
+    ) as caught:
         list(read_blocks(path))
     assert "\n" not in str(caught.value)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.contract import folder_text
+from feature_repo.contract import folder_lines
 from feature_repo.contract.folder_text import read_delimited
 
 HEADER = "a,b,c\n"
@@ -85,7 +85,11 @@ def test_a_quote_has_one_meaning(tmp_path, line, values):
 )
 def test_a_well_formed_value_may_hold_line_ends(tmp_path, body, rows, lines):
     assert read(tmp_path, HEADER + body) == (rows, lines, {})
-    assert read(tmp_path, b"\xef\xbb\xbf" + (HEADER + body).replace("\n", "\r\n").encode()) == (rows, lines, {})
+    assert read(tmp_path, b"\xef\xbb\xbf" + (HEADER + body).replace("\n", "\r\n").encode()) == (
+        rows,
+        lines,
+        {},
+    )
 
 
 def test_a_title_over_lines_with_a_comma_is_one_title_in_a_table_of_two_columns(tmp_path):
@@ -99,22 +103,31 @@ _VALUES = st.one_of(_ON_ONE_LINE, _OVER_LINES)
 
 
 @settings(deadline=None)  # the machine may be busy
-@given(st.lists(st.tuples(_ON_ONE_LINE, _VALUES, _VALUES), min_size=1, max_size=6), st.sampled_from([7, 40, 1 << 20]))
+@given(
+    st.lists(st.tuples(_ON_ONE_LINE, _VALUES, _VALUES), min_size=1, max_size=6),
+    st.sampled_from([7, 40, 1 << 20]),
+)
 def test_what_a_csv_writer_writes_is_read_back(tmp_path_factory, rows, block):
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("a", "b", "c"), *rows])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folder_text, "BLOCK_BYTES", block)
+        patch.setattr(folder_lines, "BLOCK_BYTES", block)
         found, _, refused = read(tmp_path_factory.getbasetemp(), text.getvalue())
     assert (found, refused) == (rows, {})
 
 
 @settings(deadline=None)  # the machine may be busy
-@given(st.lists(st.text('ab",\\ ', max_size=12), max_size=12), st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from([5, 64, 1 << 20]))
-def test_whatever_stands_between_good_rows_they_are_read_and_every_line_is_accounted_for(tmp_path_factory, junk, ends, block):
+@given(
+    st.lists(st.text('ab",\\ ', max_size=12), max_size=12),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.sampled_from([5, 64, 1 << 20]),
+)
+def test_whatever_stands_between_good_rows_they_are_read_and_every_line_is_accounted_for(
+    tmp_path_factory, junk, ends, block
+):
     body = [line for number, odd in enumerate(junk) for line in (odd, f"good{number},x,y")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folder_text, "BLOCK_BYTES", block)
+        patch.setattr(folder_lines, "BLOCK_BYTES", block)
         rows, lines, refused = read(tmp_path_factory.getbasetemp(), ends.join(["a,b,c", *body]) + ends)
     good = {2 * number + 3: (f"good{number}", "x", "y") for number in range(len(junk))}
     assert {line: row for line, row in zip(lines, rows, strict=True) if line in good} == good

@@ -8,7 +8,7 @@ import gzip
 import pytest
 import zstandard
 
-from feature_repo.contract import folder_text
+from feature_repo.contract import folder_lines, folder_text
 from feature_repo.contract.dataset_folder import DatasetFolderError, find_table, read_clicks, read_item_blocks
 from feature_repo.contract.folder_files import read_blocks
 
@@ -38,7 +38,7 @@ def test_lines_are_those_of_an_editor(tmp_path, text, lines, refused):
 
 
 def test_lines_go_on_over_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder_text, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(folder_lines, "BLOCK_BYTES", 64)
     rows = "".join(f's,"i\n{number}",2024-03-01\n\n' for number in range(40))
     (tmp_path / "clicks.csv").write_text("session_id,item_id,event_time\n" + rows + "s,x,never\n")
     blocks = list(read_clicks(tmp_path))
@@ -57,7 +57,9 @@ def test_the_separator_is_seen_and_named(tmp_path, separator, name):
     assert [note for note in block.notes if "separated by" in note] == ([] if usual else [block.notes[0]])
 
 
-@pytest.mark.parametrize(("ending", "pack"), [(".gz", gzip.compress), (".zst", zstandard.compress), (".bz2", bz2.compress)])
+@pytest.mark.parametrize(
+    ("ending", "pack"), [(".gz", gzip.compress), (".zst", zstandard.compress), (".bz2", bz2.compress)]
+)
 def test_packed_files_are_read(tmp_path, ending, pack):
     (tmp_path / f"clicks.csv{ending}").write_bytes(pack(CLICKS.encode()))
     (tmp_path / f"items.tsv{ending}").write_bytes(pack(b"item_id\ttitle\na\tA, b\n"))
@@ -70,7 +72,9 @@ def test_packed_files_are_read(tmp_path, ending, pack):
 @pytest.mark.parametrize("spoil", [lambda packed: packed[:-9], lambda packed: b"nothing", lambda packed: b""])
 def test_a_damaged_packed_file_is_one_line(tmp_path, ending, pack, spoil):
     (tmp_path / f"clicks.csv{ending}").write_bytes(spoil(pack(CLICKS.encode() * 1000)))
-    with pytest.raises(DatasetFolderError, match=r"clicks\.csv\.(gz|zst) (is empty|cannot be read)") as caught:
+    with pytest.raises(
+        DatasetFolderError, match=r"clicks\.csv\.(gz|zst) (is empty|cannot be read)"
+    ) as caught:
         list(read_clicks(tmp_path))
     assert "\n" not in str(caught.value)
 
@@ -97,7 +101,9 @@ def test_empty_columns_of_a_spreadsheet_do_no_harm(tmp_path):
 
 def test_a_file_that_breaks_the_count_of_lines_is_refused(tmp_path, monkeypatch):
     real = folder_text.pyarrow.csv.read_csv
-    monkeypatch.setattr(folder_text.pyarrow.csv, "read_csv", lambda *given, **more: real(*given, **more).slice(1))
+    monkeypatch.setattr(
+        folder_text.pyarrow.csv, "read_csv", lambda *given, **more: real(*given, **more).slice(1)
+    )
     (tmp_path / "clicks.csv").write_text(CLICKS)
     with pytest.raises(DatasetFolderError, match="lines 2 to 3: 1 rows were read where 2 begin"):
         list(read_clicks(tmp_path))

@@ -18,7 +18,9 @@ HEADER = "session_id,item_id,event_time\n"
 
 
 def folder(path, *times):
-    (path / "clicks.csv").write_text(HEADER + "".join(f"s,i{number},{time}\n" for number, time in enumerate(times)))
+    (path / "clicks.csv").write_text(
+        HEADER + "".join(f"s,i{number},{time}\n" for number, time in enumerate(times))
+    )
     return path
 
 
@@ -43,17 +45,44 @@ def test_a_time_has_one_meaning_alone_and_in_a_column(value, moment):
 
 
 @settings(deadline=None)
-@given(st.lists(st.one_of(st.integers(19_990_000, 21_010_000), st.integers(20_000_000_000_000, 20_991_231_235_959), st.integers(-(10**16), 10**16)), max_size=9))
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(19_990_000, 21_010_000),
+            st.integers(20_000_000_000_000, 20_991_231_235_959),
+            st.integers(-(10**16), 10**16),
+        ),
+        max_size=9,
+    )
+)
 def test_numbers_in_a_column_are_read_as_each_alone(numbers):
     times, valid = parse_times(pa.array(numbers, pa.int64()))
     assert valid.all() and times.tolist() == [parse_time(number) for number in numbers]
 
 
-@pytest.mark.parametrize("bad", ["0", "1", "45352", "20240231", "19990101", "1500000", "360000.5", "-5", "1970-01-01T00:28:29", "1970-06-01"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "0",
+        "1",
+        "45352",
+        "20240231",
+        "19990101",
+        "1500000",
+        "360000.5",
+        "-5",
+        "1970-01-01T00:28:29",
+        "1970-06-01",
+    ],
+)
 def test_a_number_before_2000_refuses_its_row(tmp_path, bad):
     (block,) = read_clicks(folder(tmp_path, "2024-03-01T10:00:00Z", bad, "1709280000"))
     assert block.rows.column("item_id").to_pylist() == ["i0", "i2"]
-    assert [row.line for row in block.refused] == [3] and bad in block.refused[0].reason and "is before" in block.refused[0].reason
+    assert (
+        [row.line for row in block.refused] == [3]
+        and bad in block.refused[0].reason
+        and "is before" in block.refused[0].reason
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,13 +104,19 @@ def test_a_number_before_2000_refuses_its_row(tmp_path, bad):
 def test_a_file_of_no_times_stops_with_the_likely_unit(tmp_path, times, unit):
     with pytest.raises(DatasetFolderError) as caught:
         list(read_clicks(folder(tmp_path, *times)))
-    assert "no event_time is the time of a click" in str(caught.value) and unit in str(caught.value) and "\n" not in str(caught.value)
+    assert (
+        "no event_time is the time of a click" in str(caught.value)
+        and unit in str(caught.value)
+        and "\n" not in str(caught.value)
+    )
 
 
 def test_all_none_is_judged_by_the_whole_file_not_by_its_first_block(tmp_path, monkeypatch):
-    monkeypatch.setattr("feature_repo.contract.folder_text.BLOCK_BYTES", 40)
+    monkeypatch.setattr("feature_repo.contract.folder_lines.BLOCK_BYTES", 40)
     found = list(read_clicks(folder(tmp_path, *range(20), "2024-03-01")))
-    assert sum(block.rows.num_rows for block in found) == 1 and sum(len(block.refused) for block in found) == 20
+    assert (
+        sum(block.rows.num_rows for block in found) == 1 and sum(len(block.refused) for block in found) == 20
+    )
 
 
 def test_dates_of_the_nineties_that_are_written_as_dates_are_taken(tmp_path):
@@ -91,15 +126,26 @@ def test_dates_of_the_nineties_that_are_written_as_dates_are_taken(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "column", [pa.array([datetime.timedelta(seconds=5)]), pa.array([datetime.time(1, 2)]), pa.array([True]), pa.array([datetime.timedelta(1)], pa.duration("ms"))]
+    "column",
+    [
+        pa.array([datetime.timedelta(seconds=5)]),
+        pa.array([datetime.time(1, 2)]),
+        pa.array([True]),
+        pa.array([datetime.timedelta(1)], pa.duration("ms")),
+    ],
 )
 def test_durations_and_times_of_day_are_no_times(tmp_path, column):
     pyarrow.parquet.write_table(rows(column), tmp_path / "clicks.parquet")
-    with pytest.raises(DatasetFolderError, match=r"clicks.parquet: column 'event_time' has the type .*, which is no point in time"):
+    with pytest.raises(
+        DatasetFolderError,
+        match=r"clicks.parquet: column 'event_time' has the type .*, which is no point in time",
+    ):
         list(read_clicks(tmp_path))
 
 
-@pytest.mark.parametrize("times", [["20240301", "20240302"], ["2024-03-01", "2024-03-01"], ["1709251200", "1709337600"]])
+@pytest.mark.parametrize(
+    "times", [["20240301", "20240302"], ["2024-03-01", "2024-03-01"], ["1709251200", "1709337600"]]
+)
 def test_days_without_a_time_of_day_are_said(tmp_path, times, caplog):
     found = list(read_clicks(folder(tmp_path, *times)))
     words = "event_time holds days without a time of day; the order within a day is the file's"
