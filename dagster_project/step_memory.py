@@ -66,15 +66,16 @@ def plain(value: Any) -> Any:
 
 
 def input_files(settings: Settings) -> list[tuple[str, int, int]]:
-    """List the dataset folder as (name, bytes, modification time in ns); empty for the fetched ML-100K, which never changes."""
-    return files_in(settings.dataset.path) if settings.dataset.path is not None else []
+    """List the dataset folder as (path within it, bytes, modification time in ns); empty for the fetched ML-100K, which never changes."""
+    return files_in(settings.dataset.path, "**/*") if settings.dataset.path is not None else []
 
 
-def files_in(folder: Path) -> list[tuple[str, int, int]]:
-    """List a folder as (name, bytes, modification time in ns); empty where there is none."""
+def files_in(folder: Path, pattern: str = "*") -> list[tuple[str, int, int]]:
+    """List a folder's files of a pattern as (path within it, bytes, modification time in ns); empty where there is none."""
     if not folder.is_dir():
         return []
-    return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in folder.iterdir() if file.is_file())
+    files = (file for file in folder.glob(pattern) if file.is_file())
+    return sorted((file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
 def fingerprint(settings: Settings, step: steps.Step, days: Days | None, topic_ends: Mapping[str, int] | None) -> str:

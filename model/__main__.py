@@ -13,6 +13,7 @@ from typing import Any
 
 from feature_repo.contract.settings import SettingsError, load_settings
 from model.config import BACKBONES, FUSIONS, ConfigError, ModelConfig, make_config
+from model.messages import one_line
 
 STUDY = "study"
 SHOWN_SHARE = 0.005  # of a score; smaller parts would read "0 %"
@@ -167,8 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return {"benchmark": benchmark, "recommend": recommend}[arguments.command](arguments)
     except (SettingsError, ConfigError, ValueError, RuntimeError, OSError) as error:
-        # Our own errors are one line with a remedy; torch and the system may give several, of which the first says what happened.
-        print(f"python -m model {arguments.command}: {str(error).splitlines()[0] if str(error) else type(error).__name__}", file=sys.stderr)
+        print(f"python -m model {arguments.command}: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the checkpoint", file=sys.stderr)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.contract.dataset_folder import CLICK_ROWS, DatasetFolderError, read_clicks, read_items
+from feature_repo.contract.id_spellings import spelling_note
 from feature_repo.contract.settings import SessionSettings
 from model.items import Catalogue
 from model.sequences import Cases, Sequences, expand, last_steps
@@ -56,9 +57,9 @@ def load_folder(path: Path | str, session: SessionSettings | None = None, *, pro
     if clicks.num_rows == 0:
         first = f" (first reason: {reasons[0]})" if reasons else ""
         raise DatasetError(f"dataset folder '{folder}' has no valid click{first}; add rows to clicks.*")
-    catalogue, item_reasons = _catalogue(folder, clicks)
+    catalogue, item_reasons, spellings = _catalogue(folder, clicks)
     reasons += item_reasons
-    notes = _notes(reasons)
+    notes = _notes(reasons) + spellings
     for note in notes:
         _log.warning("%s: %s", folder, note)
     gap = None if session is None or session.gap_minutes is None or (folder / "sequences.txt").is_file() else session.gap_minutes * MINUTE_US
@@ -81,7 +82,7 @@ def _read(folder: Path, now_us: int | None) -> tuple[pa.Table, list[str]]:
     return pa.concat_tables(blocks).unify_dictionaries(), reasons
 
 
-def _catalogue(folder: Path, clicks: pa.Table) -> tuple[Catalogue, list[str]]:
+def _catalogue(folder: Path, clicks: pa.Table) -> tuple[Catalogue, list[str], tuple[str, ...]]:
     reasons: list[str] = []
     rows: dict[str, tuple[str | None, str | None]] = {}
     twice = 0
@@ -92,9 +93,12 @@ def _catalogue(folder: Path, clicks: pa.Table) -> tuple[Catalogue, list[str]]:
             rows[name] = (title, category)
     if twice:
         reasons.append(f"items: {twice} rows name an item id that stands twice; the last row of each was taken")
-    for name in pc.unique(clicks.column("item_id")).to_pylist():
+    clicked = pc.unique(clicks.column("item_id")).to_pylist()
+    note = spelling_note(clicked, rows)
+    for name in clicked:
         rows.setdefault(name, (None, None))
-    return Catalogue.build(list(rows), [title for title, _ in rows.values()], [category for _, category in rows.values()]), reasons
+    catalogue = Catalogue.build(list(rows), [title for title, _ in rows.values()], [category for _, category in rows.values()])
+    return catalogue, reasons, () if note is None else (note,)
 
 
 def _notes(reasons: list[str]) -> tuple[str, ...]:

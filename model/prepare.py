@@ -1,47 +1,91 @@
-"""`python -m model.prepare SRC DST`: other people's click logs to a dataset folder, by renaming columns. Changes no value."""
+"""`python -m model.prepare SRC DST`: other people's click logs to a dataset folder, by renaming columns; says each choice that it makes."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from feature_repo.contract.dataset_folder import CLICK_STEMS, DatasetFolderError, read_blocks
-from feature_repo.contract.folder_files import Block, open_delimited
+from feature_repo.contract.folder_blocks import Block
+from feature_repo.contract.folder_columns import one_array, text_column
+from feature_repo.contract.folder_lines import COMPRESSIONS
+from feature_repo.contract.public_names import ITEM_COLUMNS, KNOWN_NAMES, matched
+from feature_repo.contract.times import holds_times
+from model.prepare_times import UNITS, with_times
 
-# Names that the columns have in public data sets; a flag wins over this list. A suffix as in `user_id:token` is left out.
-KNOWN_NAMES = {
-    "session_id": ("session_id", "SessionId", "sessionId", "session", "visitorid", "user_id", "userId"),
-    "item_id": ("item_id", "ItemId", "itemId", "itemid", "sku", "movieId"),
-    "event_time": ("event_time", "Time", "timestamp", "time", "eventdate", "ts"),
-    "title": ("title", "movie_title", "name", "product_name"),
-    "category": ("category", "class", "genres", "category_name"),
+CLICK_COLUMNS = ("session_id", "item_id", "event_time", "user_id", "event_type")
+REQUIRED = {CLICK_COLUMNS: CLICK_COLUMNS[:3], ITEM_COLUMNS: ITEM_COLUMNS[:1]}
+STEMS = {
+    "train": (
+        "clicks",
+        "train",
+        "events",
+        "interactions",
+        "ratings",
+        "yoochoose-clicks",
+        "train-item-views",
+        "UserBehavior",
+        "u",
+    ),
+    "valid": ("clicks_valid", "valid", "validation"),
+    "test": ("clicks_test", "test", "yoochoose-test"),
 }
-CLICK_COLUMNS = ("session_id", "item_id", "event_time")
-ITEM_COLUMNS = ("item_id", "title", "category")
-STEMS = {"train": ("clicks", "train"), "valid": ("clicks_valid", "valid", "validation"), "test": ("clicks_test", "test")}
-SUFFIXES = (".csv", ".tsv", ".parquet", ".inter", ".item", ".txt", ".dat")
+ITEM_STEMS = ("items", "movies", "products", "articles")
+SUFFIXES = (".csv", ".tsv", ".parquet", ".inter", ".item", ".txt", ".dat", ".data")
+PACKED = ("", *COMPRESSIONS)
 _CLICK_SUFFIX, _ITEM_SUFFIX = ".inter", ".item"
+# Files that are published without a line of names.
+_YOOCHOOSE = ("session_id", "event_time", "item_id", "category")
+HEADLESS = {
+    "yoochoose-clicks": _YOOCHOOSE, "yoochoose-test": _YOOCHOOSE,
+    "UserBehavior": ("user_id", "item_id", "category_id", "event_type", "event_time"),
+    "u": ("user_id", "item_id", "rating", "event_time"),
+}  # fmt: skip
+_SEPARATORS = {"yoochoose-clicks": ",", "yoochoose-test": ",", "UserBehavior": ",", "u": "\t"}
 
 
-def prepare(source: Path, target: Path, renamed: dict[str, str] | None = None, *, separator: str | None = None) -> dict[str, int]:
+@dataclass(frozen=True)
+class Choices:
+    """What the user says of the source: columns by our names, separator and unit of times; and who hears of every other choice."""
+
+    renamed: dict[str, str] = field(default_factory=dict)
+    separator: str | None = None
+    unit: str | None = None
+    say: Callable[[str], None] = lambda line: None
+
+
+def prepare(
+    source: Path,
+    target: Path,
+    renamed: dict[str, str] | None = None,
+    *,
+    separator: str | None = None,
+    unit: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, int]:
     """Write a dataset folder of a folder of tables.
 
     Parameters
     ----------
     source : Path
-        Folder with ``train``, ``valid``, ``test`` or ``clicks`` tables (csv, tsv, parquet, or RecBole's ``.inter`` and ``.item``), and ``items``.
+        Folder with ``train``, ``valid``, ``test`` or ``clicks`` tables (csv, tsv, parquet, also packed, or RecBole's ``.inter`` and
+        ``.item``), and ``items``; or one table of clicks.
     target : Path
         Made if missing; its files of the same names are written anew.
     renamed : dict, optional
         Column of ours to column of the source, where ``KNOWN_NAMES`` does not hold it.
     separator : str, optional
-        Of text files; none = by the extension.
+        Of text files; None = by the extension and the first line.
+    unit : str, optional
+        What the numbers of the time column count, of ``UNITS``; None = epoch by size.
+    say : callable, optional
+        Gets one line for each choice made.
 
     Returns
     -------
@@ -53,74 +97,203 @@ def prepare(source: Path, target: Path, renamed: dict[str, str] | None = None, *
     DatasetFolderError
         If the folder holds no clicks or a column cannot be found; names the flag that helps.
     """
-    if not source.is_dir():
-        raise DatasetFolderError(f"folder '{source}' does not exist; name the folder that holds train.tsv, clicks.csv or *.inter")
-    names = renamed or {}
+    if not source.exists():
+        raise DatasetFolderError(
+            f"folder '{source}' does not exist; name the folder that holds train.tsv, clicks.csv or *.inter"
+        )
+    choices = Choices(renamed or {}, separator, unit, say or (lambda line: None))
+    tables = _tables(source, choices)
     target.mkdir(parents=True, exist_ok=True)
     written: dict[str, int] = {}
-    for split, stems in STEMS.items():
-        path = _find(source, stems, _CLICK_SUFFIX if split == "train" else None)
-        if path is not None:
-            written |= _convert(path, target / f"{CLICK_STEMS[split]}.parquet", CLICK_COLUMNS, names, separator)
-    if "clicks.parquet" not in written:
-        raise DatasetFolderError(f"folder '{source}' holds no clicks; expected train.*, clicks.* or *.inter ({', '.join(SUFFIXES)})")
-    path = _find(source, ("items",), _ITEM_SUFFIX)
-    if path is not None:
-        written |= _convert(path, target / "items.parquet", ITEM_COLUMNS, names, separator)
+    for split, stem in CLICK_STEMS.items():
+        if split in tables:
+            written |= _convert(tables[split], target / f"{stem}.parquet", CLICK_COLUMNS, choices)
+    if "items" in tables:
+        written |= _convert(tables["items"], target / "items.parquet", ITEM_COLUMNS, choices)
+    _say_left_aside(source, set(tables.values()), choices)
     return written
 
 
+def _tables(source: Path, choices: Choices) -> dict[str, Path]:
+    if source.is_file():
+        return {"train": source}
+    suffixes = {"train": _CLICK_SUFFIX}
+    found = {
+        split: path
+        for split, stems in STEMS.items()
+        if (path := _find(source, stems, suffixes.get(split))) is not None
+    }
+    items = _find(source, ITEM_STEMS, _ITEM_SUFFIX)
+    if items is not None:
+        found["items"] = items
+    if "train" not in found:
+        others = [
+            path for path in _readable(source) if path not in found.values() and _holds_clicks(path, choices)
+        ]
+        if len(others) != 1:
+            names = ", ".join(path.name for path in (others or sorted(source.iterdir()))[:5]) or "nothing"
+            raise DatasetFolderError(
+                f"folder '{source}' holds no clicks; expected train.*, clicks.* or *.inter ({', '.join(SUFFIXES)}, also .gz and .zst), "
+                f"found {names}; name the file itself, or rename it"
+            )
+        found["train"] = others[0]
+    return found
+
+
+def _holds_clicks(path: Path, choices: Choices) -> bool:
+    try:
+        block = next(iter(read_blocks(path, separator=choices.separator)))
+        return all(
+            name in matched(block.rows.column_names, CLICK_COLUMNS, choices.renamed)
+            for name in REQUIRED[CLICK_COLUMNS]
+        )
+    except DatasetFolderError:
+        return False
+
+
 def _find(folder: Path, stems: Sequence[str], suffix: str | None) -> Path | None:
-    named = [folder / f"{stem}{ending}" for stem in stems for ending in SUFFIXES]
-    found = [path for path in named if path.is_file()] or ([] if suffix is None else sorted(folder.glob(f"*{suffix}")))
+    named = [folder / f"{stem}{ending}{packed}" for stem in stems for ending in SUFFIXES for packed in PACKED]
+    found = [path for path in named if path.exists()] or (
+        [] if suffix is None else sorted(folder.glob(f"*{suffix}"))
+    )
     return found[0] if found else None
 
 
-def _convert(path: Path, target: Path, columns: Sequence[str], names: dict[str, str], separator: str | None) -> dict[str, int]:
-    tables = [_renamed(block, path, columns, names) for block in _blocks(path, separator)]
-    if not tables:
+def _readable(folder: Path) -> list[Path]:
+    endings = tuple(ending + packed for ending in SUFFIXES for packed in PACKED)
+    return sorted(path for path in folder.iterdir() if path.name.endswith(endings))
+
+
+def _say_left_aside(source: Path, read: set[Path], choices: Choices) -> None:
+    left = [] if source.is_file() else [path.name for path in _readable(source) if path not in read]
+    if left:
+        choices.say(f"left aside: {', '.join(left)}")
+
+
+def _convert(path: Path, target: Path, columns: tuple[str, ...], choices: Choices) -> dict[str, int]:
+    heard: set[str] = set()
+    tables: list[pa.Table] = []
+    for block in _blocks(path, choices):
+        chosen = _chosen(block, columns, choices)
+        for note in (
+            *block.notes,
+            f"{path.name}: {', '.join(f'{ours} = {theirs!r}' for ours, theirs in chosen.items())}",
+        ):
+            if note not in heard:
+                choices.say(note)
+            heard.add(note)
+        tables.append(_renamed(block, chosen))
+    if not tables or not any(table.num_rows for table in tables):
         raise DatasetFolderError(f"{path.name} holds no row; nothing to prepare")
-    whole = pa.concat_tables(tables)
+    try:
+        whole = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:
+        raise DatasetFolderError(
+            f"{path.name}: its parts give a column different types; write them with one"
+        ) from None
+    if columns is CLICK_COLUMNS:
+        whole = with_times(whole, path.name, choices.unit, choices.say)
     part = target.with_suffix(".part")
     pyarrow.parquet.write_table(whole, part)
     part.replace(target)  # a killed run leaves no half file under the real name
     return {target.name: whole.num_rows}
 
 
-def _blocks(path: Path, separator: str | None) -> Iterator[Block]:
-    if path.suffix == ".parquet":
-        return read_blocks(path, multiline=False)
-    return open_delimited(path, separator or ("," if path.suffix == ".csv" else "\t"), quoted=path.suffix == ".csv")
+def _blocks(path: Path, choices: Choices) -> Iterator[Block]:
+    stem = path.name.split(".")[0]
+    names = HEADLESS.get(stem) if path.suffix != ".parquet" and not _has_names(path, stem) else None
+    if names is not None:
+        choices.say(f"{path.name} has no line of names; its columns are {', '.join(names)}, as published")
+    return read_blocks(
+        path, separator=choices.separator or (_SEPARATORS[stem] if names else None), names=names
+    )
 
 
-def _renamed(block: Block, path: Path, columns: Sequence[str], names: dict[str, str]) -> pa.Table:
+def _has_names(path: Path, stem: str) -> bool:
+    """Tell whether the first line of a file that is published without names holds some all the same."""
+    if stem not in HEADLESS:
+        return True
+    first = next(iter(read_blocks(path, separator=_SEPARATORS[stem], names=HEADLESS[stem])))
+    return not (
+        first.rows.num_rows and str(first.rows.column(0)[0]).isdigit()
+    )  # all of them begin with the number of a session or user
+
+
+def _chosen(block: Block, columns: tuple[str, ...], choices: Choices) -> dict[str, str]:
+    present = block.rows.column_names
+    chosen = matched(present, columns, choices.renamed)
+    for name in REQUIRED[columns]:
+        if name not in chosen:
+            found = ", ".join(repr(column) for column in present)
+            raise DatasetFolderError(
+                f"{block.file}: no column for {name} (found {found}); name it with --{name.replace('_', '-')}"
+            )
+    return chosen
+
+
+def _renamed(block: Block, chosen: dict[str, str]) -> pa.Table:
     if block.refused:
         raise DatasetFolderError(block.refused[0].reason)
-    plain = block.rows.rename_columns([name.split(":")[0] for name in block.rows.column_names])
-    chosen = {ours: theirs for ours in columns if (theirs := _column(plain, ours, names)) is not None}
-    for name in columns if columns is CLICK_COLUMNS else columns[:1]:
-        if name not in chosen:
-            found = ", ".join(repr(column) for column in plain.column_names)
-            raise DatasetFolderError(f"{path.name}: no column for {name} (found {found}); name it with --{name.replace('_', '-')}")
-    return pa.table({ours: plain.column(theirs).cast(pa.string()) for ours, theirs in chosen.items()})
+    made: dict[str, pa.Array] = {}
+    for ours, theirs in chosen.items():
+        if ours == "event_time":
+            made[ours] = _time_column(block, theirs)
+            continue
+        column = text_column(block.rows, theirs, block.file, joined=ours == "category")
+        for row, fault in sorted(column.faults.items()):
+            raise DatasetFolderError(f"{block.file} line {block.lines[row]}: {fault}")
+        made[ours] = column.texts
+    if (
+        "eventdate" in chosen.values() and "timeframe" in block.rows.column_names
+    ):  # Diginetica: the day, and milliseconds since the session's start
+        made["_offset_ms"] = text_column(block.rows, "timeframe", block.file).texts
+    return pa.table(made)
 
 
-def _column(table: pa.Table, ours: str, names: dict[str, str]) -> str | None:
-    candidates = (names[ours],) if ours in names else KNOWN_NAMES[ours]
-    return next((name for name in candidates if name in table.column_names), None)
+def _time_column(block: Block, name: str) -> pa.Array:
+    column = one_array(block.rows, name)
+    if not holds_times(column.type):
+        raise DatasetFolderError(
+            f"{block.file}: column '{name}' has the type {column.type}, which is no point in time; name another with --event-time"
+        )
+    return column
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m model.prepare", description="Turn click logs with other column names into a dataset folder.")
-    parser.add_argument("source", type=Path, help="folder with train/valid/test or clicks tables, and items")
+    parser = argparse.ArgumentParser(
+        prog="python -m model.prepare",
+        description="Turn click logs with other column names into a dataset folder.",
+    )
+    parser.add_argument(
+        "source",
+        type=Path,
+        help="folder with train/valid/test or clicks tables, and items; or one table of clicks",
+    )
     parser.add_argument("target", type=Path, help="dataset folder to write")
-    for name in KNOWN_NAMES:
-        parser.add_argument(f"--{name.replace('_', '-')}", help=f"source column of {name} (found by itself: {', '.join(KNOWN_NAMES[name])})")
-    parser.add_argument("--separator", help="of text files; none = comma for .csv, tab for the rest")
+    names = dict.fromkeys((*CLICK_COLUMNS, *ITEM_COLUMNS))
+    for name in names:
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            help=f"source column of {name} (found by itself: {', '.join(KNOWN_NAMES[name])})",
+        )
+    parser.add_argument("--separator", help="of text files; none = by the extension and the first line")
+    parser.add_argument(
+        "--time-unit",
+        choices=tuple(UNITS),
+        help="what the numbers of the time column count since 1970; none = epoch by size",
+    )
     given = vars(parser.parse_args(arguments))
     try:
-        written = prepare(given["source"], given["target"], {name: given[name] for name in KNOWN_NAMES if given[name]}, separator=given["separator"])
+        named = {name: given[name] for name in names if given[name]}
+        written = prepare(
+            given["source"],
+            given["target"],
+            named,
+            separator=given["separator"],
+            unit=given["time_unit"],
+            say=print,
+        )
     except DatasetFolderError as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 2

@@ -21,6 +21,7 @@ from model.case_intents import SOURCES
 from model.config import BACKBONES, FUSIONS, ModelConfig, make_config
 from model.evaluate import SEEN, Seen, default_seen, evaluate
 from model.hybrid import Hybrid
+from model.messages import one_line
 from model.metrics import difference
 from model.splits import Dataset
 from model.study_answers import ASKING, Answers, Attach
@@ -224,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run_sections(study, chosen, backbones, [int(seed) for seed in arguments.seeds.split(",")])
         file = write_report(study, arguments.out)
     except (ValueError, RuntimeError, OSError) as error:
-        print(f"python -m model study: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"python -m model study: {one_line(error)}", file=sys.stderr)
         return 2
     print(f"written: {file}")
     return 0

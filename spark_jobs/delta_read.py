@@ -96,6 +96,16 @@ def empty_if_missing(spark: SparkSession, settings: Settings, table: str) -> boo
     return True
 
 
+def add_new_columns(spark: SparkSession, settings: Settings, table: str) -> None:
+    """Give a table of before the nullable columns that its schema got since; their old rows hold null."""
+    present = set(read(spark, settings, table).columns)
+    new = [field for field in spark_schema(table).fields if field.nullable and field.name not in present]
+    if new:
+        with told(table, settings):
+            columns = ", ".join(f"`{field.name}` {field.dataType.simpleString()}" for field in new)
+            spark.sql(f"ALTER TABLE delta.`{settings.table(table)}` ADD COLUMNS ({columns})")
+
+
 def _skipping_columns(table: str) -> list[str]:
     """Name the columns by which reads can leave files out: times and days. Limits of ids and texts make a write an eighth dearer and tell nothing."""
     schema = SCHEMAS[table]

@@ -21,6 +21,7 @@ from spark_jobs.delta_log import commit as commit
 from spark_jobs.delta_log import exists as exists
 from spark_jobs.delta_log import metadata as metadata
 from spark_jobs.delta_log import version as version
+from spark_jobs.delta_read import add_new_columns as add_new_columns
 from spark_jobs.delta_read import conform as conform
 from spark_jobs.delta_read import empty_if_missing as empty_if_missing
 from spark_jobs.delta_read import read as read

@@ -159,9 +159,12 @@ def _commit_items(spark: SparkSession, settings: Settings, staged: Staged, now: 
         return 0
     if not staged.titled_items:
         LOGGER.warning("ingest: no item has a title (0 of %s); intents need titles, the rest works on behaviour alone", f"{staged.items.num_rows:,}")
-    same = {"catalogue": _digest(staged.items)}
+    decoded = staged.items.column("raw").null_count < staged.items.num_rows
+    same = {"catalogue": _digest(staged.items if decoded else staged.items.drop_columns(["raw"]))}  # so that a lake of before is not written anew
     if delta_tables.metadata(settings, ITEMS) == same:
         return int(staged.items.num_rows)
+    delta_tables.empty_if_missing(spark, settings, ITEMS)
+    delta_tables.add_new_columns(spark, settings, ITEMS)
     frame = spark.createDataFrame(staged.items)
     frame = frame.withColumn("event_timestamp", F.timestamp_seconds(F.lit(0))).withColumn("created", F.lit(now))
     delta_tables.merge(spark, settings, ITEMS, frame, metadata=same)

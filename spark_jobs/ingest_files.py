@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -21,10 +22,11 @@ from feature_repo.contract.dataset_folder import (
     FolderItems,
     Refused,
     parse_items,
-    parse_rows,
     read_clicks,
     read_item_blocks,
 )
+from feature_repo.contract.folder_rows import sort_rows
+from feature_repo.contract.id_spellings import spelling_note
 
 LOGGER = logging.getLogger("intentstore.ingest")
 SAY_EVERY_SECONDS = 10.0
@@ -118,8 +120,8 @@ def _ml_100k_clicks(folder: Path, now_us: int) -> Iterator[ClickBlock]:
     users = table.column("user_id")
     clicks = pa.table({"session_id": users, "item_id": table.column("item_id"), "event_time": table.column("timestamp"), "user_id": users})
     numbers = np.arange(2, table.num_rows + 2)
-    rows, refused = parse_rows(clicks, file="ml-100k.inter", lines=numbers, now_us=now_us)
-    yield ClickBlock(None, "ml-100k.inter", rows, refused, _accepted_lines(numbers, refused))
+    found = sort_rows(clicks, file="ml-100k.inter", lines=numbers, now_us=now_us, earliest_us=0)  # its seconds are of 1997 and 1998
+    yield ClickBlock(None, "ml-100k.inter", found.rows, found.refused, _accepted_lines(numbers, found.refused))
 
 
 def _ml_100k_items(folder: Path) -> Iterator[FolderItems]:
@@ -191,6 +193,7 @@ def _stage_clicks(blocks: Iterator[ClickBlock], staged: Staged, source: str) -> 
     times: list[np.ndarray] = []
     hashes: list[np.ndarray] = []
     splits: set[str | None] = set()
+    clicked: set[str] = set()
     rows = 0
     said = time.monotonic()
     for number, block in enumerate(blocks):
@@ -202,6 +205,7 @@ def _stage_clicks(blocks: Iterator[ClickBlock], staged: Staged, source: str) -> 
         hashes.append(np.fromiter(map(hash, block.rows.column("event_id").to_pylist()), np.int64, count))
         times.append(np.asarray(block.rows.column("event_time").cast(pa.int64()).to_numpy()))
         splits.add(block.split)
+        clicked.update(pc.unique(block.rows.column("item_id")).to_pylist())
         rows += count
         if time.monotonic() - said > SAY_EVERY_SECONDS:
             said = time.monotonic()
@@ -209,10 +213,17 @@ def _stage_clicks(blocks: Iterator[ClickBlock], staged: Staged, source: str) -> 
     if not rows:
         raise DatasetFolderError(f"{source}: no valid click ({staged.refused_rows:,} rows refused); see the table quarantine for the reasons")
     staged.own_split = splits - {None, "train"} != set()
+    _say_unknown(clicked, staged)
     # Eight bytes an id and one sort tell almost always that no id repeats, without any id being looked at twice.
     ordered = np.sort(np.concatenate(hashes))
     staged.may_repeat = bool((ordered[1:] == ordered[:-1]).any())
     _rank_by_time(staged, np.concatenate(times))
+
+
+def _say_unknown(clicked: set[str], staged: Staged) -> None:
+    known = set() if staged.items is None else set(staged.items.column("item_id").to_pylist())
+    if (note := spelling_note(sorted(clicked), known)) is not None:
+        LOGGER.warning("ingest: %s", note)
 
 
 def _write_part(clicks: pa.Table, file: Path) -> None:

@@ -156,6 +156,8 @@ _ITEMS = Table(
         Field("description", _S, "Longer text, where the catalogue has one.", False),
         _AS_OF,
         _CREATED,
+        # Tables made by earlier versions get this column at their next write.
+        Field("raw", _S, "Texts as they came, JSON by column, where HTML entities in them were decoded.", False),
     ),
     ("item_id",),
     "ingest",

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.contract.folder_files import Block, DatasetFolderError, Refused, find_table, read_blocks
-from feature_repo.contract.folder_rows import CLICK_ROWS, ITEM_ROWS, MAX_ID_CHARACTERS, TIME, derive_event_id, parse_items, parse_rows
+from feature_repo.contract.folder_blocks import Block, DatasetFolderError, Refused
+from feature_repo.contract.folder_checks import MAX_ID_CHARACTERS
+from feature_repo.contract.folder_files import find_table, read_blocks
+from feature_repo.contract.folder_items import ITEM_ROWS, parse_items
+from feature_repo.contract.folder_rows import CLICK_ROWS, OPTIONAL, REQUIRED, TIME, derive_event_id, parse_rows, sort_rows
+from feature_repo.contract.folder_times import TimeFacts, judged
+from feature_repo.contract.public_names import ITEM_COLUMNS, with_our_names
 
 __all__ = [
     "CLICK_ROWS", "CLICK_STEMS", "ITEM_ROWS", "Block", "DatasetFolderError", "FolderClicks", "FolderItems", "Refused", "derive_event_id", "find_table",
     "parse_items", "parse_rows", "read_blocks", "read_clicks", "read_item_blocks", "read_items", "read_sequences",
 ]  # fmt: skip
 
+LOGGER = logging.getLogger("intentstore.dataset")
 CLICK_STEMS = {"train": "clicks", "valid": "clicks_valid", "test": "clicks_test"}  # split -> file stem
 SECOND_US = 1_000_000
 SEQUENCE_START_US = 946_684_800 * SECOND_US  # 2000-01-01: sequences.txt has an order but no times, so clicks stand one second apart
@@ -24,13 +31,17 @@ SEQUENCE_START_US = 946_684_800 * SECOND_US  # 2000-01-01: sequences.txt has an 
 
 @dataclass(frozen=True)
 class FolderClicks:
-    """One block of a folder's clicks: accepted rows (schema ``CLICK_ROWS``) with their lines, refused rows, and where they come from."""
+    """One block of a folder's clicks: accepted rows (schema ``CLICK_ROWS``) with their lines, refused rows, and where they come from.
+
+    `notes` are choices of the reader and what it saw of the file, one line each; they are logged too, each once a file.
+    """
 
     split: str
     file: str
     rows: pa.Table
     refused: list[Refused]
     lines: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class FolderItems:
     rows: pa.Table
     refused: list[Refused]
     lines: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 def read_items(folder: Path) -> Iterator[tuple[pa.Table, list[Refused]]]:
@@ -52,10 +64,27 @@ def read_items(folder: Path) -> Iterator[tuple[pa.Table, list[Refused]]]:
 def read_item_blocks(folder: Path) -> Iterator[FolderItems]:
     """Yield the items of a folder, block by block, with their line numbers; nothing when it has no items file."""
     path = find_table(folder, "items")
-    if path is not None:
-        for block in read_blocks(path, multiline=True):
-            rows, refused = parse_items(block.rows, file=path.name, lines=block.lines)
-            yield FolderItems(path.name, rows, block.refused + refused, _kept(block.lines, refused))
+    if path is None:
+        return
+    heard: set[str] = set()
+    for block in read_blocks(path):
+        table, renamed = with_our_names(block.rows, ITEM_COLUMNS, block.file)
+        rows, refused = parse_items(table, file=block.file, lines=block.lines)
+        notes = _say((*block.notes, *renamed), heard)
+        yield FolderItems(block.file, rows, _by_line(block.refused + refused), _kept(block.lines, refused), notes)
+
+
+def _by_line(refused: list[Refused]) -> list[Refused]:
+    return sorted(refused, key=lambda row: row.line)
+
+
+def _say(notes: Sequence[str], heard: set[str]) -> tuple[str, ...]:
+    """Log the notes that are new, and return them."""
+    new = tuple(dict.fromkeys(note for note in notes if note not in heard))
+    heard.update(new)
+    for note in new:
+        LOGGER.warning("%s", note)
+    return new
 
 
 def _kept(lines: np.ndarray, refused: Sequence[Refused]) -> np.ndarray:
@@ -93,9 +122,24 @@ def read_clicks(folder: Path, now_us: int | None = None) -> Iterator[FolderClick
     for split, stem in CLICK_STEMS.items():
         path = find_table(folder, stem)
         if path is not None:
-            for block in read_blocks(path, multiline=False):
-                rows, refused = parse_rows(block.rows, file=path.name, lines=block.lines, now_us=now_us)
-                yield FolderClicks(split, path.name, rows, block.refused + refused, _kept(block.lines, refused))
+            yield from _file_clicks(split, path, now_us)
+
+
+def _file_clicks(split: str, path: Path, now_us: int | None) -> Iterator[FolderClicks]:
+    """Yield the clicks of one table; its last block is held back until the whole table can be judged by its times."""
+    facts, heard = TimeFacts(), set[str]()
+    ahead: FolderClicks | None = None
+    for block in read_blocks(path):
+        table, renamed = with_our_names(block.rows, (*REQUIRED, *OPTIONAL), block.file)
+        found = sort_rows(table, file=block.file, lines=block.lines, now_us=now_us)
+        facts += found.times
+        notes = _say((*block.notes, *renamed), heard)
+        if ahead is not None:
+            yield ahead
+        ahead = FolderClicks(split, block.file, found.rows, _by_line(block.refused + found.refused), _kept(block.lines, found.refused), notes)
+    notes = _say(judged(facts, path.name), heard)
+    if ahead is not None:
+        yield replace(ahead, notes=(*ahead.notes, *notes))
 
 
 def read_sequences(path: Path, lines_per_block: int = 50_000) -> Iterator[FolderClicks]:

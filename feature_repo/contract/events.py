@@ -17,6 +17,9 @@ MAX_AHEAD_US = 86_400_000_000  # one day
 # Epoch numbers are told apart by size: below 1e11 seconds (year 5138), below 1e14 milliseconds, above microseconds.
 _SECONDS_BELOW, _MILLISECONDS_BELOW = 10**11, 10**14
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+# Numbers that are dates written out: as seconds or milliseconds they would fall into 1970, 1976 or after 2600.
+_WRITTEN_OUT = ((20000101, 20991231), (200001010000, 209912312359), (20000101000000, 20991231235959))  # to the day, minute, second
+_ZONE_WORDS = (" UTC", " GMT")
 
 
 class ClickError(ValueError):
@@ -94,14 +97,36 @@ _RECOMMENDATION_DECODER = msgspec.json.Decoder(Recommendation)
 _CLICK_FIELDS = frozenset({"event_id", "session_id", "item_id", "event_time", "schema_version"})
 
 
+def written_out(number: float) -> int | None:
+    """Read a number such as 20240301 or 20240301235959 as the date that its digits write, in microseconds UTC; None = it writes none.
+
+    Examples
+    --------
+    >>> format_time(written_out(20240229)), written_out(20240230)
+    ('2024-02-29T00:00:00.000000Z', None)
+    """
+    for first, last in _WRITTEN_OUT:
+        if first <= number <= last and number == int(number):
+            text = str(int(number))
+            hour, minute, second = (int(text[place : place + 2] or 0) for place in (8, 10, 12))
+            try:
+                moment = datetime(int(text[:4]), int(text[4:6]), int(text[6:8]), hour, minute, second)
+            except ValueError:
+                return None
+            delta = moment - datetime(1970, 1, 1)
+            return (delta.days * 86_400 + delta.seconds) * 1_000_000
+    return None
+
+
 def parse_time(value: object) -> int:
     """Read a time as microseconds since 1970 UTC.
 
     Parameters
     ----------
     value : object
-        ISO 8601 text (no zone = UTC), or epoch seconds, milliseconds or microseconds as number or text, told apart by
-        size: below 1e11 seconds, below 1e14 milliseconds, else microseconds.
+        ISO 8601 text (no zone, ``Z``, `` UTC`` = UTC), a date written as one number (see ``written_out``), or epoch seconds,
+        milliseconds or microseconds as number or text, told apart by size: below 1e11 seconds, below 1e14 milliseconds, else
+        microseconds.
 
     Returns
     -------
@@ -122,13 +147,15 @@ def parse_time(value: object) -> int:
         if isinstance(value, str):
             text = value.strip()
             if not _NUMBER.fullmatch(text):
-                moment = datetime.fromisoformat(text)
+                moment = datetime.fromisoformat(text[:-4] if text.endswith(_ZONE_WORDS) else text)
                 moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
                 delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
                 return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
             value = float(text) if "." in text else int(text)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError
+        if (date := written_out(value)) is not None:
+            return date
         unit = 1_000_000 if abs(value) < _SECONDS_BELOW else 1_000 if abs(value) < _MILLISECONDS_BELOW else 1
         microseconds = round(value * unit)
         if abs(microseconds) >= 2**63:

@@ -1,46 +1,30 @@
-"""Files of a dataset folder as blocks of rows with line numbers (CSV, TSV, Parquet). Knows nothing of what the columns mean."""
+"""Files of a dataset folder as blocks of rows with line numbers: one file, or a folder of parts, text or Parquet. Knows no column's meaning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
-EXTENSIONS = ("csv", "tsv", "parquet")
-BLOCK_BYTES = 32 << 20  # a row longer than this (a 32 MB title) cannot be read
-ROWS_PER_BLOCK = 1 << 18
+from feature_repo.contract.folder_blocks import ROWS_PER_BLOCK, Block, DatasetFolderError
+from feature_repo.contract.folder_header import SEPARATORS, check_columns_once
+from feature_repo.contract.folder_lines import COMPRESSIONS, plain_suffix
+from feature_repo.contract.folder_text import read_delimited
 
-
-class DatasetFolderError(ValueError):
-    """A dataset folder or file that cannot be used; one line that names it and says the remedy."""
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A row that was not taken: its line (row for Parquet), the whole reason in one line, and the row as it came."""
-
-    line: int
-    reason: str
-    raw: str
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows of one file with their line numbers, and the lines that could not be split into columns."""
-
-    rows: pa.Table
-    lines: np.ndarray
-    refused: list[Refused]
+PARQUET = ".parquet"
+ENDINGS = tuple(suffix + packed for suffix in SEPARATORS for packed in ("", *COMPRESSIONS)) + (PARQUET,)
+_PARQUET_MAGIC = b"PAR1"
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive and Spark name the folder of rows without a value
 
 
 def find_table(folder: Path, stem: str) -> Path | None:
-    """Find ``stem.csv``, ``stem.tsv`` or ``stem.parquet`` (a file, or a folder of Parquet files).
+    """Find the table of a name: ``stem.csv``, ``.tsv`` (also packed: ``.gz``, ``.zst``, ``.bz2``) or ``.parquet``; a file, or a folder of parts.
 
     Parameters
     ----------
@@ -57,122 +41,144 @@ def find_table(folder: Path, stem: str) -> Path | None:
     DatasetFolderError
         If there is more than one such file.
     """
-    found = [path for extension in EXTENSIONS if (path := folder / f"{stem}.{extension}").exists()]
+    found = [path for ending in ENDINGS if os.path.lexists(path := folder / f"{stem}{ending}")]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise DatasetFolderError(f"dataset folder '{folder}' holds {names}; keep one of them")
     return found[0] if found else None
 
 
-def text_column(table: pa.Table, name: str) -> pa.Array:
-    """Take a column as one array of strings; integers become their decimal text, nulls stay."""
-    column = table.column(name)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not pa.types.is_string(column.type):
-        column = column.cast(pa.string())
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+@dataclass(frozen=True)
+class _Part:
+    """One file of a table, its name for messages, and the columns that its folders spell (``day=2024-03-01``)."""
+
+    path: Path
+    name: str
+    columns: dict[str, str | None]
 
 
-def read_blocks(path: Path, *, multiline: bool) -> Iterator[Block]:
-    """Read a file block by block, so that memory does not grow with it.
+def read_blocks(
+    path: Path, *, separator: str | None = None, names: Sequence[str] | None = None
+) -> Iterator[Block]:
+    """Read a table block by block, so that memory does not grow with it.
 
     Parameters
     ----------
     path : Path
-        As :func:`find_table` gives it.
-    multiline : bool
-        Whether a quoted CSV value may hold line breaks (titles may).
+        As :func:`find_table` gives it; any other text file too. A folder holds parts, also in folders of Hive's form
+        ``column=value``, which become columns; hidden files and those that begin with ``_`` are no parts.
+    separator : str, optional
+        Of text; None = by the extension and the first line.
+    names : sequence of str, optional
+        Columns of text without a header.
 
     Yields
     ------
     Block
+        Lines count from 1 in each part, as an editor does; rows of Parquet likewise.
 
     Raises
     ------
     DatasetFolderError
-        If the file is empty or is no table.
+        If the file is empty, damaged or no table, names a column twice, or a folder holds what is no part.
     """
-    try:
-        delimiter = "\t" if path.suffix == ".tsv" else ","
-        yield from _read_parquet(path) if path.suffix == ".parquet" else open_delimited(path, delimiter, multiline=multiline)
-    except pa.ArrowInvalid as error:
-        hint = f"a row is longer than {BLOCK_BYTES >> 20} MB or a quote is not closed" if "straddling" in str(error) else str(error).splitlines()[0]
-        raise DatasetFolderError(f"{path.name} cannot be read as a {path.suffix[1:]} table ({hint}); check the file") from None
+    for part in _parts(path):
+        try:
+            if _is_parquet(part.path):
+                blocks = _read_parquet(part)
+            else:
+                blocks = read_delimited(part.path, part.name, separator=separator, names=names)
+            for block in blocks:
+                yield _with_columns(block, part)
+        except (pa.ArrowException, OSError, EOFError) as error:
+            raise DatasetFolderError(_unreadable(part, error)) from None
 
 
-def _read_parquet(path: Path) -> Iterator[Block]:
-    first = 1
-    for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=ROWS_PER_BLOCK):
-            yield Block(pa.Table.from_batches([batch]), np.arange(first, first + batch.num_rows), [])
-            first += batch.num_rows
+def _unreadable(part: _Part, error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return f"{part.name} cannot be read: {os.strerror(error.errno)}; check the file and its rights"
+    hint = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return _damaged(part, hint[:120])
 
 
-def open_delimited(path: Path, delimiter: str, *, multiline: bool = False, quoted: bool = True) -> Iterator[Block]:
-    """Read delimited text block by block, every value a string; rows of another width or not in UTF-8 are refused with their line."""
-    names = _header(path, delimiter)
-    odd: list[Refused] = []
-
-    def note(row: Any) -> str:
-        text = f"{row.actual_columns} values instead of {row.expected_columns}; quote values that hold the separator"
-        odd.append(Refused(row.number, f"{path.name} line {row.number}: {text}", str(row.text)[:200]))
-        return "skip"
-
-    reader = pyarrow.csv.open_csv(
-        path,
-        read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
-        parse_options=pyarrow.csv.ParseOptions(
-            delimiter=delimiter, newlines_in_values=multiline, invalid_row_handler=note, quote_char='"' if quoted else False
-        ),
-        convert_options=pyarrow.csv.ConvertOptions(column_types={name: pa.binary() for name in names}),
+def _damaged(part: _Part, hint: str) -> str:
+    packed = (
+        f"packed {plain_suffix(part.path)[1:]}" if part.path.suffix in COMPRESSIONS else part.path.suffix[1:]
     )
-    following, reported = 2, 0  # line 1 is the header
-    for batch in reader:
-        ahead = following + batch.num_rows + len(odd)
-        skipped = {refused.line for refused in odd}
-        lines = np.array([line for line in range(following, ahead) if line not in skipped] if skipped else np.arange(following, ahead))[: batch.num_rows]
-        following = int(lines[-1]) + 1 if len(lines) else following
-        rows, kept, refused = _decode(batch, lines, path.name)
-        fresh, reported = odd[reported:], len(odd)
-        yield Block(rows, kept, fresh + refused)
-    if len(odd) > reported:
-        yield Block(pa.table({name: pa.array([], pa.string()) for name in names}), np.array([], dtype=np.int64), odd[reported:])
+    return f"{part.name} cannot be read as a {packed} table: it is damaged, cut short or something else ({hint}); write it anew"
 
 
-def _header(path: Path, delimiter: str) -> list[str]:
-    with path.open("rb") as file:
-        line = file.readline(1 << 20)
-    if not line.strip():
-        raise DatasetFolderError(f"{path.name} is empty; its first line must name the columns, such as session_id, item_id, event_time")
-    try:
-        text = line.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise DatasetFolderError(f"{path.name} line 1: bytes {line[:12]!r} are not UTF-8; save the file as UTF-8") from None
-    if "\0" in text:
-        raise DatasetFolderError(f"{path.name} line 1: zero bytes, so the file is no UTF-8 text; save the file as UTF-8")
-    return [name.strip('"') for name in text.split(delimiter)]
+def _is_parquet(path: Path) -> bool:
+    return path.suffix == PARQUET
 
 
-def _decode(batch: pa.RecordBatch, lines: np.ndarray, name: str) -> tuple[pa.Table, np.ndarray, list[Refused]]:
-    table = pa.Table.from_batches([batch])
-    try:
-        return table.cast(pa.schema([(column, pa.string()) for column in table.column_names])), lines, []
-    except pa.ArrowInvalid:
-        keep, refused = np.ones(len(lines), dtype=bool), []
-        for column in table.column_names:
-            for row, value in enumerate(table.column(column).to_pylist()):
-                if keep[row] and value is not None and not _is_utf8(value):
-                    keep[row] = False
-                    text = f"{column} {value[:32]!r} is not UTF-8; save the file as UTF-8"
-                    refused.append(Refused(int(lines[row]), f"{name} line {lines[row]}: {text}", repr(value[:200])))
-        clean = table.filter(pa.array(keep))
-        return clean.cast(pa.schema([(column, pa.string()) for column in clean.column_names])), lines[keep], refused
+def _parts(path: Path) -> list[_Part]:
+    if not path.is_dir():
+        return [_Part(path, path.name, {})]
+    parts: list[_Part] = []
+    for root, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(("_", "."))]
+        columns = _folder_columns(Path(root).relative_to(path), path.name)
+        for file in files:
+            if not file.startswith(("_", ".")):
+                found = Path(root) / file
+                parts.append(_Part(found, f"{path.name}/{found.relative_to(path).as_posix()}", columns))
+    if not parts:
+        raise DatasetFolderError(
+            f"{path.name} is a folder without parts; put {path.suffix} files there, or remove it"
+        )
+    for part in parts:
+        _check_part(part, path)
+    return sorted(parts, key=lambda part: part.name)
 
 
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+def _check_part(part: _Part, table: Path) -> None:
+    wanted = table.suffix if table.suffix not in COMPRESSIONS else plain_suffix(table)
+    if plain_suffix(part.path) != wanted:
+        raise DatasetFolderError(
+            f"{part.name} is no {wanted} part; move it out of the folder, or give it that extension"
+        )
+
+
+def _folder_columns(inside: Path, table: str) -> dict[str, str | None]:
+    """Read the columns off a part's folders; a folder of another form is part of no column, its files are read all the same."""
+    columns: dict[str, str | None] = {}
+    for folder in inside.parts:
+        name, sign, value = folder.partition("=")
+        if sign:
+            if name in columns:
+                raise DatasetFolderError(
+                    f"{table}/{inside.as_posix()}: column '{name}' stands twice in the path; rename one of the folders"
+                )
+            columns[unquote(name)] = None if value == _NO_VALUE else unquote(value)
+    return columns
+
+
+def _with_columns(block: Block, part: _Part) -> Block:
+    rows = block.rows
+    for name, value in part.columns.items():
+        if name in rows.column_names:
+            raise DatasetFolderError(
+                f"{part.name}: column '{name}' stands in the file and in its folder's name ('{name}={value}'); remove one of them"
+            )
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value, pa.string()), rows.num_rows))
+    return replace(block, rows=rows)
+
+
+def _read_parquet(part: _Part) -> Iterator[Block]:
+    with part.path.open("rb") as file:
+        if file.read(len(_PARQUET_MAGIC)) != _PARQUET_MAGIC:
+            raise DatasetFolderError(
+                _damaged(
+                    part, "its first bytes are not Parquet's" if part.path.stat().st_size else "it is empty"
+                )
+            )
+    with pyarrow.parquet.ParquetFile(part.path) as table:
+        names = table.schema_arrow.names
+        check_columns_once(names, part.name)
+        first = 1
+        for batch in table.iter_batches(batch_size=ROWS_PER_BLOCK):
+            yield Block(
+                pa.Table.from_batches([batch]), np.arange(first, first + batch.num_rows), [], part.name
+            )
+            first += batch.num_rows

@@ -3,6 +3,7 @@
 import datetime
 import itertools
 
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
@@ -162,3 +163,14 @@ def test_a_table_whose_creation_was_killed_is_created(spark, settings, left):
     assert delta_tables.empty_if_missing(spark, settings, "items")
     assert delta_tables.read(spark, settings, "items").schema == delta_tables.spark_schema("items")
     assert not delta_tables.empty_if_missing(spark, settings, "items")
+
+
+def test_decoded_titles_keep_their_raw_text_also_in_an_items_table_of_before(spark, shop):
+    _write(shop.dataset.path, _clicks())
+    before = pa.schema([field for field in SCHEMAS["items"] if field.name != "raw"])
+    row = {"item_id": "i0", "title": "Red shoe", "event_timestamp": datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), "created": START}
+    spark.createDataFrame(pa.Table.from_pylist([row], schema=before)).write.format("delta").save(str(shop.table("items")))
+    _write(shop.dataset.path, _clicks(), items="item_id,title\ni0,Red shoe\ni1,Men&#39;s &amp;amp; boys&#39; shoe\n")
+    ingest.run(spark, shop)
+    found = {row["item_id"]: (row["title"], row["raw"]) for row in delta_tables.read(spark, shop, "items").collect()}
+    assert found == {"i0": ("Red shoe", None), "i1": ("Men's & boys' shoe", '{"title": "Men&#39;s &amp;amp; boys&#39; shoe"}')}

@@ -108,7 +108,7 @@ def test_ml_100k_titles_carry_their_year_and_genres_are_the_category(tmp_path):
         'item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n1\tSome Film\t1995\tDrama Sci-Fi\n2\tNo "Year\t\tDrama\n'
     )
     staged = stage(None, source, tmp_path / "staged", NOW_US)
-    assert staged.items.to_pylist()[0] == {"item_id": "1", "title": "Some Film (1995)", "category": "Drama, Sci-Fi", "description": None}
+    assert staged.items.to_pylist()[0] == {"item_id": "1", "title": "Some Film (1995)", "category": "Drama, Sci-Fi", "description": None, "raw": None}
     assert staged.items.column("title").to_pylist()[1] == 'No "Year'
     click = _rows(staged.clicks)[0]
     assert (click["session_id"], click["user_id"], click["split"]) == ("7", "7", None)

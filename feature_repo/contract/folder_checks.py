@@ -1,0 +1,87 @@
+"""What rows of clicks and of items are checked for alike, and how a refused row is written down. Knows nothing of files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.contract.folder_blocks import DatasetFolderError, Refused
+
+MAX_ID_CHARACTERS = 1024  # as on Kafka
+MAX_TITLE_CHARACTERS = 10_000  # a title is a line of text; more is a broken export
+
+
+def require_columns(file: str, present: Sequence[str], required: Sequence[str]) -> None:
+    """Raise a ``DatasetFolderError`` that names the first missing column of a file, and the columns it has."""
+    for name in required:
+        if name not in present:
+            found = ", ".join(repr(column) for column in present[:20])
+            raise DatasetFolderError(
+                f"{file}: column '{name}' is missing (found {found}); rename a column, or see `python -m model.prepare --help`"
+            )
+
+
+def check_ids(ids: pa.Array, name: str, problems: dict[int, str]) -> None:
+    """Refuse ids that are missing, blank or too long; a row's first problem stands."""
+    trimmed = pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(ids, "")))
+    what = name.removesuffix("_id").replace("_", " ")
+    for row in np.flatnonzero(np.asarray(pc.equal(trimmed, 0))):
+        problems.setdefault(
+            int(row),
+            f"{name} {ids[int(row)].as_py()!r} is blank; give every click {'an' if what == 'item' else 'a'} {what} id",
+        )
+    lengths = pc.fill_null(pc.utf8_length(ids), 0)
+    for row in np.flatnonzero(np.asarray(pc.greater(lengths, MAX_ID_CHARACTERS))):
+        start = str(ids[int(row)].as_py())[:32]
+        problems.setdefault(
+            int(row),
+            f"{name} '{start}...' has {lengths[int(row)]} characters; at most {MAX_ID_CHARACTERS} are taken",
+        )
+
+
+def refusals(table: pa.Table, problems: dict[int, str], numbers: np.ndarray, file: str) -> list[Refused]:
+    """Write down the rows with a problem, in their order."""
+    return [
+        Refused(int(numbers[row]), f"{file} line {numbers[row]}: {text}", _raw(table, row))
+        for row, text in sorted(problems.items())
+    ]
+
+
+def shown(table: pa.Table, name: str, row: int) -> str:
+    """Write a value for a message."""
+    value = table.column(name)[row].as_py()
+    return repr(value if not isinstance(value, str) else value[:64])
+
+
+def _raw(table: pa.Table, row: int) -> str:
+    return as_json({name: table.column(name)[row].as_py() for name in table.column_names})[
+        :MAX_TITLE_CHARACTERS
+    ]
+
+
+def as_json(record: dict[str, Any]) -> str:
+    """Write a row as JSON: bytes as text, a number that JSON does not have (NaN) as null."""
+    try:
+        return json.dumps(record, ensure_ascii=False, default=_plain, allow_nan=False)
+    except ValueError:
+        return json.dumps(
+            {name: _finite(value) for name, value in record.items()}, ensure_ascii=False, default=_plain
+        )
+
+
+def _plain(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return {name: _finite(part) for name, part in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,109 @@
+"""Text files of a dataset folder: lines by an editor's count, separators, packing, what is no text."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+
+import pytest
+import zstandard
+
+from feature_repo.contract import folder_lines, folder_text
+from feature_repo.contract.dataset_folder import DatasetFolderError, find_table, read_clicks, read_item_blocks
+from feature_repo.contract.folder_files import read_blocks
+
+CLICKS = "session_id,item_id,event_time\ns,a,2024-03-01T10:00:00Z\ns,b,2024-03-01T10:01:00Z\n"
+
+
+def only(folder):
+    (block,) = read_clicks(folder)
+    return block
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "refused"),
+    [
+        ("\n\n" + CLICKS, [4, 5], []),
+        (CLICKS.replace("\ns,b", "\n\n   \n\ns,b"), [2, 6], []),
+        (CLICKS + "\n\n", [2, 3], []),
+        (CLICKS + "s,c\n\ns,c,yesterday\n", [2, 3], [4, 6]),
+        (CLICKS.replace("\n", "\r\n") + "\r\n\r\ns,c,yesterday", [2, 3], [6]),
+        (CLICKS + 's,"c\n2",2024-03-01\n\ns,c,yesterday\n', [2, 3, 4], [7]),
+    ],
+)
+def test_lines_are_those_of_an_editor(tmp_path, text, lines, refused):
+    (tmp_path / "clicks.csv").write_text(text, newline="")
+    block = only(tmp_path)
+    assert (block.lines.tolist(), [row.line for row in block.refused]) == (lines, refused)
+
+
+def test_lines_go_on_over_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_lines, "BLOCK_BYTES", 64)
+    rows = "".join(f's,"i\n{number}",2024-03-01\n\n' for number in range(40))
+    (tmp_path / "clicks.csv").write_text("session_id,item_id,event_time\n" + rows + "s,x,never\n")
+    blocks = list(read_clicks(tmp_path))
+    assert len(blocks) > 5
+    assert [line for block in blocks for line in block.lines.tolist()] == list(range(2, 122, 3))
+    assert [row.line for block in blocks for row in block.refused] == [122]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("name", ["clicks.csv", "clicks.tsv"])
+def test_the_separator_is_seen_and_named(tmp_path, separator, name):
+    (tmp_path / name).write_text(CLICKS.replace(",", separator))
+    block = only(tmp_path)
+    assert block.rows.column("item_id").to_pylist() == ["a", "b"]
+    usual = name == "clicks.tsv" and separator == "\t"
+    assert [note for note in block.notes if "separated by" in note] == ([] if usual else [block.notes[0]])
+
+
+@pytest.mark.parametrize(
+    ("ending", "pack"), [(".gz", gzip.compress), (".zst", zstandard.compress), (".bz2", bz2.compress)]
+)
+def test_packed_files_are_read(tmp_path, ending, pack):
+    (tmp_path / f"clicks.csv{ending}").write_bytes(pack(CLICKS.encode()))
+    (tmp_path / f"items.tsv{ending}").write_bytes(pack(b"item_id\ttitle\na\tA, b\n"))
+    assert only(tmp_path).rows.num_rows == 2
+    assert next(iter(read_item_blocks(tmp_path))).rows.column("title").to_pylist() == ["A, b"]
+    assert find_table(tmp_path, "clicks").name == f"clicks.csv{ending}"
+
+
+@pytest.mark.parametrize(("ending", "pack"), [(".gz", gzip.compress), (".zst", zstandard.compress)])
+@pytest.mark.parametrize("spoil", [lambda packed: packed[:-9], lambda packed: b"nothing", lambda packed: b""])
+def test_a_damaged_packed_file_is_one_line(tmp_path, ending, pack, spoil):
+    (tmp_path / f"clicks.csv{ending}").write_bytes(spoil(pack(CLICKS.encode() * 1000)))
+    with pytest.raises(
+        DatasetFolderError, match=r"clicks\.csv\.(gz|zst) (is empty|cannot be read)"
+    ) as caught:
+        list(read_clicks(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"), (b"\n \n", "is empty"), (b"PAR1rest\n", "a Parquet file"), (b"PK\x03\x04x\n", "Excel"), (gzip.compress(b"a,b\n"), "gzip"),
+        (b"<html>\n", "web page"), ("a,b\n1,2\n".encode("utf-16"), "UTF-8"), (b"a,b,a\n1,2,3\n", "'a' stands twice (columns 1 and 3)"),
+        (b'"a","b","a"\n1,2,3\n', "'a' stands twice"),
+    ],
+)  # fmt: skip
+def test_what_is_no_table_of_text_is_named(tmp_path, content, words):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DatasetFolderError) as caught:
+        list(read_blocks(tmp_path / "t.csv"))
+    assert words in str(caught.value) and str(caught.value).startswith("t.csv")
+
+
+def test_empty_columns_of_a_spreadsheet_do_no_harm(tmp_path):
+    (tmp_path / "clicks.csv").write_text("session_id,item_id,event_time,,\ns,a,2024-03-01,,\n")
+    assert only(tmp_path).rows.num_rows == 1
+
+
+def test_a_file_that_breaks_the_count_of_lines_is_refused(tmp_path, monkeypatch):
+    real = folder_text.pyarrow.csv.read_csv
+    monkeypatch.setattr(
+        folder_text.pyarrow.csv, "read_csv", lambda *given, **more: real(*given, **more).slice(1)
+    )
+    (tmp_path / "clicks.csv").write_text(CLICKS)
+    with pytest.raises(DatasetFolderError, match="lines 2 to 3: 1 rows were read where 2 begin"):
+        list(read_clicks(tmp_path))
