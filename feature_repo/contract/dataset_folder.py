@@ -24,9 +24,12 @@ SEQUENCE_START_US = 946_684_800 * SECOND_US  # 2000-01-01: sequences.txt has an 
 
 @dataclass(frozen=True)
 class FolderClicks:
-    """One block of a folder's clicks: accepted rows (schema ``CLICK_ROWS``) with their lines, refused rows, and where they come from."""
+    """One block of a folder's clicks: accepted rows (schema ``CLICK_ROWS``) with their lines, refused rows, and where they come from.
 
-    split: str
+    `split` None = a dataset that brings no split. Event ids that the file does not give are null until ``folder_rules`` has seen the block.
+    """
+
+    split: str | None
     file: str
     rows: pa.Table
     refused: list[Refused]
@@ -101,7 +104,7 @@ def read_clicks(folder: Path, now_us: int | None = None) -> Iterator[FolderClick
 def read_sequences(path: Path, lines_per_block: int = 50_000) -> Iterator[FolderClicks]:
     """Yield ``sequences.txt`` (``session item item ...`` in order) as clicks one second apart from 2000-01-01; blank lines are passed over.
 
-    A session on two lines goes on. Event ids are derived from session, item and position.
+    A session on two lines goes on. Event ids are derived from session, item and position, by ``folder_rules``.
     """
     following: dict[str, int] = {}
     block: list[tuple[str, str, int, int]] = []
