@@ -96,7 +96,7 @@ class Settled:
         """Tell which rows ``apply`` keeps; bool, shape (rows,)."""
         found = np.ones(len(self.rows), dtype=bool)
         found[self.repeats.rows[np.isin(self.repeats.action, (REPEAT, CONFLICT))]] = False
-        return found
+        return np.asarray(found)
 
     def notes(self) -> tuple[str, ...]:
         """Say what was found about the ids and the split, a line each."""
