@@ -20,7 +20,7 @@ from model.train import train
 ASKED = [ScoreRequest(["i3", "i4"]), ScoreRequest(["i7"]), ScoreRequest(["news"])]
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The run was killed."""
 
 
@@ -32,9 +32,9 @@ def test_a_model_is_trained_resumed_saved_loaded_grown_and_asked(backbone: str, 
 
     def stop(progress: Any) -> None:
         if progress.epoch == 1:
-            raise Stopped
+            raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train(data, config, checkpoint_dir=tmp_path / "checkpoint", progress=stop)
     resumed, straight = train(data, config, checkpoint_dir=tmp_path / "checkpoint"), train(data, config)
     names = list(straight.network.state_dict())
