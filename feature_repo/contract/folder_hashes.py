@@ -66,7 +66,7 @@ class RowHashes:
     Attributes
     ----------
     key : ndarray uint64
-        Of the event id, given or derived.
+        Of the event id that the file gives; else of session, item and time, of which one is derived.
     content : ndarray uint64
         Of all that the row says besides its event id.
     session, user : ndarray uint64
@@ -106,7 +106,9 @@ class HashCollector:
         hashes = {name: column_hash(rows.column(name)) for name in GIVEN if name != "event_time"}
         content = mixed(*(time if name == "event_time" else hashes[name] for name in GIVEN))
         block = np.full(rows.num_rows, len(self.parts), dtype=np.int32)
-        key = column_hash(rows.column("event_id"))
+        key = mixed(hashes["session_id"], hashes["item_id"], time)
+        if given.any():
+            key = np.where(given, column_hash(rows.column("event_id")), key)
         self.parts.append(RowHashes(key, content, hashes["session_id"], hashes["user_id"], time, np.asarray(lines, dtype=np.int64), given, block))
 
     def joined(self) -> RowHashes:

@@ -126,7 +126,7 @@ class Settled:
         if len(crossing):
             own = np.flatnonzero(self.sessions == crossing[0])
             places = f"{self._place(int(own[0]))} and {self._place(int(own[-1]))}"
-            yield f"{len(crossing):,} sessions have clicks in two files of the split, such as that of {places}; they are cut at the border"
+            yield f"{len(crossing):,} session ids have clicks in two files of the split, such as that of {places}; they are cut at the border"
 
     def _place(self, row: int) -> str:
         return f"{self.files[self.rows.block[row]]} line {self.rows.line[row]}"
@@ -134,7 +134,7 @@ class Settled:
     def overlapping(self, number: int) -> np.ndarray:
         """Tell which clicks that ``apply`` keeps of a block stand in an earlier file of the split too; bool, shape (kept rows,)."""
         own = self._inside(number)
-        return np.asarray(own == OVERLAP)[(own != REPEAT) & (own != CONFLICT)]
+        return np.asarray(own[(own != REPEAT) & (own != CONFLICT)] == OVERLAP)
 
     def apply(self, number: int, block: FolderClicks, *, lake: bool) -> FolderClicks:
         """Return a block with its repeats refused and its ids made unique.

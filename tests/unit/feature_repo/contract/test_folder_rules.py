@@ -124,7 +124,7 @@ def test_a_session_over_the_border_keeps_its_name_and_is_said(tmp_path):
     rows, _, settled = settle(tmp_path, clicks=train, clicks_test=test)
     assert {row["session_id"] for row in rows if row["split"] == "test"} == {"s"}
     assert settled.notes() == (
-        "1 sessions have clicks in two files of the split, such as that of clicks.csv line 2 and clicks_test.csv line 3; they are cut at the border",
+        "1 session ids have clicks in two files of the split, such as that of clicks.csv line 2 and clicks_test.csv line 3; they are cut at the border",
     )
 
 
