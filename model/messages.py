@@ -16,4 +16,8 @@ def one_line(error: BaseException) -> str:
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:MOST_CHARACTERS]
     if not line:
         return f"{type(error).__name__} without a message; please report it with the command"
-    return f"{type(error).__name__}: {line}" if isinstance(error, KeyError | TypeError | AttributeError | IndexError) else line
+    return (
+        f"{type(error).__name__}: {line}"
+        if isinstance(error, KeyError | TypeError | AttributeError | IndexError)
+        else line
+    )

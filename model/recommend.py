@@ -21,7 +21,8 @@ def read_session(text: str) -> list[str]:
     Parameters
     ----------
     text : str
-        Item ids, oldest first, separated by commas; or, beginning with ``[``, a JSON list of strings (for ids with commas).
+        Item ids, oldest first, separated by commas; or, beginning with ``[``, a JSON list of strings (for ids
+        with commas).
 
     Returns
     -------
@@ -45,13 +46,23 @@ def read_session(text: str) -> list[str]:
         try:
             items = json.loads(text)
         except ValueError as error:
-            raise SessionError(f"--session {_short(text)} is no JSON list ({error}); give --session '[\"ITEM\",\"ITEM\"]' or 'ITEM,ITEM'") from None
+            raise SessionError(
+                f"--session {_short(text)} is no JSON list ({error}); give --session '[\"ITEM\",\"ITEM\"]' or 'ITEM,ITEM'"
+            ) from None
     for place, item in enumerate(items, start=1):
-        if isinstance(item, bool) or not isinstance(item, str | int) or (isinstance(item, str) and not item.strip()):
+        if (
+            isinstance(item, bool)
+            or not isinstance(item, str | int)
+            or (isinstance(item, str) and not item.strip())
+        ):
             shown = _short(json.dumps(item, ensure_ascii=False))
-            raise SessionError(f"--session {_short(text)}: element {place}, {shown}, is no item id; give strings such as '[\"ITEM\",\"ITEM\"]'")
+            raise SessionError(
+                f'--session {_short(text)}: element {place}, {shown}, is no item id; give strings such as \'["ITEM","ITEM"]\''
+            )
     if not items:
-        raise SessionError(f"--session {_short(text)!r} names no item; give --session 'ITEM,ITEM', oldest first")
+        raise SessionError(
+            f"--session {_short(text)!r} names no item; give --session 'ITEM,ITEM', oldest first"
+        )
     return [str(item) for item in items]
 
 
@@ -72,7 +83,8 @@ def answer(scorer: Scorer, items: Sequence[str], k: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``items`` (item_id, title, score, reason, shares: source name to its part of the score), ``intents`` (long and short: text, items),
+        ``items`` (item_id, title, score, reason, shares: source name to its part of the score), ``intents``
+        (long and short: text, items),
         ``unknown`` (ids the model does not know), ``model_version``.
     """
     intents: dict[str, dict[str, Any]] = {view: {"text": "", "items": []} for view in ("long", "short")}
@@ -92,7 +104,9 @@ def answer(scorer: Scorer, items: Sequence[str], k: int) -> dict[str, Any]:
     shares = scorer.shares(request, scored.items)
     rows = [
         {"item_id": item, "title": title, "score": score, "reason": reason, "shares": share}
-        for item, title, score, reason, share in zip(scored.items, titles, scored.scores, scored.reasons, shares, strict=True)
+        for item, title, score, reason, share in zip(
+            scored.items, titles, scored.scores, scored.reasons, shares, strict=True
+        )
     ]
     unknown = [item for item in items if item not in catalogue.index]
     return {"items": rows, "intents": intents, "unknown": unknown, "model_version": scorer.version}

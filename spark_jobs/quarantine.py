@@ -1,4 +1,6 @@
-"""The `quarantine` job: prints the rows that ingest refused, by reason. Reads the table without Spark and writes nothing."""
+"""The `quarantine` job: prints the rows that ingest refused, by reason. Reads the table without Spark and
+writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def rows(settings: Settings, reason: str | None = None) -> pa.Table:
         There is no such table yet, or it cannot be read.
     """
     if version(None, settings, QUARANTINE) < 0:
-        raise JobError(f"table '{QUARANTINE}' does not exist at {settings.table(QUARANTINE)}; run `python -m spark_jobs ingest` first")
+        raise JobError(
+            f"table '{QUARANTINE}' does not exist at {settings.table(QUARANTINE)}; run `python -m spark_jobs ingest` first"
+        )
     try:
         found = read(settings.table(QUARANTINE))
     except LakeError as error:
@@ -61,7 +65,8 @@ def run(settings: Settings, *, reason: str | None = None) -> JobResult:
     Returns
     -------
     JobResult
-        `rows` of the table that were chosen. `details`: ``refused_by`` (kind of reason to rows), ``examples`` (kind to the first whole
+        `rows` of the table that were chosen. `details`: ``refused_by`` (kind of reason to rows), ``examples``
+        (kind to the first whole
         reason), ``refused`` (the rows themselves: source, line, reason, raw, ingest_time).
     """
     started = time.monotonic()
@@ -70,14 +75,26 @@ def run(settings: Settings, *, reason: str | None = None) -> JobResult:
     tally.add(chosen.column("reason").to_pylist())
     listed: list[dict[str, Any]] = chosen.to_pylist()
     details = {"refused_by": tally.ranked(), "examples": tally.examples, "refused": listed}
-    return JobResult(QUARANTINE, chosen.num_rows, 0, 0, chosen.num_rows, version(None, settings, QUARANTINE), time.monotonic() - started, details)
+    return JobResult(
+        QUARANTINE,
+        chosen.num_rows,
+        0,
+        0,
+        chosen.num_rows,
+        version(None, settings, QUARANTINE),
+        time.monotonic() - started,
+        details,
+    )
 
 
 def shown(result: JobResult) -> str:
     """Return what is printed for people: the kinds of reason with an example each, then the first rows."""
     details = result.details
     lines = [f"{result.rows:,} rows refused"]
-    lines += [f"{count:>9,}  {kind}: {' '.join(details['examples'][kind].split())[:300]}" for kind, count in details["refused_by"].items()]
+    lines += [
+        f"{count:>9,}  {kind}: {' '.join(details['examples'][kind].split())[:300]}"
+        for kind, count in details["refused_by"].items()
+    ]
     for row in details["refused"][:SHOWN]:
         lines.append(f"{row['source']}: {' '.join(str(row['reason']).split())[:300]}")
     if result.rows > SHOWN:

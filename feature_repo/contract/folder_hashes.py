@@ -1,4 +1,6 @@
-"""Columns of clicks as 64-bit numbers, so that rows of a whole folder can be compared in arrays. Knows nothing of what equal rows mean."""
+"""Columns of clicks as 64-bit numbers, so that rows of a whole folder can be compared in arrays. Knows
+nothing of what equal rows mean.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# Two different rows have one number once in 370,000 folders of ten million rows; such a row would be refused with its reason, not lost.
+# Two different rows have one number once in 370,000 folders of ten million rows; such a row would be refused
+# with its reason, not lost.
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(31)
-GIVEN = ("session_id", "item_id", "event_time", "user_id", "event_type", "extra")  # what a row says besides its event id
+GIVEN = (
+    "session_id",
+    "item_id",
+    "event_time",
+    "user_id",
+    "event_type",
+    "extra",
+)  # what a row says besides its event id
 
 
 def column_hash(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
@@ -37,7 +47,9 @@ def column_hash(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     encoded = array.dictionary_encode()
     names = np.asarray(encoded.dictionary.to_pylist(), dtype=object)
-    hashes = hash_array(names, categorize=False).astype(np.uint64) if len(names) else np.zeros(0, dtype=np.uint64)
+    hashes = (
+        hash_array(names, categorize=False).astype(np.uint64) if len(names) else np.zeros(0, dtype=np.uint64)
+    )
     hashes[np.array([name == "" for name in names], dtype=bool)] = 0
     codes = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
     return np.append(hashes, np.uint64(0))[codes]
@@ -109,12 +121,26 @@ class HashCollector:
         key = mixed(hashes["session_id"], hashes["item_id"], time)
         if given.any():
             key = np.where(given, column_hash(rows.column("event_id")), key)
-        self.parts.append(RowHashes(key, content, hashes["session_id"], hashes["user_id"], time, np.asarray(lines, dtype=np.int64), given, block))
+        self.parts.append(
+            RowHashes(
+                key,
+                content,
+                hashes["session_id"],
+                hashes["user_id"],
+                time,
+                np.asarray(lines, dtype=np.int64),
+                given,
+                block,
+            )
+        )
 
     def joined(self) -> RowHashes:
         """Return all rows so far; the parts are let go."""
         kinds = {"time": np.int64, "line": np.int64, "given": bool, "block": np.int32}
         names = list(RowHashes.__dataclass_fields__)
-        columns = [[np.zeros(0, dtype=kinds.get(name, np.uint64)), *(getattr(part, name) for part in self.parts)] for name in names]
+        columns = [
+            [np.zeros(0, dtype=kinds.get(name, np.uint64)), *(getattr(part, name) for part in self.parts)]
+            for name in names
+        ]
         self.parts = []
         return RowHashes(*(np.concatenate(column) for column in columns))

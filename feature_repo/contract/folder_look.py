@@ -1,10 +1,18 @@
-"""A first look at a dataset folder: is every file there and a table with its columns? Reads no more than the beginning of each file."""
+"""A first look at a dataset folder: is every file there and a table with its columns? Reads no more than the
+beginning of each file.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from feature_repo.contract.dataset_folder import CLICK_STEMS, find_table, read_blocks, read_clicks, read_item_blocks
+from feature_repo.contract.dataset_folder import (
+    CLICK_STEMS,
+    find_table,
+    read_blocks,
+    read_clicks,
+    read_item_blocks,
+)
 from feature_repo.contract.folder_rows import REQUIRED, require_columns
 
 
@@ -18,7 +26,8 @@ def look_at(folder: Path) -> None:
     Raises
     ------
     DatasetFolderError
-        The folder does not exist or holds no clicks, a file is empty or no table, or a column is missing; one line with the remedy.
+        The folder does not exist or holds no clicks, a file is empty or no table, or a column is missing; one
+        line with the remedy.
     """
     next(read_clicks(folder), None)
     for split, stem in CLICK_STEMS.items():

@@ -1,4 +1,6 @@
-"""Which clicks of a folder repeat others, and what their event ids are good for. Works on the hashes of a folder's rows; knows no text."""
+"""Which clicks of a folder repeat others, and what their event ids are good for. Works on the hashes of a
+folder's rows; knows no text.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from feature_repo.contract.folder_hashes import RowHashes, mixed
 
 # What becomes of a row; every other row is kept as it is.
 REPEAT, CONFLICT, KEYED, OVERLAP = 1, 2, 3, 4
-# Below, a doubled event id is a fault of that row, which is refused; above, ids count from 1 again for every session or user.
+# Below, a doubled event id is a fault of that row, which is refused; above, ids count from 1 again for every
+# session or user.
 RESTART_SHARE, RESTART_ROWS = 0.01, 2
 Scope = Literal["", "user", "session", "row"]
 
@@ -29,13 +32,16 @@ class Repeats:
     rows : ndarray int64
         Places of the rows.
     action : ndarray int8
-        ``REPEAT``: says in every column what an earlier row of the same file says; refused. ``CONFLICT``: has the event id of an earlier
-        row that says something else; refused. ``KEYED``: kept, its id is made unique. ``OVERLAP``: kept with an id of its own, since an
+        ``REPEAT``: says in every column what an earlier row of the same file says; refused. ``CONFLICT``: has
+        the event id of an earlier
+        row that says something else; refused. ``KEYED``: kept, its id is made unique. ``OVERLAP``: kept with
+        an id of its own, since an
         earlier file of the split holds the same click.
     first : ndarray int64
         The earlier row.
     scope : str
-        Within what event ids are unique, where they restart: ``user``, ``session``, ``row`` (in nothing: only the whole row tells); empty
+        Within what event ids are unique, where they restart: ``user``, ``session``, ``row`` (in nothing: only
+        the whole row tells); empty
         where they do not.
     restarted : int
         Rows with the event id of another click, where ids restart.
@@ -70,17 +76,29 @@ def find_repeats(rows: RowHashes, splits: np.ndarray, *, by_user: bool) -> Repea
         return Repeats()
     suspects = np.sort(order[np.append(same, False) | np.append(False, same)])
     key, content, places = rows.key[suspects], rows.content[suspects], np.arange(len(suspects))
-    alike, alike_here, holder = first_of(key, content), first_of(key, content, splits[suspects]), first_of(key)
+    alike, alike_here, holder = (
+        first_of(key, content),
+        first_of(key, content, splits[suspects]),
+        first_of(key),
+    )
     repeat = alike_here != places
     overlap = ~repeat & (alike != places)
     other = ~repeat & ~overlap & (holder != places)
     conflict = other & rows.given[suspects]
     scope, left, origin = _scope(rows, suspects, ~repeat & ~overlap, int(conflict.sum()), by_user)
     conflict &= left
-    action = np.select([repeat, overlap, conflict, other], [REPEAT, OVERLAP, CONFLICT, KEYED], 0).astype(np.int8)
+    action = np.select([repeat, overlap, conflict, other], [REPEAT, OVERLAP, CONFLICT, KEYED], 0).astype(
+        np.int8
+    )
     first = np.select([repeat, overlap, conflict], [alike_here, alike, origin], holder)
     touched = action != 0
-    return Repeats(suspects[touched], action[touched], suspects[first[touched]], scope, int((other & rows.given[suspects]).sum()) if scope else 0)
+    return Repeats(
+        suspects[touched],
+        action[touched],
+        suspects[first[touched]],
+        scope,
+        int((other & rows.given[suspects]).sum()) if scope else 0,
+    )
 
 
 def first_of(*columns: np.ndarray) -> np.ndarray:
@@ -95,8 +113,12 @@ def first_of(*columns: np.ndarray) -> np.ndarray:
     return np.asarray(index[inverse])
 
 
-def _scope(rows: RowHashes, suspects: np.ndarray, distinct: np.ndarray, conflicts: int, by_user: bool) -> tuple[Scope, np.ndarray, np.ndarray]:
-    """Return within what event ids are unique, which rows are not even then, and the rows that they repeat."""
+def _scope(
+    rows: RowHashes, suspects: np.ndarray, distinct: np.ndarray, conflicts: int, by_user: bool
+) -> tuple[Scope, np.ndarray, np.ndarray]:
+    """Return within what event ids are unique, which rows are not even then, and the rows that they
+    repeat.
+    """
     key, places = rows.key[suspects], np.arange(len(suspects))
     most = RESTART_SHARE * len(rows)
     nowhere = np.ones(len(suspects), dtype=bool)

@@ -1,4 +1,6 @@
-"""The rules of a whole folder: which rows are repeats, what an id names, where the user's split overlaps. One code path for lake and loader."""
+"""The rules of a whole folder: which rows are repeats, what an id names, where the user's split overlaps. One
+code path for lake and loader.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,29 @@ from feature_repo.contract.dataset_folder import FolderClicks, FolderItems, Refu
 from feature_repo.contract.folder_hashes import GIVEN, HashCollector, RowHashes
 from feature_repo.contract.folder_repeats import CONFLICT, KEYED, OVERLAP, REPEAT, Repeats, find_repeats
 from feature_repo.contract.folder_rows import content_ids, fill_event_ids
-from feature_repo.contract.folder_sessions import FIRST_OWN, Parts, restarts_per_user, session_keys, split_parts
+from feature_repo.contract.folder_sessions import (
+    FIRST_OWN,
+    Parts,
+    restarts_per_user,
+    session_keys,
+    split_parts,
+)
 
 MAX_RAW = 10_000  # characters of a refused row that are kept
 SPLITS: tuple[str | None, ...] = (None, "train", "valid", "test")
-_COLUMNS = {"user": ("user_id",), "session": ("session_id",), "row": GIVEN, "": GIVEN}  # what makes an id unique, by the scope of the event ids
+_COLUMNS = {
+    "user": ("user_id",),
+    "session": ("session_id",),
+    "row": GIVEN,
+    "": GIVEN,
+}  # what makes an id unique, by the scope of the event ids
 
 
 class FolderRules:
     """Watches the blocks of a folder go by, and then decides about the folder as a whole.
 
-    In this order: pass every block through ``watch`` and keep it; ``settle`` once; then ``Settled.apply`` to every kept block.
+    In this order: pass every block through ``watch`` and keep it; ``settle`` once; then ``Settled.apply`` to
+    every kept block.
     """
 
     def __init__(self) -> None:
@@ -33,7 +47,9 @@ class FolderRules:
         self._splits: list[int] = []
 
     def watch(self, blocks: Iterable[FolderClicks]) -> Iterator[FolderClicks]:
-        """Yield the blocks with every missing event id derived from session, item and time; see ``derive_event_id``."""
+        """Yield the blocks with every missing event id derived from session, item and time; see
+        ``derive_event_id``.
+        """
         for block in blocks:
             rows, given = fill_event_ids(block.rows)
             self._hashes.add(rows, block.lines, given)
@@ -44,11 +60,18 @@ class FolderRules:
     def settle(self) -> Settled:
         """Decide about all blocks that went by."""
         rows = self._hashes.joined()
-        splits = np.array(self._splits, dtype=np.int8)[rows.block] if len(rows) else np.zeros(0, dtype=np.int8)
+        splits = (
+            np.array(self._splits, dtype=np.int8)[rows.block] if len(rows) else np.zeros(0, dtype=np.int8)
+        )
         shared = restarts_per_user(rows)
         keys = session_keys(rows, shared is not None)
         return Settled(
-            rows, self._files, keys, find_repeats(rows, splits, by_user=shared is not None), split_parts(keys, rows.time, splits), shared
+            rows,
+            self._files,
+            keys,
+            find_repeats(rows, splits, by_user=shared is not None),
+            split_parts(keys, rows.time, splits),
+            shared,
         )
 
 
@@ -67,7 +90,8 @@ class Settled:
     parts : Parts
         Of the user's own split.
     shared : ndarray int64, optional
-        Two rows of one session id and different users, where session ids restart per user; a session is then (user, session).
+        Two rows of one session id and different users, where session ids restart per user; a session is then
+        (user, session).
     """
 
     rows: RowHashes
@@ -108,8 +132,14 @@ class Settled:
             yield f"session_id restarts per user: {one} and {other} are of two users; a session is (user_id, session_id), written user_id/session_id"
         if self.repeats.scope:
             at = int(np.flatnonzero(self.repeats.action == KEYED)[0])
-            places = f"{self._place(int(self.repeats.rows[at]))} and {self._place(int(self.repeats.first[at]))}"
-            how = f"event_id restarts per {self.repeats.scope}" if self.repeats.scope != "row" else "event_id does not tell clicks apart"
+            places = (
+                f"{self._place(int(self.repeats.rows[at]))} and {self._place(int(self.repeats.first[at]))}"
+            )
+            how = (
+                f"event_id restarts per {self.repeats.scope}"
+                if self.repeats.scope != "row"
+                else "event_id does not tell clicks apart"
+            )
             by = f"the {self.repeats.scope}" if self.repeats.scope != "row" else "the whole row"
             yield f"{how}: {self.repeats.restarted:,} of {len(self.rows):,} clicks have another one's, such as {places}; made unique by {by}"
 
@@ -132,7 +162,9 @@ class Settled:
         return f"{self.files[self.rows.block[row]]} line {self.rows.line[row]}"
 
     def overlapping(self, number: int) -> np.ndarray:
-        """Tell which clicks that ``apply`` keeps of a block stand in an earlier file of the split too; bool, shape (kept rows,)."""
+        """Tell which clicks that ``apply`` keeps of a block stand in an earlier file of the split too; bool,
+        shape (kept rows,).
+        """
         own = self._inside(number)
         return np.asarray(own[(own != REPEAT) & (own != CONFLICT)] == OVERLAP)
 
@@ -146,8 +178,10 @@ class Settled:
         block : FolderClicks
             As ``watch`` gave it.
         lake : bool
-            Whether event ids are made unique too, and the later part of a session gets a name of its own (``session_id/test``) where its
-            times overlap the earlier one's: a table knows a click by its event id, a session by id and start. A reader that keeps the
+            Whether event ids are made unique too, and the later part of a session gets a name of its own
+            (``session_id/test``) where its
+            times overlap the earlier one's: a table knows a click by its event id, a session by id and start.
+            A reader that keeps the
             files apart needs neither; its rows may lack columns.
 
         Returns
@@ -174,7 +208,11 @@ class Settled:
     def _refused(self, block: FolderClicks, place: int, row: int) -> Refused:
         at = int(np.searchsorted(self.repeats.rows, row))
         first, line = int(self.repeats.first[at]), int(block.lines[place])
-        origin = f"line {self.rows.line[first]}" if self.files[self.rows.block[first]] == block.file else self._place(first)
+        origin = (
+            f"line {self.rows.line[first]}"
+            if self.files[self.rows.block[first]] == block.file
+            else self._place(first)
+        )
         values = block.rows.slice(place, 1).to_pylist()[0]
         if self.repeats.action[at] == CONFLICT:
             text = f"event_id '{values['event_id'][:64]}' was seen before at {origin}; give every click its own event_id"
@@ -182,7 +220,11 @@ class Settled:
             text = f"event_id '{values['event_id'][:64]}' was seen before at {origin}, with the same values; remove one of the two rows"
         else:
             text = f"every value is as at {origin}; remove one of the two rows, or give every click its own event_id"
-        return Refused(line, f"{block.file} line {line}: {text}", json.dumps(values, ensure_ascii=False, default=str)[:MAX_RAW])
+        return Refused(
+            line,
+            f"{block.file} line {line}: {text}",
+            json.dumps(values, ensure_ascii=False, default=str)[:MAX_RAW],
+        )
 
     def _with_event_ids(self, block: FolderClicks, action: np.ndarray, start: int) -> pa.Table:
         given = self.rows.given[start : start + len(action)]
@@ -197,32 +239,52 @@ class Settled:
                 mask = pa.array(chosen)
                 fresh = content_ids(rows.filter(mask), ("event_id", *columns), word)
                 ids = pc.replace_with_mask(rows.column("event_id").combine_chunks(), mask, fresh)
-                rows = rows.set_column(rows.schema.get_field_index("event_id"), rows.schema.field("event_id"), ids)
+                rows = rows.set_column(
+                    rows.schema.get_field_index("event_id"), rows.schema.field("event_id"), ids
+                )
         return rows
 
     def _with_sessions(self, rows: pa.Table, split: str | None, keys: np.ndarray, lake: bool) -> pa.Table:
         ids = rows.column("session_id")
         if self.shared is not None:
             user = pc.fill_null(rows.column("user_id"), "")
-            safe = pc.replace_substring(pc.replace_substring(user, "%", "%25"), "/", "%2F")  # so that no two pairs have one name
+            safe = pc.replace_substring(
+                pc.replace_substring(user, "%", "%25"), "/", "%2F"
+            )  # so that no two pairs have one name
             ids = pc.if_else(pc.equal(user, ""), ids, pc.binary_join_element_wise(safe, ids, "/"))
         if lake and SPLITS.index(split) >= FIRST_OWN and len(self.parts.apart):
-            ids = pc.if_else(pa.array(np.isin(keys, self.parts.apart)), pc.binary_join_element_wise(ids, str(split), "/"), ids)
+            ids = pc.if_else(
+                pa.array(np.isin(keys, self.parts.apart)),
+                pc.binary_join_element_wise(ids, str(split), "/"),
+                ids,
+            )
         if ids is rows.column("session_id"):
             return rows
-        return rows.set_column(rows.schema.get_field_index("session_id"), rows.schema.field("session_id"), ids)
+        return rows.set_column(
+            rows.schema.get_field_index("session_id"), rows.schema.field("session_id"), ids
+        )
 
 
 def single_items(blocks: Iterable[FolderItems]) -> Iterator[FolderItems]:
-    """Yield blocks of items without the second and further rows of an item, which are refused with both lines."""
+    """Yield blocks of items without the second and further rows of an item, which are refused with both
+    lines.
+    """
     seen: dict[str, int] = {}
     for block in blocks:
         first = np.ones(block.rows.num_rows, dtype=bool)
         refused = list(block.refused)
-        for row, (item, line) in enumerate(zip(block.rows.column("item_id").to_pylist(), block.lines.tolist(), strict=True)):
+        for row, (item, line) in enumerate(
+            zip(block.rows.column("item_id").to_pylist(), block.lines.tolist(), strict=True)
+        ):
             if item in seen:
                 first[row] = False
                 reason = f"{block.file} line {line}: item_id '{item[:64]}' stands at line {seen[item]} already; keep one of them"
-                refused.append(Refused(line, reason, json.dumps(block.rows.slice(row, 1).to_pylist()[0], ensure_ascii=False)[:MAX_RAW]))
+                refused.append(
+                    Refused(
+                        line,
+                        reason,
+                        json.dumps(block.rows.slice(row, 1).to_pylist()[0], ensure_ascii=False)[:MAX_RAW],
+                    )
+                )
             seen.setdefault(item, line)
         yield FolderItems(block.file, block.rows.filter(pa.array(first)), refused, block.lines[first])

@@ -1,4 +1,6 @@
-"""What names a session in a folder, and where sessions go over the border of the user's own split. Works on hashes; knows no text."""
+"""What names a session in a folder, and where sessions go over the border of the user's own split. Works on
+hashes; knows no text.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ def session_keys(rows: RowHashes, by_user: bool) -> np.ndarray:
 def restarts_per_user(rows: RowHashes) -> np.ndarray | None:
     """Tell whether session ids count from 1 again for every user.
 
-    They do where more than a tenth of the clicks lie in ids of three users, or of two that take turns or come an hour apart.
+    They do where more than a tenth of the clicks lie in ids of three users, or of two that take turns or come
+    an hour apart.
 
     Returns
     -------
@@ -38,7 +41,9 @@ def restarts_per_user(rows: RowHashes) -> np.ndarray | None:
     place = np.searchsorted(ids, rows.session[inside])
     change = (place[1:] == place[:-1]) & (rows.user[inside][1:] != rows.user[inside][:-1])
     changes = np.bincount(place[1:], weights=change, minlength=len(ids))
-    pauses = np.bincount(place[1:], weights=change & (np.diff(rows.time[inside]) > LOGIN_US), minlength=len(ids))
+    pauses = np.bincount(
+        place[1:], weights=change & (np.diff(rows.time[inside]) > LOGIN_US), minlength=len(ids)
+    )
     shared = (users > 1) & ((users > 2) | (changes > users - 1) | (pauses > 0))
     if shared[place].sum() <= SHARED_SHARE * len(named):
         return None

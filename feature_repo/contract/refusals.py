@@ -1,4 +1,6 @@
-"""Counts refused rows by the kind of their reason, and tells when they are too many. Knows nothing of files or tables."""
+"""Counts refused rows by the kind of their reason, and tells when they are too many. Knows nothing of files
+or tables.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,8 @@ def _short(reason: str) -> str:
 
 
 def too_many(name: str, tally: Tally, taken: int, limit: float) -> str:
-    """Return the one line that stops a run whose refused rows are more than a share of all; empty where they are not.
+    """Return the one line that stops a run whose refused rows are more than a share of all; empty where they
+    are not.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""Where the clicks of one id are cut into sessions: at a pause, and at the border of the user's own split. The one rule of lake and loader."""
+"""Where the clicks of one id are cut into sessions: at a pause, and at the border of the user's own split.
+The one rule of lake and loader.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ SAMPLE_ROWS = 1_000_000  # more clicks are judged by a part of their sessions
 LONE_SHARE = 0.9  # of sessions with one click, from which on a gap rule is taken for a mistake
 
 
-def session_begins(new_id: np.ndarray, time: np.ndarray, gap_us: float | None, split: np.ndarray | None = None) -> np.ndarray:
+def session_begins(
+    new_id: np.ndarray, time: np.ndarray, gap_us: float | None, split: np.ndarray | None = None
+) -> np.ndarray:
     """Tell which clicks begin a session.
 
     Parameters
@@ -40,7 +44,8 @@ def session_begins(new_id: np.ndarray, time: np.ndarray, gap_us: float | None, s
 
 
 def lone_share(session: np.ndarray, time: np.ndarray, gap_us: float | None) -> float:
-    """Return the share of sessions that would have one click, 0 to 1; of a fixed part of the ids where there are many clicks.
+    """Return the share of sessions that would have one click, 0 to 1; of a fixed part of the ids where there
+    are many clicks.
 
     Parameters
     ----------
@@ -67,7 +72,8 @@ def lone_share(session: np.ndarray, time: np.ndarray, gap_us: float | None) -> f
 
 
 def gap_note(session: np.ndarray, time: np.ndarray, gap_minutes: float | None) -> str:
-    """Say in one line that a gap rule leaves hardly any session to learn from, where it is the rule's doing; empty otherwise.
+    """Say in one line that a gap rule leaves hardly any session to learn from, where it is the rule's doing;
+    empty otherwise.
 
     Examples
     --------
@@ -78,7 +84,9 @@ def gap_note(session: np.ndarray, time: np.ndarray, gap_minutes: float | None) -
     if gap_minutes is None:
         return ""
     share, whole = lone_share(session, time, gap_minutes * 60e6), lone_share(session, time, None)
-    if share < LONE_SHARE or whole > share / 2:
+    if (
+        share < LONE_SHARE or whole == 1 or 2 * (1 - share) > 1 - whole
+    ):  # the rule takes less than half of the sessions that could be learned from
         return ""
     daily = " (the times are days)" if bool((time % 86_400_000_000 == 0).all()) else ""
     return (

@@ -1,4 +1,5 @@
-"""Every backbone, with and without titles, through its whole life: train, stop, go on, save, load, take new items, score."""
+"""Every backbone, with and without titles, through its whole life: train, stop, go on, save, load, take new
+items, score."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ class StoppedError(Exception):
 
 @pytest.mark.parametrize("titles", [True, False], ids=["titles", "none"])
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_a_model_is_trained_resumed_saved_loaded_grown_and_asked(backbone: str, titles: bool, tmp_path: Path) -> None:
+def test_a_model_is_trained_resumed_saved_loaded_grown_and_asked(
+    backbone: str, titles: bool, tmp_path: Path
+) -> None:
     data = synthetic.dataset(40, text=titles)
     config = make_config({"backbone": backbone, "dim": 8, "epochs": 2, "batch_size": 16, "max_length": 6})
 
@@ -38,8 +41,15 @@ def test_a_model_is_trained_resumed_saved_loaded_grown_and_asked(backbone: str, 
         train(data, config, checkpoint_dir=tmp_path / "checkpoint", progress=stop)
     resumed, straight = train(data, config, checkpoint_dir=tmp_path / "checkpoint"), train(data, config)
     names = list(straight.network.state_dict())
-    assert len(names) == len({value.data_ptr() for value in straight.network.state_dict().values() if value.numel()}) and "backbone._table" not in names
-    assert all(torch.equal(value, resumed.network.state_dict()[name]) for name, value in straight.network.state_dict().items())
+    assert (
+        len(names)
+        == len({value.data_ptr() for value in straight.network.state_dict().values() if value.numel()})
+        and "backbone._table" not in names
+    )
+    assert all(
+        torch.equal(value, resumed.network.state_dict()[name])
+        for name, value in straight.network.state_dict().items()
+    )
     folder = artifact.save_version(straight, tmp_path / "models", encoder="toy")
     loaded, own = artifact.load(folder), Scorer.of(straight)
     for before, after in zip(own.score(ASKED, 5), loaded.score(ASKED, 5), strict=True):

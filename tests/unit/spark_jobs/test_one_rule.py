@@ -1,4 +1,5 @@
-"""Lake and loader read a folder by one rule: the same rows, the same refusals, the same sessions, on random folders and against a plain oracle."""
+"""Lake and loader read a folder by one rule: the same rows, the same refusals, the same sessions, on random
+folders and against a plain oracle."""
 
 from __future__ import annotations
 
@@ -23,7 +24,10 @@ ROW = st.tuples(
 )  # fmt: skip
 NAMES = ("session_id", "item_id", "event_time", "user_id", "event_type", "event_id")
 FOLDERS = st.tuples(
-    st.lists(ROW, min_size=1, max_size=25), st.lists(ROW, max_size=8), st.sets(st.sampled_from(NAMES[3:])), st.lists(st.sampled_from("xyxz"), max_size=4)
+    st.lists(ROW, min_size=1, max_size=25),
+    st.lists(ROW, max_size=8),
+    st.sets(st.sampled_from(NAMES[3:])),
+    st.lists(st.sampled_from("xyxz"), max_size=4),
 )
 
 
@@ -42,7 +46,9 @@ def _write(folder, train, test, optional, items):
     if test:
         (folder / "clicks_test.csv").write_text(_text(test, columns))
     if items:
-        (folder / "items.csv").write_text("item_id,title\n" + "".join(f"{item},title {place}\n" for place, item in enumerate(items)))
+        (folder / "items.csv").write_text(
+            "item_id,title\n" + "".join(f"{item},title {place}\n" for place, item in enumerate(items))
+        )
 
 
 def _plain(session, split):
@@ -54,12 +60,30 @@ def _lake(folder, aside):
     rows = pyarrow.parquet.read_table(staged.clicks)
     assert len(set(rows.column("event_id").to_pylist())) == rows.num_rows == staged.clicks_taken
     us = rows.column("event_time").cast("int64")
-    found = Counter(zip(*(rows.column(name).to_pylist() for name in ("split", "file", "line", "item_id")), us.to_pylist(), strict=True))
-    ordered = rows.append_column("us", us).sort_by([("session_id", "ascending"), ("us", "ascending"), ("arrival_seq", "ascending")])
+    found = Counter(
+        zip(
+            *(rows.column(name).to_pylist() for name in ("split", "file", "line", "item_id")),
+            us.to_pylist(),
+            strict=True,
+        )
+    )
+    ordered = rows.append_column("us", us).sort_by(
+        [("session_id", "ascending"), ("us", "ascending"), ("arrival_seq", "ascending")]
+    )
     ordered = ordered.select(["session_id", "us", "item_id", "event_id", "split"])
-    cut = [row for batch in cut_batches(iter(ordered.to_batches()), round(GAP_MINUTES * MINUTE_US), staged.own_split) for row in batch.to_pylist()]
-    sessions = Counter((row["split"], _plain(row["session_id"], row["split"]), tuple(row["items"])) for row in cut)
-    items = {} if staged.items is None else dict(zip(*(staged.items.column(name).to_pylist() for name in ("item_id", "title")), strict=True))
+    cut = [
+        row
+        for batch in cut_batches(iter(ordered.to_batches()), round(GAP_MINUTES * MINUTE_US), staged.own_split)
+        for row in batch.to_pylist()
+    ]
+    sessions = Counter(
+        (row["split"], _plain(row["session_id"], row["split"]), tuple(row["items"])) for row in cut
+    )
+    items = (
+        {}
+        if staged.items is None
+        else dict(zip(*(staged.items.column(name).to_pylist() for name in ("item_id", "title")), strict=True))
+    )
     return found, staged, sessions, items
 
 
@@ -86,7 +110,11 @@ def test_lake_and_loader_take_the_same_rows_and_cut_the_same_sessions(made):
         clicks, settled, tally, own_sessions, titles = _loader(folder)
     assert rows.total() == clicks.num_rows
     assert Counter((split, item, us) for split, _, _, item, us in rows.elements()) == Counter(
-        zip(clicks.column("split").cast("string").to_pylist(), clicks.column("item_id").to_pylist(), clicks.column("event_time").cast("int64").to_pylist())
+        zip(
+            clicks.column("split").cast("string").to_pylist(),
+            clicks.column("item_id").to_pylist(),
+            clicks.column("event_time").cast("int64").to_pylist(),
+        )
     )
     assert (staged.tally.ranked(), staged.tally.examples) == (tally.ranked(), tally.examples)
     assert (staged.own_split, staged.session_key) == (settled.own_split, settled.session_key)
@@ -113,6 +141,12 @@ def test_without_event_ids_a_row_is_refused_only_where_every_given_column_repeat
             key = (*row[:3], *(row[place] for place in shown))
             repeats += key in seen
             if key not in seen:
-                expected[split, "clicks.csv" if split == "train" else "clicks_test.csv", line, row[1], (START + row[2]) * 10**6] += 1
+                expected[
+                    split,
+                    "clicks.csv" if split == "train" else "clicks_test.csv",
+                    line,
+                    row[1],
+                    (START + row[2]) * 10**6,
+                ] += 1
             seen.add(key)
     assert rows == expected and staged.repeats == repeats

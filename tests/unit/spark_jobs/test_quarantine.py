@@ -14,7 +14,10 @@ from feature_repo.contract.settings import Settings
 from spark_jobs.__main__ import main
 
 REASONS = [
-    *[f"clicks.csv line {line}: event_time 'x{line}' is no timestamp; expected ISO 8601" for line in range(2, 7)],
+    *[
+        f"clicks.csv line {line}: event_time 'x{line}' is no timestamp; expected ISO 8601"
+        for line in range(2, 7)
+    ],
     *[f"clicks.csv line {line}: item_id '' is blank; give every click an item id" for line in range(7, 9)],
 ]
 
@@ -31,9 +34,19 @@ def _filled(settings):
     folder = settings.table("quarantine")
     (folder / "_delta_log").mkdir(parents=True)
     now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    rows = [{"source": "shop", "line": line, "reason": reason, "raw": "{}", "ingest_time": now} for line, reason in enumerate(REASONS, start=2)]
+    rows = [
+        {"source": "shop", "line": line, "reason": reason, "raw": "{}", "ingest_time": now}
+        for line, reason in enumerate(REASONS, start=2)
+    ]
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA), folder / "part.parquet")
-    add = {"add": {"path": "part.parquet", "size": (folder / "part.parquet").stat().st_size, "partitionValues": {}, "dataChange": True}}
+    add = {
+        "add": {
+            "path": "part.parquet",
+            "size": (folder / "part.parquet").stat().st_size,
+            "partitionValues": {},
+            "dataChange": True,
+        }
+    }
     (folder / "_delta_log" / f"{0:020d}.json").write_text(json.dumps(add) + "\n")
 
 
@@ -42,7 +55,10 @@ def test_reasons_are_counted_with_an_example_each(home, capsys):
     assert main(["quarantine"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "7 rows refused"
-    assert lines[1].split(maxsplit=1)[0] == "5" and "event_time ... is no timestamp: clicks.csv line 2:" in lines[1]
+    assert (
+        lines[1].split(maxsplit=1)[0] == "5"
+        and "event_time ... is no timestamp: clicks.csv line 2:" in lines[1]
+    )
 
 
 def test_some_rows_are_chosen_by_their_reason_and_all_are_json(home, capsys):
@@ -63,15 +79,23 @@ def test_no_quarantine_yet_is_one_line(home, capsys):
     [
         ({"clicks.csv": "session_id,item,event_time\ns,a,1704067200\n"}, "column 'item_id' is missing"),
         (
-            {"clicks.csv": "session_id,item_id,event_time\ns,a,1704067200\n", "clicks_test.csv": "session_id,item_id\ns,a\n"},
+            {
+                "clicks.csv": "session_id,item_id,event_time\ns,a,1704067200\n",
+                "clicks_test.csv": "session_id,item_id\ns,a\n",
+            },
             "clicks_test.csv: column 'event_time'",
         ),
-        ({"clicks.csv": "session_id,item_id,event_time\ns,a,1704067200\n", "items.csv": "id,title\n1,x\n"}, "items.csv: column 'item_id' is missing"),
+        (
+            {"clicks.csv": "session_id,item_id,event_time\ns,a,1704067200\n", "items.csv": "id,title\n1,x\n"},
+            "items.csv: column 'item_id' is missing",
+        ),
         ({"clicks.csv": ""}, "clicks.csv is empty"),
         ({}, "holds no clicks"),
     ],
 )
-def test_a_folder_that_cannot_be_used_is_refused_before_spark_starts(home, files, words, tmp_path, monkeypatch, capsys):
+def test_a_folder_that_cannot_be_used_is_refused_before_spark_starts(
+    home, files, words, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "shop").mkdir()
     for name, text in files.items():
         (tmp_path / "shop" / name).write_text(text)
@@ -92,5 +116,12 @@ def test_a_missing_column_is_said_without_a_jvm(home, tmp_path):
         "import sys; from spark_jobs.__main__ import main; code = main(sys.argv[1:]); "
         "print(sorted({'pyspark', 'torch', 'feast', 'pandas'} & set(sys.modules))); exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", code, "ingest", "--dataset", "shop"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "column 'item_id' is missing" in done.stderr and done.stdout.strip() == "[]"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "ingest", "--dataset", "shop"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        done.returncode == 1 and "column 'item_id' is missing" in done.stderr and done.stdout.strip() == "[]"
+    )
