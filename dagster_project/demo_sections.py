@@ -100,9 +100,9 @@ def quality(facts: Facts, report: Mapping[str, Any] | None) -> Section:
     rows = []
     for row in report.get("rows", []):
         found = row["metrics"]["metrics"]
-        rows.append(
-            (row["name"], *(f"{found[name]['mean']:.3f} [{found[name]['low']:.3f}, {found[name]['high']:.3f}]" if name in found else "-" for name in METRICS))
-        )
+        known_names = [name for name in METRICS if name in found and found[name]["mean"] is not None]
+        shown = {name: f"{found[name]['mean']:.3f} [{found[name]['low']:.3f}, {found[name]['high']:.3f}]" for name in known_names}
+        rows.append((row["name"], *(shown.get(name, "-") for name in METRICS)))
     made = f"Model {known.get('version')}, {number(known.get('cases'))} cases, {number(known.get('seconds'), 0)} s. "
     kept = (
         f"Kept from an earlier run: same code and settings, {float(known.get('new_cases_share') or 0):.1%} new cases; measured then."

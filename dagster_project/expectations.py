@@ -13,7 +13,6 @@ from dagster_project import lake
 from dagster_project.day_checks import every_day, features_of_days, has_clicks
 from dagster_project.intent_checks import calls_answered, model_answers
 from dagster_project.table_checks import (
-    MAX_REFUSED_SHARE,
     Outcome,
     cache_covers,
     cases_known_in_time,
@@ -77,7 +76,7 @@ EXPECTATIONS: tuple[Expectation, ...] = (
     Expectation(columns.CLICKS, "not_empty", "There are clicks.", True, not_empty(columns.CLICKS)),
     Expectation(columns.CLICKS, "items_known", "Few clicks are on items without a catalogue row.", False, items_known),
     Expectation(columns.CLICKS, "volume", "The newest whole day is not far off the usual.", False, volume),
-    Expectation(columns.QUARANTINE, "refused_share", f"At most {MAX_REFUSED_SHARE:.0%} of the rows were refused.", True, refused_share),
+    Expectation(columns.QUARANTINE, "refused_share", "At most dataset.max_refused_share of the rows were refused.", True, refused_share),
     Expectation(columns.ITEM_VECTORS, "unit_vectors", "One unit vector an item.", True, vectors_whole),
     Expectation(columns.SESSIONS, "every_click_once", "Each click is in one session.", True, sessions_cover),
     Expectation(columns.SESSION_INTENTS, "every_session", "Each session text has its intent.", True, intents_whole),

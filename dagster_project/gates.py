@@ -54,6 +54,8 @@ def compare(candidate: Candidate, other: dict[str, float] | None, name: str) -> 
     Outcome
         Failed only when the candidate's whole interval lies below the other's, so that chance blocks nothing.
     """
+    if candidate.report.get("test_cases") == 0:
+        return Outcome(True, "there is no test case: nothing was measured, nothing compared", {"test_cases": 0})
     own = candidate.metric(CANDIDATE, METRIC) or candidate.metric("backbone", METRIC)
     if own is None:
         return Outcome(False, f"model {candidate.version} has no {METRIC} in its report; train again")
@@ -82,7 +84,7 @@ def judge(gate: Gate, candidate: Candidate) -> Outcome:
     """
     measured = candidate.report.get("differences", {}).get(f"{CANDIDATE} - {gate.role}")
     found = measured["metrics"].get(METRIC) if measured else None
-    if found is None:
+    if found is None or found["mean"] is None:
         return compare(candidate, candidate.metric(gate.role, METRIC), gate.role)
     good = found["high"] >= 0
     text = f"{METRIC} of the candidate minus that of {gate.role}: {found['mean']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"

@@ -33,7 +33,7 @@ def quality_markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def interval(found: Mapping[str, float] | None) -> str:
+def interval(found: Mapping[str, float | None] | None) -> str:
     """Write a mean with its interval; empty where there is none.
 
     Examples
@@ -41,7 +41,7 @@ def interval(found: Mapping[str, float] | None) -> str:
     >>> interval({"mean": 0.12345, "low": 0.1, "high": 0.15})
     '0.1235 [0.1000, 0.1500]'
     """
-    return "" if found is None else f"{found['mean']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"
+    return "" if found is None or found["mean"] is None else f"{found['mean']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"
 
 
 def write(candidate: Candidate, manifest: dict[str, Any]) -> str:

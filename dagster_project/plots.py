@@ -35,6 +35,8 @@ def quality(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("R@10",
     for axis, name in zip(axes, metrics, strict=True):
         for place, row in enumerate(rows):
             found = row["metrics"]["metrics"][name]
+            if found["mean"] is None:  # no case, nothing measured
+                continue
             colour = OWN_COLOUR if row["role"] == "with_intents" else OTHER_COLOUR
             axis.plot([found["low"], found["high"]], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
             axis.plot(found["mean"], place, "o", color=colour)

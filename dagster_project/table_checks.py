@@ -14,7 +14,6 @@ from feature_repo.contract import columns
 from feature_repo.contract.settings import Settings
 
 EXAMPLES = 5  # rows that a failed check names
-MAX_REFUSED_SHARE = 0.10
 MAX_UNKNOWN_ITEM_SHARE = 0.05
 VOLUME_FACTOR = 20.0  # a day this many times above or below the median of the days before it is worth a look
 VOLUME_DAYS = 28
@@ -117,7 +116,7 @@ def refused_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     """Compare what ingest refused with what it took."""
     refused = lake.snapshot(settings.table(columns.QUARANTINE)).rows() if lake.latest_version(settings.table(columns.QUARANTINE)) >= 0 else 0
     taken = lake.snapshot(settings.table(columns.CLICKS)).rows()
-    share = refused / max(1, refused + taken)
+    share, limit = refused / max(1, refused + taken), settings.dataset.max_refused_share
     examples: list[dict[str, Any]] = []
     if refused:
         examples = [
@@ -125,8 +124,8 @@ def refused_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
             for row in _read(settings, columns.QUARANTINE, "source", "line", "reason").slice(0, EXAMPLES).to_pylist()
         ]
     text = f"{refused:,} of {refused + taken:,} rows refused ({share:.2%})"
-    remedy = "" if share <= MAX_REFUSED_SHARE else f", more than {MAX_REFUSED_SHARE:.0%}; first: {examples[:1]}; correct the files named in `quarantine`"
-    return Outcome(share <= MAX_REFUSED_SHARE, text + remedy, {"refused": refused, "share": share, "examples": examples})
+    remedy = "" if share <= limit else f", more than {limit:.0%}; first: {examples[:1]}; correct the files named in `quarantine`"
+    return Outcome(share <= limit, text + remedy, {"refused": refused, "share": share, "examples": examples})
 
 
 def items_known(settings: Settings, details: Mapping[str, Any]) -> Outcome:

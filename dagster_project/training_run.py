@@ -61,11 +61,11 @@ class Candidate:
     growth: float = field(default=0.0)
 
     def metric(self, role: str, name: str) -> dict[str, float] | None:
-        """Return mean, low and high of one metric of one row, none when the report has no such row."""
+        """Return mean, low and high of one metric of one row, none when the report has no such row or there was no case to measure."""
         for row in self.report.get("rows", []):
             if row["role"] == role:
                 found = row["metrics"]["metrics"].get(name)
-                return None if found is None else {key: float(found[key]) for key in ("mean", "low", "high")}
+                return None if found is None or found["mean"] is None else {key: float(found[key]) for key in ("mean", "low", "high")}
         return None
 
 

@@ -9,11 +9,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.settings import SettingsError, load_settings
+from feature_repo.contract.settings import load_settings
 from model.config import BACKBONES, FUSIONS, ConfigError, ModelConfig, make_config
 from model.messages import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STUDY = "study"
 SHOWN_SHARE = 0.005  # of a score; smaller parts would read "0 %"
@@ -25,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     bench = commands.add_parser("benchmark", help="train and evaluate on a dataset folder; writes predictions.jsonl, metrics.json and model/")
     bench.add_argument("dataset", type=Path, help="folder with clicks.* or sequences.txt, and optional items.*")
-    bench.add_argument("--protocol", choices=("leave-one-out", "next-item"), help="default: next-item where the folder has clicks_test.*, else leave-one-out")
+    bench.add_argument("--protocol", choices=("leave-one-out", "next-item"), help="default: next-item where the folder has split files, else leave-one-out")
     bench.add_argument("--out", type=Path, required=True, help="folder for the results; a killed run goes on from its checkpoint")
     bench.add_argument("--backbone", choices=BACKBONES)
     bench.add_argument("--fusion", choices=FUSIONS, help="none = the backbone alone, paper = LLM4SBR's gates, intent = retrieval at score level (default)")
@@ -35,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--no-hybrid", action="store_true", help="the network alone, without transitions and retrieval")
     bench.add_argument("--refit", action="store_true", help="afterwards train once more on train + validation for the best number of epochs")
     bench.add_argument("--score", choices=("dot", "cosine"))
-    bench.add_argument("--gap-minutes", type=float, help="a longer pause starts a new session; default: sessions as they are in the folder")
+    bench.add_argument("--gap-minutes", type=float, help="a longer pause starts a new session; default: session.gap_minutes where it is set")
     for name, kind in (("dim", int), ("epochs", int), ("batch-size", int), ("learning-rate", float), ("seed", int), ("threads", int)):
         bench.add_argument(f"--{name}", type=kind)
     bench.add_argument("--device")
@@ -73,14 +76,14 @@ def config_of(arguments: argparse.Namespace, base: dict[str, Any]) -> ModelConfi
 
 def benchmark(arguments: argparse.Namespace) -> int:
     """Run `benchmark`."""
-    from model.benchmark import run
+    from model.benchmark import gap_rule, run
     from model.progress import shown
 
     settings = load_settings(arguments.config, os.environ)
     if arguments.intent_calls is not None:
         settings = settings.model_copy(update={"intents": settings.intents.model_copy(update={"max_calls": arguments.intent_calls})})
     config = config_of(arguments, settings.model)
-    session = None if arguments.gap_minutes is None else settings.session.model_copy(update={"gap_minutes": arguments.gap_minutes})
+    session = gap_rule(settings, arguments.gap_minutes)
     with shown() as progress:
         outcome = run(
             settings, arguments.dataset, config, arguments.out, protocol=arguments.protocol, source=arguments.intents, session=session,
@@ -104,8 +107,7 @@ def _commit() -> str:
         return ""
 
 
-def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
+def _print_figures(metrics: dict[str, Any], console: Console) -> None:
     from rich.table import Table
 
     table = Table(title=f"{metrics['dataset']}, {metrics['protocol']}, {metrics['test_cases']} test cases, 95 % intervals")
@@ -115,11 +117,20 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
     for name in metrics["model"]["seen_removed"]["metrics"]:
         cells = [metrics["model"][f"seen_{seen}"]["metrics"][name] for seen in ("removed", "kept")]
         table.add_row(name, *(f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]" for cell in cells))
-    console = Console()
     console.print(table)
     for role, found in metrics.get("baselines", {}).items():
         cell = found[f"seen_{metrics['seen_first']}"]["metrics"]
         console.print(f"{role}: R@10 {cell['R@10']['mean']:.4f}, N@10 {cell['N@10']['mean']:.4f}, MRR@20 {cell['MRR@20']['mean']:.4f}")
+
+
+def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if metrics["test_cases"]:
+        _print_figures(metrics, console)
+    else:
+        console.print(f"{metrics['dataset']}, {metrics['protocol']}: no test case, so nothing was measured; test sessions need two clicks", soft_wrap=True)
     weights = ", ".join(f"{name} {weight:.2f}" for name, weight in metrics["weights"].items()) or "network alone"
     console.print(f"best epoch {metrics['best_epoch']}, {metrics['train_seconds']} s of training, {metrics['peak_memory_mb']} MB at most; score = {weights}")
     if metrics["refitted"]:
@@ -127,7 +138,7 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
     for warning in metrics.get("warnings", []):
         console.print(f"Warning. {warning}")
     for note in metrics["notes"]:
-        console.print(f"note: {note}")
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     console.print(f"written: {out}/predictions.jsonl, {out}/metrics.json, {out}/curves.png, {out}/model")
 
 
@@ -135,14 +146,13 @@ def recommend(arguments: argparse.Namespace) -> int:
     """Run `recommend`."""
     from model import artifact
     from model.loaded_model import load_model
-    from model.recommend import answer
+    from model.recommend import answer, read_session
 
+    items = read_session(arguments.session)
     folder = artifact.promoted_dir(arguments.model) or arguments.model
-    text = arguments.session.strip()
-    items = json.loads(text) if text.startswith("[") else [item.strip() for item in text.split(",") if item.strip()]
     settings = load_settings(arguments.config, os.environ)
     model = load_model(settings, folder)
-    found = answer(model, [str(item) for item in items][-settings.session.max_items :], arguments.k)
+    found = answer(model, items[-settings.session.max_items :], arguments.k)
     if arguments.json:
         print(json.dumps(found, ensure_ascii=False))
         return 0
@@ -167,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(words)
     try:
         return {"benchmark": benchmark, "recommend": recommend}[arguments.command](arguments)
-    except (SettingsError, ConfigError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - the last resort of an entry point: one line, of torch and the system too
         print(f"python -m model {arguments.command}: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import resource
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -39,7 +40,8 @@ def prepare(
 ) -> tuple[Dataset, str]:
     """Read a dataset folder, encode its titles and attach intents to its cases.
 
-    Sessions are taken as they are, unless ``session`` gives a gap rule: benchmark data come in sessions already.
+    Sessions are taken as they are, unless ``session`` gives a gap rule: benchmark data come in sessions already. Where more rows are refused
+    than ``dataset.max_refused_share``, it stops.
 
     Returns
     -------
@@ -47,7 +49,8 @@ def prepare(
     encoder : str
         Name of the text encoder, empty where no text is used.
     """
-    dataset = load_folder(folder, session, protocol=protocol)
+    now_us = time.time_ns() // 1000
+    dataset = load_folder(folder, session, protocol=protocol, now_us=now_us, max_refused_share=settings.dataset.max_refused_share)
     if not dataset.catalogue.has_text:
         _log.info("'%s' has no titles: the model works on behaviour alone", folder)
         return dataset, ""
@@ -60,6 +63,15 @@ def prepare(
     encoder = TextEncoder.load(settings.encoder)
     dataset = dataset.with_catalogue(encoded(dataset.catalogue, encoder, settings.home / "vectors"))
     return with_intents(dataset, settings, source, encoder), encoder.name
+
+
+def gap_rule(settings: Settings, minutes: float | None) -> SessionSettings | None:
+    """Return the gap rule of a command line: the flag's, else that of ``session.gap_minutes`` where somebody set it, else none.
+
+    The rule's own default is the lake's alone: dataset folders mostly come in sessions already.
+    """
+    chosen = minutes if minutes is not None or "gap_minutes" not in settings.session.model_fields_set else settings.session.gap_minutes
+    return None if chosen is None else settings.session.model_copy(update={"gap_minutes": chosen})
 
 
 def run(
@@ -108,7 +120,8 @@ def run(
         "predictions": f"seen_{rule}", "test_cases": len(dataset.test),
         "model": evaluation.to_dict(), "weights": {} if trained.hybrid is None else trained.hybrid.weights, "best_epoch": trained.best_epoch,
         "refitted": trained.refitted, "train_seconds": round(trained.seconds, 1), "peak_memory_mb": _peak_mb(), "history": trained.history,
-        "notes": list(dataset.notes), "config": config.model_dump(), "speed": speed(scorer, dataset.test) if len(dataset.test) else {},
+        "notes": list(dataset.notes), "refused": dataset.refused, "refused_by": dataset.refused_by, "own_split": dataset.own_split,
+        "config": config.model_dump(), "speed": speed(scorer, dataset.test) if len(dataset.test) else {},
         "slices": sliced(evaluation, dataset.item_counts, rule) if len(dataset.test) else {},
     }  # fmt: skip
     if baselines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.dataset_folder import CLICK_ROWS, DatasetFolderError, read_clicks, read_items
+from feature_repo.contract.dataset_folder import CLICK_ROWS, DatasetFolderError, FolderClicks, read_clicks, read_item_blocks
+from feature_repo.contract.folder_rules import FolderRules, Settled, single_items
 from feature_repo.contract.id_spellings import spelling_note
+from feature_repo.contract.refusals import Tally, too_many
+from feature_repo.contract.session_cut import gap_note, session_begins
 from feature_repo.contract.settings import SessionSettings
 from model.items import Catalogue
 from model.sequences import Cases, Sequences, expand, last_steps
@@ -23,10 +27,15 @@ __all__ = ["Cases", "Catalogue", "Dataset", "DatasetError", "Protocol", "Sequenc
 DatasetError = DatasetFolderError
 MINUTE_US = 60_000_000
 _log = logging.getLogger("intentstore.model.data")
-_CLICK_COLUMNS = ["event_id", "session_id", "item_id", "event_time"]
+MOST_KINDS = 5  # kinds of refused rows that are named one by one
+_CLICK_COLUMNS = ["event_id", "session_id", "item_id", "event_time", "user_id"]
+_SPLIT = pa.dictionary(pa.int32(), pa.string())
+_EMPTY = pa.schema([*(CLICK_ROWS.field(name) for name in _CLICK_COLUMNS), ("split", _SPLIT), ("again", pa.bool_())]).empty_table()
 
 
-def load_folder(path: Path | str, session: SessionSettings | None = None, *, protocol: Protocol | None = None, now_us: int | None = None) -> Dataset:
+def load_folder(
+    path: Path | str, session: SessionSettings | None = None, *, protocol: Protocol | None = None, now_us: int | None = None, max_refused_share: float = 1.0
+) -> Dataset:
     """Read a dataset folder and split it.
 
     Parameters
@@ -36,9 +45,11 @@ def load_folder(path: Path | str, session: SessionSettings | None = None, *, pro
     session : SessionSettings, optional
         Gap rule and least length; None = one session an id, any length. The gap never applies to ``sequences.txt``.
     protocol : str, optional
-        ``leave-one-out`` or ``next-item``; none = next-item where the folder has ``clicks_test``, else leave-one-out.
+        ``leave-one-out`` or ``next-item``; none = next-item where the folder has split files, else leave-one-out.
     now_us : int, optional
         The caller's clock; clicks more than a day ahead of it are refused.
+    max_refused_share : float
+        Of all rows; more refused ones stop here (``dataset.max_refused_share``).
 
     Returns
     -------
@@ -48,68 +59,82 @@ def load_folder(path: Path | str, session: SessionSettings | None = None, *, pro
     Raises
     ------
     DatasetError
-        If the folder cannot be read, no click is valid, or there is nothing to train on; one line with the remedy.
+        If the folder cannot be read, no click is valid, too many rows were refused, or there is nothing to train on; one line with the remedy.
     """
     if protocol is not None and protocol not in PROTOCOLS:
         raise DatasetError(f"protocol '{protocol}' is unknown; use one of {', '.join(PROTOCOLS)}")
     folder = Path(path)
-    clicks, reasons = _read(folder, now_us)
+    tally = Tally()
+    clicks, settled = _read(folder, now_us, tally)
     if clicks.num_rows == 0:
-        first = f" (first reason: {reasons[0]})" if reasons else ""
-        raise DatasetError(f"dataset folder '{folder}' has no valid click{first}; add rows to clicks.*")
-    catalogue, item_reasons, spellings = _catalogue(folder, clicks)
-    reasons += item_reasons
-    notes = _notes(reasons) + spellings
+        why = f" ({tally.total:,} rows refused: {tally.summary()})" if tally.total else ""
+        raise DatasetError(f"dataset folder '{folder}' has no valid click{why}; add rows to clicks.*")
+    catalogue, spelling = _catalogue(folder, clicks, tally)
+    stop = too_many(str(folder), tally, clicks.num_rows, max_refused_share)
+    if stop:
+        raise DatasetError(stop)
+    minutes = None if session is None or (folder / "sequences.txt").is_file() else session.gap_minutes
+    chosen = protocol or ("next-item" if settled.own_split else "leave-one-out")
+    notes = (*_notes(tally), *settled.notes(), *_about_split(clicks, chosen), *filter(None, [spelling, gap_note(settled.sessions, settled.rows.time, minutes)]))
     for note in notes:
         _log.warning("%s: %s", folder, note)
-    gap = None if session is None or session.gap_minutes is None or (folder / "sequences.txt").is_file() else session.gap_minutes * MINUTE_US
-    least = 1 if session is None else session.min_length
-    chosen = protocol or ("next-item" if "test" in clicks.column("split").unique().to_pylist() else "leave-one-out")
-    parts = _split(clicks, catalogue, chosen, gap, least)
+    parts = _split(clicks, catalogue, chosen, None if minutes is None else minutes * MINUTE_US, 1 if session is None else session.min_length)
     dataset = Dataset(folder.name, chosen, catalogue, parts.train, parts.valid, parts.test, validation_sequences=parts.validation_sequences)
-    return check_trainable(replace(dataset, refused=len(reasons), notes=notes))
+    own = settled.own_split and chosen == "next-item"
+    return check_trainable(replace(dataset, refused=tally.total, refused_by=tally.ranked(), notes=notes, own_split=own))
 
 
-def _read(folder: Path, now_us: int | None) -> tuple[pa.Table, list[str]]:
-    blocks: list[pa.Table] = []
-    reasons: list[str] = []
-    for block in read_clicks(folder, now_us):
-        split = pa.array([block.split] * block.rows.num_rows, pa.string()).dictionary_encode()
-        blocks.append(block.rows.select(_CLICK_COLUMNS).append_column("split", split.cast(pa.dictionary(pa.int32(), pa.string()))))
-        reasons += [refused.reason for refused in block.refused]
-    if not blocks:  # a header alone
-        return CLICK_ROWS.empty_table(), reasons
-    return pa.concat_tables(blocks).unify_dictionaries(), reasons
+def _read(folder: Path, now_us: int | None, tally: Tally) -> tuple[pa.Table, Settled]:
+    """Return the clicks that the rules of the contract take, with ``split`` and ``again`` (stands in an earlier file of the split too)."""
+    rules = FolderRules()
+    blocks: list[FolderClicks] = []
+    for block in rules.watch(read_clicks(folder, now_us)):
+        tally.add(row.reason for row in block.refused)
+        blocks.append(replace(block, rows=block.rows.select(_CLICK_COLUMNS)))
+    settled = rules.settle()
+    tables = [_EMPTY]
+    for number, block in enumerate(blocks):
+        taken = settled.apply(number, block, lake=False)
+        tally.add(row.reason for row in taken.refused)
+        again = pa.array(settled.overlapping(number))
+        split = pa.array([block.split] * taken.rows.num_rows, pa.string()).dictionary_encode().cast(_SPLIT)
+        tables.append(taken.rows.append_column("split", split).append_column("again", again))
+    return pa.concat_tables(tables).unify_dictionaries(), settled
 
 
-def _catalogue(folder: Path, clicks: pa.Table) -> tuple[Catalogue, list[str], tuple[str, ...]]:
-    reasons: list[str] = []
+def _catalogue(folder: Path, clicks: pa.Table, tally: Tally) -> tuple[Catalogue, str | None]:
     rows: dict[str, tuple[str | None, str | None]] = {}
-    twice = 0
-    for table, refused in read_items(folder):
-        reasons += [row.reason for row in refused]
-        for name, title, category in zip(*(table.column(column).to_pylist() for column in ("item_id", "title", "category")), strict=True):
-            twice += name in rows
+    for block in single_items(read_item_blocks(folder)):
+        tally.add(row.reason for row in block.refused)
+        for name, title, category in zip(*(block.rows.column(column).to_pylist() for column in ("item_id", "title", "category")), strict=True):
             rows[name] = (title, category)
-    if twice:
-        reasons.append(f"items: {twice} rows name an item id that stands twice; the last row of each was taken")
     clicked = pc.unique(clicks.column("item_id")).to_pylist()
-    note = spelling_note(clicked, rows)
+    spelling = spelling_note(clicked, rows)
     for name in clicked:
         rows.setdefault(name, (None, None))
-    catalogue = Catalogue.build(list(rows), [title for title, _ in rows.values()], [category for _, category in rows.values()])
-    return catalogue, reasons, () if note is None else (note,)
+    return Catalogue.build(list(rows), [title for title, _ in rows.values()], [category for _, category in rows.values()]), spelling
 
 
-def _notes(reasons: list[str]) -> tuple[str, ...]:
-    shown = tuple(reasons[:5])
-    return shown + ((f"... {len(reasons)} rows refused in all",) if len(reasons) > len(shown) else ())
+def _notes(tally: Tally) -> Iterator[str]:
+    kinds = list(tally.ranked().items())
+    for kind, count in kinds[:MOST_KINDS]:
+        yield f"{count:,} rows refused, such as {tally.examples[kind]}"
+    if len(kinds) > 1:
+        yield f"{tally.total:,} rows refused in all, for {len(kinds)} kinds of reason"
+
+
+def _about_split(clicks: pa.Table, protocol: Protocol) -> Iterator[str]:
+    own = set(pc.unique(clicks.column("split").cast(pa.string())).to_pylist()) - {"train"}
+    if own and protocol == "leave-one-out":
+        yield "leave-one-out: the clicks of all files are put together, the folder's own split is not used"
+    elif own and "test" not in own:
+        yield "there is no click in clicks_test.*: the newest sessions of clicks.* are the test"
 
 
 def _split(clicks: pa.Table, catalogue: Catalogue, protocol: Protocol, gap_us: float | None, least: int) -> Parts:
-    splits = clicks.column("split").cast(pa.string())
     if protocol == "leave-one-out":
-        return leave_one_out(_sequences(clicks, catalogue, gap_us, least))
+        return leave_one_out(_sequences(clicks.filter(pc.invert(clicks.column("again"))), catalogue, gap_us, least))
+    splits = clicks.column("split").cast(pa.string())
     files = {name: clicks.filter(pc.equal(splits, name)) for name in ("train", "valid", "test")}
     made = {name: _sequences(table, catalogue, gap_us, least) if table.num_rows else None for name, table in files.items()}
     train = made["train"]
@@ -119,19 +144,14 @@ def _split(clicks: pa.Table, catalogue: Catalogue, protocol: Protocol, gap_us: f
 
 
 def _sequences(clicks: pa.Table, catalogue: Catalogue, gap_us: float | None, least: int) -> Sequences:
-    """Sort clicks by session and time (ties in file order), drop repeated event ids, cut at gaps and at the least length."""
-    first_of = np.unique(_codes(clicks.column("event_id"))[0], return_index=True)[1]
-    clicks = clicks.take(np.sort(first_of))
+    """Sort clicks by session and time (ties in file order), cut at gaps and at the least length."""
     codes, names = _codes(clicks.column("session_id"))
     times = clicks.column("event_time").cast(pa.int64()).to_numpy()
     order = np.lexsort((times, codes))  # stable: ties stay in file order
     codes, times = codes[order], times[order]
     items = _places(clicks.column("item_id"), catalogue)[order]
     new_id = np.concatenate([[True], codes[1:] != codes[:-1]])
-    starts = new_id.copy()
-    if gap_us is not None:
-        starts[1:] |= np.diff(times) > gap_us
-    first = np.flatnonzero(starts)
+    first = np.flatnonzero(session_begins(new_id, times, gap_us))
     offsets = np.append(first, len(items)).astype(np.int64)
     history_start = np.flatnonzero(new_id)[np.cumsum(new_id)[first] - 1]
     made = Sequences([names[code] for code in codes[first]], items, offsets, times, (first - history_start).astype(np.int64))

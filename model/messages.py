@@ -1,17 +1,23 @@
-"""One line of an error for the command line. Knows nothing of the commands."""
+"""Errors as the one line that a command line prints. Knows nothing of what went wrong."""
 
 from __future__ import annotations
 
+MOST_CHARACTERS = 1000
+
 
 def one_line(error: BaseException) -> str:
-    r"""Write an error as one line that is never empty.
-
-    Our own errors are one line with a remedy; torch and the system may give several, of which the first with words says what happened.
+    r"""Return the first line of an error that says something; its kind where it says nothing.
 
     Examples
     --------
-    >>> one_line(ValueError("\n\nsize mismatch\nat ...")), one_line(RuntimeError())
-    ('size mismatch', 'RuntimeError without a word of what happened')
+    >>> one_line(ValueError("\n  two\nlines")), one_line(KeyError("x")), one_line(RuntimeError())
+    ('two', "KeyError: 'x'", 'RuntimeError without a message; please report it with the command')
     """
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return first or f"{type(error).__name__} without a word of what happened"
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:MOST_CHARACTERS]
+    if not line:
+        return f"{type(error).__name__} without a message; please report it with the command"
+    return (
+        f"{type(error).__name__}: {line}"
+        if isinstance(error, KeyError | TypeError | AttributeError | IndexError)
+        else line
+    )

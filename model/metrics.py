@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
 
 CUTOFFS = (5, 10, 20)
 NAMES = tuple(f"{metric}@{k}" for metric in ("R", "N", "MRR") for k in CUTOFFS)
+NOT_MEASURED = "not measured"
 LEVEL = 0.95
 BLOCKS = 20  # in which bootstrap samples are added up: the weights of all at once as numbers of 8 bytes would take 180 MB
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % bootstrap interval; low = high = mean where none was asked for."""
+    """A mean and its 95 % bootstrap interval; low = high = mean where none was asked for, all NaN where there was no case."""
 
     mean: float
     low: float
@@ -29,7 +31,11 @@ class Interval:
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
-        return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        return NOT_MEASURED if isnan(self.mean) else f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return plain numbers for JSON; null where there was no case."""
+        return {"mean": None, "low": None, "high": None} if isnan(self.mean) else {"mean": self.mean, "low": self.low, "high": self.high}
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Metrics:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers for JSON."""
-        table = {name: {"mean": value.mean, "low": value.low, "high": value.high} for name, value in self.values.items()}
+        table = {name: value.to_dict() for name, value in self.values.items()}
         return {"cases": self.cases, "sessions": self.sessions, "metrics": table}
 
 
@@ -88,7 +94,7 @@ def measure(ranks: np.ndarray, session_ids: Sequence[str], *, samples: int = 100
     Returns
     -------
     Metrics
-        All zero when there is no case.
+        All NaN, null in JSON, when there is no case.
     """
     return _mean(gains(ranks), session_ids, samples, seed)
 
@@ -102,7 +108,7 @@ def difference(ranks: np.ndarray, other: np.ndarray, session_ids: Sequence[str],
 
 def _mean(values: np.ndarray, session_ids: Sequence[str], samples: int, seed: int) -> Metrics:
     if len(values) == 0:
-        return Metrics({name: Interval(0.0, 0.0, 0.0) for name in NAMES}, 0, 0)
+        return Metrics({name: Interval(nan, nan, nan) for name in NAMES}, 0, 0)
     _, groups = np.unique(np.asarray(session_ids, dtype=object).astype(str), return_inverse=True)
     sessions = int(groups.max()) + 1
     counts = np.bincount(groups, minlength=sessions).astype(np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -36,7 +36,11 @@ class Dataset:
     validation_sequences : Sequences, optional
         What ``refit`` puts back: the training sessions with the validation items.
     refused : int
-        Rows that were not taken; the reasons are in ``notes``.
+        Rows that were not taken.
+    refused_by : dict
+        Kind of reason to rows, the most frequent first.
+    own_split : bool
+        Whether validation and test are those of the folder's own files.
     notes : tuple of str
         What a reader of the figures must know, one line each.
     """
@@ -50,6 +54,8 @@ class Dataset:
     train_cases: Cases | None = None
     validation_sequences: Sequences | None = None
     refused: int = 0
+    refused_by: dict[str, int] = field(default_factory=dict)
+    own_split: bool = False
     notes: tuple[str, ...] = ()
 
     @property

@@ -203,14 +203,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of model.config.ModelConfig for all variants; lists as JSON")
     whose = "whose intents the cases carry; compared with every control in section sources; of llm and endpoint also views, a neutral prompt and r"
     made.add_argument("--intents", choices=SOURCES, default="encoder", help=whose)
-    made.add_argument("--gap-minutes", type=float, help="a longer pause starts a new session; default: sessions as they are in the folder")
+    made.add_argument("--gap-minutes", type=float, help="a longer pause starts a new session; default: session.gap_minutes where it is set")
     made.add_argument("--config", type=Path, help="settings file")
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    from model.benchmark import prepare
+    from model.benchmark import gap_rule, prepare
     from model.encoder import TextEncoder
 
     arguments = parser().parse_args(argv)
@@ -218,15 +218,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load_settings(arguments.config, os.environ)
         config = make_config({**settings.model, **dict(_pair(text) for text in arguments.set)})
         chosen, backbones = _names(arguments.sections, SECTIONS, "section"), _names(arguments.backbones, BACKBONES, "backbone")
-        session = None if arguments.gap_minutes is None else settings.session.model_copy(update={"gap_minutes": arguments.gap_minutes})
+        session = gap_rule(settings, arguments.gap_minutes)
         dataset, _ = prepare(settings, arguments.dataset, arguments.protocol, config, arguments.intents, session)
+        if not len(dataset.test):
+            raise ValueError(f"dataset '{dataset.name}' has no test case, so there is nothing to compare; test sessions need two clicks")
         answers = Answers(settings, arguments.intents, lambda: TextEncoder.load(settings.encoder)) if arguments.intents in ASKING else None
         study = Study(dataset, config, arguments.out, "" if arguments.intents in {"encoder", "none"} else arguments.intents, answers)
         run_sections(study, chosen, backbones, [int(seed) for seed in arguments.seeds.split(",")])
         file = write_report(study, arguments.out)
-    except (ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - the last resort of an entry point: one line
         print(f"python -m model study: {one_line(error)}", file=sys.stderr)
         return 2
+    for note in dataset.notes:
+        print(f"note: {note}")
     print(f"written: {file}")
     return 0
 

@@ -28,6 +28,7 @@ def write_report(study: Study, out: Path) -> Path:
     facts = {
         "dataset": study.dataset.name, "protocol": study.dataset.protocol, "test_cases": len(study.dataset.test), "seen": study.seen,
         "config": study.config.model_dump(), "rows": rows, "differences": gaps, "notes": list(study.dataset.notes),
+        "refused": study.dataset.refused, "refused_by": study.dataset.refused_by, "own_split": study.dataset.own_split,
     }  # fmt: skip
     (out / "study.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
     lines = [

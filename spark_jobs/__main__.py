@@ -36,12 +36,13 @@ class Flag:
 
 @dataclass(frozen=True)
 class Job:
-    """One word of the command line: the module with ``run``, its flags, and the table that it writes."""
+    """One word of the command line: the module with ``run``, its flags, the table that it writes, and whether it needs Spark."""
 
     module: str
     help: str
     flags: tuple[Flag, ...] = ()
     table: str | None = None
+    spark: bool = True
 
 
 def _date(text: str) -> datetime.date:
@@ -62,6 +63,9 @@ JOBS: dict[str, Job] = {
         _BROKER,
         _UNTIL,
     ), columns.CLICKS),
+    "quarantine": Job("quarantine", "print the rows that ingest refused, by reason (starts no Spark)", (
+        Flag("reason", "only rows whose reason holds this text", str),
+    ), spark=False),
     "sessionise": Job("sessionise", "sessions by the gap rule, split by time", (_UNTIL,), columns.SESSIONS),
     "item-vectors": Job("item_vectors", "title vectors of the text encoder", table=columns.ITEM_VECTORS),
     "session-text": Job("session_text", "long and short prompts of each session", (_UNTIL,), columns.SESSION_TEXT),
@@ -131,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(given.job, "interrupted; every table is at its last whole version, run the job again", 130)
     except Exception as error:  # noqa: BLE001 - the last resort of an entry point: one line for the user, the trace in a file
         return _fail(given.job, _unexpected(error, home))
-    print(result.to_json() if given.json else _table(result))
+    print(result.to_json() if given.json else _shown(given.job, result))
     return 1 if given.job == "parity" and result.refused else 0
 
 
@@ -166,18 +170,26 @@ def _settings(given: argparse.Namespace) -> Settings:
 
 
 def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
-    from spark_jobs.spark_session import spark_session
-
     job = JOBS[word]
     if (until := getattr(given, "until", None)) is not None and (given.date is None or until < given.date):
         raise JobError(f"--until {until} needs a --date before it, got {given.date}; give the first and the last day")
     names = [flag.name.replace("-", "_") for flag in job.flags if not flag.setting]
     module = importlib.import_module(f"spark_jobs.{job.module}")
+    arguments = {name: getattr(given, name) for name in names}
+    result: JobResult
+    if not job.spark:
+        result = module.run(settings, **arguments)
+        return result
+    if word == "ingest" and not (given.kafka or given.score_log):
+        module.look(settings)  # before Spark, whose start takes seconds
+        arguments["max_refused_share"] = settings.dataset.max_refused_share
+    from spark_jobs.spark_session import spark_session
+
     signal.signal(signal.SIGTERM, _interrupt)
     spark = spark_session(settings, f"intentstore {word}")
     try:
         with _only_writer(job, settings, given):
-            result: JobResult = module.run(spark, settings, date=given.date, **{name: getattr(given, name) for name in names})
+            result = module.run(spark, settings, date=given.date, **arguments)
     finally:
         spark.stop()
     return result
@@ -206,6 +218,12 @@ def _unexpected(error: Exception, home: Path) -> str:
     except OSError:
         return f"{type(error).__name__}: {first[:300]}"
     return f"{type(error).__name__}: {first[:300]}; the whole report is in {place}"
+
+
+def _shown(word: str, result: JobResult) -> str:
+    module = importlib.import_module(f"spark_jobs.{JOBS[word].module}")
+    text: str = module.shown(result) if hasattr(module, "shown") else _table(result)
+    return text
 
 
 def _table(result: JobResult) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 import logging
 import shutil
 import time
@@ -18,18 +17,20 @@ import pyarrow as pa
 
 from feature_repo.contract.columns import CLICKS, ITEMS, QUARANTINE
 from feature_repo.contract.dataset_folder import DatasetFolderError
+from feature_repo.contract.folder_look import look_at
+from feature_repo.contract.refusals import too_many
 from feature_repo.contract.settings import Settings
 from spark_jobs import delta_tables
 from spark_jobs.incremental import on_days
 from spark_jobs.ingest_files import Staged, stage
 from spark_jobs.ingest_held_out import HeldOut, hold_back
 from spark_jobs.job import JobError, JobResult
+from spark_jobs.lake_marker import read_marker, write_marker
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 LOGGER = logging.getLogger("intentstore.ingest")
-MARKER = "dataset.json"  # beside the tables: whose clicks they are
 
 
 def run(
@@ -41,6 +42,7 @@ def run(
     kafka: bool = False,
     score_log: bool = False,
     max_offsets: int | None = None,
+    max_refused_share: float | None = None,
 ) -> JobResult:
     """Bring clicks into the lake; from the dataset of the settings unless told otherwise.
 
@@ -60,12 +62,15 @@ def run(
         Commit the files that the consumer wrote under ``home/score_log``.
     max_offsets : int, optional
         With `kafka`: at most so many records of each partition in this run.
+    max_refused_share : float, optional
+        Of a dataset's rows; more refused ones stop the run once they are in the quarantine, before anything else is written. None = no
+        limit here: in Dagster the check `refused_share` judges the tables.
 
     Returns
     -------
     JobResult
         Of the table `clicks` (or `score_log`). `details` of a dataset: ``dataset``, ``items``, ``held_out``, ``duplicates``,
-        ``unknown_items``, ``unknown_item_clicks``, ``days``.
+        ``refused_by`` (kind of reason to rows), ``own_split``, ``notes``, ``unknown_items``, ``unknown_item_clicks``.
 
     Raises
     ------
@@ -84,39 +89,82 @@ def run(
         from spark_jobs import ingest_score_log
 
         return ingest_score_log.run(spark, settings)
-    return _ingest_dataset(spark, settings, date, until)
+    return _ingest_dataset(spark, settings, (date, until), max_refused_share)
 
 
-def _ingest_dataset(spark: SparkSession, settings: Settings, date: datetime.date | None, until: datetime.date | None) -> JobResult:
+def look(settings: Settings) -> None:
+    """Look at the dataset folder before anything is started: what is missing is said at once.
+
+    Raises
+    ------
+    JobError
+        The folder does not exist, a file is no table or lacks a column, or the lake holds another dataset; one line.
+    """
+    _check_lake(settings)
+    if settings.dataset.path is not None:
+        try:
+            look_at(settings.dataset.path)
+        except DatasetFolderError as error:
+            raise JobError(str(error)) from None
+
+
+def _ingest_dataset(
+    spark: SparkSession, settings: Settings, days: tuple[datetime.date | None, datetime.date | None], max_refused_share: float | None
+) -> JobResult:
     # In this order; a crash after any step is repaired by running again, since every step adds only what is missing:
-    #   1 parse aside   2 items   3 held-out clicks   4 quarantine   5 clicks
+    #   1 parse aside   2 quarantine   3 stop where too little is left   4 items   5 held-out clicks   6 clicks
     started = time.monotonic()
     now = datetime.datetime.now(datetime.UTC)
     name = _check_lake(settings)
     with _scratch(settings) as folder:
         staged = _stage(settings, folder, now)
+        _say(staged)
+        refused = _commit_refused(spark, settings, staged, now)
+        _check_staged(settings, name, staged, max_refused_share)
         items = _commit_items(spark, settings, staged, now)
         with delta_tables.told(CLICKS, settings):
             parts = spark.read.parquet(str(staged.clicks))
-            unique, repeated = _without_repeats(spark, parts, name) if staged.may_repeat else (parts, None)
-            held = hold_back(spark, settings, unique, staged.times)
-            duplicates, refused = _commit_refused(spark, settings, staged, repeated, now)
-            result = _commit_clicks(spark, settings, held, (date, until), now)
+            held = hold_back(spark, settings, parts, staged.times, 0.0 if staged.own_split else settings.dataset.live_share)
+            result = _commit_clicks(spark, settings, held, days, now)
             unknown = _unknown(spark, settings, held.kept)
-    (settings.lake / MARKER).write_text(json.dumps({"dataset": name}), encoding="utf-8")
+    write_marker(settings, name, staged.session_key, staged.own_split)
     details: dict[str, Any] = {
-        "dataset": name, "items": items, "held_out": held.rows, "held_out_file": str(held.file), "duplicates": duplicates,
-        "newly_refused": refused, "own_split": staged.own_split, **unknown,
+        "dataset": name, "items": items, "held_out": held.rows, "held_out_file": str(held.file), "duplicates": staged.repeats,
+        "refused_by": staged.tally.ranked(), "newly_refused": refused, "own_split": staged.own_split, "notes": list(staged.notes), **unknown,
     }  # fmt: skip
     rows = delta_tables.read(spark, settings, CLICKS).count()
-    return JobResult(CLICKS, rows, result.inserted, result.updated, staged.refused_rows + duplicates, result.version, time.monotonic() - started, details)
+    return JobResult(CLICKS, rows, result.inserted, result.updated, staged.tally.total, result.version, time.monotonic() - started, details)
+
+
+def _say(staged: Staged) -> None:
+    for note in staged.notes:
+        LOGGER.warning("ingest: %s", note)
+    for kind, count in staged.tally.ranked().items():
+        LOGGER.warning("ingest: %s rows refused, such as %s", f"{count:,}", staged.tally.examples[kind])
+
+
+def _check_staged(settings: Settings, name: str, staged: Staged, max_refused_share: float | None) -> None:
+    """Raise where nothing, or too little, is left, or where ids mean something else than in the lake; all refused rows are in the quarantine by then."""
+    see = "`python -m spark_jobs quarantine` prints the rows"
+    if not staged.clicks_taken:
+        why = f" ({staged.tally.total:,} rows refused: {staged.tally.summary()}); {see}" if staged.tally.total else "; add rows to clicks.*"
+        raise JobError(f"{name}: no valid click{why}")
+    stop = too_many(name, staged.tally, staged.clicks_taken, 1.0 if max_refused_share is None else max_refused_share)
+    if stop:
+        raise JobError(f"{stop}; {see}")
+    marker = read_marker(settings)
+    known = marker.get("session_key", "session")
+    if marker and known != staged.session_key:
+        raise JobError(
+            f"{name}: a session is named by {staged.session_key} now, and by {known} in the lake at {settings.lake}, so its sessions would fall apart; "
+            f"remove that folder and ingest again, or set INTENTSTORE_HOME to another one"
+        )
 
 
 def _check_lake(settings: Settings) -> str:
     """Name the dataset, and refuse to mix it with another one's clicks."""
     name = str(settings.dataset.path.absolute()) if settings.dataset.path is not None else "ml-100k"
-    marker = settings.lake / MARKER
-    known = json.loads(marker.read_text(encoding="utf-8"))["dataset"] if marker.exists() else name
+    known = read_marker(settings).get("dataset", name)
     if known != name:
         raise JobError(
             f"the lake at {settings.lake} holds the clicks of '{known}', the settings name '{name}'; "
@@ -144,7 +192,7 @@ def _stage(settings: Settings, folder: Path, now: datetime.datetime) -> Staged:
 
         ml_100k = assets.fetch("ml-100k", settings.assets_dir)
     try:
-        return stage(settings.dataset.path, ml_100k, folder, round(now.timestamp() * 1_000_000))
+        return stage(settings.dataset.path, ml_100k, folder, round(now.timestamp() * 1_000_000), settings.session.gap_minutes)
     except DatasetFolderError as error:
         raise JobError(str(error)) from None
 
@@ -178,36 +226,12 @@ def _digest(table: pa.Table) -> str:
     return found.hexdigest()
 
 
-def _without_repeats(spark: SparkSession, parts: DataFrame, source: str) -> tuple[DataFrame, DataFrame]:
-    """Split rows into the first of each event id (by event time), and the others as rows for the quarantine."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    # Hashes first: 8 bytes a row instead of a sort of all ids, and almost always nothing is left to look at.
-    hashed = parts.withColumn("_hash", F.xxhash64("event_id"))
-    suspects = hashed.groupBy("_hash").agg(F.count("*").alias("_rows")).where("_rows > 1").select("_hash")
-    within = Window.partitionBy("event_id").orderBy("arrival_seq")
-    numbered = hashed.join(suspects, "_hash", "left_semi").withColumn("_nth", F.row_number().over(within)).withColumn("_first", F.first("line").over(within))
-    repeated = numbered.where("_nth > 1")
-    where = F.concat(F.col("file"), F.coalesce(F.concat(F.lit(" line "), F.col("line").cast("string")), F.lit("")))
-    before = F.coalesce(F.concat(F.lit(" at line "), F.col("_first").cast("string")), F.lit(""))
-    reason = F.concat(where, F.lit(": event_id '"), F.col("event_id"), F.lit("' was seen before"), before, F.lit("; give every click its own event_id"))
-    raw = F.to_json(F.struct("event_id", "session_id", "item_id", "event_time"))
-    rows = repeated.select(F.lit(source).alias("source"), "line", reason.alias("reason"), raw.alias("raw"), "arrival_seq")
-    if suspects.isEmpty():
-        return parts, rows.drop("arrival_seq").limit(0)
-    return parts.join(rows.select("arrival_seq"), "arrival_seq", "left_anti"), rows.drop("arrival_seq")
-
-
-def _commit_refused(spark: SparkSession, settings: Settings, staged: Staged, repeated: DataFrame | None, now: datetime.datetime) -> tuple[int, int]:
-    """Put refused rows and repeats into the quarantine; return how many repeats there are, and how many rows are new there."""
-    if repeated is None:
-        if not staged.refused_rows:
-            delta_tables.empty_if_missing(spark, settings, QUARANTINE)
-            return 0, 0
-        return 0, quarantine(spark, settings, _refused(spark, staged), now)
-    with delta_tables.staged(spark, settings, repeated) as repeats:
-        return repeats.count(), quarantine(spark, settings, _refused(spark, staged).unionByName(repeats), now)
+def _commit_refused(spark: SparkSession, settings: Settings, staged: Staged, now: datetime.datetime) -> int:
+    """Put refused rows into the quarantine; return how many are new there."""
+    if not staged.tally.total:
+        delta_tables.empty_if_missing(spark, settings, QUARANTINE)
+        return 0
+    return quarantine(spark, settings, _refused(spark, staged), now)
 
 
 def _refused(spark: SparkSession, staged: Staged) -> DataFrame:

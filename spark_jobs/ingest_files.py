@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from feature_repo.contract.dataset_folder import (
     CLICK_ROWS,
     ITEM_ROWS,
     DatasetFolderError,
+    FolderClicks,
     FolderItems,
     Refused,
     parse_items,
@@ -26,25 +26,16 @@ from feature_repo.contract.dataset_folder import (
     read_item_blocks,
 )
 from feature_repo.contract.folder_rows import sort_rows
+from feature_repo.contract.folder_rules import FolderRules, Settled, single_items
 from feature_repo.contract.id_spellings import spelling_note
+from feature_repo.contract.refusals import Tally
+from feature_repo.contract.session_cut import gap_note
 
 LOGGER = logging.getLogger("intentstore.ingest")
 SAY_EVERY_SECONDS = 10.0
-MAX_RAW = 10_000  # characters of a refused row that are kept
 ROWS_PER_GROUP = 1 << 16  # Spark reads a row group in one task, so a part of one group would keep all but one core idle
 STAGED_CLICKS = pa.schema([*CLICK_ROWS, ("split", pa.string()), ("file", pa.string()), ("line", pa.int64()), ("arrival_seq", pa.int64())])
 STAGED_REFUSED = pa.schema([("source", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
-
-
-@dataclass(frozen=True)
-class ClickBlock:
-    """Some clicks of one file: accepted rows, their lines, refused rows; `split` None = the dataset brings no split."""
-
-    split: str | None
-    file: str
-    rows: pa.Table
-    refused: list[Refused]
-    lines: np.ndarray
 
 
 @dataclass
@@ -59,21 +50,36 @@ class Staged:
         Accepted items (``ITEM_ROWS``), one row an id; None when the dataset brings none.
     times : ndarray int64
         Event times of all accepted clicks, microseconds UTC, sorted.
-    may_repeat : bool
-        False: no two clicks share an event id. True: two ids have the same hash, so they have to be compared.
+    tally : Tally
+        Refused rows by reason, repeats too.
+    repeats : int
+        Of these, rows that repeat another one or its event id.
+    own_split : bool
+        Whether the dataset brings a split of its own, which is kept.
+    session_key : str
+        ``session``, or ``user/session`` where session ids restart per user.
+    notes : tuple of str
+        What was found about ids, split and gap rule, a line each.
     """
 
     clicks: Path
     refused: Path
     items: pa.Table | None = None
     times: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    refused_rows: int = 0
+    tally: Tally = field(default_factory=Tally)
+    repeats: int = 0
     titled_items: int = 0
     own_split: bool = False
-    may_repeat: bool = False
+    session_key: str = "session"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clicks_taken(self) -> int:
+        """Clicks that were accepted."""
+        return len(self.times)
 
 
-def stage(dataset: Path | None, ml_100k: Path | None, folder: Path, now_us: int) -> Staged:
+def stage(dataset: Path | None, ml_100k: Path | None, folder: Path, now_us: int, gap_minutes: float | None = None) -> Staged:
     """Parse a dataset into parts.
 
     Parameters
@@ -86,15 +92,18 @@ def stage(dataset: Path | None, ml_100k: Path | None, folder: Path, now_us: int)
         Where the parts go; made here, removed by the caller.
     now_us : int
         The clock; clicks more than a day ahead of it are refused.
+    gap_minutes : float, optional
+        ``session.gap_minutes``: a rule that would leave sessions of one click is named among the notes.
 
     Returns
     -------
     Staged
+        May hold no click at all, where every row was refused.
 
     Raises
     ------
     DatasetFolderError
-        The dataset cannot be read at all, or holds no valid click; one line that says why.
+        The dataset cannot be read at all; one line that says why.
     """
     staged = Staged(folder / "clicks", folder / "refused")
     staged.clicks.mkdir(parents=True)
@@ -102,26 +111,21 @@ def stage(dataset: Path | None, ml_100k: Path | None, folder: Path, now_us: int)
     name = str(dataset) if dataset is not None else "ml-100k"
     if dataset is not None:
         _stage_items(read_item_blocks(dataset), staged, name)
-        _stage_clicks(_folder_blocks(dataset, now_us), staged, name)
+        _stage_clicks(read_clicks(dataset, now_us), staged, name, gap_minutes)
     else:
         assert ml_100k is not None
         _stage_items(_ml_100k_items(ml_100k), staged, name)
-        _stage_clicks(_ml_100k_clicks(ml_100k, now_us), staged, name)
+        _stage_clicks(_ml_100k_clicks(ml_100k, now_us), staged, name, gap_minutes)
     return staged
 
 
-def _folder_blocks(dataset: Path, now_us: int) -> Iterator[ClickBlock]:
-    for block in read_clicks(dataset, now_us):
-        yield ClickBlock(block.split, block.file, block.rows, block.refused, block.lines)
-
-
-def _ml_100k_clicks(folder: Path, now_us: int) -> Iterator[ClickBlock]:
+def _ml_100k_clicks(folder: Path, now_us: int) -> Iterator[FolderClicks]:
     table = _tab_file(folder / "ml-100k.inter", ("user_id", "item_id", "timestamp"))
     users = table.column("user_id")
     clicks = pa.table({"session_id": users, "item_id": table.column("item_id"), "event_time": table.column("timestamp"), "user_id": users})
     numbers = np.arange(2, table.num_rows + 2)
     found = sort_rows(clicks, file="ml-100k.inter", lines=numbers, now_us=now_us, earliest_us=0)  # its seconds are of 1997 and 1998
-    yield ClickBlock(None, "ml-100k.inter", found.rows, found.refused, _accepted_lines(numbers, found.refused))
+    yield FolderClicks(None, "ml-100k.inter", found.rows, found.refused, _accepted_lines(numbers, found.refused))
 
 
 def _ml_100k_items(folder: Path) -> Iterator[FolderItems]:
@@ -162,19 +166,10 @@ def _header(path: Path) -> list[str]:
 
 
 def _stage_items(blocks: Iterable[FolderItems], staged: Staged, source: str) -> None:
-    seen: dict[str, int] = {}
     kept: list[pa.Table] = []
-    for number, block in enumerate(blocks):
-        first = np.ones(block.rows.num_rows, dtype=bool)
-        refused = list(block.refused)
-        for row, (item, line) in enumerate(zip(block.rows.column("item_id").to_pylist(), block.lines.tolist(), strict=True)):
-            if item in seen:
-                first[row] = False
-                reason = f"{block.file} line {line}: item_id '{item[:64]}' stands at line {seen[item]} already; keep one of them"
-                refused.append(Refused(line, reason, json.dumps(block.rows.slice(row, 1).to_pylist()[0], ensure_ascii=False)[:MAX_RAW]))
-            seen.setdefault(item, line)
-        kept.append(block.rows.filter(pa.array(first)))
-        _write_refused(refused, staged, source, f"items-{number:05d}")
+    for number, block in enumerate(single_items(blocks)):
+        kept.append(block.rows)
+        _write_refused(block.refused, staged, source, f"items-{number:05d}")
     if kept:
         staged.items = pa.concat_tables(kept).cast(ITEM_ROWS)
         staged.titled_items = staged.items.num_rows - staged.items.column("title").null_count
@@ -186,47 +181,41 @@ def _write_refused(refused: Sequence[Refused], staged: Staged, source: str, name
     columns = [[source] * len(refused), [row.line or None for row in refused], [row.reason for row in refused], [row.raw for row in refused]]
     arrays = [pa.array(column, kind.type) for column, kind in zip(columns, STAGED_REFUSED, strict=True)]
     pyarrow.parquet.write_table(pa.Table.from_arrays(arrays, schema=STAGED_REFUSED), staged.refused / f"{name}.parquet")
-    staged.refused_rows += len(refused)
+    staged.tally.add(row.reason for row in refused)
 
 
-def _stage_clicks(blocks: Iterator[ClickBlock], staged: Staged, source: str) -> None:
-    times: list[np.ndarray] = []
-    hashes: list[np.ndarray] = []
-    splits: set[str | None] = set()
+# In this order, since only a whole folder tells what its ids are good for:
+#   1 parse block by block into parts   2 settle repeats, ids and split   3 write those parts anew that change
+def _stage_clicks(blocks: Iterator[FolderClicks], staged: Staged, source: str, gap_minutes: float | None) -> None:
+    rules = FolderRules()
     clicked: set[str] = set()
     rows = 0
     said = time.monotonic()
-    for number, block in enumerate(blocks):
+    for number, block in enumerate(rules.watch(blocks)):
         _write_refused(block.refused, staged, source, f"clicks-{number:05d}")
-        count = block.rows.num_rows
-        lines = pa.array(block.lines, pa.int64())
-        columns = [*block.rows.columns, _repeat(block.split, count), _repeat(block.file, count), lines, pa.array(np.arange(rows, rows + count))]
-        _write_part(pa.Table.from_arrays(columns, schema=STAGED_CLICKS), staged.clicks / f"part-{number:05d}.parquet")
-        hashes.append(np.fromiter(map(hash, block.rows.column("event_id").to_pylist()), np.int64, count))
-        times.append(np.asarray(block.rows.column("event_time").cast(pa.int64()).to_numpy()))
-        splits.add(block.split)
+        _write_part(block, np.arange(rows, rows + block.rows.num_rows), _part(staged, number))
         clicked.update(pc.unique(block.rows.column("item_id")).to_pylist())
-        rows += count
+        rows += block.rows.num_rows
         if time.monotonic() - said > SAY_EVERY_SECONDS:
             said = time.monotonic()
             LOGGER.info("ingest: %s clicks parsed", f"{rows:,}")
-    if not rows:
-        raise DatasetFolderError(f"{source}: no valid click ({staged.refused_rows:,} rows refused); see the table quarantine for the reasons")
-    staged.own_split = splits - {None, "train"} != set()
-    _say_unknown(clicked, staged)
-    # Eight bytes an id and one sort tell almost always that no id repeats, without any id being looked at twice.
-    ordered = np.sort(np.concatenate(hashes))
-    staged.may_repeat = bool((ordered[1:] == ordered[:-1]).any())
-    _rank_by_time(staged, np.concatenate(times))
+    settled = rules.settle()
+    _settle_parts(staged, settled, source)
+    staged.own_split, staged.session_key = settled.own_split, settled.session_key
+    gap = gap_note(settled.sessions, settled.rows.time, gap_minutes)
+    known = () if staged.items is None else staged.items.column("item_id").to_pylist()
+    spelling = spelling_note(sorted(clicked), set(known))
+    staged.notes = (*settled.notes(), *filter(None, (spelling, gap)))
 
 
-def _say_unknown(clicked: set[str], staged: Staged) -> None:
-    known = set() if staged.items is None else set(staged.items.column("item_id").to_pylist())
-    if (note := spelling_note(sorted(clicked), known)) is not None:
-        LOGGER.warning("ingest: %s", note)
+def _part(staged: Staged, number: int) -> Path:
+    return staged.clicks / f"part-{number:05d}.parquet"
 
 
-def _write_part(clicks: pa.Table, file: Path) -> None:
+def _write_part(block: FolderClicks, arrival: np.ndarray, file: Path) -> None:
+    count = block.rows.num_rows
+    columns = [*block.rows.columns, _repeat(block.split, count), _repeat(block.file, count), pa.array(block.lines, pa.int64()), pa.array(arrival)]
+    clicks = pa.Table.from_arrays(columns, schema=STAGED_CLICKS)
     pyarrow.parquet.write_table(clicks, file, compression="lz4", use_dictionary=False, row_group_size=ROWS_PER_GROUP)
 
 
@@ -234,18 +223,24 @@ def _repeat(value: str | None, count: int) -> pa.Array:
     return pa.nulls(count, pa.string()) if value is None else pa.repeat(pa.scalar(value), count)
 
 
-def _rank_by_time(staged: Staged, times: np.ndarray) -> None:
-    """Make `arrival_seq` the rank by event time; equal times keep the order of the file, so that it is the same at every run."""
-    if (np.diff(times) >= 0).all():
-        staged.times = times
+def _settle_parts(staged: Staged, settled: Settled, source: str) -> None:
+    """Apply what was decided, and make `arrival_seq` the rank by event time; equal times keep the order of the file, so that it is the same at every run."""
+    kept = settled.kept()
+    times = settled.rows.time[kept]
+    staged.repeats = len(kept) - len(times)
+    sorted_already = bool((np.diff(times) >= 0).all())
+    order = np.arange(len(times)) if sorted_already else np.argsort(times, kind="stable")
+    staged.times = times[order]
+    if sorted_already and not settled.changes:
         return
-    order = np.argsort(times, kind="stable")
     ranks = np.empty(len(times), dtype=np.int64)
     ranks[order] = np.arange(len(times))
-    staged.times = times[order]
     first = 0
-    for part in sorted(staged.clicks.glob("part-*.parquet")):
-        table = pyarrow.parquet.read_table(part)
-        table = table.set_column(STAGED_CLICKS.get_field_index("arrival_seq"), "arrival_seq", pa.array(ranks[first : first + table.num_rows]))
-        _write_part(table, part)
-        first += table.num_rows
+    for number, file in enumerate(settled.files):
+        table = pyarrow.parquet.read_table(_part(staged, number))
+        split = table.column("split")[0].as_py() if table.num_rows else None
+        block = FolderClicks(split, file, table.select(CLICK_ROWS.names), [], np.asarray(table.column("line").to_numpy(), dtype=np.int64))
+        done = settled.apply(number, block, lake=True)
+        _write_part(done, ranks[first : first + done.rows.num_rows], _part(staged, number))
+        _write_refused(done.refused, staged, source, f"repeats-{number:05d}")
+        first += done.rows.num_rows

@@ -34,10 +34,10 @@ def held_out_file(settings: Settings) -> Path:
     return settings.home / "demo" / "held_out.parquet"
 
 
-def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times: np.ndarray) -> HeldOut:
+def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times: np.ndarray, share: float) -> HeldOut:
     """Take out the clicks of sessions that begin in the newest share of the clicks.
 
-    The cut is the event time above which ``dataset.live_share`` of the clicks lie. Sessions (by the gap rule) that begin
+    The cut is the event time above which `share` of the clicks lie. Sessions (by the gap rule) that begin
     at or after it are held back; a session that began before it stays whole, and so does what `clicks` got from files before: older data
     that comes later moves the cut back, but what was known once cannot be replayed as if it were new.
 
@@ -46,11 +46,13 @@ def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times:
     spark : SparkSession
         The session.
     settings : Settings
-        ``dataset.live_share``, ``session.gap_minutes``, `home`.
+        ``session.gap_minutes``, `home`.
     clicks : DataFrame
         With ``session_id``, ``event_time`` and ``arrival_seq``.
     times : ndarray int64
         All event times, microseconds UTC, sorted.
+    share : float
+        Of the clicks: ``dataset.live_share``, or 0 (nothing is held back) where the dataset brings split files, which are kept as they are.
 
     Returns
     -------
@@ -61,7 +63,6 @@ def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times:
     from pyspark.sql import functions as F
 
     file = held_out_file(settings)
-    share = settings.dataset.live_share
     if not share:
         file.unlink(missing_ok=True)
         return HeldOut(clicks, 0, file)

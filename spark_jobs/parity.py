@@ -14,6 +14,7 @@ from feature_repo.contract.settings import Settings
 from spark_jobs import delta_tables
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.session_features import folded
+from spark_jobs.sessionise import brings_split
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -64,7 +65,7 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     places = clicks.select("event_id", F.col("topic").isNotNull().alias("from_kafka"))
     config = FoldConfig.from_settings(settings.session)
     with delta_tables.told(SCORE_LOG, settings):
-        expected = folded(clicks.join(sessions, "session_id", "left_semi"), config).drop("event_date").join(places, "event_id")
+        expected = folded(clicks.join(sessions, "session_id", "left_semi"), config, brings_split(spark, settings)).drop("event_date").join(places, "event_id")
         with delta_tables.staged(spark, settings, expected) as batch:
             served = _served(log, clicks, batch, date is None)
             online: dict[str, Any] = {"compared": 0, "note": "not compared"}

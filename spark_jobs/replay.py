@@ -109,7 +109,10 @@ def _held_out(settings: Settings) -> Iterator[Click]:
 
     file = held_out_file(settings)
     if not file.exists():
-        raise JobError(f"no clicks were held back ({file} does not exist); set dataset.live_share above 0 and run `python -m spark_jobs ingest`")
+        raise JobError(
+            f"no clicks were held back ({file} does not exist); set dataset.live_share above 0 and run "
+            "`python -m spark_jobs ingest` (of a dataset with split files nothing is held back)"
+        )
     for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=10_000):
         columns = [batch.column(name) for name in HELD_OUT_COLUMNS]
         columns[3] = columns[3].cast("int64")

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from feature_repo.contract.columns import CLICKS, SESSION_FEATURE_FIELDS, SESSION_FEATURES, TIME
-from feature_repo.contract.session import SEEN_EVENTS, STATE_VERSION, FoldClick, FoldConfig, apply, empty, features
+from feature_repo.contract.session import SEEN_EVENTS, STATE_VERSION, FoldClick, FoldConfig, SessionState, apply, empty, features
 from feature_repo.contract.settings import Settings
 from spark_jobs import delta_tables
 from spark_jobs.incremental import sessions_to_do
 from spark_jobs.job import JobResult
+from spark_jobs.lake_marker import split_rule
+from spark_jobs.sessionise import NEW, brings_split
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 FOLDED = pa.schema([
     ("session_id", pa.string()), ("event_timestamp", TIME), ("created", TIME), *SESSION_FEATURE_FIELDS, ("event_id", pa.string()),
 ])  # fmt: skip
-_INPUT = ("session_id", "event_id", "item_id", "event_us", "arrival_us")
+_INPUT = ("session_id", "event_id", "item_id", "event_us", "arrival_us", "part")
 
 
 def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, until: datetime.date | None = None) -> JobResult:
@@ -55,14 +57,14 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     """
     started = time.monotonic()
     config = FoldConfig.from_settings(settings.session)
-    rules = {"gap_us": config.gap_us, "max_items": config.max_items, "fold": [STATE_VERSION, SEEN_EVENTS]}
+    rules = {"gap_us": config.gap_us, "max_items": config.max_items, "fold": [STATE_VERSION, SEEN_EVENTS], **split_rule(settings)}
     work = sessions_to_do(spark, settings, SESSION_FEATURES, rules, date, until)
     fresh = delta_tables.empty_if_missing(spark, settings, SESSION_FEATURES)
     done: int | str = 0
     result = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSION_FEATURES))
     if work.clicks is not None:
         done = "all" if work.within is None else work.within.count()
-        rows = folded(work.clicks, config)
+        rows = folded(work.clicks, config, brings_split(spark, settings))
         with delta_tables.told(SESSION_FEATURES, settings):
             if fresh and not work.clicks.isEmpty():
                 result = delta_tables.append(spark, settings, SESSION_FEATURES, rows, metadata=work.metadata, has_rows=True)
@@ -73,7 +75,7 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     return JobResult(SESSION_FEATURES, rows_now, result.inserted, result.updated, 0, result.version, time.monotonic() - started, details)
 
 
-def folded(clicks: DataFrame, config: FoldConfig) -> DataFrame:
+def folded(clicks: DataFrame, config: FoldConfig, own_split: bool = False) -> DataFrame:
     """Fold clicks into features.
 
     Parameters
@@ -82,6 +84,8 @@ def folded(clicks: DataFrame, config: FoldConfig) -> DataFrame:
         Columns of ``CLICKS_SCHEMA``; every session id with all its clicks.
     config : FoldConfig
         The rules of the fold.
+    own_split : bool
+        Whether the dataset brings split files: the clicks of each are folded by themselves, since a session ends at their border.
 
     Returns
     -------
@@ -94,6 +98,7 @@ def folded(clicks: DataFrame, config: FoldConfig) -> DataFrame:
     narrow = clicks.select(
         "session_id", "event_id", "item_id", F.unix_micros("event_time").alias("event_us"),
         F.unix_micros("arrival_time").alias("arrival_us"), F.unix_micros("ingest_time").alias("ingest_us"), "arrival_seq",
+        (F.coalesce("split", F.lit(NEW)) if own_split else F.lit("")).alias("part"),
     )  # fmt: skip
     ordered = narrow.repartition("session_id").sortWithinPartitions("session_id", "ingest_us", "arrival_seq", "event_id").select(*_INPUT)
     return ordered.mapInArrow(_folder(config), from_arrow_schema(FOLDED)).withColumn("event_date", F.to_date("event_timestamp"))
@@ -112,8 +117,8 @@ def fold_batches(batches: Iterator[pa.RecordBatch], config: FoldConfig) -> Itera
     Parameters
     ----------
     batches : iterator of pa.RecordBatch
-        ``session_id``, ``event_id``, ``item_id``, ``event_us``, ``arrival_us``, sorted by session id, then by arrival; a session
-        may span batches.
+        ``session_id``, ``event_id``, ``item_id``, ``event_us``, ``arrival_us``, ``part`` (of the user's own split), sorted by session id,
+        then by arrival; a session may span batches.
     config : FoldConfig
         The rules of the fold.
 
@@ -122,19 +127,21 @@ def fold_batches(batches: Iterator[pa.RecordBatch], config: FoldConfig) -> Itera
     pa.RecordBatch
         Schema ``FOLDED``; a click that the fold drops as a duplicate has no row.
     """
-    state, current = empty(), None
+    states: dict[str, SessionState] = {}  # of the current session, one a part
+    current = None
     scalars = [name for name, _ in SESSION_FEATURE_FIELDS if name != "items"]
     for batch in batches:
         columns: dict[str, list[Any]] = {name: [] for name in FOLDED.names}
         flat, offsets = [], [0]
         rows = zip(*(batch.column(name).to_pylist() for name in _INPUT), strict=True)
-        for session, event, item, event_us, arrival_us in rows:
+        for session, event, item, event_us, arrival_us, part in rows:
             if session != current:
-                state, current = empty(), session
-            following = apply(state, FoldClick(event, item, event_us, arrival_us), config)
-            if following is state:
+                states, current = {}, session
+            before = states.get(part) or empty()
+            state = apply(before, FoldClick(event, item, event_us, arrival_us), config)
+            if state is before:
                 continue
-            state = following
+            states[part] = state
             values = features(state)
             flat.extend(values["items"])
             offsets.append(len(flat))

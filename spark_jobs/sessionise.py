@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 
 from feature_repo.contract.columns import SESSIONS, SESSIONS_SCHEMA
 from feature_repo.contract.session import FoldConfig
+from feature_repo.contract.session_cut import session_begins
 from feature_repo.contract.settings import Settings
 from spark_jobs import delta_tables
 from spark_jobs.incremental import sessions_to_do
 from spark_jobs.job import JobError, JobResult
+from spark_jobs.lake_marker import read_marker, split_rule
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -59,14 +61,15 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
 
     started = time.monotonic()
     gap_us = FoldConfig.from_settings(settings.session).gap_us
-    work = sessions_to_do(spark, settings, SESSIONS, {"gap_us": gap_us}, date, until)
+    work = sessions_to_do(spark, settings, SESSIONS, {"gap_us": gap_us, **split_rule(settings)}, date, until)
     if work.clicks is None:
         return _result(spark, settings, delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSIONS)), started)
-    with delta_tables.told(SESSIONS, settings), delta_tables.staged(spark, settings, cut(work.clicks, gap_us)) as sessions:
+    own_split = brings_split(spark, settings)
+    with delta_tables.told(SESSIONS, settings), delta_tables.staged(spark, settings, cut(work.clicks, gap_us, own_split)) as sessions:
         if sessions.isEmpty():
             days = f" of {date}" + (f" to {until}" if until else "") if date else ""
             raise JobError(f"table 'clicks' holds no clicks{days}; run `python -m spark_jobs ingest`")
-        split = _with_split(spark, settings, sessions, work.within).withColumn("session_date", F.to_date("session_start"))
+        split = _with_split(spark, settings, sessions, work.within, own_split).withColumn("session_date", F.to_date("session_start"))
         fresh = not delta_tables.exists(spark, settings, SESSIONS)
         if fresh:
             result = delta_tables.append(spark, settings, SESSIONS, split, metadata=work.metadata, has_rows=True)
@@ -75,7 +78,7 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     return _result(spark, settings, result, started)
 
 
-def cut(clicks: DataFrame, gap_us: int | None) -> DataFrame:
+def cut(clicks: DataFrame, gap_us: int | None, own_split: bool = False) -> DataFrame:
     """Cut clicks into sessions.
 
     Parameters
@@ -84,6 +87,8 @@ def cut(clicks: DataFrame, gap_us: int | None) -> DataFrame:
         Columns of ``CLICKS_SCHEMA``; every session id with all its clicks.
     gap_us : int or None
         A longer pause, in microseconds, starts a new session; None = none does.
+    own_split : bool
+        Whether the dataset brings split files: a session then never crosses their border (`first_position` counts on).
 
     Returns
     -------
@@ -96,17 +101,17 @@ def cut(clicks: DataFrame, gap_us: int | None) -> DataFrame:
     narrow = clicks.select("session_id", F.unix_micros("event_time").alias("us"), "item_id", "event_id", "split", "ingest_time", "arrival_seq")
     ordered = narrow.repartition("session_id").sortWithinPartitions("session_id", "us", "ingest_time", "arrival_seq")
     schema = from_arrow_schema(pa.schema([field.with_nullable(True) for field in CUT]))
-    return ordered.select("session_id", "us", "item_id", "event_id", "split").mapInArrow(_cutter(gap_us), schema)
+    return ordered.select("session_id", "us", "item_id", "event_id", "split").mapInArrow(_cutter(gap_us, own_split), schema)
 
 
-def _cutter(gap_us: int | None) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _cutter(gap_us: int | None, own_split: bool) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from cut_batches(batches, gap_us)
+        yield from cut_batches(batches, gap_us, own_split)
 
     return run_in_worker
 
 
-def cut_batches(batches: Iterator[pa.RecordBatch], gap_us: int | None) -> Iterator[pa.RecordBatch]:
+def cut_batches(batches: Iterator[pa.RecordBatch], gap_us: int | None, own_split: bool = False) -> Iterator[pa.RecordBatch]:
     """Cut sorted clicks into sessions; runs in Spark's Python workers.
 
     Parameters
@@ -114,7 +119,8 @@ def cut_batches(batches: Iterator[pa.RecordBatch], gap_us: int | None) -> Iterat
     batches : iterator of pa.RecordBatch
         ``session_id``, ``us``, ``item_id``, ``event_id``, ``split``, sorted by session id and time; a session id may span batches.
     gap_us : int or None
-        As in `cut`.
+    own_split : bool
+        Both as in `cut`.
 
     Yields
     ------
@@ -134,22 +140,20 @@ def cut_batches(batches: Iterator[pa.RecordBatch], gap_us: int | None) -> Iterat
         ids = table.column("session_id").combine_chunks()
         last = pc.index(pc.equal(ids, ids[len(ids) - 1]), True).as_py()
         if last:
-            yield _sessions(table.slice(0, last), gap_us)
+            yield _sessions(table.slice(0, last), gap_us, own_split)
         waiting = table.slice(last)
     if waiting is not None:
-        yield _sessions(waiting, gap_us)
+        yield _sessions(waiting, gap_us, own_split)
 
 
-def _sessions(table: pa.Table, gap_us: int | None) -> pa.RecordBatch:
+def _sessions(table: pa.Table, gap_us: int | None, own_split: bool) -> pa.RecordBatch:
     table = table.combine_chunks()
     ids, us = table.column("session_id").combine_chunks(), table.column("us").to_numpy()
     rows = len(us)
     new_id = np.ones(rows, dtype=bool)
     new_id[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
-    begins = new_id.copy()
-    if gap_us is not None:
-        begins[1:] |= np.diff(us) > gap_us
-    starts = np.flatnonzero(begins)
+    split = np.asarray(_plain(table, "split").dictionary_encode().indices.fill_null(-1)) if own_split else None
+    starts = np.flatnonzero(session_begins(new_id, us, gap_us, split))
     ends = np.append(starts[1:], rows)
     id_starts = np.flatnonzero(new_id)
     position = starts - id_starts[np.searchsorted(id_starts, starts, side="right") - 1]
@@ -166,7 +170,7 @@ def _plain(table: pa.Table, name: str) -> pa.Array:
     return table.column(name).combine_chunks()
 
 
-def _with_split(spark: SparkSession, settings: Settings, sessions: DataFrame, within: DataFrame | None) -> DataFrame:
+def _with_split(spark: SparkSession, settings: Settings, sessions: DataFrame, within: DataFrame | None, own_split: bool) -> DataFrame:
     """Split all sessions, those that are not done again included: the limits move with every new session."""
     from pyspark.sql import functions as F
 
@@ -174,16 +178,20 @@ def _with_split(spark: SparkSession, settings: Settings, sessions: DataFrame, wi
     if within is not None and delta_tables.exists(spark, settings, SESSIONS):
         kept = delta_tables.read(spark, settings, SESSIONS).join(within, "session_id", "left_anti").select(*sessions.columns)
         every = sessions.unionByName(kept)
-    if _brings_split(spark, settings):
+    if own_split:
         return every.withColumn("split", F.coalesce("split", F.lit(NEW)))
     valid_from, test_from = limits(every.select(F.unix_micros("session_start").alias("us")).toArrow().column("us").to_numpy())
     begin = F.unix_micros("session_start")
     return every.withColumn("split", F.when(begin < valid_from, "train").when(begin < test_from, "valid").otherwise("test"))
 
 
-def _brings_split(spark: SparkSession, settings: Settings) -> bool:
+def brings_split(spark: SparkSession, settings: Settings) -> bool:
+    """Tell whether the clicks came with split files of the user's own."""
     from pyspark.sql import functions as F
 
+    known = read_marker(settings).get("own_split")
+    if known is not None:
+        return bool(known)
     return not delta_tables.read(spark, settings, "clicks").where(F.col("split").isin("valid", "test")).isEmpty()
 
 

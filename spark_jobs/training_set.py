@@ -142,6 +142,10 @@ def _write(
     if counted["known"] < counted["cases"]:
         lacking = counted["cases"] - counted["known"]
         raise JobError(f"{lacking:,} of {counted['cases']:,} sessions have no row in 'session_features'; run `python -m spark_jobs session-features`")
+    if not counted["cases"]:
+        if metadata is None:  # a day without sessions
+            return delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, TRAINING_SET)), 0
+        raise JobError(_no_case(settings))
     try:
         joined = with_features(settings, cases, versions)
     except (ValueError, RuntimeError, LookupError) as error:  # Feast's and the offline store's own; each names what is missing
@@ -155,6 +159,15 @@ def _write(
         if metadata is None:
             return delta_tables.merge(spark, settings, TRAINING_SET, usable), joined_rows["overtaken"]
         return delta_tables.synchronise(spark, settings, TRAINING_SET, usable, metadata=metadata), joined_rows["overtaken"]
+
+
+def _no_case(settings: Settings) -> str:
+    gap = settings.session.gap_minutes
+    rule = "none, so ids have one click each" if gap is None else f"{gap:g}; a longer pause starts a new session"
+    return (
+        f"no session has {max(2, settings.session.min_length)} clicks or more, so there is no case to learn from (session.gap_minutes = {rule}); "
+        "set a wider session.gap_minutes or none, and run sessionise, session-features and training-set again"
+    )
 
 
 def with_features(settings: Settings, cases: DataFrame, versions: Mapping[str, int]) -> DataFrame:

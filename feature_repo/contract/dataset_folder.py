@@ -25,6 +25,7 @@ __all__ = [
 
 LOGGER = logging.getLogger("intentstore.dataset")
 CLICK_STEMS = {"train": "clicks", "valid": "clicks_valid", "test": "clicks_test"}  # split -> file stem
+SEQUENCES = "sequences.txt"
 SECOND_US = 1_000_000
 SEQUENCE_START_US = 946_684_800 * SECOND_US  # 2000-01-01: sequences.txt has an order but no times, so clicks stand one second apart
 
@@ -34,9 +35,11 @@ class FolderClicks:
     """One block of a folder's clicks: accepted rows (schema ``CLICK_ROWS``) with their lines, refused rows, and where they come from.
 
     `notes` are choices of the reader and what it saw of the file, one line each; they are logged too, each once a file.
+
+    `split` None = a dataset that brings no split. Event ids that the file does not give are null until ``folder_rules`` has seen the block.
     """
 
-    split: str
+    split: str | None
     file: str
     rows: pa.Table
     refused: list[Refused]
@@ -109,20 +112,29 @@ def read_clicks(folder: Path, now_us: int | None = None) -> Iterator[FolderClick
     DatasetFolderError
         If the folder does not exist, holds no clicks, or a file cannot be read as a table.
     """
+    for split, path in click_files(folder):
+        yield from _file_clicks(split, path, now_us) if path.name != SEQUENCES else read_sequences(path)
+
+
+def click_files(folder: Path) -> list[tuple[str, Path]]:
+    """List the files of clicks that a folder holds, each with its split; ``sequences.txt`` is of train.
+
+    Raises
+    ------
+    DatasetFolderError
+        If the folder does not exist, or holds no clicks or both forms of them.
+    """
     if not folder.is_dir():
-        raise DatasetFolderError(f"dataset folder '{folder}' does not exist; give a folder with clicks.csv, clicks.parquet or sequences.txt")
-    sequences, clicks = folder / "sequences.txt", find_table(folder, "clicks")
+        raise DatasetFolderError(f"dataset folder '{folder}' does not exist; give a folder with clicks.csv, clicks.parquet or {SEQUENCES}")
+    sequences, clicks = folder / SEQUENCES, find_table(folder, "clicks")
+    if clicks is None and not sequences.is_file():
+        raise DatasetFolderError(f"dataset folder '{folder}' holds no clicks; put clicks.csv, .tsv or .parquet, or {SEQUENCES} there")
     if clicks is None:
-        if not sequences.is_file():
-            raise DatasetFolderError(f"dataset folder '{folder}' holds no clicks; put clicks.csv, .tsv or .parquet, or sequences.txt there")
-        yield from read_sequences(sequences)
-        return
+        return [("train", sequences)]
     if sequences.is_file():
-        raise DatasetFolderError(f"dataset folder '{folder}' holds both {clicks.name} and sequences.txt; remove one of them")
-    for split, stem in CLICK_STEMS.items():
-        path = find_table(folder, stem)
-        if path is not None:
-            yield from _file_clicks(split, path, now_us)
+        raise DatasetFolderError(f"dataset folder '{folder}' holds both {clicks.name} and {SEQUENCES}; remove one of them")
+    paths = ((split, find_table(folder, stem)) for split, stem in CLICK_STEMS.items())
+    return [(split, path) for split, path in paths if path is not None]
 
 
 def _file_clicks(split: str, path: Path, now_us: int | None) -> Iterator[FolderClicks]:
@@ -145,7 +157,7 @@ def _file_clicks(split: str, path: Path, now_us: int | None) -> Iterator[FolderC
 def read_sequences(path: Path, lines_per_block: int = 50_000) -> Iterator[FolderClicks]:
     """Yield ``sequences.txt`` (``session item item ...`` in order) as clicks one second apart from 2000-01-01; blank lines are passed over.
 
-    A session on two lines goes on. Event ids are derived from session, item and position.
+    A session on two lines goes on. Event ids are derived from session, item and position, by ``folder_rules``.
     """
     following: dict[str, int] = {}
     block: list[tuple[str, str, int, int]] = []

@@ -83,7 +83,7 @@ def parse_rows(
     Returns
     -------
     rows : pa.Table
-        Schema ``CLICK_ROWS``; a missing event id is derived from the content.
+        Schema ``CLICK_ROWS``; an event id that the file does not give is null (see ``fill_event_ids``).
     refused : list of Refused
 
     Raises
@@ -154,20 +154,44 @@ def _accepted(table: pa.Table, texts: dict[str, pa.Array], times: np.ndarray, ke
         records = table.select(others).filter(mask).to_pylist()
         extra = pa.array([as_json(record) for record in records], _S)
     columns = [
-        _event_ids(taken.get("event_id"), taken["session_id"], taken["item_id"], moments), taken["session_id"], taken["item_id"],
+        _given_ids(taken.get("event_id", nothing)), taken["session_id"], taken["item_id"],
         pa.array(moments, pa.int64()).cast(TIME), taken.get("user_id", nothing), taken.get("event_type", nothing), extra,
     ]  # fmt: skip
     return pa.Table.from_arrays(columns, schema=CLICK_ROWS)
 
 
-def _event_ids(given: pa.Array | None, sessions: pa.Array, items: pa.Array, times: np.ndarray) -> pa.Array:
-    if given is not None:
-        missing = pc.equal(pc.fill_null(given, ""), "")
-        if not pc.any(missing).as_py():
-            return given
-    # The text of derive_event_id, joined a column at a time.
-    joined = pc.binary_join_element_wise(sessions, items, pa.array(times, pa.int64()).cast(_S), "\x1f").cast(pa.binary())
-    if given is None:
-        return pa.array([_content_id(content) for content in joined.to_pylist()], _S)
-    derived = [_content_id(content) for content in joined.filter(missing).to_pylist()]
-    return pc.replace_with_mask(given, missing, pa.array(derived, _S))
+def _given_ids(given: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(pc.fill_null(given, ""), ""), pa.scalar(None, _S), given)
+
+
+def fill_event_ids(rows: pa.Table) -> tuple[pa.Table, np.ndarray]:
+    """Derive the event ids that a file does not give, by ``derive_event_id``.
+
+    Parameters
+    ----------
+    rows : pa.Table
+        Schema ``CLICK_ROWS``, as ``parse_rows`` gives it.
+
+    Returns
+    -------
+    rows : pa.Table
+        The same with every event id filled in.
+    given : ndarray bool, shape (rows,)
+        Where the file gave one.
+    """
+    ids = rows.column("event_id").combine_chunks()
+    given = np.asarray(pc.is_valid(ids).to_numpy(zero_copy_only=False), dtype=bool)
+    if given.all():
+        return rows, given
+    missing = pa.array(~given)
+    fresh = content_ids(rows.filter(missing), REQUIRED)
+    filled = fresh if not given.any() else pc.replace_with_mask(ids, missing, fresh)
+    return rows.set_column(0, CLICK_ROWS.field("event_id"), filled), given
+
+
+def content_ids(rows: pa.Table, columns: Sequence[str], word: str = "") -> pa.Array:
+    """Name rows by the text of some of their columns (times as microseconds, a missing value as an empty one) and a further word."""
+    texts = [rows.column(name).cast(pa.int64()).cast(_S) if name == "event_time" else pc.fill_null(rows.column(name), "") for name in columns]
+    texts += [pa.scalar(word)] if word else []
+    joined = pc.binary_join_element_wise(*texts, "\x1f").cast(pa.binary())
+    return pa.array([_content_id(content) for content in joined.to_pylist()], _S)

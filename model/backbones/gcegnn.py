@@ -67,7 +67,8 @@ class GCEGNN(Backbone):
 
     def propagate(self, table: Tensor) -> Tensor:
         """Keep hold of the table (neighbours are looked up in it) and leave it as it is."""
-        self._table = table
+        # A view: without titles the table is the item vectors' own Parameter, which this module would take for one of its weights.
+        self._table = table.view_as(table)
         return table
 
     def session_level(self, clicks: Clicks, h: Tensor) -> Tensor:

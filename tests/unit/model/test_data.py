@@ -126,7 +126,7 @@ def test_refused_rows_are_counted_with_file_and_line(tmp_path):
         ({"clicks__csv": ""}, "clicks.csv is empty"),
         ({"clicks__csv": "session_id,item,event_time\ns,a,1\n"}, "column 'item_id' is missing (found 'session_id', 'item', 'event_time')"),
         ({"clicks__csv": clicks()}, "has no valid click"),
-        ({"clicks__csv": clicks(",a,2020-01-01")}, "first reason: clicks.csv line 2"),
+        ({"clicks__csv": clicks(",a,2020-01-01")}, "1 rows refused: 1 x session_id ... is blank (clicks.csv line 2"),
         ({"clicks__csv": "session_id,item_id,event_time\n".encode("utf-16")}, "not UTF-8"),
         ({"clicks__csv": clicks("s,a,2020-01-01", "t,b,2020-01-01")}, "no session of two or more clicks"),
         ({"clicks__csv": clicks("s,a,2020-01-01", "s,a,2020-01-02", "s,a,2020-01-03", "s,a,2020-01-04")}, "ranking needs two or more"),

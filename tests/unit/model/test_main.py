@@ -114,3 +114,62 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as done:
         main([command, "--help"])
     assert done.value.code == 0 and command in capsys.readouterr().out
+
+
+def _ended(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Run a command that must fail; return its one line."""
+    assert main(list(words)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    line = next(line for line in reversed(lines) if line.startswith("python -m model"))
+    assert line == lines[-1] and "Traceback" not in "".join(lines)
+    return line
+
+
+@pytest.mark.parametrize("session", ["[null]", "[1.5]", "[true]", '[["a"]]', '[{"item": "a"}]', '["a", ""]', "[", '["a"', "[]", "", " , "])
+def test_a_session_that_is_none_is_one_line_with_the_remedy(session: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = _ended(capsys, "recommend", "--model", "nowhere", "--session", session)
+    assert "--session" in line and "ITEM" in line
+
+
+def test_a_test_without_a_case_is_one_line_and_null(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = [f"s{place},i{(place + step) % 6},{1_600_000_000 + 1000 * place + step}" for place in range(20) for step in range(4)]
+    (data / "clicks.csv").write_text("\n".join(["session_id,item_id,event_time", *rows]) + "\n")
+    (data / "clicks_test.csv").write_text("session_id,item_id,event_time\nlone,i1,1700000000\n")
+    assert main(["benchmark", str(data), "--out", str(tmp_path / "out"), "--baselines", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "no test case, so nothing was measured" in out and "0.0000" not in out
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["test_cases"] == 0 and metrics["own_split"]
+    assert metrics["model"]["seen_kept"]["metrics"]["N@10"] == {"mean": None, "low": None, "high": None}
+    assert "nothing to compare" in _ended(capsys, "study", str(data), "--out", str(tmp_path / "study"))
+
+
+@pytest.mark.parametrize("command", ["benchmark", "study"])
+def test_too_many_refused_rows_stop_with_the_reasons(command: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (folder / "clicks.csv").open("a") as file:
+        file.write("s 1,x,no time\n" * 60 + ",x,1600000000\n" * 90)
+    line = _ended(capsys, command, str(folder), "--out", str(tmp_path / "out"))
+    assert "rows refused" in line and "90 x session_id ... is blank" in line and "60 x event_time ... is no timestamp" in line
+    assert "dataset.max_refused_share" in line and not (tmp_path / "out").exists()
+
+
+def test_a_tolerated_share_goes_on_and_is_said(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with (folder / "clicks.csv").open("a") as file:
+        file.write("s 1,x,no time\n" * 150)
+    monkeypatch.setenv("INTENTSTORE_DATASET__MAX_REFUSED_SHARE", "0.5")
+    assert main(["benchmark", str(folder), "--out", str(tmp_path / "out"), *QUICK]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["refused"] == 150 and metrics["refused_by"] == {"event_time ... is no timestamp": 150}
+    assert "150 rows refused, such as clicks.csv line" in capsys.readouterr().out
+
+
+def test_a_gap_rule_that_somebody_set_is_the_benchmarks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from feature_repo.contract.settings import load_settings
+    from model.benchmark import gap_rule
+
+    assert gap_rule(load_settings(None, {}), None) is None
+    found = gap_rule(load_settings(None, {"INTENTSTORE_SESSION__GAP_MINUTES": "30"}), None)
+    assert found is not None and found.gap_minutes == 30
+    assert gap_rule(load_settings(None, {"INTENTSTORE_SESSION__GAP_MINUTES": "none"}), None) is None

@@ -41,11 +41,13 @@ def test_a_click_without_an_event_id_gets_one_by_its_content_and_a_given_one_sta
     assert [row["event_id"] for row in _rows(staged.clicks)] == ["mine", derive_event_id("s", "ü", 1_704_067_201_000_000)]
 
 
-@pytest.mark.parametrize(("second", "repeats"), [("e2", False), ("e1", True)])
-def test_repeated_event_ids_are_noticed_across_files(tmp_path, second, repeats):
+@pytest.mark.parametrize(("second", "repeats"), [("e2", 0), ("e1", 1)])
+def test_a_second_click_of_an_event_id_is_refused_across_files(tmp_path, second, repeats):
     header = "session_id,item_id,event_time,event_id\n"
     staged = _stage(tmp_path / "d", tmp_path, clicks_csv=f"{header}s,a,1704067200,e1\n", clicks_test_csv=f"{header}t,b,1704067300,{second}\n")
-    assert staged.may_repeat is repeats
+    assert (staged.repeats, staged.clicks_taken) == (repeats, 2 - repeats)
+    reasons = [row["reason"] for row in _rows(staged.refused)] if repeats else []
+    assert all("clicks_test.csv line 2: event_id 'e1' was seen before at clicks.csv line 2" in reason for reason in reasons)
 
 
 def test_parts_are_cut_so_that_every_core_can_read_one(tmp_path, monkeypatch):
@@ -78,13 +80,18 @@ def test_a_ten_megabyte_title_is_refused_not_stored(tmp_path):
         (b"", "clicks.csv is empty"),
         (b"session_id,item_id\ns,a\n", "column 'event_time' is missing"),
         ("session_id,item_id,event_time\ns,a,1".encode("utf-16"), "UTF-8"),
-        (b"session_id,item_id,event_time\n,a,1704067200\n", "no valid click"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_one_line(tmp_path, clicks, words):
     with pytest.raises(DatasetFolderError) as caught:
         _stage(tmp_path / "d", tmp_path, clicks_csv=clicks)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_folder_of_refused_rows_alone_is_staged_with_their_reasons(tmp_path):
+    staged = _stage(tmp_path / "d", tmp_path, clicks_csv="session_id,item_id,event_time\n,a,1704067200\n")
+    assert staged.clicks_taken == 0 and len(_rows(staged.refused)) == 1
+    assert staged.tally.counts == {"session_id ... is blank": 1}
 
 
 def test_bytes_that_are_no_utf8_refuse_their_row_only(tmp_path):

@@ -6,15 +6,15 @@ from feature_repo.contract.columns import SESSION_FEATURE_FIELDS
 from feature_repo.contract.session import FoldClick, FoldConfig, apply, empty, features
 from spark_jobs.session_features import FOLDED, fold_batches
 
-CLICKS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12), st.integers(0, 2000)), min_size=1, max_size=40)
+CLICKS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12), st.integers(0, 2000), st.sampled_from(["", "test"])), min_size=1, max_size=40)
 
 
 def _expected(rows, config):
     states = {}
-    for session_id, event, item, event_us, arrival_us in rows:
-        before = states.get(session_id, empty())
+    for session_id, event, item, event_us, arrival_us, part in rows:
+        before = states.get((session_id, part), empty())
         after = apply(before, FoldClick(event, item, event_us, arrival_us), config)
-        states[session_id] = after
+        states[session_id, part] = after
         if after is not before:
             yield session_id, event, after.event_timestamp_us, after.created_us, features(after)
 
@@ -23,8 +23,9 @@ def _expected(rows, config):
 @given(CLICKS, st.integers(1, 8), st.sampled_from([None, 500]))
 def test_rows_are_those_of_the_fold_however_the_batches_fall(clicks, size, gap):
     config = FoldConfig(gap_us=gap, max_items=3)
-    rows = [(session_id, f"e{event}", f"i{event % 4}", us, n) for n, (session_id, event, us) in enumerate(sorted(clicks, key=lambda click: click[0]))]
-    columns = {name: [row[at] for row in rows] for at, name in enumerate(("session_id", "event_id", "item_id", "event_us", "arrival_us"))}
+    ordered = sorted(clicks, key=lambda click: click[0])
+    rows = [(session_id, f"e{event}", f"i{event % 4}", us, n, part) for n, (session_id, event, us, part) in enumerate(ordered)]
+    columns = {name: [row[at] for row in rows] for at, name in enumerate(("session_id", "event_id", "item_id", "event_us", "arrival_us", "part"))}
     batches = pa.table(columns).to_batches(max_chunksize=size)
     table = pa.Table.from_batches(list(fold_batches(iter(batches), config)), schema=FOLDED)
     times = {name: table.column(name).cast(pa.int64()).to_pylist() for name in ("event_timestamp", "created", "session_start")}

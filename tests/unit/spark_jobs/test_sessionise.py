@@ -52,6 +52,14 @@ def test_a_session_knows_its_first_and_last_time():
     assert row["event_ids"] == ["ex", "ey"]
 
 
+def test_a_session_ends_at_the_border_of_the_own_split_and_its_positions_count_on():
+    table = pa.Table.from_batches(list(_batches([("a", 1, "x"), ("a", 5, "y"), ("a", 6, "z")], [])))
+    table = table.set_column(4, "split", pa.array(["train", "train", "test"]))
+    got = [row for batch in cut_batches(iter(table.to_batches()), None, True) for row in batch.to_pylist()]
+    assert [(row["split"], row["first_position"], row["items"]) for row in got] == [("train", 0, ["x", "y"]), ("test", 2, ["z"])]
+    assert next(cut_batches(iter(table.to_batches()), None)).num_rows == 1
+
+
 def test_split_limits_leave_a_tenth_each_for_validation_and_test():
     valid_from, test_from = limits(np.random.default_rng(1).permutation(1000))
     assert (valid_from, test_from) == (800, 900)

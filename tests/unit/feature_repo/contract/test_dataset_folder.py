@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from feature_repo.contract.dataset_folder import derive_event_id, find_table, parse_items, parse_rows, read_clicks, read_item_blocks
 from feature_repo.contract.events import parse_time
+from feature_repo.contract.folder_rows import fill_event_ids
 from feature_repo.contract.times import parse_times
 
 HEADER = "session_id,item_id,event_time\n"
@@ -66,7 +67,8 @@ def test_a_click_in_the_future_is_refused_only_by_the_readers_clock():
 
 
 def test_event_ids_are_kept_and_missing_ones_derived():
-    found = parse_rows(rows("2020-01-01", "2020-01-01", event_id=["mine", None]))[0]
+    found, given = fill_event_ids(parse_rows(rows("2020-01-01", "2020-01-01", event_id=["mine", None]))[0])
+    assert given.tolist() == [True, False]
     assert found.column("event_id").to_pylist() == ["mine", derive_event_id("s", "i", 1577836800_000000)]
 
 

@@ -1,0 +1,38 @@
+"""A first look at a dataset folder: is every file there and a table with its columns? Reads no more than the
+beginning of each file.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from feature_repo.contract.dataset_folder import SEQUENCES, click_files, find_table, parse_items, read_blocks, read_sequences
+from feature_repo.contract.folder_rows import OPTIONAL, REQUIRED, sort_rows
+from feature_repo.contract.public_names import ITEM_COLUMNS, with_our_names
+
+
+def look_at(folder: Path) -> None:
+    """Raise at once what would stop a reader of the folder later.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    DatasetFolderError
+        The folder does not exist or holds no clicks, a file is empty or no table, or a column is missing; one
+        line with the remedy.
+    """
+    for _, path in click_files(folder):
+        if path.name == SEQUENCES:
+            next(read_sequences(path))
+            continue
+        for block in islice(read_blocks(path), 1):
+            table, _ = with_our_names(block.rows, (*REQUIRED, *OPTIONAL), block.file)
+            sort_rows(table, file=block.file, lines=block.lines)
+    items = find_table(folder, "items")
+    for block in islice(read_blocks(items), 1) if items is not None else ():
+        table, _ = with_our_names(block.rows, ITEM_COLUMNS, block.file)
+        parse_items(table, file=block.file, lines=block.lines)
