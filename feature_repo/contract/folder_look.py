@@ -7,7 +7,7 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-from feature_repo.contract.dataset_folder import SEQUENCES, click_files, find_table, parse_items, read_blocks, read_sequences
+from feature_repo.contract.dataset_folder import SEQUENCES, DatasetFolderError, click_files, find_table, parse_items, read_blocks, read_sequences
 from feature_repo.contract.folder_rows import OPTIONAL, REQUIRED, sort_rows
 from feature_repo.contract.public_names import ITEM_COLUMNS, with_our_names
 
@@ -25,13 +25,17 @@ def look_at(folder: Path) -> None:
         The folder does not exist or holds no clicks, a file is empty or no table, or a column is missing; one
         line with the remedy.
     """
-    for _, path in click_files(folder):
+    for split, path in click_files(folder):
         if path.name == SEQUENCES:
             next(read_sequences(path))
             continue
+        holds = False
         for block in islice(read_blocks(path), 1):
             table, _ = with_our_names(block.rows, (*REQUIRED, *OPTIONAL), block.file)
             sort_rows(table, file=block.file, lines=block.lines)
+            holds = bool(table.num_rows or block.refused)
+        if split == "train" and not holds:
+            raise DatasetFolderError(f"{path.name}: there is a header and no click; add a row a click")
     items = find_table(folder, "items")
     for block in islice(read_blocks(items), 1) if items is not None else ():
         table, _ = with_our_names(block.rows, ITEM_COLUMNS, block.file)

@@ -90,7 +90,7 @@ def _lake(folder, aside):
 def _loader(folder):
     tally = Tally()
     clicks, settled = _read(folder, NOW_US, tally)
-    catalogue = _catalogue(folder, clicks, tally)
+    catalogue, _ = _catalogue(folder, clicks, tally)
     sessions = Counter()
     for split in ("train", "valid", "test"):
         own = clicks.filter(pyarrow.compute.equal(clicks.column("split").cast("string"), split))
