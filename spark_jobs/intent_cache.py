@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from feature_repo.contract.columns import INTENT_CACHE, INTENT_CACHE_SCHEMA, SESSION_INTENTS
 from feature_repo.contract.settings import Settings
+from model.intent.asker import failure_kinds
 from model.intent.known_titles import KnownTitles
 from model.intent.reading import misread
 from model.intent.spool import answer_row, clear, spooled
@@ -160,6 +161,15 @@ def read_kinds(settings: Settings) -> dict[str, dict[str, int]]:
         content = json.loads((settings.home / "intents" / KINDS_FILE).read_text(encoding="utf-8"))
         return {str(model): {str(kind): int(count) for kind, count in kinds.items()} for model, kinds in content.items()}
     except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def read_failures(settings: Settings) -> dict[str, int]:
+    """Return how many calls of the last run failed, by kind; empty where none did, or where the file of them is damaged."""
+    try:
+        lines = (settings.home / "intents" / RETRY_FILE).read_text(encoding="utf-8").splitlines()
+        return failure_kinds(str(json.loads(line)["reason"]) for line in lines)
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 

@@ -45,7 +45,10 @@ def misread(spark: SparkSession, settings: Settings) -> int:
     if count:
         for name in (ANSWERS_FILE, STUDENT_FILE):
             (live_folder(settings) / name).unlink(missing_ok=True)
-        LOGGER.info("intents: %d misread answers are dropped; the next run asks again. Restart a running near-line worker", count)
+        LOGGER.info(
+            "intents: %d misread answers are dropped; the next run asks again. Restart a running near-line worker",
+            count,
+        )
     studied = forget_misread(settings, KnownTitles(titles.values()))
     if studied:
         LOGGER.info("intents: %d misread answers of studies are dropped; the next study asks again", studied)

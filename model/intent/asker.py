@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 class Asker(Protocol):
     """Asks an LLM about prefixes."""
 
-    def ask(self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]) -> list[tuple[int, str]]:
+    def ask(
+        self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]
+    ) -> list[tuple[int, str]]:
         """Hand every answer to ``keep`` as soon as it is there, and return place and reason of the prefixes that have none."""
 
 

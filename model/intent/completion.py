@@ -15,9 +15,17 @@ from typing import Any, Final
 LONGEST_ERROR_BYTES: Final = 20_000  # of a body that is no answer; its message stands before
 LONGEST_SAID: Final = 300  # characters of a server's own words in an error
 _INPUT: Final = ("prompt_tokens", "input_tokens", "prompt_eval_count", "promptTokenCount")
-_OUTPUT: Final = ("completion_tokens", "output_tokens", "eval_count", "generated_tokens", "candidatesTokenCount")
+_OUTPUT: Final = (
+    "completion_tokens",
+    "output_tokens",
+    "eval_count",
+    "generated_tokens",
+    "candidatesTokenCount",
+)
 _ENDED_BY_BOUND: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
-_REFUSED: Final = frozenset({"content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content"})
+_REFUSED: Final = frozenset(
+    {"content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,9 @@ def completion_of(raw: bytes) -> Completion:
     choice, message = _choice(content)
     if message is None:
         raise NoCompletionError(f"no chat completion: {said(raw)}")
-    ended = str(choice.get("finish_reason") or choice.get("stop_reason") or content.get("done_reason") or "").lower()
+    ended = str(
+        choice.get("finish_reason") or choice.get("stop_reason") or content.get("done_reason") or ""
+    ).lower()
     text = _text(message.get("content"))
     refusal = message.get("refusal")
     usage = content.get("usage")
@@ -87,7 +97,9 @@ def said(raw: bytes) -> str:
     except (ValueError, RecursionError):
         message = ""
     if not message:
-        message = html.unescape(re.sub(r"<(script|style)\b.*?</\1>|<[^<>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE))
+        message = html.unescape(
+            re.sub(r"<(script|style)\b.*?</\1>|<[^<>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
+        )
     return shortened(message)
 
 
@@ -193,7 +205,11 @@ def _text(content: Any) -> str:
     if isinstance(content, Mapping):
         return _text(content.get("text"))
     if isinstance(content, list):
-        parts = [part for part in content if not (isinstance(part, Mapping) and str(part.get("type")) in ("thinking", "reasoning"))]
+        parts = [
+            part
+            for part in content
+            if not (isinstance(part, Mapping) and str(part.get("type")) in ("thinking", "reasoning"))
+        ]
         return "".join(map(_text, parts))
     return ""
 
@@ -201,7 +217,11 @@ def _text(content: Any) -> str:
 def _called(message: Mapping[str, Any]) -> str:
     """Return the arguments of a tool that the model called instead of answering; they are JSON."""
     calls = message.get("tool_calls") or [{"function": message.get("function_call")}]
-    function = calls[0].get("function") if isinstance(calls, list) and calls and isinstance(calls[0], Mapping) else None
+    function = (
+        calls[0].get("function")
+        if isinstance(calls, list) and calls and isinstance(calls[0], Mapping)
+        else None
+    )
     arguments = function.get("arguments") if isinstance(function, Mapping) else None
     return arguments if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
 

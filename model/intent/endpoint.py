@@ -11,20 +11,18 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Final
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
-from tenacity.wait import wait_base
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from feature_repo.contract.settings import EndpointSettings, Settings
 from model.intent import remedies
 from model.intent.completion import Completion, NoCompletionError, completion_of, retry_after, said, shortened
 from model.intent.known_titles import KnownTitles
 from model.intent.llm import Answer, token_bound
+from model.intent.pace import Pace, Wait
 from model.intent.prompts import template
 from model.intent.reading import ANY_TITLE, CUT, EMPTY, REFUSAL, UNFINISHED, Reading, read
 
 RETRIED_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-LONGEST_WAIT_SECONDS: Final = 20.0  # between attempts, where the server does not say
-LONGEST_ASKED_SECONDS: Final = 120.0  # what Retry-After is followed for: limits by the minute; those by the hour are for the next run
 LONGEST_BODY_BYTES: Final = 1_000_000  # an answer of one line has 200; more is not read
 LONGEST_ANSWER_CHARACTERS: Final = 2_000  # a server that ignores max_tokens is told apart from an answer
 FAILURES_UNTIL_DOWN: Final = 6  # sessions in a row without one success; the rest of the batch then fails at once instead of waiting
@@ -110,8 +108,8 @@ class EndpointLlm:
         self._form = _Form(settings.endpoint)
         self._bound = token_bound(settings, titles)
         self._url = _completions_url(settings.endpoint.url)
-        self._wait = _Wait(wait_scale)
-        self._pace = _Pace(settings.endpoint.requests_per_minute)
+        self._wait = Wait(wait_scale)
+        self._pace = Pace(settings.endpoint.requests_per_minute)
         self._headers = _key_header(settings.endpoint)
         self.requests = 0
         self._failed_in_a_row = 0
@@ -230,11 +228,12 @@ class EndpointLlm:
         """Raise what an answer without a name is; only an empty one may be another one the next time."""
         shown = f" ({shortened(completion.text, 120)})" if completion.text.strip() else ""
         if kind == UNFINISHED or (kind in (EMPTY, CUT) and completion.cut):
-            thinking = kind == UNFINISHED or completion.reasoned
-            raise _UnusableError(
-                f"the endpoint's answer is {'reasoning that was' if thinking else ''} cut by the bound of {self._bound} tokens{shown}; raise "
-                f"endpoint.max_tokens{', or turn reasoning off by endpoint.extra_body' if thinking else ''}".replace("is  cut", "is cut")
-            )
+            bound = f"cut by the bound of {self._bound} tokens{shown}; raise endpoint.max_tokens"
+            if kind == UNFINISHED or completion.reasoned:
+                raise _UnusableError(
+                    f"the endpoint's answer is reasoning that was {bound}, or turn reasoning off by endpoint.extra_body"
+                )
+            raise _UnusableError(f"the endpoint's answer is {bound}")
         if kind == REFUSAL:
             raise _UnusableError(f"the endpoint's answer is a refusal{shown}; another endpoint.model may answer")
         raise _TransientError(f"the endpoint's answer is empty{shown}")
@@ -253,39 +252,6 @@ class EndpointLlm:
         key = self._settings.api_key
         secret = key.get_secret_value() if key else ""
         return re.sub(re.escape(secret), "***", text) if secret else text
-
-
-class _Wait(wait_base):
-    """Exponential backoff with jitter, or what Retry-After asks for where that is longer."""
-
-    def __init__(self, scale: float) -> None:
-        self._scale = scale
-        self._backoff = wait_exponential_jitter(initial=0.5, max=LONGEST_WAIT_SECONDS)
-
-    def __call__(self, retry_state: Any) -> float:
-        error = retry_state.outcome.exception() if retry_state.outcome else None
-        asked = min(LONGEST_ASKED_SECONDS, getattr(error, "retry_after", 0.0))
-        return self._scale * max(asked, float(self._backoff(retry_state)))
-
-
-class _Pace:
-    """Spaces requests evenly, over all threads."""
-
-    def __init__(self, per_minute: float | None) -> None:
-        self._gap = 60.0 / per_minute if per_minute else 0.0
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self) -> None:
-        """Sleep until this thread's turn."""
-        if not self._gap:
-            return
-        with self._lock:
-            turn = max(self._next, time.monotonic())
-            self._next = turn + self._gap
-        pause = turn - time.monotonic()
-        if pause > 0:
-            threading.Event().wait(pause)
 
 
 def _completions_url(url: str) -> str:

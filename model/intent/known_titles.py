@@ -11,7 +11,9 @@ from itertools import islice
 from typing import Final
 
 LEAST_OVERLAP: Final = 0.5  # share of common words from which a line is taken to mean a title
-LONGEST_LISTS: Final = 2_000  # titles of one word that are looked through; words of more are too common to tell titles apart
+LONGEST_LISTS: Final = (
+    2_000  # titles of one word that are looked through; words of more are too common to tell titles apart
+)
 LONGEST_TITLE_WORDS: Final = 40
 _YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
 _ARTICLE = re.compile(r"^(.*), (the|a|an|le|la|les|il|der|die|das|el)$")
@@ -81,7 +83,9 @@ class KnownTitles:
     def begins(self, text: str) -> bool:
         """Tell whether a title goes on where the text of three or more words stops, in the middle of a word or behind one."""
         start = normal(text)
-        return start.count(" ") >= 2 and any(title.startswith(start) for title in self._exact if len(title) > len(start))
+        return start.count(" ") >= 2 and any(
+            title.startswith(start) for title in self._exact if len(title) > len(start)
+        )
 
     def leading(self, text: str) -> str:
         """Return the part of a line that is a title, from its beginning up to a word's end; empty where none is."""

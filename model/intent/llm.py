@@ -14,7 +14,7 @@ from model.intent.cache import Recipe
 from model.intent.chat import Chat
 from model.intent.known_titles import KnownTitles
 from model.intent.prompts import UNTITLED, PromptTemplate, count_tokens, template
-from model.intent.reading import ANY_TITLE, EMPTY, FAILURES, NAME, read
+from model.intent.reading import ANY_TITLE, CUT, EMPTY, FAILURES, NAME, REFUSAL, UNFINISHED, read
 from model.intent.reasoning import whole
 from model.intent.weights import ModelMissingError, identity, load_network, prepare, read_config
 
@@ -22,6 +22,7 @@ MEASURED_TITLES = 50  # the longest by their bytes; one of them is the longest b
 FOREIGN_TOKENS = 1.5  # how many more tokens a title may have in the endpoint's vocabulary than in the one at hand
 END_TOKENS = 2  # closing quote and end
 LONGEST_BOUND = 128  # an item whose title is longer is a description
+_REMEDIES = {CUT: "; raise llm.max_new_tokens", UNFINISHED: "; raise llm.max_new_tokens", REFUSAL: "; another llm.model may answer"}
 CONTEXT_SHARE = 0.9  # of the model's context; the rest is for the answer and for tokenizers that count differently
 
 
@@ -58,7 +59,7 @@ class Answer:
     def failure(self) -> str:
         """Why this is no answer; empty where both views have one. What is none is never kept, and asked again by a later run."""
         kinds = {self.long_kind, self.short_kind} & FAILURES or ({EMPTY} if not (self.long_text and self.short_text) else set())
-        return f"the model's answer is no name: {', '.join(sorted(kinds))}" if kinds else ""
+        return f"the model's answer is no name but {' and '.join(sorted(kinds))}{_REMEDIES.get(min(kinds), '')}" if kinds else ""
 
 
 def token_bound(settings: Settings, titles: KnownTitles = ANY_TITLE) -> int:
@@ -77,8 +78,11 @@ def token_bound(settings: Settings, titles: KnownTitles = ANY_TITLE) -> int:
     if not longest:
         return settings.llm.max_new_tokens
     tokens = count_tokens(tokenizer_file(settings), longest)
-    bound = int(tokens * (FOREIGN_TOKENS if settings.intents.source == "endpoint" else 1.0)) + END_TOKENS
-    return max(settings.llm.max_new_tokens, min(bound, LONGEST_BOUND))
+    if settings.intents.source == "endpoint":
+        tokens = int(tokens * FOREIGN_TOKENS)  # a larger model may know the whole title of which the prompt shows the beginning
+    else:
+        tokens = min(tokens, settings.intents.max_title_tokens)
+    return max(settings.llm.max_new_tokens, min(tokens + END_TOKENS, LONGEST_BOUND))
 
 
 def recipe_of(settings: Settings) -> Recipe | None:

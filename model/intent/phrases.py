@@ -72,8 +72,13 @@ _SENTENCE = re.compile(
     )(?P<value>\S.*)$""",
     re.IGNORECASE | re.VERBOSE,
 )
-_AFTER = re.compile(r"(?:\s+[-–—]\s+|\s*[,;.]\s+|\s+)(?:because|since|as\s+(?:it|the|they|he|she)|given\s+that|due\s+to|which\s+(?:is|would))\b.*$", re.I)
-_MARK = re.compile(r"^\s*(?:[-*•·●▪◦‣▸►→⇒+>–—]\s+|#{1,6}\s+|\(?\d{1,3}[.):\]]\s+|\[\d{1,3}\]\s+|\(?[a-hA-H]\)\s+|\[[ xX]\]\s+|👉\s*|✅\s*)+(?=\S)")
+_AFTER = re.compile(
+    r"(?:\s+[-–—]\s+|\s*[,;.]\s+|\s+)(?:because|since|as\s+(?:it|the|they|he|she)|given\s+that|due\s+to|which\s+(?:is|would))\b.*$",
+    re.I,
+)
+_MARK = re.compile(
+    r"^\s*(?:[-*•·●▪◦‣▸►→⇒+>–—]\s+|#{1,6}\s+|\(?\d{1,3}[.):\]]\s+|\[\d{1,3}\]\s+|\(?[a-hA-H]\)\s+|\[[ xX]\]\s+|👉\s*|✅\s*)+(?=\S)"
+)
 _TIGHT_MARK = re.compile(r"^\s*(?:[•●▪◦‣▸►→⇒]|\d{1,2}\)|\*(?!\*)|\d{1,2}\.(?=[^\W\d]))(?=\S)")
 _QUOTED = re.compile(
     r"\*\*(.+?)\*\*|“([^”]+)”|„([^“”]+)[“”]|«\s*([^»]+?)\s*»|「([^」]+)」|『([^』]+)』|《([^》]+)》"
@@ -81,7 +86,9 @@ _QUOTED = re.compile(
 )  # fmt: skip
 _BOXED = re.compile(r"\\boxed\{(?:\\text\{)?([^{}]+)\}")
 _BUT = re.compile(r"[\s.;,!]+(?:however|but|nevertheless|that said|if i had to guess),?\s+", re.IGNORECASE)
-_COLUMN = re.compile(rf"^\W*(?:{_THING}s?|no|nr|rank|year|id|reason|genre|category|description)?\W*$|^\d+$", re.IGNORECASE)
+_COLUMN = re.compile(
+    rf"^\W*(?:{_THING}s?|no|nr|rank|year|id|reason|genre|category|description)?\W*$|^\d+$", re.IGNORECASE
+)
 _WRAPPING = "\"'“”„«»‘’*`_「」『』《》"
 
 

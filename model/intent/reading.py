@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from model.intent import phrases
+from model.intent import phrases, structured
 from model.intent.known_titles import LEAST_OVERLAP, KnownTitles
 from model.intent.reasoning import shows_reasoning, without_reasoning
 
 LONGEST_NAME: Final = 500  # characters
 LONGEST_LINE: Final = 1_000  # characters of which a line is told by
-LONGEST_LITERAL: Final = 20_000  # characters of JSON with Python's quotes
 MOST_LINES: Final = 200  # of an answer; what stands behind is a model that does not stop
-NAME, QUOTED, LISTED, LABELLED, SENTENCE, JSON, REASONED = "name", "quoted", "listed", "labelled", "sentence", "json", "reasoned"
+NAME, QUOTED, LISTED, LABELLED, SENTENCE, JSON, REASONED = (
+    "name",
+    "quoted",
+    "listed",
+    "labelled",
+    "sentence",
+    "json",
+    "reasoned",
+)
 EMPTY, REFUSAL, UNFINISHED, CUT = "empty", "refusal", "reasoning without end", "cut"
 FAILURES: Final = frozenset({EMPTY, REFUSAL, UNFINISHED, CUT})
 ANY_TITLE: Final = KnownTitles()
-_FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
-_TOOL = re.compile(r"</?(?:tool_call|function_call|json)>")
-# Fields by which models call an item, the surest first; of others the one that is a title, or the only one, is taken.
-_FIELDS: Final = (
-    "item", "next_item", "item_name", "title", "item_title", "answer", "final_answer", "guess", "prediction", "recommendation", "recommended_item",
-    "predicted_item", "product", "product_name", "movie", "movie_title", "film", "book", "song", "arguments", "parameters", "name", "result", "output",
-    "response", "items", "recommendations", "guesses", "value", "text", "content", "intent", "long", "short",
-)  # fmt: skip
-_NO_ANSWER: Final = ("error", "refusal")
-_OPEN_FIELD = re.compile(r"[{,\[]\s*[\"'](?:" + "|".join(_FIELDS) + r")[\"']\s*:\s*[\"']([^\"']*)(?P<end>[\"']?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +90,12 @@ def read(raw: str | None, titles: KnownTitles = ANY_TITLE, *, cut: bool = False)
         found = again
     if first.failed:
         return Reading("", CUT if cut and first.kind == EMPTY else first.kind)
-    if cut and said.text.rstrip().endswith(found.text) and found.text not in titles and titles.begins(found.text):
+    if (
+        cut
+        and said.text.rstrip().endswith(found.text)
+        and found.text not in titles
+        and titles.begins(found.text)
+    ):
         return Reading("", CUT)
     return Reading(found.text, REASONED if said.thought else first.kind)
 
@@ -123,60 +123,19 @@ def _once(text: str, titles: KnownTitles) -> Reading:
         return Reading("", EMPTY)
     if "\n" not in text and text in titles:
         return Reading(text.strip()[:LONGEST_NAME].strip(), NAME)
-    structured = _structured(text, titles)
-    return structured or _of_lines(text, titles)
+    return _structured(text, titles) or _of_lines(text, titles)
 
 
 def _structured(text: str, titles: KnownTitles) -> Reading | None:
     """Read JSON, in a fence, behind a preamble or bare; none where the answer is no JSON."""
-    fenced = _FENCE.search(text)
-    inner = _TOOL.sub("", fenced.group(1) if fenced else text).strip()
-    start = min((place for place in (inner.find("{"), inner.find("[")) if place >= 0), default=-1)
-    before = inner[:start].strip()
-    if start < 0 or (before and not before.endswith((":", "\n")) and "\n" not in inner[:start]):
-        return _of_lines(inner, titles) if fenced and inner and inner != text else None
-    value = _value(inner[start:])
-    if isinstance(value, dict | list):
-        names = [name for name in _names(value) if name.strip()]
-        if not names:
-            return Reading("", REFUSAL if isinstance(value, dict) and any(key in value for key in _NO_ANSWER) else EMPTY)
-        best = max(names[:MOST_LINES], key=titles.score) if len(titles) else names[0]
-        return Reading(_short(phrases.unwrapped(best)), JSON)
-    open_field = _OPEN_FIELD.search(inner)
-    if open_field:
-        return Reading(_short(open_field.group(1)), JSON) if open_field.group("end") else Reading("", CUT)
-    return Reading("", CUT) if re.fullmatch(r"[\[{]\s*(?:[\"'][\w ]*[\"']?\s*:?\s*)?[\"']?", inner[start:]) else None
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.JSONDecoder(strict=False).raw_decode(text)[0]
-    except ValueError:
-        pass  # not an error of the answer: models write Python's quotes too, or titles that begin with a bracket
-    except RecursionError:
-        return None
-    try:
-        return ast.literal_eval(text) if len(text) <= LONGEST_LITERAL else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
-
-
-def _names(value: Any) -> Iterator[str]:
-    """Yield the texts of a JSON value that may be the item's name, the surest first."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for part in value[:MOST_LINES]:
-            yield from _names(part)
-    elif isinstance(value, dict):
-        lowered = {str(key).casefold().replace(" ", "_").replace("-", "_"): part for key, part in value.items()}
-        known = [name for name in _FIELDS if name in lowered and lowered[name] not in (None, "", [], {})]
-        if known:
-            yield from _names(lowered[known[0]])
-            return
-        others = [part for key, part in lowered.items() if key not in _NO_ANSWER and isinstance(part, str | dict | list)]
-        for part in others:
-            yield from _names(part)
+    inner = structured.unfenced(text)
+    found = structured.names_in(inner)
+    if found is None:
+        return _of_lines(inner, titles) if inner and inner != text.strip() else None
+    if not found.names:
+        return Reading("", CUT if found.cut else REFUSAL if found.error else EMPTY)
+    best = max(found.names, key=titles.score) if len(titles) else found.names[0]
+    return Reading(_short(phrases.unwrapped(best)), JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +173,9 @@ def _candidates(line: str, titles: KnownTitles) -> Iterator[_Candidate]:
         return
     if line.count("|") >= 2 and line.startswith("|"):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        yield from (_Candidate(phrases.unwrapped(cell), LISTED, 1) for cell in cells if not phrases.heads_column(cell))
+        yield from (
+            _Candidate(phrases.unwrapped(cell), LISTED, 1) for cell in cells if not phrases.heads_column(cell)
+        )
         return
     bare = phrases.unmarked(line)
     kind = LISTED if bare != line else NAME
@@ -261,7 +222,9 @@ def _name_in(line: str, titles: KnownTitles) -> str:
     leading = titles.leading(peeled)
     if leading and titles.score(peeled) < 0.95:
         return phrases.unwrapped(leading)
-    return phrases.unwrapped(phrases.without_reason(peeled)) if len(peeled) <= phrases.LONGEST_PEELED else peeled
+    return (
+        phrases.unwrapped(phrases.without_reason(peeled)) if len(peeled) <= phrases.LONGEST_PEELED else peeled
+    )
 
 
 def _best(found: list[_Candidate], titles: KnownTitles) -> _Candidate | None:

@@ -9,11 +9,15 @@ from typing import Final
 # Ways in which models and servers mark thinking: DeepSeek, Qwen, Magistral, Kimi, Seed, Cohere, Granite, and the tags of prompts.
 _NAMES = r"(?:think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|seed:think)"
 _OPEN: Final = rf"(?:<{_NAMES}>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>|^\s*here is my thought process:)"
-_CLOSE: Final = rf"(?:</{_NAMES}>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|here is my response:)"
+_CLOSE: Final = (
+    rf"(?:</{_NAMES}>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|here is my response:)"
+)
 _OPENING = re.compile(_OPEN, re.IGNORECASE)
 _CLOSING = re.compile(_CLOSE, re.IGNORECASE)
 # Harmony channels, with their special tokens or as servers leave them when they strip those.
-_FINAL = re.compile(r"<\|?channel\|?>\s*final\b[^<]{0,200}(?:<\|constrain\|>[^<]{0,50})?<\|message\|>", re.IGNORECASE)
+_FINAL = re.compile(
+    r"<\|?channel\|?>\s*final\b[^<]{0,200}(?:<\|constrain\|>[^<]{0,50})?<\|message\|>", re.IGNORECASE
+)
 _CHANNEL = re.compile(r"<\|?channel\|?>\s*(?:analysis|commentary|thought|thinking)\b", re.IGNORECASE)
 _CHANNEL_END = re.compile(r"<channel\|>")
 _BARE_FINAL = re.compile(r"\A\s*analysis\S.*?assistant\s*final\s*", re.DOTALL)
@@ -22,9 +26,14 @@ _ENDS = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|end_of_turn|END_RESPONSE|END_OF_TURN_TOKEN)\|>"
     r"|</s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>|\[/?INST\]"
 )  # fmt: skip
-_MARKS = re.compile(r"<\|[^<>|]{1,40}\|>|<｜[^<>｜]{1,40}｜>|<(?:s|bos|pad|unk)>|<start_of_turn>(?:model)?|\A\s*assistant\s*\n")
+_MARKS = re.compile(
+    r"<\|[^<>|]{1,40}\|>|<｜[^<>｜]{1,40}｜>|<(?:s|bos|pad|unk)>|<start_of_turn>(?:model)?|\A\s*assistant\s*\n"
+)
 _SOLUTION = re.compile(r"<\|begin_of_solution\|>(.*?)(?:<\|end_of_solution\|>|\Z)", re.DOTALL)
-_WRAPPED = re.compile(r"<(answer|final|final_answer|output|response|item|title|result)>(.*?)(?:</\1>|\Z)", re.IGNORECASE | re.DOTALL)
+_WRAPPED = re.compile(
+    r"<(answer|final|final_answer|output|response|item|title|result)>(.*?)(?:</\1>|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
 _NO_TEXT = re.compile("[\ud800-\udfff\ufeff\ufffe\uffff]")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f]")
 

@@ -35,9 +35,14 @@ _REFUSES_FIELD = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra (?:fields|inputs)|not permitted|not allowed|deprecated|instead|invalid|only the default",
     re.IGNORECASE,
 )  # fmt: skip
-_OVER_LIMIT = re.compile(r"too (?:large|long|high|many)|exceed|at most|less than|greater than|maximum", re.IGNORECASE)
+_OVER_LIMIT = re.compile(
+    r"too (?:large|long|high|many)|exceed|at most|less than|greater than|maximum", re.IGNORECASE
+)
 STRUCTURE: Final = "response_format"
-TOKEN_FIELDS: Final = ("max_tokens", "max_completion_tokens")  # the one that every server knew, and the one that newer ones want
+TOKEN_FIELDS: Final = (
+    "max_tokens",
+    "max_completion_tokens",
+)  # the one that every server knew, and the one that newer ones want
 
 
 def remedy(status: int, words: str) -> str:
@@ -83,7 +88,9 @@ def refused_field(words: str, fields: tuple[str, ...]) -> str:
     named = [(found.start(), field) for field in fields if (found := re.search(rf"\b{field}\b", words))]
     if named:
         return min(named)[1]
-    structured = STRUCTURE in fields and re.search(r"json_schema|guided|grammar|structured", words, re.IGNORECASE)
+    structured = STRUCTURE in fields and re.search(
+        r"json_schema|guided|grammar|structured", words, re.IGNORECASE
+    )
     return STRUCTURE if structured else ""
 
 

@@ -59,7 +59,9 @@ def any_row(row: Any) -> dict[str, Any]:
     return clean
 
 
-def spooled(folder: Path, row_of: Callable[[Any], dict[str, Any]] = any_row) -> tuple[list[dict[str, Any]], list[Path]]:
+def spooled(
+    folder: Path, row_of: Callable[[Any], dict[str, Any]] = any_row
+) -> tuple[list[dict[str, Any]], list[Path]]:
     """Return every whole row left in a spool, and the files they are in.
 
     Parameters
@@ -120,7 +122,11 @@ def whole_values(value: Any) -> Any:
         return whole(value)
     if isinstance(value, list):
         return [whole_values(part) for part in value]
-    return {whole(name): whole_values(part) for name, part in value.items()} if isinstance(value, dict) else value
+    return (
+        {whole(name): whole_values(part) for name, part in value.items()}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def whole_rows(file: Path, row_of: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -150,7 +156,10 @@ def whole_rows(file: Path, row_of: Callable[[Any], dict[str, Any]]) -> list[dict
             damage = damage or f"line {number} is no answer ({' '.join(str(error).split())[:120]})"
     if unfinished.strip():
         rows += _rescued(unfinished, row_of)
-        logger.info("intents: the last answer in %s was cut off by a kill; its call is made again where it did not finish", file.name)
+        logger.info(
+            "intents: the last answer in %s was cut off by a kill; its call is made again where it did not finish",
+            file.name,
+        )
     if damage:
         put_aside(file, damage, rows)
     return rows
@@ -182,13 +191,21 @@ def put_aside(file: Path, reason: str, kept: list[dict[str, Any]] | None = None)
         folder.mkdir(parents=True, exist_ok=True)
         if kept:
             part = file.with_name(f".{file.name}.part")
-            part.write_text("".join(json.dumps(row, ensure_ascii=True, default=str) + "\n" for row in kept), encoding="utf-8")
+            part.write_text(
+                "".join(json.dumps(row, ensure_ascii=True, default=str) + "\n" for row in kept),
+                encoding="utf-8",
+            )
             shutil.copy2(file, target)
             part.replace(file)
         else:
             file.rename(target)
     except OSError as error:
-        logger.warning("intents: %s %s, and it cannot be put aside (%s); remove it by hand", file, reason, error.strerror or error)
+        logger.warning(
+            "intents: %s %s, and it cannot be put aside (%s); remove it by hand",
+            file,
+            reason,
+            error.strerror or error,
+        )
         return
     rest = f"; {len(kept)} whole answers of it are kept" if kept else "; what it held is asked again"
     logger.warning("intents: %s %s; it was put aside as %s%s", file, reason, target, rest)

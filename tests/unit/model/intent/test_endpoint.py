@@ -224,7 +224,7 @@ def test_retry_after_is_read_as_seconds_and_as_a_date(headers, seconds):
 
 def test_a_retry_after_of_a_minute_is_waited_for(serve):
     soon = email.utils.format_datetime(datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=60), usegmt=True)
-    server, source = serve(lambda number, body: (429, "", {"Retry-After": soon}) if number == 0 else (200, completion("Jaws"), {}), concurrency=1)
+    _, source = serve(lambda number, body: (429, "", {"Retry-After": soon}) if number == 0 else (200, completion("Jaws"), {}), concurrency=1)
     source._wait._scale = 0.01
     started = time.monotonic()
     answers, failures = ask(source)

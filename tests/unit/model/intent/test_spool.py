@@ -40,12 +40,19 @@ def test_a_damaged_line_puts_the_file_aside_and_keeps_its_whole_rows(tmp_path, c
     (tmp_path / "2-y.jsonl").write_bytes(changed(cache_key="y") + b"\n")
     with caplog.at_level(logging.INFO, "intentstore.intents"):
         rows, files = spooled(tmp_path, answer_row)
-    assert [row["cache_key"] for row in rows] == ["a", "z", "y"] and [file.name for file in files] == ["1-x.jsonl", "2-y.jsonl"]
+    assert [row["cache_key"] for row in rows] == ["a", "z", "y"] and [file.name for file in files] == [
+        "1-x.jsonl",
+        "2-y.jsonl",
+    ]
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 1 and "1-x.jsonl" in told[0] and "line 2" in told[0] and "put aside" in told[0]
     assert damage in next((tmp_path / "damaged").iterdir()).read_bytes()
     caplog.clear()
-    assert [row["cache_key"] for row in spooled(tmp_path, answer_row)[0]] == ["a", "z", "y"] and not caplog.records
+    assert [row["cache_key"] for row in spooled(tmp_path, answer_row)[0]] == [
+        "a",
+        "z",
+        "y",
+    ] and not caplog.records
 
 
 @pytest.mark.parametrize("row", [
@@ -71,7 +78,9 @@ def test_what_is_no_file_or_cannot_be_read_is_put_aside(tmp_path, caplog):
 def test_a_last_line_that_lacks_its_end_alone_is_kept(tmp_path):
     (tmp_path / "1.jsonl").write_bytes(LINE)
     (tmp_path / "2.jsonl").write_bytes(changed(cache_key="b")[:-9])
-    assert [row["cache_key"] for row in spooled(tmp_path, answer_row)[0]] == ["a"] and not (tmp_path / "damaged").exists()
+    assert [row["cache_key"] for row in spooled(tmp_path, answer_row)[0]] == ["a"] and not (
+        tmp_path / "damaged"
+    ).exists()
 
 
 def test_an_answer_with_a_lone_surrogate_is_cleaned_where_it_comes_in(tmp_path):
@@ -102,7 +111,10 @@ def test_live_answers_of_another_form_are_put_aside(tmp_path):
     import pyarrow as pa
 
     file = tmp_path / "answers.arrow"
-    for table in (pa.table({"cache_key": ["a"]}), answers_table(["key"], [intent()]).set_column(5, "long_vector", pa.array([b"abc"]))):
+    for table in (
+        pa.table({"cache_key": ["a"]}),
+        answers_table(["key"], [intent()]).set_column(5, "long_vector", pa.array([b"abc"])),
+    ):
         write_answers(file, table)
         assert read_answers(file, 4) == {} and not file.exists()
 
@@ -138,7 +150,10 @@ def test_answers_of_a_study_that_are_damaged_or_misread_are_asked_again(tmp_path
 def test_misread_answers_of_a_study_are_forgotten(tmp_path):
     file = tmp_path / "intent_answers" / "x.jsonl"
     file.parent.mkdir()
-    rows = [{"key": str(place), "long": text, "short": "thing 3"} for place, text in enumerate(["thing 3", "<think>", "Sure! Here is one item:", "Jaws"])]
+    rows = [
+        {"key": str(place), "long": text, "short": "thing 3"}
+        for place, text in enumerate(["thing 3", "<think>", "Sure! Here is one item:", "Jaws"])
+    ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert forget_misread(Settings(home=tmp_path), KnownTitles(["thing 3"])) == 2
     assert [json.loads(line)["key"] for line in file.read_text().splitlines()] == ["0", "3"]
