@@ -150,6 +150,7 @@ def count_kinds(settings: Settings, rows: Iterable[Mapping[str, Any]]) -> None:
         for view in ("long", "short"):
             kind = str(row.get(f"{view}_kind") or "name")
             mine[kind] = mine.get(kind, 0) + 1
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
     part.replace(path)

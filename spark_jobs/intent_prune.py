@@ -1,4 +1,4 @@
-"""`intents prune`: drops cached answers that no session refers to, or that older versions misread, wherever they were kept."""
+"""`intents prune`: drops cached answers that no session refers to, or that older versions misread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOGGER = logging.getLogger("intentstore.intents")
 
 
 def orphans(spark: SparkSession, settings: Settings) -> int:
-    """Delete cached answers that neither `session_intents` nor the sessions of now refer to; return how many."""
+    """Delete cached answers that no session of now or of `session_intents` refers to; return how many."""
     from spark_jobs.intents import keyed
 
     texts = delta_tables.read(spark, settings, SESSION_TEXT)
@@ -33,7 +33,7 @@ def orphans(spark: SparkSession, settings: Settings) -> int:
 def misread(spark: SparkSession, settings: Settings) -> int:
     """Delete misread answers from the cache, the intents, the live answers and those of studies.
 
-    What learned from them goes with them: the student is trained anew by the next run, the live answers are written anew.
+    What learned from them goes with them: the next run trains the student and writes the live answers anew.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def misread(spark: SparkSession, settings: Settings) -> int:
         for name in (ANSWERS_FILE, STUDENT_FILE):
             (live_folder(settings) / name).unlink(missing_ok=True)
         LOGGER.info(
-            "intents: %d misread answers are dropped; the next run asks again. Restart a running near-line worker",
+            "intents: %d misread answers are dropped; the next run asks again. Restart a near-line worker",
             count,
         )
     studied = forget_misread(settings, KnownTitles(titles.values()))

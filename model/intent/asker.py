@@ -1,4 +1,4 @@
-"""Who answers prefixes: the LLM of the settings, local or behind an endpoint, with one form of asking and of failing."""
+"""Who answers prefixes: the LLM of the settings, local or behind an endpoint, asked in one way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Asker(Protocol):
     def ask(
         self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]
     ) -> list[tuple[int, str]]:
-        """Hand every answer to ``keep`` as soon as it is there, and return place and reason of the prefixes that have none."""
+        """Hand every answer to ``keep`` at once, and return place and reason of the prefixes without one."""
 
 
 def asker_of(settings: Settings, titles: KnownTitles = ANY_TITLE) -> Asker:
@@ -49,11 +49,11 @@ def asker_of(settings: Settings, titles: KnownTitles = ANY_TITLE) -> Asker:
 
 
 def failure_kind(reason: str) -> str:
-    """Return what a reason has in common with others of its kind: without what one answer said, and without the remedy.
+    """Return what a reason has in common with others of its kind: no quotes of one answer, no remedy.
 
     Examples
     --------
-    >>> failure_kind("the endpoint refused with status 401 (no such key); set endpoint.api_key to a key that this server knows")
+    >>> failure_kind("the endpoint refused with status 401 (no such key); set endpoint.api_key")
     'the endpoint refused with status 401'
     """
     return re.split(r" \(|: |; ", reason, maxsplit=1)[0]

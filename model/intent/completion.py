@@ -1,4 +1,4 @@
-"""The body of a chat completion, in the forms that servers give it: what was said, why it ended, how many tokens it took."""
+"""The body of a chat completion in the forms of many servers: what was said, why it ended, how many tokens."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _OUTPUT: Final = (
     "generated_tokens",
     "candidatesTokenCount",
 )
+_REASONING: Final = ("reasoning_content", "reasoning", "thinking")
 _ENDED_BY_BOUND: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
 _REFUSED: Final = frozenset(
     {"content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content"}
@@ -84,13 +85,13 @@ def completion_of(raw: bytes) -> Completion:
     usage = content.get("usage")
     counts = usage if isinstance(usage, Mapping) else content
     return Completion(
-        text or _called(message), ended in _ENDED_BY_BOUND, any(message.get(name) for name in ("reasoning_content", "reasoning", "thinking")),
+        text or _called(message), ended in _ENDED_BY_BOUND, any(message.get(name) for name in _REASONING),
         ended in _REFUSED or bool(refusal and not text), _count(counts, _INPUT), _count(counts, _OUTPUT),
     )  # fmt: skip
 
 
 def said(raw: bytes) -> str:
-    """Return a server's own words out of a body: the message of its error, else the text without markup; cut between words."""
+    """Return a server's own words out of a body: its error's message, else the text without markup."""
     text = raw[:LONGEST_ERROR_BYTES].decode("utf-8", "replace")
     try:
         message = _message(json.loads(text))
@@ -119,7 +120,7 @@ def shortened(text: str, most: int = LONGEST_SAID) -> str:
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
-    """Return how many seconds a server asks to wait, from ``Retry-After`` as seconds or as a date; 0 where it does not say.
+    """Return the seconds a server asks to wait, by ``Retry-After`` as seconds or date; 0 where it does not say.
 
     A date is taken against the server's own clock where it sends one.
 
@@ -185,7 +186,7 @@ def _events(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _choice(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
-    """Return the first choice and its message, in the forms of chat, completion, Ollama's own and TGI's own interface."""
+    """Return the first choice and its message, in the forms of chat, completion, Ollama and TGI."""
     choices = content.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else content
     if not isinstance(choice, Mapping):

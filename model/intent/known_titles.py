@@ -1,4 +1,4 @@
-"""How well a line names an item of a catalogue, by its words. Knows nothing of vectors; finding the item is the localiser's."""
+"""How well a line names an item of a catalogue, by its words. Finding the item by vectors is the localiser's."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class KnownTitles:
         return len(self.titles)
 
     def __contains__(self, text: object) -> bool:
-        """Tell whether a text is a title as it stands; case and forms of letters aside, marks around it count."""
+        """Tell whether a text is a title as it stands; case aside, marks around it count."""
         return isinstance(text, str) and _spaced(text) in self._plain
 
     def score(self, text: str) -> float:
-        """Return how well a line names a title: 1 = word for word, 0.95 = as people say it, below that the share of common words."""
+        """Return how well a line names a title: 1 = word for word, 0.95 = as people say it, else by common words."""
         if not self.titles:
             return 0.0
         if normal(text) in self._exact:
@@ -81,14 +81,14 @@ class KnownTitles:
         return 0.9 * self._overlap(text)
 
     def begins(self, text: str) -> bool:
-        """Tell whether a title goes on where the text of three or more words stops, in the middle of a word or behind one."""
+        """Tell whether a title goes on where the text, of three or more words, stops."""
         start = normal(text)
         return start.count(" ") >= 2 and any(
             title.startswith(start) for title in self._exact if len(title) > len(start)
         )
 
     def leading(self, text: str) -> str:
-        """Return the part of a line that is a title, from its beginning up to a word's end; empty where none is."""
+        """Return the beginning of a line that is a title; empty where none is."""
         best = ""
         for word in islice(_WORDS.finditer(text), LONGEST_TITLE_WORDS if self.titles else 0):
             part = text[: _with_bracket(text, word.end())]

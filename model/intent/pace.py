@@ -1,4 +1,4 @@
-"""When the next request to an endpoint goes out: waits between attempts, and even gaps between all requests."""
+"""When the next request to an endpoint goes out: waits between attempts, gaps between all requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The set phrases around a name in a model's answer: refusals, preambles, labels, sentences. Patterns and what they mean, nothing else."""
+"""The set phrases around a name in a model's answer: refusals, preambles, labels, sentences."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def labelled(line: str) -> str:
 
 
 def behind_opener(line: str) -> str:
-    """Return what stands behind a preamble on the same line: a greeting, a clause before a colon or a comma; empty where nothing does."""
+    """Return what stands behind a preamble on the same line; empty where nothing does."""
     found = _OPENER.match(line) if len(line) <= LONGEST_PEELED else None
     if found is None:
         return ""
@@ -133,7 +133,7 @@ def behind_opener(line: str) -> str:
 
 
 def after_refusal(line: str) -> str:
-    """Return the guess that a refusal ends with in spite of itself (`I cannot know, but my guess is ...`); empty where it does not."""
+    """Return the guess that a refusal ends with all the same (`..., but my guess is ...`); empty where none."""
     rest = _BUT.split(line)[-1] if len(line) <= LONGEST_PEELED else line
     if rest == line or refuses(rest):
         return ""
@@ -146,7 +146,7 @@ def heads_column(cell: str) -> bool:
 
 
 def peeled(line: str) -> str:
-    """Return the object of a sentence that only presents it, without its reason; the line itself where it is no such sentence."""
+    """Return the object of a sentence that only presents it, without its reason; else the line itself."""
     if len(line) > LONGEST_PEELED:
         return line
     found = _SENTENCE.match(line)

@@ -1,4 +1,4 @@
-"""Reads a language model's answer for what it is: the name of an item, however it is wrapped, or no answer at all."""
+"""Reads a language model's answer for what it is: the name of an item, however wrapped, or no answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Reading:
     text : str
         The name that it gives, one line; empty where it gives none.
     kind : str
-        ``name``, ``quoted``, ``listed``, ``labelled``, ``sentence``, ``json`` or ``reasoned``; or why there is no name: ``empty``,
+        ``name``, ``quoted``, ``listed``, ``labelled``, ``sentence``, ``json`` or ``reasoned``; or ``empty``,
         ``refusal``, ``reasoning without end``, ``cut``.
     """
 
@@ -53,8 +53,9 @@ class Reading:
 def read(raw: str | None, titles: KnownTitles = ANY_TITLE, *, cut: bool = False) -> Reading:
     r"""Read an answer.
 
-    Thinking and special tokens are taken off; JSON gives its field; of several lines the one that is labelled as the answer, or is a
-    title of the catalogue, or names one best, else the first that is neither preamble nor refusal.
+    Thinking and special tokens are taken off; JSON gives its field; of several lines the one that is labelled
+    as the answer, or is a title of the catalogue, or names one best, else the first that is neither preamble
+    nor refusal.
 
     Parameters
     ----------
@@ -72,8 +73,10 @@ def read(raw: str | None, titles: KnownTitles = ANY_TITLE, *, cut: bool = False)
 
     Examples
     --------
-    >>> read("<think>Sharks ...</think>\n\nJaws"), read('{"item": "Jaws"}').text, read("Sure! Here is one item:\n\n1) **Jaws**").text
-    (Reading(text='Jaws', kind='reasoned'), 'Jaws', 'Jaws')
+    >>> read("<think>Sharks ...</think>\n\nJaws"), read('{"item": "Jaws"}').text
+    (Reading(text='Jaws', kind='reasoned'), 'Jaws')
+    >>> read("Sure! Here is one item:\n\n1) **Jaws**").text
+    'Jaws'
     >>> read("I'm sorry, but I can't guess that."), read("<think>Okay, the user")
     (Reading(text='', kind='refusal'), Reading(text='', kind='reasoning without end'))
     """
@@ -101,7 +104,7 @@ def read(raw: str | None, titles: KnownTitles = ANY_TITLE, *, cut: bool = False)
 
 
 def misread(stored: str, titles: KnownTitles = ANY_TITLE) -> bool:
-    """Tell whether a stored answer is none: a piece of thinking, a preamble, a refusal, a form around a name, or the beginning of a title.
+    """Tell whether a stored answer is none: thinking, a preamble, a refusal, a wrapped name, a title's beginning.
 
     Parameters
     ----------
@@ -228,7 +231,7 @@ def _name_in(line: str, titles: KnownTitles) -> str:
 
 
 def _best(found: list[_Candidate], titles: KnownTitles) -> _Candidate | None:
-    """Choose: a label on a title, a title, a label, what names a title best, the surest form; the first of equals, of labels the last."""
+    """Choose: a label on a title, a title, a label (the last), what names a title best, the surest form."""
     if not found:
         return None
     if len(found) == 1:

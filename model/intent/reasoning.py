@@ -1,4 +1,4 @@
-"""What a language model writes besides its answer: thinking, channels, special tokens, characters that are no text. Takes it off."""
+"""Takes off what a language model writes besides its answer: thinking, channels, special tokens, non-text."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-# Ways in which models and servers mark thinking: DeepSeek, Qwen, Magistral, Kimi, Seed, Cohere, Granite, and the tags of prompts.
+# Ways in which models mark thinking: DeepSeek, Qwen, Magistral, Kimi, Seed, Cohere, Granite, tags of prompts.
 _NAMES = r"(?:think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|seed:think)"
-_OPEN: Final = rf"(?:<{_NAMES}>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>|^\s*here is my thought process:)"
+_OPEN: Final = (
+    rf"(?:<{_NAMES}>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>"
+    r"|^\s*here is my thought process:)"
+)
 _CLOSE: Final = (
     rf"(?:</{_NAMES}>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|here is my response:)"
 )
@@ -58,7 +61,7 @@ class Said:
 
 
 def whole(text: str) -> str:
-    r"""Return a text that every file and table can hold: lone surrogates go, control characters become spaces.
+    r"""Return a text that every file can hold: lone surrogates go, control characters become spaces.
 
     Examples
     --------
@@ -71,7 +74,7 @@ def whole(text: str) -> str:
 def without_reasoning(text: str) -> Said:
     r"""Take off everything that a model wrote besides its answer.
 
-    A lone end mark ends thinking whose beginning the server (or the chat template) kept for itself; a lone beginning was cut.
+    A lone end mark ends thinking whose beginning the server or the chat template kept; a lone beginning was cut.
 
     Examples
     --------
@@ -79,7 +82,7 @@ def without_reasoning(text: str) -> Said:
     'Jaws'
     >>> without_reasoning("The list is about sharks.\n</think>\nJaws").text
     'Jaws'
-    >>> without_reasoning("<|channel|>analysis<|message|>Sharks<|end|><|start|>assistant<|channel|>final<|message|>Jaws<|return|>").text
+    >>> without_reasoning("<|channel|>analysis<|message|>Hm<|end|><|channel|>final<|message|>Jaws<|return|>").text
     'Jaws'
     >>> without_reasoning("<think>Okay, so the user")
     Said(text='', thought=True, unfinished=True)
@@ -102,7 +105,7 @@ def without_reasoning(text: str) -> Said:
 
 
 def shows_reasoning(text: str) -> bool:
-    """Tell whether a stored answer is a piece of thinking or a special token: older versions took the first line for the answer."""
+    """Tell whether a stored answer is thinking or a special token: older versions took the first line."""
     said = without_reasoning(text)
     return said.thought or bool(_MARKS.search(text) or _ENDS.search(text))
 

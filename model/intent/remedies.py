@@ -1,4 +1,4 @@
-"""Which setting helps against what an endpoint refuses: one remedy a status and cause. Knows nothing of HTTP clients."""
+"""Which setting helps against what an endpoint refuses: one remedy a status and cause."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def remedy(status: int, words: str) -> str:
 
 
 def refused_field(words: str, fields: tuple[str, ...]) -> str:
-    """Return the field of a request that a server does not know or take, out of its words; empty where it speaks of something else.
+    """Return the field of a request that a server does not take, out of its words; empty where it names none.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Files of answers, one JSON line each: written at once, so that a killed run loses none; what is damaged is put aside and blocks nothing."""
+"""Files of answers, one JSON line each: a killed run loses none, and what is damaged is put aside."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def spooled(
     Returns
     -------
     rows, files
-        A last line cut off by a kill is left out: its call did not finish. A file with other damage is put aside; its whole rows count.
+        A last line cut off by a kill is left out: its call did not finish. A file with other damage is put
+        aside; its whole rows count.
     """
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
     read = {file: whole_rows(file, row_of) for file in files}
@@ -132,8 +133,9 @@ def whole_values(value: Any) -> Any:
 def whole_rows(file: Path, row_of: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of a file of answers that are whole.
 
-    Damage beyond a last line without its end puts the file aside, with one line in the log: into the folder ``damaged`` beside it, as it
-    was. The whole rows then stand in a file of its name again, so that nothing is lost and nothing is in the way of the next run.
+    Damage beyond a last line without its end puts the file aside, with one line in the log: into the folder
+    ``damaged`` beside it, as it was. The whole rows then stand in a file of its name again, so that nothing is
+    lost and nothing is in the way of the next run.
 
     Parameters
     ----------
@@ -157,7 +159,7 @@ def whole_rows(file: Path, row_of: Callable[[Any], dict[str, Any]]) -> list[dict
     if unfinished.strip():
         rows += _rescued(unfinished, row_of)
         logger.info(
-            "intents: the last answer in %s was cut off by a kill; its call is made again where it did not finish",
+            "intents: the last line in %s was cut off by a kill; its call is made again if it is not whole",
             file.name,
         )
     if damage:
@@ -174,7 +176,7 @@ def _rescued(line: bytes, row_of: Callable[[Any], dict[str, Any]]) -> Iterator[d
 
 
 def put_aside(file: Path, reason: str, kept: list[dict[str, Any]] | None = None) -> None:
-    """Move a file that cannot be used into the folder ``damaged`` beside it, and say so in one line; never raises.
+    """Move a file that cannot be used into the folder ``damaged`` beside it, with one line; never raises.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ MOST_NAMES: Final = 200
 DEEPEST: Final = 20  # levels that are looked into
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _TOOL = re.compile(r"</?(?:tool_call|function_call|json)>")
-# Fields by which models call an item, the surest first; of others the one that is a title, or the only one, is taken.
+# Fields by which models call an item, the surest first; of others the one that is a title, or the only one.
 _FIELDS: Final = (
     "item", "next_item", "item_name", "title", "item_title", "answer", "final_answer", "guess", "prediction",
     "recommendation", "recommended_item", "predicted_item", "product", "product_name", "movie", "movie_title",
@@ -79,7 +79,7 @@ def _value(text: str) -> Any:
     try:
         return json.JSONDecoder(strict=False).raw_decode(text)[0]
     except ValueError:
-        pass  # not an error of the answer: models write Python's quotes too, or titles that begin with a bracket
+        pass  # no error of the answer: models write Python's quotes too, or titles that begin with a bracket
     except RecursionError:
         return None
     try:

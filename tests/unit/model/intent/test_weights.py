@@ -111,7 +111,6 @@ def test_a_local_answer_that_names_nothing_is_a_failure_and_never_kept(tmp_path,
     kept = {}
     failures = llm.ask([["alien"], ["heat"], ["fargo"]], kept.__setitem__)
     assert [(answer.long_text, answer.long_kind) for answer in kept.values()] == [("alien", "listed")]
-    assert list(failure_kinds(reason for _, reason in failures)) == [
-        f"the model's answer is no name but {kind}" for kind in ("reasoning without end", "empty")
-    ]
-    assert "llm.max_new_tokens" in failures[0][1]
+    kinds = {f"the model's answer is no name but {kind}" for kind in ("reasoning without end", "cut")}
+    assert set(failure_kinds(reason for _, reason in failures)) == kinds
+    assert all("llm.max_new_tokens" in reason for _, reason in failures)
