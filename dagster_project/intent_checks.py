@@ -8,6 +8,7 @@ from typing import Any
 
 from dagster_project.table_checks import Outcome
 from feature_repo.contract.settings import Settings
+from model.intent.asker import failure_kinds
 
 RETRIES = "retry.jsonl"  # written by the job `intents`: calls that failed, with the reason
 
@@ -32,6 +33,12 @@ def calls_answered(settings: Settings, details: Mapping[str, Any]) -> Outcome:
 def _reason(settings: Settings) -> str:
     file = settings.home / "intents" / RETRIES
     try:
-        return str(json.loads(file.read_text(encoding="utf-8").splitlines()[0])["reason"])
-    except (OSError, IndexError, KeyError, ValueError):
+        reasons = [str(json.loads(line)["reason"]) for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, KeyError, TypeError, ValueError):
+        reasons = []
+    if not reasons:
         return "no reason was kept"
+    kinds = failure_kinds(reasons)
+    if len(kinds) == 1:
+        return reasons[0]
+    return "; ".join(f"{count:,} x {kind}" for kind, count in kinds.items())

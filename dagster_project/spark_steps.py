@@ -19,6 +19,7 @@ from dagster_project.days import Days, ranges
 from dagster_project.spark_progress import Progress, end_of_log
 from dagster_project.step_memory import Report, StepMemory
 from feature_repo.contract.settings import Settings, load_settings
+from spark_jobs.delta_errors import newest_log, one_line
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -81,10 +82,10 @@ class Work:
 
 
 class LazySpark:
-    """The one Spark session, started by the first step that really runs."""
+    """The one Spark session, started by the first step that really runs; its log is named after the run."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, run: str = "") -> None:
+        self._settings, self._run = settings, run
         self._spark: SparkSession | None = None
 
     def __call__(self) -> SparkSession:
@@ -93,7 +94,7 @@ class LazySpark:
             from spark_jobs.spark_session import spark_session
 
             started = time.perf_counter()
-            self._spark = spark_session(self._settings, "intentstore dagster")
+            self._spark = spark_session(self._settings, f"intentstore dagster {self._run}".rstrip())
             LOGGER.info("Spark is up after %.1f s", time.perf_counter() - started)
         return self._spark
 
@@ -210,7 +211,7 @@ def outcomes_of(step: steps.Step, settings: Settings, report: Report) -> list[di
 
 def _work_through(pipes: PipesContext, work: Work) -> str | None:
     memory = StepMemory(work.settings, lambda: kafka_watch.topic_ends(work.settings))
-    spark = LazySpark(work.settings)
+    spark = LazySpark(work.settings, pipes.run_id)
     try:
         for step, days in work.plan():
             shown = f"{step.name} {days}" if days else step.name
@@ -222,8 +223,8 @@ def _work_through(pipes: PipesContext, work: Work) -> str | None:
                 # The child's last resort: whatever a job raises ends as one line in the graph, its trace in the log.
                 LOGGER.exception("%s failed", shown)
                 if spark.started is not None and (said := end_of_log(work.settings.home)):
-                    LOGGER.warning("Spark's own log ends with:\n%s", said)
-                return f"{shown}: {first_line(error)}"
+                    LOGGER.warning("Spark's own log (%s) ends with:\n%s", newest_log(work.settings.home), said)
+                return f"{shown}: {one_line(error)}"
             LOGGER.info("%s: unchanged" if report.skipped else "%s: %d rows in %.1f s", shown, *(() if report.skipped else (report.rows, report.seconds)))
             pipes.report_custom_message({"step": step.name, "days": str(days) if days else None, "report": vars(report), "outcomes": outcomes})
             bad = [entry for entry in outcomes if entry["blocking"] and not entry["passed"]]
@@ -232,17 +233,6 @@ def _work_through(pipes: PipesContext, work: Work) -> str | None:
         return None
     finally:
         spark.stop()
-
-
-def first_line(error: BaseException) -> str:
-    r"""Return the first line of an error's text, or its type where it has none.
-
-    Examples
-    --------
-    >>> first_line(ValueError("bad\nworse"))
-    'bad'
-    """
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class _ToPipes(logging.Handler):

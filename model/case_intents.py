@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 from feature_repo.contract.settings import Settings
 from model.intent.cache import Recipe
 from model.intent.encoder_source import EncoderSource
+from model.intent.known_titles import KnownTitles
 from model.intent.locate import Localiser
 from model.intent.prompts import TitleCutter, recent_titles
+from model.intent.reading import misread
+from model.intent.spool import whole_rows, whole_values
 from model.sequences import Cases
 from model.splits import Dataset
 
 Source = Literal["encoder", "llm", "endpoint", "student", "none"]
 SOURCES: tuple[Source, ...] = ("encoder", "llm", "endpoint", "student", "none")
+ANSWERS_FOLDER = "intent_answers"  # below home: the answers of studies and benchmarks, one file a recipe
 Vectors = NDArray[np.float32]
 Prefixes = list[list[str]]
 _log = logging.getLogger("intentstore.model.intents")
@@ -136,21 +140,21 @@ def _texts(settings: Settings, prefixes: Prefixes, localiser: Localiser) -> tupl
         place: recent_titles(prefixes[place], titles.get, cut, recipe.max_items) for place in np.linspace(0, len(prefixes) - 1, count).astype(int).tolist()
     }
     asked = {place: Asked(recipe.key(*pair), pair[1]) for place, pair in shown.items() if pair[0]}
-    answers = _answers(settings, recipe, list(asked.values()))
+    answers = _answers(settings, recipe, list(asked.values()), KnownTitles(localiser.titles))
     known = [place for place, one in asked.items() if one.key in answers]
     return known, [text for place in known for text in answers[asked[place].key]]
 
 
-def _answers(settings: Settings, recipe: Recipe, asked: Sequence[Asked]) -> dict[str, tuple[str, str]]:
+def _answers(settings: Settings, recipe: Recipe, asked: Sequence[Asked], titles: KnownTitles) -> dict[str, tuple[str, str]]:
     """Content key to the answers of both views; only keys that no earlier run has got are asked for, and each answer is kept at once."""
     digest = hashlib.blake2b(json.dumps(recipe.to_dict(), sort_keys=True).encode(), digest_size=8).hexdigest()
-    file = settings.home / "intent_answers" / f"{digest}.jsonl"
-    found = _read(file)
+    file = settings.home / ANSWERS_FOLDER / f"{digest}.jsonl"
+    found = _read(file, titles)
     missing = list({one.key: one for one in asked if one.key not in found}.values())
     if not missing:
         return found
-    from model.intent.endpoint import EndpointLlm
-    from model.intent.llm import Answer, LocalLlm
+    from model.intent.asker import asker_of, failure_kinds
+    from model.intent.llm import Answer
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as kept:
@@ -160,20 +164,36 @@ def _answers(settings: Settings, recipe: Recipe, asked: Sequence[Asked]) -> dict
             kept.write(json.dumps({"key": missing[place].key, "long": answer.long_text, "short": answer.short_text}, ensure_ascii=False) + "\n")
             kept.flush()
 
-        llm = EndpointLlm(settings) if recipe.source == "endpoint" else LocalLlm(settings)
         _log.info("asking %s about %d prefixes, %d answers are known", recipe.source, len(missing), len(found))
-        llm.answer([one.titles for one in missing], keep)
+        failures = asker_of(settings, titles).ask([one.titles for one in missing], keep)
+    for kind, count in failure_kinds(reason for _, reason in failures).items():
+        _log.warning("%d of %d prefixes have no answer: %s", count, len(missing), kind)
     return found
 
 
-def _read(file: Path) -> dict[str, tuple[str, str]]:
-    if not file.exists():
-        return {}
-    found = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:  # the last line of a killed run
-            continue
-        found[row["key"]] = row["long"], row["short"]
-    return found
+def _read(file: Path, titles: KnownTitles) -> dict[str, tuple[str, str]]:
+    """Return the answers of a file; misread ones of older versions are not among them, so that they are asked again."""
+    rows = whole_rows(file, _row) if file.exists() else []
+    pairs = {row["key"]: (row["long"], row["short"]) for row in rows}
+    return {key: pair for key, pair in pairs.items() if not any(misread(text, titles) for text in pair)}
+
+
+def forget_misread(settings: Settings, titles: KnownTitles) -> int:
+    """Take misread answers out of the files of studies and benchmarks; return how many there were."""
+    count = 0
+    for file in sorted((settings.home / ANSWERS_FOLDER).glob("*.jsonl")):
+        rows = whole_rows(file, _row)
+        right = [row for row in rows if not (misread(row["long"], titles) or misread(row["short"], titles))]
+        if len(right) < len(rows):
+            count += len(rows) - len(right)
+            part = file.with_name(f".{file.name}.part")
+            part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in right), encoding="utf-8")
+            part.replace(file)
+    return count
+
+
+def _row(row: Any) -> dict[str, Any]:
+    clean = whole_values(row)
+    if not all(isinstance(clean[name], str) for name in ("key", "long", "short")):
+        raise ValueError("no answer with key, long and short")
+    return dict(clean)

@@ -43,6 +43,7 @@ class Job:
     flags: tuple[Flag, ...] = ()
     table: str | None = None
     spark: bool = True
+    actions: tuple[str, ...] = ()  # a word behind the job, which does this alone
 
 
 def _date(text: str) -> datetime.date:
@@ -74,8 +75,9 @@ JOBS: dict[str, Job] = {
         Flag("source", "llm, endpoint, encoder or none", str, "intents.source"),
         Flag("explain", "print prompt, answer, grounding and cache key of one session", str),
         Flag("prune", "drop cached answers that no table refers to", bool),
+        Flag("misread", "drop cached answers that older versions misread (thinking, preambles, refusals); they are asked again", bool),
         _UNTIL,
-    ), columns.SESSION_INTENTS),
+    ), columns.SESSION_INTENTS, actions=("prune",)),
     "intents-report": Job("intents_report", "what the intents run did: calls, cached, grounded, copied"),
     "session-features": Job("session_features", "features after each click, by the one fold", (_UNTIL,), columns.SESSION_FEATURES),
     "item-popularity": Job("item_popularity", "daily click counts and ranks of each item", table=columns.ITEM_POPULARITY),
@@ -148,6 +150,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--date", type=_date, help="one day only, YYYY-MM-DD")
         sub.add_argument("--json", action="store_true", help="print the result as one line of JSON")
         sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting, e.g. session.gap_minutes=30")
+        if job.actions:
+            sub.add_argument("action", nargs="?", choices=job.actions, help="do this alone, without the job's run: " + ", ".join(job.actions))
         for flag in job.flags:
             if flag.kind is bool:
                 sub.add_argument(f"--{flag.name}", action="store_true", help=flag.help)
@@ -173,7 +177,7 @@ def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
     job = JOBS[word]
     if (until := getattr(given, "until", None)) is not None and (given.date is None or until < given.date):
         raise JobError(f"--until {until} needs a --date before it, got {given.date}; give the first and the last day")
-    names = [flag.name.replace("-", "_") for flag in job.flags if not flag.setting]
+    names = [flag.name.replace("-", "_") for flag in job.flags if not flag.setting] + ["action"] * bool(job.actions)
     module = importlib.import_module(f"spark_jobs.{job.module}")
     arguments = {name: getattr(given, name) for name in names}
     result: JobResult
@@ -210,14 +214,17 @@ def _fail(word: str, line: str, code: int = 1) -> int:
 
 
 def _unexpected(error: Exception, home: Path) -> str:
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    from spark_jobs.delta_errors import one_line
+
+    line = one_line(error)
+    first = line if line.startswith(type(error).__name__) else f"{type(error).__name__}: {line}"
     place = home / "spark" / "error.log"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     except OSError:
-        return f"{type(error).__name__}: {first[:300]}"
-    return f"{type(error).__name__}: {first[:300]}; the whole report is in {place}"
+        return first[:400]
+    return f"{first[:400]}; the whole report is in {place}"
 
 
 def _shown(word: str, result: JobResult) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,10 @@ import pyarrow as pa
 
 from feature_repo.contract.columns import INTENT_CACHE, INTENT_CACHE_SCHEMA, SESSION_INTENTS
 from feature_repo.contract.settings import Settings
-from model.intent.spool import clear, spooled
+from model.intent.asker import failure_kinds
+from model.intent.known_titles import KnownTitles
+from model.intent.reading import misread
+from model.intent.spool import answer_row, clear, spooled
 from spark_jobs import delta_tables
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("intentstore.intents")
 RETRY_FILE = "retry.jsonl"
+KINDS_FILE = "kinds.json"
 
 
 def spool_folder(settings: Settings) -> Path:
@@ -42,9 +46,11 @@ def import_spool(spark: SparkSession, settings: Settings, made: Sequence[dict[st
         Answers that were not in the table yet.
     """
     delta_tables.empty_if_missing(spark, settings, INTENT_CACHE)
-    rows, files = spooled(spool_folder(settings))
+    rows, files = spooled(spool_folder(settings), answer_row)
     distinct = {row["cache_key"]: row for row in [*rows, *made]}
     inserted = commit(spark, settings, list(distinct.values())) if distinct else 0
+    if inserted:
+        count_kinds(settings, distinct.values())
     clear(files)
     return inserted
 
@@ -99,6 +105,73 @@ def prune(spark: SparkSession, settings: Settings, wanted: DataFrame) -> int:
             table = DeltaTable.forPath(spark, str(settings.table(INTENT_CACHE))).alias("t")
             table.merge(rows.alias("s"), "s.cache_key = t.cache_key").whenMatchedDelete().execute()
     return count
+
+
+def prune_misread(spark: SparkSession, settings: Settings, titles: Sequence[str]) -> int:
+    """Delete answers that older versions misread, and the intents made of them; the next run asks again about what it chooses.
+
+    Parameters
+    ----------
+    titles : sequence of str
+        Of the catalogue; an answer that is a title stays, whatever it looks like.
+
+    Returns
+    -------
+    int
+        Answers deleted; no commit when it is 0.
+    """
+    from delta.tables import DeltaTable
+
+    shared = spark.sparkContext.broadcast(KnownTitles(titles))
+
+    def wrong(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            pairs = zip(batch.column("long_text").to_pylist(), batch.column("short_text").to_pylist(), strict=True)
+            chosen = [any(misread(text or "", shared.value) for text in pair) for pair in pairs]
+            yield batch.select(["cache_key"]).filter(pa.array(chosen, pa.bool_()))
+
+    found = answers(spark, settings).mapInArrow(wrong, "cache_key string")
+    with delta_tables.told(INTENT_CACHE, settings), delta_tables.staged(spark, settings, found) as rows:
+        count = int(rows.count())
+        # The intents go first: killed between the two, the next prune finds the answers still there.
+        for name in (SESSION_INTENTS, INTENT_CACHE) if count else ():
+            if delta_tables.exists(spark, settings, name):
+                table = DeltaTable.forPath(spark, str(settings.table(name))).alias("t")
+                table.merge(rows.alias("s"), "s.cache_key = t.cache_key").whenMatchedDelete().execute()
+    return count
+
+
+def count_kinds(settings: Settings, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Add what new answers were (a name, a list, JSON, reasoning before it ...) to the counts that `intents-report` shows, by model."""
+    path = settings.home / "intents" / KINDS_FILE
+    counts = read_kinds(settings)
+    for row in rows:
+        mine = counts.setdefault(str(row.get("model") or ""), {})
+        for view in ("long", "short"):
+            kind = str(row.get(f"{view}_kind") or "name")
+            mine[kind] = mine.get(kind, 0) + 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def read_kinds(settings: Settings) -> dict[str, dict[str, int]]:
+    """Return model to kind to views counted so far; empty where nothing was counted or the file is damaged (it holds counts alone)."""
+    try:
+        content = json.loads((settings.home / "intents" / KINDS_FILE).read_text(encoding="utf-8"))
+        return {str(model): {str(kind): int(count) for kind, count in kinds.items()} for model, kinds in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def read_failures(settings: Settings) -> dict[str, int]:
+    """Return how many calls of the last run failed, by kind; empty where none did, or where the file of them is damaged."""
+    try:
+        lines = (settings.home / "intents" / RETRY_FILE).read_text(encoding="utf-8").splitlines()
+        return failure_kinds(str(json.loads(line)["reason"]) for line in lines)
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def write_retries(settings: Settings, failures: list[dict[str, Any]]) -> None:

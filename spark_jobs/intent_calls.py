@@ -12,16 +12,20 @@ import pyarrow as pa
 
 from feature_repo.contract.columns import SESSIONS
 from feature_repo.contract.settings import Settings
+from model.intent.asker import Asker, asker_of
 from model.intent.budget import RECENCY_DAYS, affordable, unsureness
 from model.intent.cache import Recipe
-from model.intent.endpoint import EndpointError, EndpointLlm
-from model.intent.llm import Answer, LocalLlm
+from model.intent.endpoint import EndpointError
+from model.intent.known_titles import KnownTitles
+from model.intent.llm import Answer, token_bound
+from model.intent.reading import ANY_TITLE
 from model.intent.spool import Spool
 from model.intent.weights import ModelMissingError
 from spark_jobs import delta_tables
 from spark_jobs.job import JobError
 
 if TYPE_CHECKING:
+    from pyspark import Broadcast
     from pyspark.sql import DataFrame, SparkSession
 
 SESSIONS_PER_WORKER = 12  # below that a second worker costs more to load the model than it saves
@@ -31,10 +35,11 @@ CALLS_PER_COMMIT = 2_000
 OUTCOME = pa.schema([
     ("cache_key", pa.string()), ("items", pa.list_(pa.string())), ("long_text", pa.string()), ("short_text", pa.string()),
     ("input_tokens", pa.int64()), ("output_tokens", pa.int64()), ("seconds", pa.float64()), ("reason", pa.string()),
+    ("long_kind", pa.string()), ("short_kind", pa.string()),
 ])  # fmt: skip
 
 
-def choose(spark: SparkSession, settings: Settings, wanted: DataFrame) -> DataFrame:
+def choose(spark: SparkSession, settings: Settings, wanted: DataFrame, titles: KnownTitles = ANY_TITLE) -> DataFrame:
     """Choose the sessions that get an LLM intent, best first, within the budget.
 
     A call is worth most where the clicks leave doubt about the next item (entropy of what followed the prefix's last item),
@@ -45,6 +50,8 @@ def choose(spark: SparkSession, settings: Settings, wanted: DataFrame) -> DataFr
     ----------
     wanted : DataFrame
         ``cache_key, items, titles, event_timestamp, characters, titled``; one row a session.
+    titles : KnownTitles
+        Of the catalogue: how long an answer may become, which a bound of money must count.
 
     Returns
     -------
@@ -69,7 +76,7 @@ def choose(spark: SparkSession, settings: Settings, wanted: DataFrame) -> DataFr
         return best.select("cache_key", "items", "titles", "worth")
     characters = [int(row["characters"]) for row in best.select("characters", "worth", "cache_key").orderBy(F.desc("worth"), "cache_key").collect()]
     prices = settings.endpoint.cost_per_million_input_tokens, settings.endpoint.cost_per_million_output_tokens
-    count = affordable(characters, settings.intents.max_calls, settings.intents.max_cost, *prices, settings.llm.max_new_tokens)
+    count = affordable(characters, settings.intents.max_calls, settings.intents.max_cost, *prices, token_bound(settings, titles))
     return best.orderBy(F.desc("worth"), "cache_key").limit(count).select("cache_key", "items", "titles", "worth")
 
 
@@ -92,7 +99,9 @@ def _unsure_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatc
         yield pa.RecordBatch.from_arrays([batch.column("last_item"), pa.array(values, pa.float64())], names=["last_item", "unsure"])
 
 
-def make(spark: SparkSession, settings: Settings, recipe: Recipe, todo: DataFrame, spool: Path) -> DataFrame:
+def make(
+    spark: SparkSession, settings: Settings, recipe: Recipe, todo: DataFrame, spool: Path, titles: KnownTitles = ANY_TITLE
+) -> DataFrame:
     """Return the frame whose evaluation makes the calls: one row of ``OUTCOME`` a session.
 
     Parameters
@@ -101,6 +110,8 @@ def make(spark: SparkSession, settings: Settings, recipe: Recipe, todo: DataFram
         ``cache_key, items, titles``.
     spool : Path
         Where each answer is written the moment it is there.
+    titles : KnownTitles
+        Of the catalogue, by which answers are read.
     """
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import from_arrow_schema
@@ -110,22 +121,26 @@ def make(spark: SparkSession, settings: Settings, recipe: Recipe, todo: DataFram
     # Round robin over sessions sorted by length: every worker gets as many long prompts as the others.
     spread = todo.orderBy(F.size("items"), "cache_key").withColumn("_number", F.monotonically_increasing_id())
     spread = spread.repartition(workers, F.col("_number") % workers).select("cache_key", "items", "titles")
-    return spread.mapInArrow(_caller(settings, recipe, spool), from_arrow_schema(OUTCOME))
+    return spread.mapInArrow(_caller(settings, recipe, spool, spark.sparkContext.broadcast(titles)), from_arrow_schema(OUTCOME))
 
 
-def _caller(settings: Settings, recipe: Recipe, spool: Path) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _caller(
+    settings: Settings, recipe: Recipe, spool: Path, titles: Broadcast[KnownTitles]
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         try:
             for batch in batches:
                 if batch.num_rows:
-                    yield pa.RecordBatch.from_pylist(call(batch.to_pylist(), settings, recipe, spool), schema=OUTCOME)
+                    yield pa.RecordBatch.from_pylist(call(batch.to_pylist(), settings, recipe, spool, titles.value), schema=OUTCOME)
         except (ModelMissingError, EndpointError, OSError) as error:
             raise JobError(str(error)) from None
 
     return run_in_worker
 
 
-def call(rows: list[dict[str, Any]], settings: Settings, recipe: Recipe, spool: Path) -> list[dict[str, Any]]:
+def call(
+    rows: list[dict[str, Any]], settings: Settings, recipe: Recipe, spool: Path, known: KnownTitles = ANY_TITLE
+) -> list[dict[str, Any]]:
     """Ask the LLM about some sessions; runs in a worker.
 
     Parameters
@@ -136,6 +151,8 @@ def call(rows: list[dict[str, Any]], settings: Settings, recipe: Recipe, spool: 
         Which LLM, and how.
     spool : Path
         Where answers are written at once.
+    known : KnownTitles
+        Titles of the catalogue.
 
     Returns
     -------
@@ -153,11 +170,11 @@ def call(rows: list[dict[str, Any]], settings: Settings, recipe: Recipe, spool: 
 
     try:
         titles = [list(row["titles"]) for row in rows]
-        if recipe.source == "endpoint":
-            failures = EndpointLlm(settings).answer(titles, keep)
-            outcomes += [{"cache_key": rows[place]["cache_key"], "items": list(rows[place]["items"]), "reason": reason} for place, reason in failures]
-        else:
-            _local(settings).answer(titles, keep)
+        failures = _asker(settings, known).ask(titles, keep)
+        outcomes += [
+            {"cache_key": rows[place]["cache_key"], "items": list(rows[place]["items"]), "reason": reason}
+            for place, reason in failures
+        ]
     finally:
         written.close()
     return outcomes
@@ -165,18 +182,21 @@ def call(rows: list[dict[str, Any]], settings: Settings, recipe: Recipe, spool: 
 
 def cache_row(outcome: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     """Return the row of `intent_cache` of a successful call; ``created`` as ISO 8601 text."""
-    kept = {name: outcome[name] for name in ("cache_key", "items", "long_text", "short_text", "input_tokens", "output_tokens", "seconds")}
+    names = ("cache_key", "items", "long_text", "short_text", "input_tokens", "output_tokens", "seconds", "long_kind", "short_kind")
+    kept = {name: outcome[name] for name in names}
     now = datetime.datetime.now(datetime.UTC).isoformat()
     return {**kept, "source": recipe.source, "model": recipe.model, "prompt_version": recipe.prompt_version, "created": now}
 
 
-_LOADED: dict[str, LocalLlm] = {}  # of this worker process; Spark uses it for many tasks
+_LOADED: dict[str, Asker] = {}  # of this worker process; Spark uses it for many tasks
 
 
-def _local(settings: Settings) -> LocalLlm:
-    """Return the local LLM, loaded once a worker process."""
-    key = f"{settings.llm!r} {settings.intents!r} {settings.assets_dir}"
+def _asker(settings: Settings, titles: KnownTitles) -> Asker:
+    """Return the LLM, a local one loaded once a worker process."""
+    if settings.intents.source == "endpoint":
+        return asker_of(settings, titles)
+    key = f"{settings.llm!r} {settings.intents!r} {settings.assets_dir} {hash(titles.titles)}"
     if key not in _LOADED:
         _LOADED.clear()
-        _LOADED[key] = LocalLlm(settings)
+        _LOADED[key] = asker_of(settings, titles)
     return _LOADED[key]

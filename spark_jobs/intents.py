@@ -15,13 +15,15 @@ import pyarrow as pa
 from feature_repo.contract.columns import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
 from feature_repo.contract.settings import Settings
 from model.encoder import EncoderError
+from model.intent.asker import failure_kind, failure_kinds
 from model.intent.cache import Recipe
 from model.intent.endpoint import EndpointError
+from model.intent.known_titles import KnownTitles
 from model.intent.live import live_folder
 from model.intent.llm import recipe_of, tokenizer_file
 from model.intent.prompts import PromptError, TitleCutter
 from model.intent.weights import ModelMissingError
-from spark_jobs import delta_tables, intent_cache, intent_calls, intent_live, intent_rows
+from spark_jobs import delta_tables, intent_cache, intent_calls, intent_live, intent_prune, intent_rows
 from spark_jobs.incremental import ids_of_days, on_days
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.session_text import titles_of
@@ -44,6 +46,8 @@ def run(
     until: datetime.date | None = None,
     explain: str | None = None,
     prune: bool = False,
+    action: str | None = None,
+    misread: bool = False,
 ) -> JobResult:
     """Bring `session_intents` up to date with `session_text`.
 
@@ -61,12 +65,18 @@ def run(
         Change nothing; tell prompt, answer, grounding and cache key of this session in `details`.
     prune : bool
         Also delete cached answers that no session refers to.
+    action : str, optional
+        ``prune``: make no call and no intent, only delete cached answers that no session refers to, or the misread ones.
+    misread : bool
+        Delete cached answers that older versions misread (thinking, preambles, refusals, a form around a name); they are asked again by
+        this run, or with ``action`` by the next one.
 
     Returns
     -------
     JobResult
         `details`: ``llm_calls`` (made by this run), ``cached`` (chosen sessions that needed none), ``failed``, ``empty_answers``,
-        ``llm_seconds``, ``input_tokens``, ``output_tokens``, ``cost``, ``by_source`` (rows of the table), ``student`` (agreement).
+        ``failures`` (count by kind), ``kinds`` (what answers were), ``llm_seconds``, ``input_tokens``, ``output_tokens``, ``cost``,
+        ``by_source`` (rows of the table), ``student`` (agreement), ``pruned``, ``misread``.
 
     Raises
     ------
@@ -81,6 +91,13 @@ def run(
             from spark_jobs.intent_explain import explanation
 
             return JobResult(SESSION_INTENTS, details={"explanation": explanation(spark, settings, explain)})
+        pruned: dict[str, Any] = {}
+        if misread:
+            pruned["misread"] = intent_prune.misread(spark, settings)
+        if action is not None:
+            if not misread:
+                pruned["pruned"] = intent_prune.orphans(spark, settings)
+            return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0, **pruned})
         if settings.intents.source == "none":
             LOGGER.info("intents: intents.source is 'none', so no session gets an intent")
             return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})
@@ -89,7 +106,7 @@ def run(
         if texts.isEmpty():
             LOGGER.info("intents: no session has a text (no titles), so there are no intents; the pipeline goes on with clicks alone")
             return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})
-        return _run(spark, settings, texts, started, recovered, prune, (date, until))
+        return _run(spark, settings, texts, started, {"recovered": recovered, **pruned}, prune, (date, until))
     except (EncoderError, EndpointError, ModelMissingError, PromptError) as error:
         raise JobError(str(error)) from None
 
@@ -99,16 +116,17 @@ def _run(
     settings: Settings,
     texts: DataFrame,
     started: float,
-    recovered: int,
+    before: dict[str, Any],
     prune: bool,
     days: tuple[datetime.date | None, datetime.date | None],
 ) -> JobResult:
     recipe, (date, until) = recipe_of(settings), days
     with delta_tables.staged(spark, settings, keyed(texts, recipe)) as wanted:
-        details: dict[str, Any] = {"sessions": wanted.count(), "llm_calls": 0, "cached": 0, "failed": 0, "recovered": recovered}
-        if recipe is not None:
-            details |= _call(spark, settings, recipe, wanted if date is None else of_days(wanted, date, until))
+        details: dict[str, Any] = {"sessions": wanted.count(), "llm_calls": 0, "cached": 0, "failed": 0, **before}
         titles = titles_of(spark, settings)
+        if recipe is not None:
+            due = wanted if date is None else of_days(wanted, date, until)
+            details |= _call(spark, settings, recipe, due, KnownTitles(titles.values()))
         localiser = intent_rows.publish_localiser(spark, settings, recipe, titles, lambda: _prompt_titles(settings, titles))
         if localiser is None:
             raise JobError("table 'item_vectors' holds no vector; run `python -m spark_jobs item-vectors` first")
@@ -164,11 +182,11 @@ def _keyer(recipe: Recipe | None) -> Callable[[Iterator[pa.RecordBatch]], Iterat
     return run_in_worker
 
 
-def _call(spark: SparkSession, settings: Settings, recipe: Recipe, wanted: DataFrame) -> dict[str, Any]:
+def _call(spark: SparkSession, settings: Settings, recipe: Recipe, wanted: DataFrame, titles: KnownTitles) -> dict[str, Any]:
     began = time.monotonic()
-    totals: dict[str, Any] = {"llm_calls": 0, "failed": 0, "empty_answers": 0, "input_tokens": 0, "output_tokens": 0}
+    totals: dict[str, Any] = {"llm_calls": 0, "failed": 0, "empty_answers": 0, "input_tokens": 0, "output_tokens": 0, "kinds": {}}
     failures: list[dict[str, Any]] = []
-    with delta_tables.staged(spark, settings, intent_calls.choose(spark, settings, wanted)) as chosen:
+    with delta_tables.staged(spark, settings, intent_calls.choose(spark, settings, wanted, titles)) as chosen:
         selected = chosen.count()
         known = delta_tables.read(spark, settings, INTENT_CACHE).select("cache_key")
         todo = chosen.join(known, "cache_key", "left_anti").orderBy("cache_key")
@@ -179,18 +197,29 @@ def _call(spark: SparkSession, settings: Settings, recipe: Recipe, wanted: DataF
             keys = missing[start : start + intent_calls.CALLS_PER_COMMIT]
             part = chosen.where(_between(keys[0], keys[-1])).join(known, "cache_key", "left_anti")
             with delta_tables.told(INTENT_CACHE, settings):
-                outcomes = intent_calls.make(spark, settings, recipe, part, intent_cache.spool_folder(settings)).toArrow().to_pylist()
+                calls = intent_calls.make(spark, settings, recipe, part, intent_cache.spool_folder(settings), titles)
+                outcomes = calls.toArrow().to_pylist()
             made = [intent_calls.cache_row(row, recipe) for row in outcomes if not row["reason"]]
             intent_cache.import_spool(spark, settings, made)
             failures += [{"cache_key": row["cache_key"], "reason": row["reason"]} for row in outcomes if row["reason"]]
             _add(totals, outcomes)
     intent_cache.write_retries(settings, failures)
-    if failures:
-        LOGGER.warning("intents: %d calls failed (%s); they are made again by the next run", len(failures), failures[0]["reason"])
+    kinds = _say(failures)
     prices = settings.endpoint
     cost = (totals["input_tokens"] * prices.cost_per_million_input_tokens + totals["output_tokens"] * prices.cost_per_million_output_tokens) / 1e6
     seconds = time.monotonic() - began if missing else 0.0
-    return {**totals, "cached": selected - len(missing), "llm_seconds": round(seconds, 2), "cost": cost}
+    return {**totals, "failures": kinds, "cached": selected - len(missing), "llm_seconds": round(seconds, 2), "cost": cost}
+
+
+def _say(failures: list[dict[str, Any]]) -> dict[str, int]:
+    """Name every kind of failure with its count and the first reason of its kind; return the counts."""
+    kinds = failure_kinds(failure["reason"] for failure in failures)
+    for kind, count in kinds.items():
+        first = next(failure["reason"] for failure in failures if failure_kind(failure["reason"]) == kind)
+        LOGGER.warning("intents: %d of %d failed calls: %s", count, len(failures), first)
+    if failures:
+        LOGGER.warning("intents: %d calls failed; they are made again by the next run", len(failures))
+    return kinds
 
 
 def _between(first: str, last: str) -> str:
@@ -207,6 +236,8 @@ def _add(totals: dict[str, Any], outcomes: list[dict[str, Any]]) -> None:
         totals["input_tokens"] += row["input_tokens"]
         totals["output_tokens"] += row["output_tokens"]
         totals["empty_answers"] += not (row["long_text"] and row["short_text"])
+        for kind in (row["long_kind"], row["short_kind"]):
+            totals["kinds"][kind] = totals["kinds"].get(kind, 0) + 1
 
 
 def _prompt_titles(settings: Settings, titles: dict[str, str]) -> dict[str, str]:
@@ -240,7 +271,10 @@ def _ground(spark: SparkSession, settings: Settings, recipe: Recipe | None, answ
 
 def _space(settings: Settings) -> str:
     path = _space_path(settings)
-    return str(json.loads(path.read_text(encoding="utf-8"))["space"]) if path.is_file() else ""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["space"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # not written yet, or damaged: all rows are grounded again, which writes it
 
 
 def _write_space(settings: Settings, space: str) -> None:

@@ -11,12 +11,14 @@ import numpy as np
 
 from feature_repo.contract.columns import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT, SESSIONS
 from feature_repo.contract.settings import Settings
+from model.intent.known_titles import KnownTitles
 from model.intent.live import live_folder
 from model.intent.llm import recipe_of
 from model.intent.locate import ITEMS_FILE, Localiser
 from model.intent.report import Case, by_budget, cosine_quantiles, hit_table, shares
 from model.intent.student import STUDENT_FILE, Student
 from spark_jobs import delta_tables
+from spark_jobs.intent_cache import read_failures, read_kinds
 from spark_jobs.intent_calls import choose
 from spark_jobs.intent_rows import arrow_of
 from spark_jobs.intents import keyed
@@ -47,7 +49,8 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     -------
     JobResult
         `details`: by source ``shares``, ``cosines``, ``hits`` (hit@20 with intervals, beside random, popularity, last item, mean of
-        titles, co-occurrence and shuffled intents) and ``samples``; ``calls``, ``tokens``, ``budget`` (marginal value), ``student``.
+        titles, co-occurrence and shuffled intents) and ``samples``; ``calls``, ``tokens``, ``budget`` (marginal value), ``student``;
+        ``kinds`` (by model, what its answers were: a name, a list, JSON, reasoning before it ...), ``failures`` (of the last run, by kind).
         The same is written to HOME/intents/report.json.
 
     Raises
@@ -61,7 +64,7 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     localiser = Localiser.load(live_folder(settings))
     titles = titles_of(spark, settings)
     counts, following = _clicks(spark, settings)
-    report: dict[str, Any] = {"sources": {}, **_calls(spark, settings)}
+    report: dict[str, Any] = {"sources": {}, **_calls(spark, settings), "kinds": read_kinds(settings), "failures": read_failures(settings)}
     total = 0
     for source, cases in _cases(spark, settings, date).items():
         total += len(cases)
@@ -71,7 +74,7 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
             "hits": hits, "samples": _samples(cases, titles),
         }  # fmt: skip
         if source in ("llm", "endpoint"):
-            worth = _worth(spark, settings)
+            worth = _worth(spark, settings, KnownTitles(titles.values()))
             report["budget"] = by_budget(sorted(cases, key=lambda case: -worth.get(case.cache_key, 0.0)), localiser)
     student = live_folder(settings) / STUDENT_FILE
     report["student"] = vars(Student.load(student).agreement) if student.is_file() else None
@@ -108,10 +111,10 @@ def _calls(spark: SparkSession, settings: Settings) -> dict[str, Any]:
     return {"calls": int(row["calls"]), "input_tokens": int(row["input_tokens"]), "output_tokens": int(row["output_tokens"])}
 
 
-def _worth(spark: SparkSession, settings: Settings) -> dict[str, float]:
+def _worth(spark: SparkSession, settings: Settings, titles: KnownTitles) -> dict[str, float]:
     """Return what the budget's rule says of each session that it would choose, by cache key."""
     wanted = keyed(delta_tables.read(spark, settings, SESSION_TEXT), recipe_of(settings))
-    rows = choose(spark, settings, wanted).select("cache_key", "worth").toArrow()
+    rows = choose(spark, settings, wanted, titles).select("cache_key", "worth").toArrow()
     return dict(zip(rows.column("cache_key").to_pylist(), rows.column("worth").to_pylist(), strict=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 import re
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("intentstore.spark")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+KEPT_LOGS = 50  # newest logs of the JVM, each of one start and rarely above 100 KB
 _LOG4J = """\
 rootLogger.level = error
 rootLogger.appenderRef.stderr.ref = console
@@ -43,7 +45,8 @@ def spark_session(settings: Settings, app: str = "intentstore") -> SparkSession:
     Returns
     -------
     SparkSession
-        With Delta and the Kafka source, session time zone UTC. Everything that the JVM prints goes to ``home/spark/driver.log``.
+        With Delta and the Kafka source, session time zone UTC. Everything that the JVM prints goes to a file of
+        this start in ``home/spark/logs``; the link ``home/spark/driver.log`` leads to the newest.
 
     Raises
     ------
@@ -62,9 +65,26 @@ def spark_session(settings: Settings, app: str = "intentstore") -> SparkSession:
     conf = _configuration(settings, app, scratch)
     LOGGER.info("starting Spark (%s, %s of memory)", settings.spark.master, settings.spark.driver_memory)
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable  # Spark's workers take it from here only
-    log = scratch / "driver.log"
+    log = _new_log(scratch, app)
     with log.open("wb") as stream:
         return _start(conf, stream, log)
+
+
+def _new_log(scratch: Path, app: str) -> Path:
+    """Return the log file of this start, named by time, application and process, and point ``driver.log`` to it; the oldest go."""
+    folder = scratch / "logs"
+    folder.mkdir(exist_ok=True)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", app).strip("-")[:80]
+    log = folder / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%f}-{name}-{os.getpid()}.log"
+    link, fresh = scratch / "driver.log", scratch / f".driver.log.{os.getpid()}"
+    if link.is_file() and not link.is_symlink():  # of an older version, which had one log
+        link.replace(folder / f"00000000T000000-{link.name}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(log.relative_to(scratch))
+    fresh.replace(link)
+    for old in sorted(folder.glob("*.log"))[: -(KEPT_LOGS - 1)]:
+        old.unlink(missing_ok=True)
+    return log
 
 
 def _check_java() -> None:

@@ -21,9 +21,11 @@ from feature_repo.stores.codec import PackedSchema
 from feature_repo.stores.keys import entity_key, storage_key
 from feature_repo.stores.live import PROJECT, kind_of
 from model.encoder import TextEncoder
+from model.intent.asker import asker_of, failure_kind, failure_kinds
 from model.intent.cache import Recipe
+from model.intent.known_titles import KnownTitles
 from model.intent.live import ANSWERS_FILE, LiveIntents, answers_table, live_folder, read_answers, write_answers
-from model.intent.llm import Answer, LocalLlm, recipe_of
+from model.intent.llm import Answer, recipe_of
 from model.intent.prompts import recent_titles
 from model.intent.spool import Spool
 from model.intent.types import SessionIntent, ViewIntent
@@ -118,10 +120,13 @@ class NearLine:
             self.called += 1
 
         try:
-            ask = self._ask = self._ask or _llm(self._settings)
-            ask([titles for _, _, titles in asked.values()], keep)
+            ask = self._ask = self._ask or asker_of(self._settings, KnownTitles(self._titles.values())).ask
+            failures = ask([titles for _, _, titles in asked.values()], keep) or []
         finally:
             spool.close()
+        for kind, count in failure_kinds(reason for _, reason in failures).items():
+            first = next(reason for _, reason in failures if failure_kind(reason) == kind)
+            log.warning("%d of %d calls failed: %s", count, len(asked), first)
         return {key: answer for key, answer in answers.items() if answer.long_text and answer.short_text}
 
     def _ground(self, asked: dict[str, tuple[IntentRequest, list[str], list[str]]], texts: dict[str, Answer]) -> list[tuple[IntentRequest, SessionIntent]]:
@@ -159,14 +164,6 @@ def cache_row(key: str, items: Sequence[str], answer: Answer, recipe: Recipe) ->
         **vars(answer), "cache_key": key, "items": list(items), "source": recipe.source, "model": recipe.model, "prompt_version": recipe.prompt_version,
         "created": datetime.datetime.now(datetime.UTC).isoformat(),
     }  # fmt: skip
-
-
-def _llm(settings: Settings) -> Callable[..., Any]:
-    if settings.intents.source == "endpoint":
-        from model.intent.endpoint import EndpointLlm
-
-        return EndpointLlm(settings).answer
-    return LocalLlm(settings).answer
 
 
 def main(settings: Settings, *, until_idle_seconds: float | None = None, max_calls: int | None = None) -> int:

@@ -110,6 +110,11 @@ class EndpointSettings(Section):
     url: HttpAddress | None = Field(None, repr=False, description="http://host:port/v1; user, password and query are sent and never shown.")
     model: str | None = None
     api_key: Token | None = None
+    api_key_header: str = Field("Authorization", min_length=1, description="Authorization = as a bearer token; any other header holds the key alone.")
+    max_tokens: int | None = Field(None, ge=1, description="Most tokens of one answer; none = llm.max_new_tokens, or more where titles are longer.")
+    token_limit_field: str | None = Field(None, min_length=1, description="Field of the request that holds the bound; none = the one that the server takes.")
+    structured_output: Literal["off", "auto"] = Field("off", description="auto = ask for JSON where the server offers it.")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="Further fields of each request.")
     concurrency: int = Field(4, ge=1)
     timeout_seconds: float = Field(60.0, gt=0)
     attempts: int = Field(4, ge=1)

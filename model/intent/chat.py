@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from model.intent.reading import read
 from model.intent.weights import ModelMissingError, silence
 
 logger = logging.getLogger("intentstore.intents")
@@ -71,8 +72,12 @@ class Chat:
         return sum(token in self._specials for token in ids)
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return generated ids as an answer: its first line that is not blank, without special tokens, quotes and list marks."""
-        return clean_answer(str(self._tokenizer.decode(list(ids), skip_special_tokens=True)))
+        """Return generated ids as the name that they give."""
+        return clean_answer(self.raw(ids))
+
+    def raw(self, ids: Sequence[int]) -> str:
+        """Return generated ids as text, without special tokens."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def ends(self, token: int, answer: Sequence[int]) -> bool:
         """Whether a token stands after the answer: the model's own end, or a line break after anything else."""
@@ -100,7 +105,7 @@ class Chat:
 
 
 def clean_answer(text: str) -> str:
-    r"""Return the first line of an answer that is not blank, without the wrapping that models put around a name.
+    r"""Return the name that an answer gives; empty where it gives none. See ``model.intent.reading``.
 
     Examples
     --------
@@ -111,11 +116,4 @@ def clean_answer(text: str) -> str:
     >>> clean_answer("   ")
     ''
     """
-    line = next((row.strip() for row in text.splitlines() if row.strip()), "")
-    head, dot, rest = line.partition(". ")
-    if dot and head.isdigit() and rest:
-        line = rest
-    line = line.strip().strip("\"'“”*`").strip()
-    if line.count('"') % 2:  # closed, but opened by the prompt
-        line = line.partition('"')[0]
-    return line.removesuffix(".").strip().strip("\"'“”*`").strip()[:500]
+    return read(text).text

@@ -12,6 +12,7 @@ from feature_repo.contract.addresses import AddressError, checked, shown, withou
 from feature_repo.contract.settings import EndpointSettings
 
 _PATH = "/chat/completions"
+SLOW_REMEDY = "raise endpoint.timeout_seconds or lower endpoint.concurrency"
 _PROXIES = ("http", "https", "socks5", "socks5h")
 
 
@@ -55,8 +56,7 @@ class Connection:
             path += _PATH if path.endswith("/v1") else f"/v1{_PATH}"
         login = (whole.username, whole.password) if whole.userinfo else None
         url = str(whole.copy_with(path=path, username=None, password=None))
-        headers = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"} if settings.api_key else {}
-        return cls(url, shown(url), headers, login, _proxy(whole))
+        return cls(url, shown(url), _key_header(settings), login, _proxy(whole))
 
     def client(self, timeout_seconds: float, connections: int) -> httpx.Client:
         """Open a client.
@@ -81,10 +81,19 @@ class Connection:
         """Say in one line why a call failed: the setting, the address asked, the proxy used; never the key."""
         text = " ".join(without_addresses(str(error)).split()) or type(error).__name__
         if isinstance(error, httpx.HTTPError):
-            text = f"endpoint.url {self.address}: {type(error).__name__}: {text}; check that the server runs and that endpoint.url names it"
+            slow = isinstance(error, httpx.TimeoutException)
+            remedy = SLOW_REMEDY if slow else "check that the server runs and that endpoint.url names it"
+            text = f"endpoint.url {self.address}: {type(error).__name__}: {text}; {remedy}"
         if self.proxy is None:
             return text
         return f"{text} (asked through the proxy {shown(self.proxy)} of the environment; name the host in NO_PROXY if it is to be asked directly)"
+
+
+def _key_header(settings: EndpointSettings) -> dict[str, str]:
+    if settings.api_key is None:
+        return {}
+    key, name = settings.api_key.get_secret_value(), settings.api_key_header
+    return {name: f"Bearer {key}" if name.casefold() == "authorization" else key}
 
 
 class _HiddenAddresses(logging.Filter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,22 +11,28 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Final
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
-from tenacity.wait import wait_base
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from feature_repo.contract.addresses import AddressError
-from feature_repo.contract.settings import Settings
-from model.intent.chat import clean_answer
+from feature_repo.contract.settings import EndpointSettings, Settings
+from model.intent import remedies
+from model.intent.completion import Completion, NoCompletionError, completion_of, retry_after, said, shortened
 from model.intent.connection import Connection
-from model.intent.llm import Answer
+from model.intent.known_titles import KnownTitles
+from model.intent.llm import Answer, token_bound
+from model.intent.pace import Pace, Wait
 from model.intent.prompts import template
+from model.intent.reading import ANY_TITLE, CUT, EMPTY, REFUSAL, UNFINISHED, Reading, read
 
 RETRIED_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-LONGEST_WAIT_SECONDS: Final = 20.0  # between attempts, whatever Retry-After asks for
 LONGEST_BODY_BYTES: Final = 1_000_000  # an answer of one line has 200; more is not read
 LONGEST_ANSWER_CHARACTERS: Final = 2_000  # a server that ignores max_tokens is told apart from an answer
 FAILURES_UNTIL_DOWN: Final = 6  # sessions in a row without one success; the rest of the batch then fails at once instead of waiting
 CHARACTERS_PER_TOKEN: Final = 4.0  # for servers that count no tokens
+STRUCTURE_TOKENS: Final = 12  # of the JSON around a name
+BAD_REQUEST: Final = frozenset({400, 422})
+_SCHEMA: Final = {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"], "additionalProperties": False}
+_STRUCTURE: Final = {"type": "json_schema", "json_schema": {"name": "item", "strict": True, "schema": _SCHEMA}}
 
 logger = logging.getLogger("intentstore.intents")
 
@@ -42,6 +49,38 @@ class _TransientError(RuntimeError):
         self.retry_after = retry_after
 
 
+class _UnusableError(RuntimeError):
+    """An answer that names no item; the server is up, and asking again would bring the same."""
+
+
+class _Form:
+    """The fields of a request that some servers refuse: what is sent now, and what else there is to try. One for all threads."""
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        self._free = settings.token_limit_field is None
+        self._lock = threading.Lock()
+        structured = (remedies.STRUCTURE,) * (settings.structured_output == "auto")
+        self.fields: tuple[str, ...] = (settings.token_limit_field or remedies.TOKEN_FIELDS[0], "temperature", *structured)
+
+    def body(self, fields: tuple[str, ...], bound: int) -> dict[str, Any]:
+        """Return the fields with their values."""
+        values: dict[str, Any] = {"temperature": 0, remedies.STRUCTURE: _STRUCTURE}
+        return {field: values.get(field, bound) for field in fields}
+
+    def without(self, words: str, sent: tuple[str, ...]) -> bool:
+        """Change what is sent by what a server said to it; true when the request is worth another try."""
+        with self._lock:
+            if sent != self.fields:
+                return True
+            field = remedies.refused_field(words, sent)
+            if not field or (field == sent[0] and field not in ("temperature", remedies.STRUCTURE) and not self._free):
+                return False
+            other = remedies.TOKEN_FIELDS[1:] if field == remedies.TOKEN_FIELDS[0] else ()
+            logger.info("the endpoint takes no '%s'; %s", field, f"'{other[0]}' is sent instead" if other else "it is left out")
+            self.fields = (*other, *(one for one in sent if one != field))
+            return True
+
+
 class EndpointLlm:
     """Asks an OpenAI-compatible server about prefixes, several at a time.
 
@@ -49,6 +88,8 @@ class EndpointLlm:
     ----------
     settings : Settings
         ``endpoint``, ``intents``, ``llm.max_new_tokens``.
+    titles : KnownTitles
+        Of the catalogue: how long an answer may be, and which of several lines is one; none = told by form alone.
     wait_scale : float
         Multiplies the waits between attempts; tests make it small.
 
@@ -60,18 +101,20 @@ class EndpointLlm:
 
     name = "endpoint"
 
-    def __init__(self, settings: Settings, *, wait_scale: float = 1.0) -> None:
+    def __init__(self, settings: Settings, titles: KnownTitles = ANY_TITLE, *, wait_scale: float = 1.0) -> None:
         if not settings.endpoint.url:
             raise EndpointError("endpoint.url is not set; give the server's address, e.g. with INTENTSTORE_ENDPOINT__URL")
         self._settings = settings.endpoint
         self._template = template(settings.intents.prompt_version)
-        self._max_new_tokens = settings.llm.max_new_tokens
+        self._titles = titles
+        self._form = _Form(settings.endpoint)
+        self._bound = token_bound(settings, titles)
         try:
             self._connection = Connection.of(settings.endpoint)
         except AddressError as error:
             raise EndpointError(f"endpoint.url: {error}") from None
-        self._wait = _Wait(wait_scale)
-        self._pace = _Pace(settings.endpoint.requests_per_minute)
+        self._wait = Wait(wait_scale)
+        self._pace = Pace(settings.endpoint.requests_per_minute)
         self.requests = 0
         self._failed_in_a_row = 0
 
@@ -99,8 +142,12 @@ class EndpointLlm:
             for call in as_completed(calls):
                 try:
                     answer = call.result()
+                except _UnusableError as error:  # the server is up, so it counts for nothing else
+                    failures.append((calls[call], str(error)))
+                    self._failed_in_a_row = 0
+                    continue
                 except (EndpointError, _TransientError, httpx.HTTPError) as error:
-                    failures.append((calls[call], self._connection.reason(error)))
+                    failures.append((calls[call], self._without_secrets(self._connection.reason(error))))
                     self._failed_in_a_row += 1
                     continue
                 self._failed_in_a_row = 0
@@ -114,103 +161,94 @@ class EndpointLlm:
         except AddressError as error:
             raise EndpointError(f"endpoint.url: {error}") from None
 
+    def ask(self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]) -> list[tuple[int, str]]:
+        """Ask as every ``Asker`` does; see ``answer``."""
+        return self.answer(prefixes, keep)
+
     def _both(self, client: httpx.Client, titles: Sequence[str]) -> Answer:
         if self._failed_in_a_row >= FAILURES_UNTIL_DOWN:
             raise EndpointError(
                 f"not asked: {self._failed_in_a_row} sessions before it failed in a row; check the server at endpoint.url, then run intents again"
             )
         started = time.monotonic()
-        texts, used = [], [0, 0]
+        readings, used = [], [0, 0]
         for view in self._template.asked:
-            text, tokens = self._ask(client, self._template.user_text(titles, view))
-            texts.append(text)
+            reading, tokens = self._ask(client, self._template.user_text(titles, view))
+            readings.append(reading)
             used = [used[0] + tokens[0], used[1] + tokens[1]]
-        return Answer(texts[0], texts[-1], used[0], used[1], time.monotonic() - started)
+        seconds, (long, short) = time.monotonic() - started, (readings[0], readings[-1])
+        return Answer(long.text, short.text, used[0], used[1], seconds, long.kind, short.kind)
 
-    def _ask(self, client: httpx.Client, user: str) -> tuple[str, tuple[int, int]]:
+    def _ask(self, client: httpx.Client, user: str) -> tuple[Reading, tuple[int, int]]:
         attempts = Retrying(
             stop=stop_after_attempt(self._settings.attempts), wait=self._wait, reraise=True,
             retry=retry_if_exception_type((_TransientError, httpx.TransportError)),
         )  # fmt: skip
         return attempts(self._once, client, user)
 
-    def _once(self, client: httpx.Client, user: str) -> tuple[str, tuple[int, int]]:
-        self._pace.wait()
-        self.requests += 1
+    def _once(self, client: httpx.Client, user: str) -> tuple[Reading, tuple[int, int]]:
         system = self._template.system
         messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": user}]
-        body = {
-            "model": self._settings.model or "default", "temperature": 0, "max_tokens": self._max_new_tokens, "stream": False, "messages": messages,
-        }  # fmt: skip
+        fixed = {"model": self._settings.model or "default", "stream": False, "messages": messages}
+        while True:
+            fields = self._form.fields
+            bound = self._bound + STRUCTURE_TOKENS * (remedies.STRUCTURE in fields)
+            status, headers, raw = self._post(client, {**fixed, **self._form.body(fields, bound), **self._settings.extra_body})
+            if status not in BAD_REQUEST or not self._form.without(said(raw), fields):
+                break
+        if status == httpx.codes.OK:
+            return self._read(raw, user)
+        words = self._without_secrets(said(raw))
+        line = f"status {status}{f' ({words})' if words else ''}; {remedies.remedy(status, words)}"
+        if status in RETRIED_STATUS:
+            raise _TransientError(f"the endpoint answered {line}", retry_after(headers))
+        raise EndpointError(f"the endpoint refused with {line}")
+
+    def _post(self, client: httpx.Client, body: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
+        self._pace.wait()
+        self.requests += 1
         deadline = time.monotonic() + self._settings.timeout_seconds
+        raw = bytearray()
         with client.stream("POST", self._connection.url, json=body) as response:
-            status = response.status_code
-            raw = bytearray()
             for piece in response.iter_bytes():
                 raw += piece
                 if len(raw) > LONGEST_BODY_BYTES:
                     raise EndpointError(f"the endpoint sent more than {LONGEST_BODY_BYTES:,} bytes for one line; check endpoint.model and the server's limits")
                 if time.monotonic() > deadline:
-                    raise _TransientError(f"the endpoint's answer took more than {self._settings.timeout_seconds:g} s")
-        if status in RETRIED_STATUS:
-            raise _TransientError(f"the endpoint answered status {status}", _retry_after(response))
-        if status != httpx.codes.OK:
-            said = bytes(raw[:200]).decode("utf-8", "replace")
-            raise EndpointError(f"the endpoint refused with status {status} ({said!r}); check endpoint.url, endpoint.model and endpoint.api_key")
-        return self._read(bytes(raw), user)
+                    raise _TransientError(f"the endpoint's answer took more than {self._settings.timeout_seconds:g} s; raise endpoint.timeout_seconds")
+        return response.status_code, response.headers, bytes(raw)
 
-    def _read(self, raw: bytes, user: str) -> tuple[str, tuple[int, int]]:
+    def _read(self, raw: bytes, user: str) -> tuple[Reading, tuple[int, int]]:
         try:
-            content = httpx.Response(200, content=raw).json()
-            text = content["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError):
-            raise _TransientError(f"the endpoint's answer is no chat completion: {raw[:120]!r}") from None
-        answer = clean_answer(text) if isinstance(text, str) else ""
-        if not answer:
-            raise _TransientError("the endpoint's answer is empty")
-        if len(text) > LONGEST_ANSWER_CHARACTERS:
-            logger.warning("the endpoint answered %d characters where %d tokens were asked for; only the first line is kept", len(text), self._max_new_tokens)
-        usage: dict[str, Any] = content.get("usage") or {}
-        asked = usage.get("prompt_tokens", int((len(user) + len(self._template.system)) / CHARACTERS_PER_TOKEN))
-        given = usage.get("completion_tokens", int(len(text) / CHARACTERS_PER_TOKEN))
-        return answer, (int(asked), int(given))
+            completion = completion_of(raw)
+        except NoCompletionError as error:
+            raise _TransientError(f"the endpoint's answer is {self._without_secrets(str(error))}") from None
+        reading = read(completion.text, self._titles, cut=completion.cut)
+        if completion.refused or reading.failed:
+            self._refuse(completion, REFUSAL if completion.refused else reading.kind)
+        if len(completion.text) > LONGEST_ANSWER_CHARACTERS:
+            logger.warning("the endpoint answered %d characters where %d tokens were asked for", len(completion.text), self._bound)
+        asked, given = completion.input_tokens, completion.output_tokens
+        if asked is None:
+            asked = int((len(user) + len(self._template.system)) / CHARACTERS_PER_TOKEN)
+        return reading, (asked, int(len(completion.text) / CHARACTERS_PER_TOKEN) if given is None else given)
 
+    def _refuse(self, completion: Completion, kind: str) -> None:
+        """Raise what an answer without a name is; only an empty one may be another one the next time."""
+        shown = f" ({shortened(completion.text, 120)})" if completion.text.strip() else ""
+        if kind == UNFINISHED or (kind in (EMPTY, CUT) and completion.cut):
+            bound = f"cut by the bound of {self._bound} tokens{shown}; raise endpoint.max_tokens"
+            if kind == UNFINISHED or completion.reasoned:
+                raise _UnusableError(
+                    f"the endpoint's answer is reasoning that was {bound}, or turn reasoning off by endpoint.extra_body"
+                )
+            raise _UnusableError(f"the endpoint's answer is {bound}")
+        if kind == REFUSAL:
+            raise _UnusableError(f"the endpoint's answer is a refusal{shown}; another endpoint.model may answer")
+        raise _TransientError(f"the endpoint's answer is empty{shown}")
 
-class _Wait(wait_base):
-    """Exponential backoff with jitter, or what Retry-After asks for where that is longer."""
-
-    def __init__(self, scale: float) -> None:
-        self._scale = scale
-        self._backoff = wait_exponential_jitter(initial=0.5, max=LONGEST_WAIT_SECONDS)
-
-    def __call__(self, retry_state: Any) -> float:
-        error = retry_state.outcome.exception() if retry_state.outcome else None
-        asked = min(LONGEST_WAIT_SECONDS, getattr(error, "retry_after", 0.0))
-        return self._scale * max(asked, float(self._backoff(retry_state)))
-
-
-class _Pace:
-    """Spaces requests evenly, over all threads."""
-
-    def __init__(self, per_minute: float | None) -> None:
-        self._gap = 60.0 / per_minute if per_minute else 0.0
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self) -> None:
-        """Sleep until this thread's turn."""
-        if not self._gap:
-            return
-        with self._lock:
-            turn = max(self._next, time.monotonic())
-            self._next = turn + self._gap
-        pause = turn - time.monotonic()
-        if pause > 0:
-            threading.Event().wait(pause)
-
-
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        return max(0.0, float(response.headers.get("retry-after", 0)))
-    except ValueError:
-        return 0.0
+    def _without_secrets(self, text: str) -> str:
+        """Servers quote the key that they refuse; it must not reach a log."""
+        key = self._settings.api_key
+        secret = key.get_secret_value() if key else ""
+        return re.sub(re.escape(secret), "***", text) if secret else text

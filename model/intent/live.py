@@ -17,6 +17,8 @@ from model.intent.cache import Recipe
 from model.intent.encoder_source import EncoderSource
 from model.intent.locate import ITEMS_FILE, Localiser
 from model.intent.prompts import recent_titles
+from model.intent.reasoning import shows_reasoning
+from model.intent.spool import put_aside
 from model.intent.student import STUDENT_FILE, Student
 from model.intent.types import SessionIntent, ViewIntent, no_intent
 
@@ -213,13 +215,26 @@ def write_answers(path: Path, table: pa.Table) -> None:
 
 
 def read_answers(path: Path, dim: int) -> dict[str, SessionIntent]:
-    """Return cached LLM intents by content key; empty without a file, and without those of another vector length."""
+    """Return cached LLM intents by content key.
+
+    Empty without a file, and without those of another vector length or whose text is a piece of thinking that an older version kept. A
+    file that cannot be read is put aside with a line; the `intents` job writes it again.
+    """
     if not path.is_file():
         return {}
-    with pa.memory_map(str(path)) as source:
-        rows = pa.ipc.open_file(source).read_all().to_pylist()
-    found = (intent_of(row, lambda raw: np.frombuffer(raw, np.float32)) for row in rows)
-    return {intent.cache_key: intent for intent in found if len(intent.long.vector) == len(intent.short.vector) == dim}
+    try:
+        with pa.memory_map(str(path)) as source:
+            rows = pa.ipc.open_file(source).read_all().to_pylist()
+        found = [intent_of(row, lambda raw: np.frombuffer(raw, np.float32)) for row in rows]
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        put_aside(path, f"cannot be read ({' '.join(str(error).split())[:120]})")
+        return {}
+    return {intent.cache_key: intent for intent in found if _servable(intent, dim)}
+
+
+def _servable(intent: SessionIntent, dim: int) -> bool:
+    fits = len(intent.long.vector) == len(intent.short.vector) == dim
+    return fits and not (shows_reasoning(intent.long.text) or shows_reasoning(intent.short.text))
 
 
 def intent_of(row: dict[str, Any], vector: Callable[[Any], NDArray[np.float32]]) -> SessionIntent:

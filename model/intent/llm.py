@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,17 @@ from feature_repo.contract.settings import Settings
 from model.encoder import default_folder, encoder_name
 from model.intent.cache import Recipe
 from model.intent.chat import Chat
-from model.intent.prompts import UNTITLED, PromptTemplate, template
+from model.intent.known_titles import KnownTitles
+from model.intent.prompts import UNTITLED, PromptTemplate, count_tokens, template
+from model.intent.reading import ANY_TITLE, CUT, EMPTY, FAILURES, NAME, REFUSAL, UNFINISHED, read
+from model.intent.reasoning import whole
 from model.intent.weights import ModelMissingError, identity, load_network, prepare, read_config
 
+MEASURED_TITLES = 50  # the longest by their bytes; one of them is the longest by its tokens, or nearly
+FOREIGN_TOKENS = 1.5  # how many more tokens a title may have in the endpoint's vocabulary than in the one at hand
+END_TOKENS = 2  # closing quote and end
+LONGEST_BOUND = 128  # an item whose title is longer is a description
+_REMEDIES = {CUT: "; raise llm.max_new_tokens", UNFINISHED: "; raise llm.max_new_tokens", REFUSAL: "; another llm.model may answer"}
 CONTEXT_SHARE = 0.9  # of the model's context; the rest is for the answer and for tokenizers that count differently
 
 
@@ -29,6 +38,8 @@ class Answer:
         Of all prompts of the prefix.
     seconds : float
         Wall time from the start of the batch to this answer, over the answers of the batch.
+    long_kind, short_kind : str
+        What the answers were, see ``model.intent.reading``.
     """
 
     long_text: str
@@ -36,6 +47,42 @@ class Answer:
     input_tokens: int
     output_tokens: int
     seconds: float
+    long_kind: str = NAME
+    short_kind: str = NAME
+
+    def __post_init__(self) -> None:
+        """Keep text alone: whatever gives answers, files and tables can hold them."""
+        object.__setattr__(self, "long_text", whole(self.long_text))
+        object.__setattr__(self, "short_text", whole(self.short_text))
+
+    @property
+    def failure(self) -> str:
+        """Why this is no answer; empty where both views have one. What is none is never kept, and asked again by a later run."""
+        kinds = {self.long_kind, self.short_kind} & FAILURES or ({EMPTY} if not (self.long_text and self.short_text) else set())
+        return f"the model's answer is no name but {' and '.join(sorted(kinds))}{_REMEDIES.get(min(kinds), '')}" if kinds else ""
+
+
+def token_bound(settings: Settings, titles: KnownTitles = ANY_TITLE) -> int:
+    """Return how many tokens an answer may have: what is set, and at least those of the catalogue's longest titles.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``endpoint.max_tokens`` stands for itself with the source ``endpoint``; else ``llm.max_new_tokens`` is the least.
+    titles : KnownTitles
+        Of the catalogue.
+    """
+    if settings.intents.source == "endpoint" and settings.endpoint.max_tokens is not None:
+        return settings.endpoint.max_tokens
+    longest = sorted(titles.titles, key=lambda title: len(title.encode("utf-8", "replace")))[-MEASURED_TITLES:]
+    if not longest:
+        return settings.llm.max_new_tokens
+    tokens = count_tokens(tokenizer_file(settings), longest)
+    if settings.intents.source == "endpoint":
+        tokens = int(tokens * FOREIGN_TOKENS)  # a larger model may know the whole title of which the prompt shows the beginning
+    else:
+        tokens = min(tokens, settings.intents.max_title_tokens)
+    return max(settings.llm.max_new_tokens, min(tokens + END_TOKENS, LONGEST_BOUND))
 
 
 def recipe_of(settings: Settings) -> Recipe | None:
@@ -56,11 +103,18 @@ def recipe_of(settings: Settings) -> Recipe | None:
         if not settings.endpoint.url:
             raise ModelMissingError("intents.source is 'endpoint', but endpoint.url is not set; give the server's address, e.g. with INTENTSTORE_ENDPOINT__URL")
         model = settings.endpoint.model or "default"
-        decoding = f"temperature 0, {settings.llm.max_new_tokens} tokens, titles {settings.intents.max_title_tokens}"
+        decoding = f"temperature 0, {settings.llm.max_new_tokens} tokens, titles {settings.intents.max_title_tokens}{_further(settings)}"
         return Recipe(source, model, settings.llm.revision, prompt_version, decoding, encoder, shown)
     folder = prepare(settings.llm, settings.assets_dir)
     decoding = f"greedy, {settings.llm.max_new_tokens} tokens, {settings.llm.dtype}, titles {settings.intents.max_title_tokens}"
     return Recipe(source, identity(folder), settings.llm.revision, prompt_version, decoding, encoder, shown)
+
+
+def _further(settings: Settings) -> str:
+    """Name what changes an endpoint's answers besides; nothing by default, so that keys stay. Bounds change no answer that is whole."""
+    structured = ", JSON" if settings.endpoint.structured_output == "auto" else ""
+    extra = json.dumps(settings.endpoint.extra_body, sort_keys=True, default=str) if settings.endpoint.extra_body else ""
+    return f"{structured}{', ' if extra else ''}{extra}"
 
 
 def tokenizer_file(settings: Settings) -> Path:
@@ -79,6 +133,8 @@ class LocalLlm:
     ----------
     settings : Settings
         ``llm`` and ``intents``.
+    titles : KnownTitles
+        Of the catalogue, as for ``EndpointLlm``.
 
     Raises
     ------
@@ -86,7 +142,7 @@ class LocalLlm:
         If the model cannot be loaded.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, titles: KnownTitles = ANY_TITLE) -> None:
         import torch
 
         from model.intent.generate import Generator
@@ -96,12 +152,13 @@ class LocalLlm:
         folder = prepare(settings.llm, settings.assets_dir)
         self.chat = Chat(folder)
         self._template = template(settings.intents.prompt_version)
+        self._titles, self._bound = titles, token_bound(settings, titles)
         self.generator = Generator(
             load_network(folder, settings.llm.dtype, settings.llm.device), self.chat,
-            batch_size=settings.llm.batch_size, max_new_tokens=settings.llm.max_new_tokens,
+            batch_size=settings.llm.batch_size, max_new_tokens=self._bound,
         )  # fmt: skip
         context = int(read_config(folder).get("max_position_embeddings") or 2048)
-        self._room = int(context * CONTEXT_SHARE) - settings.llm.max_new_tokens
+        self._room = int(context * CONTEXT_SHARE) - self._bound
 
     def answer(self, prefixes: Sequence[Sequence[str]], done: Callable[[int, Answer], None] | None = None) -> list[Answer]:
         """Answer both views of prefixes, each by its prompt, or both by one neutral prompt.
@@ -137,8 +194,32 @@ class LocalLlm:
         self.generator.generate(prompts, collect)
         return [answer for answer in answers if answer is not None]
 
+    def ask(self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]) -> list[tuple[int, str]]:
+        """Ask about both views of prefixes.
+
+        Parameters
+        ----------
+        prefixes : sequence of sequences of str
+            As for ``answer``.
+        keep : callable
+            Called with place and answer for every prefix whose views both have a name.
+
+        Returns
+        -------
+        list of (place, reason)
+            The others; they are to be asked again by a later run.
+        """
+
+        def done(place: int, answer: Answer) -> None:
+            if not answer.failure:
+                keep(place, answer)
+
+        return [(place, answer.failure) for place, answer in enumerate(self.answer(prefixes, done)) if answer.failure]
+
     def _answer(self, prompts: Sequence[list[int]], given: Sequence[list[int]], seconds: float) -> Answer:
-        return Answer(self.chat.text(given[0]), self.chat.text(given[-1]), sum(map(len, prompts)), sum(map(len, given)), seconds)
+        long, short = (read(self.chat.raw(ids), self._titles, cut=len(ids) >= self._bound) for ids in (given[0], given[-1]))
+        tokens = sum(map(len, prompts)), sum(map(len, given))
+        return Answer(long.text, short.text, *tokens, seconds, long.kind, short.kind)
 
 
 def prompt_ids(chat: Chat, form: PromptTemplate, titles: Sequence[str], room: int) -> list[list[int]]:

@@ -15,6 +15,7 @@ VIEWS: Final[tuple[View, View]] = ("long", "short")
 NEUTRAL: Final = "-neutral"  # ends the version of a prompt that names no view
 UNTITLED: Final = "untitled item"
 CHARACTERS_PER_TOKEN: Final = 8  # a bound before the tokenizer sees a 10 MB title; real titles have 3 to 5
+BYTES_PER_TOKEN: Final = 4
 JOINERS: Final = frozenset("\u200c\u200d")  # Persian, Indic scripts and emoji need them; every other format character goes
 ROLE_MARK = re.compile(r"(?i)\b(system|user|assistant|human|model|tool|answer|instruction|response)\s*:")
 OPENERS: Final = str.maketrans({"<": "‹", ">": "›", "[": "(", "]": ")", "{": "(", "}": ")", "|": "/", "`": "'", '"': "'"})
@@ -208,6 +209,17 @@ class TitleCutter:
         if len(encoding.ids) > self._limit:
             text = text[: encoding.offsets[self._limit - 1][1]].rstrip()
         return text or UNTITLED
+
+
+def count_tokens(tokenizer_file: Path, texts: Sequence[str]) -> int:
+    """Return the tokens of the longest of some texts; of scripts that the vocabulary does not know, a quarter of their bytes."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    counts = [len(one.ids) for one in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    return max(max(count, len(text.encode()) // BYTES_PER_TOKEN) for count, text in zip(counts, texts, strict=True))
 
 
 def recent_titles(items: Sequence[str], titles: Callable[[str], str | None], cut: Callable[[str | None], str], max_items: int) -> tuple[list[str], list[str]]:

@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from chat_server import serve
 
 from feature_repo.contract.columns import INTENT_CACHE, ITEMS_SCHEMA, SESSION_INTENTS, SESSION_TEXT, SESSIONS_SCHEMA
 from model.intent.live import LiveIntents
-from spark_jobs import delta_tables, intents, intents_report, item_vectors, session_text
+from model.intent.llm import recipe_of
+from spark_jobs import delta_tables, intent_cache, intents, intents_report, item_vectors, session_text
 from spark_jobs.job import JobError
 
 FILMS = ["Alien", "Brazil", "Casablanca", "Dune", "Fargo", "Gattaca", "Heat", "Jaws", "Kundun", "Psycho", "Rashomon", "Solaris"]
@@ -202,6 +204,85 @@ def test_missing_parts_are_one_clear_line(spark, settings):
         intents.run(spark, with_intents(settings, source="encoder"))
     with pytest.raises(JobError, match="there are no intents yet"):
         intents_report.run(spark, settings)
+
+
+def cached(key, text, recipe, made=START):
+    return {
+        "cache_key": key, "source": recipe.source, "model": recipe.model, "prompt_version": recipe.prompt_version, "items": ["i0"], "long_text": text,
+        "short_text": text, "input_tokens": 1, "output_tokens": 1, "seconds": 0.1, "created": made,
+    }  # fmt: skip
+
+
+def test_misread_answers_are_dropped_everywhere_and_asked_again(spark, prepared, capsys):
+    with serve(lambda prompt: "Solaris") as (url, asked):
+        endpoint = prepared.endpoint.model_copy(update={"url": url, "model": "m", "attempts": 1})
+        settings = with_intents(prepared, source="endpoint", max_calls=20).model_copy(update={"endpoint": endpoint})
+        recipe = recipe_of(settings)
+        texts = {row["session_id"]: row for row in rows_of(spark, settings, SESSION_TEXT)}
+        keys = {session: recipe.key(row["items"], row["titles"]) for session, row in texts.items()}
+        old = [cached(keys["s0"], "<think>", recipe), cached(keys["s3"], "Sure! Here is one item:", recipe), cached(keys["s4"], "Heat", recipe)]
+        delta_tables.empty_if_missing(spark, settings, INTENT_CACHE)
+        intent_cache.commit(spark, settings, [*old, cached("other-model", "</think>", recipe), cached("odd", "films about space", recipe)])
+        assert intents.run(spark, settings).details["by_source"]["endpoint"] == 6
+        assert LiveIntents.load(settings).infer([SESSIONS[4][:-1]])[0].long.text == "Heat"
+        assert LiveIntents.load(settings).infer([SESSIONS[0][:-1]])[0].source != "endpoint", "thinking is not served, even before it is dropped"
+        calls = len(asked)
+        pruned = intents.run(spark, settings, action="prune", misread=True)
+        assert pruned.details["misread"] == 3 and pruned.details["llm_calls"] == 0 and len(asked) == calls
+        assert {row["cache_key"] for row in rows_of(spark, settings, INTENT_CACHE)} == {*keys.values(), "odd"} - {keys["s0"], keys["s3"]}
+        assert {"s0", "s3"}.isdisjoint({row["session_id"] for row in rows_of(spark, settings, SESSION_INTENTS)})
+        assert intents.run(spark, settings, action="prune", misread=True).details["misread"] == 0
+        again = intents.run(spark, settings)
+        assert again.details["llm_calls"] == 2 and again.details["kinds"] == {"name": 4}
+        rows = {row["session_id"]: row["long_text"] for row in rows_of(spark, settings, SESSION_INTENTS)}
+        assert (rows["s0"], rows["s3"], rows["s4"]) == ("Solaris", "Solaris", "Heat")
+        assert LiveIntents.load(settings).infer([SESSIONS[0][:-1]])[0].long.text == "Solaris"
+        assert intents_report.run(spark, settings).details["kinds"]["m"]["name"] >= 4
+
+
+def test_a_damaged_spool_and_a_surrogate_block_nothing(spark, prepared, caplog):
+    with serve(lambda prompt: "Ja\ud800ws") as (url, _):
+        endpoint = prepared.endpoint.model_copy(update={"url": url, "attempts": 1})
+        settings = with_intents(prepared, source="endpoint").model_copy(update={"endpoint": endpoint})
+        spool = intent_cache.spool_folder(settings)
+        spool.mkdir(parents=True)
+        row = {**cached("from-the-spool", "Heat\ud800", recipe_of(settings)), "created": START.isoformat()}
+        (spool / "1.jsonl").write_text(json.dumps(row) + "\n{broken\n")
+        (spool / "2.jsonl").write_bytes(b"\x00" * 100 + b"\n")
+        first = intents.run(spark, settings)
+    assert (first.details["recovered"], first.details["llm_calls"], first.details["failed"]) == (1, 4, 0)
+    rows = {row["cache_key"]: row["long_text"] for row in rows_of(spark, settings, INTENT_CACHE)}
+    assert rows.pop("from-the-spool") == "Heat" and set(rows.values()) == {"Jaws"}
+    assert not list(spool.glob("*.jsonl")) and len(list((spool / "damaged").iterdir())) == 2
+    assert sum("put aside" in record.getMessage() for record in caplog.records) == 2
+
+
+def test_every_kind_of_failure_is_named_with_its_count_and_none_is_cached(spark, prepared, caplog):
+    def say(prompt):
+        if "short term" in prompt and "1. Alien" in prompt:
+            return "I'm sorry, but I can't help with that."
+        return "<think>Okay" if "1. Psycho" in prompt else "" if "1. Dune" in prompt else "1. Jaws\n2. Heat"
+
+    with serve(say) as (url, _):
+        endpoint = prepared.endpoint.model_copy(update={"url": url, "attempts": 1})
+        settings = with_intents(prepared, source="endpoint", max_calls=20).model_copy(update={"endpoint": endpoint})
+        details = intents.run(spark, settings).details
+    assert (details["failed"], details["llm_calls"], details["kinds"]) == (4, 1, {"listed": 2})
+    refused, thinking = "the endpoint's answer is a refusal", "the endpoint's answer is reasoning that was cut by the bound of 6 tokens"
+    assert details["failures"] == {refused: 2, thinking: 1, "the endpoint refused with status 400": 1}
+    told = " ".join(record.getMessage() for record in caplog.records)
+    assert f"2 of 4 failed calls: {refused}" in told and f"1 of 4 failed calls: {thinking}" in told
+    assert [row["long_text"] for row in rows_of(spark, settings, INTENT_CACHE)] == ["Jaws"]
+
+
+def test_a_worker_s_error_tells_its_cause(spark, settings):
+    def fail(batches):
+        for _ in batches:
+            raise ValueError("item 7 has no title")
+        yield
+
+    with pytest.raises(JobError, match="item 7 has no title"), delta_tables.told("session_intents", settings):
+        spark.range(3).mapInArrow(fail, "id long").collect()
 
 
 def test_a_killed_run_repeats_no_finished_call(spark, prepared):

@@ -1,7 +1,7 @@
 import pytest
 
 from feature_repo.contract.columns import SCHEMAS
-from spark_jobs.__main__ import JOBS, main
+from spark_jobs.__main__ import JOBS, _parser, main
 
 
 def _fails(capsys, *arguments):
@@ -47,3 +47,14 @@ def test_set_needs_a_value(capsys):
 def test_every_job_that_writes_says_its_table():
     assert {word for word, job in JOBS.items() if job.table is None} == {"intents-report", "quarantine", "replay", "parity"}
     assert {job.table for job in JOBS.values() if job.table} <= set(SCHEMAS)
+
+
+def test_pruning_is_a_word_of_the_intents_job_and_a_flag():
+    given = _parser().parse_args(["intents", "prune", "--misread", "--json"])
+    assert (given.action, given.misread, given.prune) == ("prune", True, False)
+    given = _parser().parse_args(["intents", "--misread"])
+    assert (given.action, given.misread) == (None, True)
+
+
+def test_an_unknown_word_behind_a_job_is_one_line(capsys):
+    assert "'purge'" in _fails(capsys, "intents", "purge")

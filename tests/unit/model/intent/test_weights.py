@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from feature_repo.contract.settings import LlmSettings, Settings
+from model.intent.asker import failure_kinds
 from model.intent.chat import Chat, clean_answer
-from model.intent.llm import LocalLlm, recipe_of
+from model.intent.known_titles import KnownTitles
+from model.intent.llm import LocalLlm, recipe_of, token_bound
 from model.intent.weights import ModelMissingError, identity, load_network, prepare
 
 
@@ -95,3 +97,20 @@ def test_a_model_without_chat_template_answers_too(tmp_path, plain_llm):
 ])  # fmt: skip
 def test_answers_are_reduced_to_a_name(raw, clean):
     assert clean_answer(raw) == clean
+
+
+def test_the_bound_of_an_answer_follows_the_titles_that_prompts_show(tmp_path, tiny_llm):
+    chosen = Settings(home=tmp_path, llm={"model": str(tiny_llm), "max_new_tokens": 4}, intents={"max_title_tokens": 12})
+    assert token_bound(chosen) == 4 and token_bound(chosen, KnownTitles(["alien", "the heat of casablanca and a dune in fargo" * 3])) == 14
+
+
+def test_a_local_answer_that_names_nothing_is_a_failure_and_never_kept(tmp_path, tiny_llm, monkeypatch):
+    llm = LocalLlm(Settings(home=tmp_path, llm={"model": str(tiny_llm), "max_new_tokens": 4}), KnownTitles(["alien"]))
+    said = iter(["<think>Okay", "Jaws", "1. alien", "Jaws", "", "Jaws"])
+    monkeypatch.setattr(llm.chat, "raw", lambda ids: next(said))
+    kept = {}
+    failures = llm.ask([["alien"], ["heat"], ["fargo"]], kept.__setitem__)
+    assert [(answer.long_text, answer.long_kind) for answer in kept.values()] == [("alien", "listed")]
+    kinds = {f"the model's answer is no name but {kind}" for kind in ("reasoning without end", "cut")}
+    assert set(failure_kinds(reason for _, reason in failures)) == kinds
+    assert all("llm.max_new_tokens" in reason for _, reason in failures)

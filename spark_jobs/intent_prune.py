@@ -1,0 +1,55 @@
+"""`intents prune`: drops cached answers that no session refers to, or that older versions misread."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from feature_repo.contract.columns import SESSION_TEXT
+from feature_repo.contract.settings import Settings
+from model.case_intents import forget_misread
+from model.intent.known_titles import KnownTitles
+from model.intent.live import ANSWERS_FILE, live_folder
+from model.intent.llm import recipe_of
+from model.intent.student import STUDENT_FILE
+from spark_jobs import delta_tables, intent_cache
+from spark_jobs.session_text import titles_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LOGGER = logging.getLogger("intentstore.intents")
+
+
+def orphans(spark: SparkSession, settings: Settings) -> int:
+    """Delete cached answers that no session of now or of `session_intents` refers to; return how many."""
+    from spark_jobs.intents import keyed
+
+    texts = delta_tables.read(spark, settings, SESSION_TEXT)
+    with delta_tables.staged(spark, settings, keyed(texts, recipe_of(settings))) as wanted:
+        return intent_cache.prune(spark, settings, wanted)
+
+
+def misread(spark: SparkSession, settings: Settings) -> int:
+    """Delete misread answers from the cache, the intents, the live answers and those of studies.
+
+    What learned from them goes with them: the next run trains the student and writes the live answers anew.
+
+    Returns
+    -------
+    int
+        Answers deleted from the cache and from those of studies.
+    """
+    titles = titles_of(spark, settings)
+    count = intent_cache.prune_misread(spark, settings, tuple(titles.values()))
+    if count:
+        for name in (ANSWERS_FILE, STUDENT_FILE):
+            (live_folder(settings) / name).unlink(missing_ok=True)
+        LOGGER.info(
+            "intents: %d misread answers are dropped; the next run asks again. Restart a near-line worker",
+            count,
+        )
+    studied = forget_misread(settings, KnownTitles(titles.values()))
+    if studied:
+        LOGGER.info("intents: %d misread answers of studies are dropped; the next study asks again", studied)
+    return count + studied
