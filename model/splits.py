@@ -35,6 +35,8 @@ class Dataset:
         Training cases that carry intent vectors (from the training set table).
     validation_sequences : Sequences, optional
         What ``refit`` puts back: the training sessions with the validation items.
+    all_sequences : Sequences, optional
+        Every session that is known, those of the test included: what serves learns from them after all figures are taken.
     refused : int
         Rows that were not taken; the reasons are in ``notes``.
     notes : tuple of str
@@ -51,6 +53,7 @@ class Dataset:
     validation_sequences: Sequences | None = None
     refused: int = 0
     notes: tuple[str, ...] = ()
+    all_sequences: Sequences | None = None
 
     @property
     def item_counts(self) -> np.ndarray:
@@ -67,6 +70,13 @@ class Dataset:
             return self
         note = "refit: validation items are part of training"
         return replace(self, train=self.validation_sequences, valid=self.valid.select(np.array([], dtype=np.int64)), notes=(*self.notes, note))
+
+    def everything(self) -> Dataset | None:
+        """Return the dataset that trains on every known session, without cases; none where these are not known."""
+        if self.all_sequences is None:
+            return None
+        none = np.array([], dtype=np.int64)
+        return replace(self, train=self.all_sequences, valid=self.valid.select(none), test=self.test.select(none), train_cases=None)
 
 
 @dataclass(frozen=True)

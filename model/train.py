@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
@@ -28,6 +29,7 @@ from model.items import Catalogue
 from model.network import Network
 from model.objective import Objective
 from model.probabilities import NetworkScorer, validation_ndcg
+from model.sequences import Cases
 from model.splits import Dataset
 from model.text_space import TextSpace
 
@@ -141,20 +143,50 @@ def train(dataset: Dataset, config: ModelConfig, *, checkpoint_dir: Path | None 
     trained = run.fit(epochs, early_stop=len(dataset.valid) > 0)
     hybrid = fit_hybrid(dataset, trained) if config.hybrid and config.fusion == "intent" else None
     if config.refit and len(dataset.valid):
-        full = dataset.refit()
         _log.info("refit: training again on train + validation for %d epochs", trained.best_epoch)
-        again = _Run(full, config, "refit", checkpoint_dir, progress).fit(trained.best_epoch, early_stop=False)
-        hybrid = None if hybrid is None else hybrid.refit(full)
-        trained = replace(again, history=trained.history, best_epoch=trained.best_epoch, seconds=trained.seconds + again.seconds, refitted=True)
+        return fit_again(dataset.refit(), replace(trained, hybrid=hybrid), "refit", checkpoint_dir=checkpoint_dir, progress=progress)
     return replace(trained, hybrid=hybrid)
+
+
+def fit_again(
+    dataset: Dataset, trained: Trained, phase: str, *, checkpoint_dir: Path | None = None, progress: ProgressCall | None = None
+) -> Trained:  # fmt: skip
+    """Fit the same recipe (settings, epochs, weights) on other sessions.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its validation cases are not read.
+    trained : Trained
+        Whose recipe it is.
+    phase : str
+        Name of the checkpoint.
+    checkpoint_dir, progress
+        As of `train`.
+
+    Returns
+    -------
+    Trained
+        With the history of ``trained``, and the seconds of both.
+    """
+    again = _Run(dataset, trained.config, phase, checkpoint_dir, progress).fit(max(trained.best_epoch, 1), early_stop=False)
+    hybrid = None if trained.hybrid is None else trained.hybrid.refit(dataset)
+    return replace(
+        again, hybrid=hybrid, history=trained.history, best_epoch=trained.best_epoch, seconds=trained.seconds + again.seconds, refitted=True
+    )  # fmt: skip
 
 
 def fit_hybrid(dataset: Dataset, trained: Trained) -> Hybrid:
     """Fit the parts beside a trained network, and the weights of the mix on validation."""
     from model.hybrid import Hybrid
 
-    scorer = trained.network_scorer()
-    return Hybrid.fit(dataset, scorer, trained.config)
+    def blind(counts: NDArray[np.int64]) -> Callable[[Cases], NDArray[np.float32]]:
+        """The network as if items without a count had never been clicked."""
+        network = copy.deepcopy(trained.network)
+        fill_cold(network, trained.space, dataset.catalogue, counts)
+        return NetworkScorer(network, trained.config).of_cases
+
+    return Hybrid.fit(dataset, trained.network_scorer(), trained.config, blind=blind)
 
 
 class _Run:
