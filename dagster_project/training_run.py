@@ -186,13 +186,14 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     """
     from model import artifact, report
     from model.calibration import calibration
+    from model.case_intents import filled
     from model.intent import live
     from model.scorer import Scorer
     from model.train import without_seen
 
     started = time.time()
     tables, versions = read_tables(settings)
-    dataset = dataset_of(tables)
+    dataset = filled(dataset_of(tables), settings)
     progress(
         f"{len(dataset.train):,} training sessions, {len(dataset.valid):,} validation and {len(dataset.test):,} test cases, {len(dataset.catalogue):,} items"
     )

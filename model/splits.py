@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,6 +60,11 @@ class Dataset:
     def item_counts(self) -> np.ndarray:
         """Clicks of every item in training, int64, shape (items,)."""
         return np.bincount(self.train.items, minlength=len(self.catalogue))
+
+    @cached_property
+    def fitted(self) -> dict[str, Any]:
+        """What was fitted on this very dataset, by name, so that baselines, the blend and the model share the work; empty at first."""
+        return {}
 
     def with_catalogue(self, catalogue: Catalogue) -> Dataset:
         """Return the dataset with the same items described differently (say, with text vectors)."""

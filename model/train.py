@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,9 @@ from model.checkpoint import Progress
 from model.cold_items import fill_cold
 from model.config import ModelConfig
 from model.cooccurrence import cooccurrence_vectors
-from model.evaluate import default_seen
+from model.evaluate import SEEN, default_seen
 from model.items import Catalogue
+from model.mix_worth import MixWorth, settled
 from model.network import Network
 from model.objective import Objective
 from model.probabilities import NetworkScorer, validation_ndcg
@@ -230,6 +232,9 @@ class _Run:
         )  # fmt: skip
 
     def _stale(self) -> bool:
+        if settled(self.state.history or [], self.config.patience):
+            _log.info("the last %d epochs did not change the mix; training ends", self.config.patience)
+            return True
         return self.state.best_epoch > 0 and self.state.epoch - self.state.best_epoch >= self.config.patience
 
     def _epoch(self, epochs: int, validate: bool, clock: Callable[[], float]) -> None:
@@ -260,6 +265,8 @@ class _Run:
                 value = self._keep_best(state)
         state.seconds = clock()
         record = {"epoch": state.epoch, "loss": loss, "ndcg10": value if validate else 0.0, "seconds": state.seconds - begun}
+        if validate and self.mix_worth is not None:
+            record["mix"] = self.mix_worth.of(NetworkScorer(self.network.eval(), self.config).of_cases)
         state.history = [*(state.history or []), record]
         if self.progress:
             self.progress(Step(self.phase, state.epoch, epochs, len(batches), len(batches), loss, record))
@@ -271,6 +278,13 @@ class _Run:
             state.best_value, state.best_epoch = value, state.epoch
             self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
         return value
+
+    @cached_property
+    def mix_worth(self) -> MixWorth | None:
+        """What tells whether the mix still changes; none where the network answers alone."""
+        if not self.config.hybrid or self.config.fusion != "intent" or self.config.parts == ():
+            return None
+        return MixWorth(self.dataset, self.config, SEEN[not without_seen(self.dataset, self.config)])
 
     def _validate(self) -> float:
         cases = self.dataset.valid

@@ -130,5 +130,5 @@ MERGE_KEYS: dict[str, tuple[str, ...]] = {
     CLICKS: ("event_id",), ITEMS: ("item_id",), ITEM_VECTORS: ("item_id",), SESSIONS: ("session_id", "session_start"),
     SESSION_TEXT: ("session_id", "event_timestamp"), SESSION_INTENTS: ("session_id", "event_timestamp"),
     SESSION_FEATURES: ("session_id", "event_id"), ITEM_POPULARITY: ("item_id", "event_timestamp"),
-    TRAINING_SET: ("session_id", "event_timestamp"), SCORE_LOG: ("topic", "partition", "offset"), INTENT_CACHE: ("cache_key",),
+    TRAINING_SET: ("session_id", "position"), SCORE_LOG: ("topic", "partition", "offset"), INTENT_CACHE: ("cache_key",),
 }  # fmt: skip

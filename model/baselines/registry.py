@@ -13,7 +13,7 @@ from model.baselines.last_item import LastItem
 from model.baselines.markov import Markov
 from model.baselines.title_knn import WordKnn, tfidf
 from model.evaluate import Ranker
-from model.parts import QUICK_EASE_ITEMS, Cosines, Items, Popular, Titles, Transitions
+from model.parts import QUICK_EASE_ITEMS, Transitions, fitted
 from model.parts.pairs import COSINES, DECAYS, REGULARISERS
 from model.parts.popular import WINDOWS
 from model.parts.text import DECAYS as TEXT_DECAYS
@@ -50,21 +50,21 @@ def baselines(dataset: Dataset, *, ease: bool | None = None) -> list[Baseline]:
     """
     steps = "one after the other on validation"
     found = [
-        Baseline("popularity", lambda data: Popular.fit(data).ranker, f"share of the newest clicks among {_said(WINDOWS)}"),
+        Baseline("popularity", partial(_ranker, "popular"), f"share of the newest clicks among {_said(WINDOWS)}"),
         Baseline("last-item", LastItem.fit),
         Baseline("markov", Markov.fit),
-        Baseline("decayed-markov", lambda data: Transitions.fit(data).ranker, f"{len(Transitions.CANDIDATES)} sets of decays"),
-        Baseline("item-knn", lambda data: Cosines.fit(data).ranker, f"{', '.join(COSINES)}, {steps}"),
+        Baseline("decayed-markov", partial(_ranker, "transitions"), f"{len(Transitions.CANDIDATES)} sets of decays"),
+        Baseline("item-knn", partial(_ranker, "cosines"), f"{', '.join(COSINES)}, {steps}"),
         Baseline("v-sknn", tuning.v_sknn, f"{', '.join(tuning.V_SKNN_GRID)}, {steps}"),
         Baseline("stan", tuning.stan, f"{', '.join(tuning.STAN_GRID)}, {steps}"),
     ]
     items = len(dataset.catalogue)
     if (items <= QUICK_EASE_ITEMS) if ease is None else (ease and items <= MOST_ITEMS):
-        found.append(Baseline("ease", lambda data: Items.fit(data).ranker, f"regulariser {_said(REGULARISERS)}, then decay {_said(DECAYS)}"))
+        found.append(Baseline("ease", partial(_ranker, "items"), f"regulariser {_said(REGULARISERS)}, then decay {_said(DECAYS)}"))
     if dataset.catalogue.has_text:
         found.append(Baseline("title-knn-words", words, f"title with or without category, decay {_said(TEXT_DECAYS)}"))
     if dataset.catalogue.vectors is not None and dataset.catalogue.vectors.any():
-        found.append(Baseline("title-knn", lambda data: Titles.fit(data).ranker, f"decay {_said(TEXT_DECAYS)}"))
+        found.append(Baseline("title-knn", partial(_ranker, "titles"), f"decay {_said(TEXT_DECAYS)}"))
     return found
 
 
@@ -74,6 +74,11 @@ def words(dataset: Dataset) -> WordKnn:
     texts = [catalogue.titles, catalogue.texts] if any(catalogue.categories) else [catalogue.titles]
     spaces = [WordKnn(tfidf(text)) for text in texts]
     return choose(dataset, [partial(_decayed, space, decay) for space in spaces for decay in TEXT_DECAYS])[0]
+
+
+def _ranker(name: str, dataset: Dataset) -> Ranker:
+    found: Ranker = vars(fitted(name, dataset))["ranker"]
+    return found
 
 
 def _decayed(ranker: WordKnn, decay: float, _: Dataset) -> WordKnn:

@@ -23,18 +23,25 @@ STAN_GRID: Mapping[str, Sequence[Any]] = {
 
 
 def v_sknn(dataset: Dataset) -> SessionKnn:
-    """Tune V-SKNN."""
-    return _tuned(dataset, VSKNN, V_SKNN_GRID, "V-SKNN")
+    """Tune V-SKNN; once for a dataset."""
+    return _once(dataset, "V-SKNN", VSKNN, V_SKNN_GRID)
 
 
 def stan(dataset: Dataset) -> SessionKnn:
-    """Tune STAN."""
-    return _tuned(dataset, STAN, STAN_GRID, "STAN")
+    """Tune STAN; once for a dataset."""
+    return _once(dataset, "STAN", STAN, STAN_GRID)
 
 
 def neighbours(dataset: Dataset) -> SessionKnn:
     """Tune both, and return the better one on validation (the second where there is none)."""
     return choose(dataset, [stan, v_sknn])[0]
+
+
+def _once(dataset: Dataset, name: str, start: Settings, grid: Mapping[str, Sequence[Any]]) -> SessionKnn:
+    if name not in dataset.fitted:
+        dataset.fitted[name] = _tuned(dataset, start, grid, name)
+    found: SessionKnn = dataset.fitted[name]
+    return found
 
 
 def _tuned(dataset: Dataset, start: Settings, grid: Mapping[str, Sequence[Any]], name: str) -> SessionKnn:

@@ -25,7 +25,7 @@ from model.splits import Dataset
 
 __all__ = [
     "KINDS", "QUICK_EASE_ITEMS", "Cosines", "Intents", "Items", "Kinds", "Neighbours", "Part", "Popular", "Repeats", "Titles", "Transitions",
-    "Votes", "Words", "applicable",
+    "Votes", "Words", "applicable", "fitted",
 ]  # fmt: skip
 
 QUICK_EASE_ITEMS = 4_000  # 4 s of one core and 64 MB; at 12,000 items a minute and 600 MB in every model folder
@@ -38,6 +38,20 @@ KINDS: dict[str, Kind] = {
     "transitions": Transitions, "neighbours": Neighbours, "items": Items, "cosines": Cosines, "repeats": Repeats, "popular": Popular,
     "titles": Titles, "words": Words, "categories": Kinds, "intents": Intents,
 }  # fmt: skip
+
+
+def fitted(name: str, dataset: Dataset) -> Part:
+    """Fit a part, once for a dataset: baselines, the blend without training and the model share it.
+
+    Raises
+    ------
+    KeyError
+        If no part has the name.
+    """
+    if name not in dataset.fitted:
+        dataset.fitted[name] = KINDS[name].fit(dataset)
+    found: Part = dataset.fitted[name]
+    return found
 
 
 def applicable(dataset: Dataset, seen: Seen = "kept") -> tuple[str, ...]:
