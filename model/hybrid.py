@@ -281,9 +281,12 @@ def _few(dataset: Dataset) -> np.ndarray:
 
 
 def _ask(network: Network, cases: Cases) -> np.ndarray:
-    if not isinstance(network, NetworkProbabilities):
-        return network(cases)
-    return network.probabilities(cases.prefixes, cases.long, cases.short)
+    found: np.ndarray
+    if isinstance(network, NetworkProbabilities):
+        found = network.probabilities(cases.prefixes, cases.long, cases.short)
+    else:
+        found = network(cases)
+    return found
 
 
 def _rule(dataset: Dataset, config: HybridConfig) -> Seen:

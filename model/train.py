@@ -19,16 +19,15 @@ from numpy.typing import NDArray
 
 from model import checkpoint
 from model.averaging import RunningMean
-from model.backbones import needs_graph
-from model.batches import epoch_batches, make_graph, training_rows
+from model.batches import epoch_batches, training_rows
 from model.checkpoint import Progress
 from model.cold_items import fill_cold
 from model.config import ModelConfig
-from model.cooccurrence import cooccurrence_vectors
 from model.evaluate import SEEN, default_seen
 from model.items import Catalogue
 from model.mix_worth import MixWorth, settled
 from model.network import Network
+from model.network_start import build_network
 from model.objective import Objective
 from model.probabilities import NetworkScorer, validation_ndcg
 from model.sequences import Cases
@@ -313,20 +312,3 @@ class _Run:
 def without_seen(dataset: Dataset, config: ModelConfig) -> bool:
     """Whether choices are made with seen items removed: ``config.remove_seen``, else by the dataset's protocol."""
     return default_seen(dataset) == "removed" if config.remove_seen is None else config.remove_seen
-
-
-def build_network(dataset: Dataset, config: ModelConfig) -> tuple[TextSpace | None, Network]:
-    """Make the text space and a fresh network for a dataset; call ``torch.manual_seed`` before."""
-    vectors = dataset.catalogue.vectors if config.text or config.fusion == "paper" else None
-    if vectors is not None and not np.abs(vectors).any():
-        vectors = None
-    space = None if vectors is None else TextSpace.fit(vectors, config.dim, config.text_power, config.text_scale)
-    text_part = torch.from_numpy(space.apply(vectors)) if space is not None and config.text and vectors is not None else None
-    views = torch.from_numpy(space.centred(vectors)) if space is not None and config.fusion == "paper" and vectors is not None else None
-    if config.fusion == "paper" and views is None:
-        raise ValueError("fusion 'paper' needs text vectors, but the catalogue has none; give items.* with titles, or use --fusion none")
-    graph = make_graph(dataset.train, len(dataset.catalogue)) if needs_graph(config) else None
-    start = None
-    if text_part is None and config.start == "cooccurrence":
-        start = torch.from_numpy(cooccurrence_vectors(dataset.train, len(dataset.catalogue), config.dim, config.text_scale))
-    return space, Network(config, len(dataset.catalogue), text_part, views, graph, start)

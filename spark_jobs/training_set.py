@@ -136,7 +136,7 @@ def _cases(spark: SparkSession, settings: Settings, versions: Mapping[str, int])
         F.expr("items[_place]").alias("target"),
         F.expr("event_ids[_place]").alias("_target"),
         (F.col("first_position") + F.col("_place")).alias("position"),
-        (F.col("_place") == F.col("length") - 1).alias("last"),
+        (F.col("_place") == F.col("length") - 1).alias("is_last"),
         F.col("first_position").alias("first_place"),
     )
     cases = _drawn(sessions, cases, settings.session.max_cases)
@@ -158,7 +158,7 @@ def _drawn(sessions: DataFrame, cases: DataFrame, most: int) -> DataFrame:
     largest = sessions.groupBy("split").agg(F.sum(F.col("length") - 1).alias("cases")).agg(F.max("cases")).first()[0]
     if largest is None or largest <= most:
         return cases
-    order = Window.partitionBy("split").orderBy(F.desc("last"), F.xxhash64("session_id", "position"), "session_id", "position")
+    order = Window.partitionBy("split").orderBy(F.desc("is_last"), F.xxhash64("session_id", "position"), "session_id", "position")
     return cases.withColumn("_number", F.row_number().over(order)).where(F.col("_number") <= most).drop("_number")
 
 
@@ -196,7 +196,7 @@ def with_features(settings: Settings, cases: DataFrame, versions: Mapping[str, i
     settings : Settings
         Of the feature store.
     cases : DataFrame
-        ``session_id``, ``position``, ``prefix_time`` (for the intents), ``known_at`` (for the features), ``last`` (whether intents were
+        ``session_id``, ``position``, ``prefix_time`` (for the intents), ``known_at`` (for the features), ``is_last`` (whether intents were
         inferred for this very prefix), and columns to keep.
     versions : mapping
         Delta versions to read.
@@ -218,11 +218,11 @@ def with_features(settings: Settings, cases: DataFrame, versions: Mapping[str, i
     with feature_repo_store.pinned(pins):
         asked = cases.withColumn("event_timestamp", F.col("known_at"))
         job = store.get_historical_features(entity_df=asked, features=names[SESSION_FEATURES], filter_by_created_timestamp=True)
-        known = job.to_spark_df().drop("event_timestamp", "last").withColumn("event_timestamp", F.col("prefix_time"))
+        known = job.to_spark_df().drop("event_timestamp", "is_last").withColumn("event_timestamp", F.col("prefix_time"))
         if SESSION_INTENTS not in versions:
             return known
         # Intents are inferred for the prefix of a session's last click; those of an earlier prefix are not handed on to other positions.
-        inferred = cases.where("last").select("session_id", "position", F.col("prefix_time").alias("event_timestamp"))
+        inferred = cases.where(F.col("is_last")).select("session_id", "position", F.col("prefix_time").alias("event_timestamp"))
         found = store.get_historical_features(entity_df=inferred, features=names[SESSION_INTENTS]).to_spark_df().drop("event_timestamp")
         return known.join(found.withColumnRenamed("source", "intent_source"), ["session_id", "position"], "left")
 
