@@ -73,7 +73,7 @@ def write(candidate: Candidate, manifest: dict[str, Any]) -> str:
 
 **Settings.** {chosen or "see manifest.json"}
 
-**Quality** on the test cases, full ranking, ties against us, mean and 95 % bootstrap interval:
+**Quality** on the test cases, full ranking, ties against us, mean and 95 % bootstrap interval; {manifest.get("figures", "measured by this model")}:
 
 {quality_markdown(candidate.report)}
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from model.data import Dataset
     from model.evaluate import Seen
+    from model.report import QualityReport
+    from model.train import Trained
 
 READS = (columns.TRAINING_SET, columns.SESSIONS, columns.ITEMS, columns.ITEM_VECTORS)
 LATEST = "latest_candidate.json"
@@ -151,7 +153,8 @@ def latest(settings: Settings) -> Candidate | None:
 
 
 # One training, in this order; a crash after any step leaves the promoted model untouched, and the next run starts over (training from its checkpoint):
-#   1 read pinned tables   2 train and measure   3 save the folder, whole or not at all   4 note it as the latest candidate
+#   1 read pinned tables   2 train and measure   3 fit what passed on all sessions   4 save the folder, whole or not at all
+#   5 note it as the latest candidate
 def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callable[[str], None]) -> Candidate:
     """Train on the lake, measure against every baseline and control, save.
 
@@ -171,13 +174,14 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     """
     from model import artifact, report
     from model.calibration import calibration
+    from model.case_intents import filled
     from model.intent import live
     from model.scorer import Scorer
     from model.train import without_seen
 
     started = time.time()
     tables, versions = read_tables(settings)
-    dataset = dataset_of(tables)
+    dataset = filled(dataset_of(tables), settings)
     progress(
         f"{len(dataset.train):,} training sessions, {len(dataset.valid):,} validation and {len(dataset.test):,} test cases, {len(dataset.catalogue):,} items"
     )
@@ -185,13 +189,26 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     plain = quality.to_dict()
     plain["rows"] += promoted_row(settings, dataset, quality.seen)
     plain["calibration"] = calibration(Scorer.of(quality.candidate), dataset.test, without_seen=quality.seen == "removed")
+    served = _served(quality, progress) if config.refit_before_serving and plain["passes"] else None
     folder = artifact.save_version(
-        quality.candidate, settings.models_dir, metrics=plain, delta_versions=versions, code_commit=code_commit(), feature_list=feature_list(),
+        served or quality.candidate, settings.models_dir, measured=quality.candidate if served else None, metrics=plain, delta_versions=versions,
+        code_commit=code_commit(), feature_list=feature_list(),
         without_seen=without_seen(dataset, config), encoder=encoder_name(tables), intent=lambda target: live.export(settings, target),
     )  # fmt: skip
     made = Candidate(folder.name, identity_of(config), tables[columns.TRAINING_SET].num_rows, versions, time.time() - started, plain, started)
     _note(settings, made)
     return made
+
+
+def _served(quality: QualityReport, progress: Callable[[str], None]) -> Trained | None:
+    """Fit the measured recipe on every known session; none where there are no held-out ones to put back."""
+    from model.train import fit_again
+
+    full = quality.dataset.everything()
+    if full is None:
+        return None
+    progress(f"the figures stand; fitting the same recipe on all {len(full.train):,} sessions")
+    return fit_again(full, quality.candidate, "serving")
 
 
 def promoted_row(settings: Settings, dataset: Dataset, seen: Seen) -> list[dict[str, Any]]:
@@ -218,7 +235,8 @@ def promoted_row(settings: Settings, dataset: Dataset, seen: Seen) -> list[dict[
     if folder is None or not len(dataset.test):
         return []
     try:
-        scorer = artifact.load(folder)
+        # What serves has seen the test sessions of its own time; what was measured then has not.
+        scorer = artifact.load(folder / artifact.MEASURED if (folder / artifact.MEASURED).is_dir() else folder)
     except artifact.ArtifactError:
         return []  # of another version of this code: it cannot serve either, so anything is better
     if list(scorer.item_ids) != list(dataset.catalogue.item_ids):

@@ -36,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--intent-calls", type=int, metavar="N", help="cases an LLM is asked about at most (default: intents.max_calls)")
     bench.add_argument("--no-text", action="store_true", help="trained ids only: items.* is not read by the network")
     bench.add_argument("--no-hybrid", action="store_true", help="the network alone, without transitions and retrieval")
-    bench.add_argument("--refit", action="store_true", help="afterwards train once more on train + validation for the best number of epochs")
+    again = bench.add_mutually_exclusive_group()
+    again.add_argument("--refit", action="store_true", help="train once more on train + validation before the test (the default)")
+    again.add_argument("--no-refit", action="store_true", help="judge the model that never saw validation, as published protocols do")
     bench.add_argument("--score", choices=("dot", "cosine"))
     bench.add_argument("--gap-minutes", type=float, help="a longer pause starts a new session; default: session.gap_minutes where it is set")
     for name, kind in (("dim", int), ("epochs", int), ("batch-size", int), ("learning-rate", float), ("seed", int), ("threads", int)):
@@ -63,9 +65,10 @@ def config_of(arguments: argparse.Namespace, base: dict[str, Any]) -> ModelConfi
     for key in ("backbone", "fusion", "score", "dim", "epochs", "batch_size", "learning_rate", "seed", "threads", "device"):
         if getattr(arguments, key) is not None:
             values[key] = getattr(arguments, key)
-    for flag, key, value in (("no_text", "text", False), ("no_hybrid", "hybrid", False), ("refit", "refit", True)):
+    for flag, key, value in (("no_text", "text", False), ("no_hybrid", "hybrid", False)):
         if getattr(arguments, flag):
             values[key] = value
+    values["refit"] = arguments.refit or (bool(values.get("refit_before_serving", True)) and not arguments.no_refit)
     for pair in arguments.set:
         key, sign, text = pair.partition("=")
         if not sign:

@@ -30,6 +30,13 @@ FORMAT_VERSION = 1
 TENSORS, MANIFEST, ITEMS, INTENT, PROMOTED = "model.safetensors", "manifest.json", "items.json", "intent", "promoted"
 
 
+MEASURED = "measured"  # folder of the model whose figures the manifest holds, where another serves
+FIGURES_OF = {
+    True: "measured on held-out sessions by the model in 'measured'; this one is the same recipe fitted on all sessions, the held-out ones included",
+    False: "measured by this model, on sessions that it has not seen",
+}
+
+
 class ArtifactError(RuntimeError):
     """A model folder that cannot be used; the text names the folder, what is wrong and the remedy."""
 
@@ -45,6 +52,7 @@ def save(
     without_seen: bool = True,
     encoder: str = "",
     intent: Callable[[Path], None] | None = None,
+    measured: Trained | None = None,
 ) -> Path:
     """Write a model folder; it appears whole or not at all.
 
@@ -66,6 +74,9 @@ def save(
         Name of the text encoder whose vectors were used.
     intent : callable, optional
         Writes what live intents need into the folder it is given (``intent/``).
+    measured : Trained, optional
+        The model whose figures ``metrics`` are, where another is saved: the same recipe before the held-out sessions were put back. It is
+        kept in the folder ``measured``, so that the next candidate can be compared with it on sessions that neither has seen.
 
     Returns
     -------
@@ -84,13 +95,15 @@ def save(
         if intent is not None:
             (part / INTENT).mkdir()
             intent(part / INTENT)
+        if measured is not None:
+            save(measured, part / MEASURED, metrics=metrics, without_seen=without_seen, encoder=encoder, delta_versions=delta_versions)
         digests = {name: _digest(part / name) for name in (TENSORS, ITEMS)}
         manifest = {
             "format": FORMAT_VERSION, "version": f"{trained.config.backbone}-{digests[TENSORS][:12]}",
             "created": datetime.now(UTC).isoformat(timespec="seconds"), "config": trained.config.model_dump(), "feature_list": list(feature_list),
             "items": ITEMS, "n_items": len(catalogue), "encoder": encoder, "delta_versions": dict(delta_versions or {}), "code_commit": code_commit,
             "metrics": dict(metrics or {}), "history": trained.history, "best_epoch": trained.best_epoch, "train_seconds": round(trained.seconds, 1),
-            "refitted": trained.refitted, "without_seen": without_seen, "hybrid": hybrid, "sha256": digests,
+            "refitted": trained.refitted, "figures": FIGURES_OF[measured is not None], "without_seen": without_seen, "hybrid": hybrid, "sha256": digests,
         }  # fmt: skip
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
         _put_in_place(part, folder)

@@ -89,6 +89,43 @@ def with_intents(dataset: Dataset, settings: Settings, source: Source, encoder: 
     return replace(dataset, valid=_attached(dataset.valid, long[:bound], short[:bound]), test=_attached(dataset.test, long[bound:], short[bound:]))
 
 
+def filled(dataset: Dataset, settings: Settings) -> Dataset:
+    """Give the fallback's intents to validation and test cases that have none, where others have: an LLM is asked about some prefixes only.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With text vectors.
+    settings : Settings
+        ``intents.fallback``; ``none`` leaves the cases as they are, and where a student would serve, the encoder does.
+
+    Returns
+    -------
+    Dataset
+    """
+    catalogue = dataset.catalogue
+    if settings.intents.fallback == "none" or catalogue.vectors is None or dataset.valid.long is None:
+        return dataset
+    localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors, settings.intents.vectors, settings.intents.top_r)
+    source, names = EncoderSource(localiser, settings.intents.recency_half_life), np.array(catalogue.item_ids, dtype=object)
+    return replace(dataset, valid=_filled(dataset.valid, source, names), test=_filled(dataset.test, source, names))
+
+
+def _filled(cases: Cases, source: EncoderSource, names: np.ndarray) -> Cases:
+    if cases.long is None or cases.short is None or not len(cases):
+        return cases
+    blank = np.flatnonzero(~(cases.long.any(axis=1) | cases.short.any(axis=1)))
+    if not len(blank):
+        return cases
+    found = source.vectors([names[prefix].tolist() for prefix in cases.prefixes.select(blank)])
+    views = []
+    for given, made in zip((cases.long, cases.short), found, strict=True):
+        whole = given.copy()
+        whole[blank] = made
+        views.append(whole)
+    return cases.with_intents(*views)
+
+
 def _attached(cases: Cases, long: Vectors, short: Vectors) -> Cases:
     return cases.with_intents(long, short) if len(cases) else cases
 

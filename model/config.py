@@ -82,6 +82,7 @@ class ModelConfig(BaseModel):
     device: str = Field("cpu", description="cpu, cuda, cuda:1, mps.")
     threads: int = Field(1, ge=1, description="CPU threads of torch; more than one is slower on a shared two-core machine.")
     refit: bool = Field(False, description="After validation: train once more on train + validation for the best number of epochs.")
+    refit_before_serving: bool = Field(True, description="What serves has learned everything: fitted once more on all sessions after the figures.")
 
     # hybrid score
     hybrid: bool = Field(True, description="Mix transitions and retrieval into the score, with weights by validation.")

@@ -15,14 +15,17 @@ from torch import Tensor
 from model.baselines.choose import sample
 from model.cold_mix import ColdMix
 from model.evaluate import Seen, default_seen
+from model.hiding import hidden_trust
 from model.items import Catalogue
-from model.mixing import pool, search
-from model.parts import KINDS, Part, Votes, applicable
+from model.mixing import TEXT, Mix, Trust, named, natural, search
+from model.parts import KINDS, Part, Votes, applicable, fitted
+from model.pool import doubts, pool
 from model.sequences import Cases, Sequences
 from model.splits import Dataset
 
 NETWORK = "network"
 VALIDATION_CASES = 25_000  # evenly spread beyond; the same for every seed
+TRACE = 1e-4  # a weight that decides between items of which the other sources know nothing
 _log = logging.getLogger("intentstore.model.hybrid")
 
 
@@ -50,6 +53,7 @@ class NetworkProbabilities(Protocol):
 
 
 Network = NetworkProbabilities | Callable[[Cases], np.ndarray]
+Blind = Callable[[np.ndarray], Callable[[Cases], np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -62,24 +66,30 @@ class Hybrid:
         ``network`` and part name to weight; they sum to 1. A part without proven use has weight 0 and is not kept.
     parts : dict
         Part name to part, those with weight only.
-    cold : ndarray int64, shape (n,)
-        Items without a training click.
-    items : int
-        Size of the catalogue; 0 = nothing is known of cold items.
+    counts : ndarray int64, shape (items,)
+        Training clicks, 5 for more; empty = nothing is known of them.
+    trust : tuple of float
+        What text sources and others count for items with few clicks; see `model.cold_mix`.
+    shrunk, gained : float
+        What the search says of itself; see `model.mixing.Mix`.
     """
 
     weights: dict[str, float]
     parts: dict[str, Part]
-    cold: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    items: int = 0
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    trust: Trust = (0.0, 0.0)
+    shrunk: float = 0.0
+    gained: float = 0.0
 
     @cached_property
     def cold_mix(self) -> ColdMix | None:
-        """How items without a click are mixed; none where all are clicked, or text has no weight."""
-        return ColdMix.of(self.weights, self.cold, self.items)
+        """How items with few clicks are mixed; none where all are known well, or their sources are trusted like the others'."""
+        return ColdMix.of(self.trust, self.counts)
 
     @classmethod
-    def fit(cls, dataset: Dataset, network: Network | None, config: HybridConfig, *, seen: Seen | None = None) -> Hybrid:
+    def fit(
+        cls, dataset: Dataset, network: Network | None, config: HybridConfig, *, seen: Seen | None = None, blind: Blind | None = None
+    ) -> Hybrid:  # fmt: skip
         """Fit the parts on training and choose the weights on validation, starting from the network alone.
 
         Parameters
@@ -91,6 +101,8 @@ class Hybrid:
         config : HybridConfig
         seen : str, optional
             Rule under which validation ranks; none = as ``config.remove_seen`` says.
+        blind : callable, optional
+            Clicks of every item to the network as it would be without those of items that have 0; see `model.hiding`.
 
         Returns
         -------
@@ -101,28 +113,39 @@ class Hybrid:
         ValueError
             If ``config.parts`` names an unknown part.
         """
-        names = applicable(dataset) if config.parts is None else config.parts
+        rule = seen or _rule(dataset, config)
+        names = applicable(dataset, rule) if config.parts is None else config.parts
         unknown = [name for name in names if name not in KINDS]
         if unknown:
             raise ValueError(f"part '{unknown[0]}' of the hybrid score is unknown; choose among {', '.join(KINDS)}")
-        parts: dict[str, Part] = {name: KINDS[name].fit(dataset) for name in names}
+        blend = f"blend of {', '.join(names)}, seen items {rule}"
+        if network is None and blend in dataset.fitted:  # the report, the training and the benchmark ask for it
+            return dataset.fitted[blend]  # type: ignore[no-any-return]
+        parts: dict[str, Part] = {name: fitted(name, dataset) for name in names}
         sources: dict[str, Callable[[Cases], np.ndarray]] = {} if network is None else {NETWORK: partial(_ask, network)}
         sources |= {name: part.probabilities for name, part in parts.items()}
         if not sources:
             raise ValueError("the hybrid score has neither a network nor parts; name at least one part")
         if len(dataset.valid) == 0:
-            weights = {name: float(place == 0) for place, name in enumerate(sources)}
+            mix = Mix({name: float(place == 0) for place, name in enumerate(sources)})
         else:
-            rule = seen or _rule(dataset, config)
-            weights = search(pool(sources, sample(dataset.valid, VALIDATION_CASES), rule))
-        _log.info("hybrid weights: %s", ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()))
+            mix = search(pool(sources, sample(dataset.valid, VALIDATION_CASES), rule, doubts(dataset.item_counts), TEXT))
+        mix = _filled(mix)
+        _log.info("hybrid weights: %s (%.0f %% to the best source)", named(mix.weights), 100 * mix.shrunk)
         # Lent only now: validation rarely has a cold item to tell what lending is worth, and it would move the weights of the others.
-        return cls(weights, {name: part.lent(dataset) for name, part in parts.items() if weights[name] > 0}, *_cold(dataset))
+        kept = {name: part.lent(dataset) for name, part in parts.items() if mix.weights[name] > 0}
+        trust = mix.trust
+        if trust == (0.0, 0.0) and not natural(dataset.item_counts[dataset.valid.targets]):
+            asked = {name: source for name, source in sources.items() if mix.weights[name] > 0}
+            trust = hidden_trust(dataset, asked, kept, mix.weights, rule, blind)
+        made = cls(mix.weights, kept, _few(dataset), trust, mix.shrunk, mix.gained)
+        if network is None:
+            dataset.fitted[blend] = made
+        return made
 
     def refit(self, dataset: Dataset) -> Hybrid:
         """Fit the same parts on other training data, with the same weights and the parts' own settings chosen as before."""
-        cold, items = _cold(dataset)
-        return replace(self, parts={name: part.refit(dataset) for name, part in self.parts.items()}, cold=cold, items=items)
+        return replace(self, parts={name: part.refit(dataset) for name, part in self.parts.items()}, counts=_few(dataset))
 
     def scores(self, cases: Cases, network: np.ndarray | None) -> np.ndarray:
         """Mix.
@@ -192,7 +215,7 @@ class Hybrid:
         if total <= 0:
             raise ValueError(f"'{name}' is the only source of the hybrid score; it cannot be switched off")
         weights = {other: weight / total for other, weight in rest.items()}
-        return Hybrid(weights, {other: part for other, part in self.parts.items() if other != name}, self.cold, self.items)
+        return replace(self, weights=weights, parts={other: part for other, part in self.parts.items() if other != name})
 
     def ranker(self, network: Network | None, name: str) -> HybridRanker:
         """Return what the judge reads."""
@@ -201,7 +224,8 @@ class Hybrid:
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what to save: plain settings for JSON, and arrays by name."""
         arrays = {f"{name}/{key}": value for name, part in self.parts.items() for key, value in part.arrays().items()}
-        return {"weights": self.weights, "items": self.items}, arrays | {"cold/items": self.cold}
+        about = {"weights": self.weights, "trust": list(self.trust), "shrunk": self.shrunk, "gained": self.gained}
+        return about, arrays | {"cold/counts": self.counts}
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray], catalogue: Catalogue) -> Hybrid:
@@ -213,11 +237,12 @@ class Hybrid:
                 raise ValueError(f"part '{name}' of the saved hybrid score is unknown to this version; train the model again")
             own = {key.split("/", 1)[1]: np.asarray(value) for key, value in arrays.items() if key.startswith(f"{name}/")}
             parts[name] = KINDS[name].of(own, catalogue)
-        known = int(settings.get("items", 0))
-        if not known:
+        counts = np.asarray(arrays.get("cold/counts", np.zeros(0)), dtype=np.int64)
+        if not len(counts):
             return cls(weights, parts)
-        joined = np.arange(known, len(catalogue), dtype=np.int64)
-        return cls(weights, parts, np.concatenate([np.asarray(arrays["cold/items"], dtype=np.int64), joined]), len(catalogue))
+        text, other = settings["trust"]
+        joined = np.pad(counts, (0, len(catalogue) - len(counts)))
+        return cls(weights, parts, joined, (text, other), settings["shrunk"], settings["gained"])
 
 
 @dataclass(frozen=True)
@@ -234,22 +259,34 @@ class HybridRanker:
 
 
 def mixed(sources: list[tuple[str, Votes]], cold: ColdMix | None = None) -> Tensor:
-    """Add up scaled votes of one or more sources, float32, shape (cases, items), items without a click as ``cold`` says; a new tensor."""
+    """Add up scaled votes of one or more sources, float32, shape (cases, items), items with few clicks as ``cold`` says; a new tensor."""
+    if cold is not None:
+        return cold.put(sources)
     total = sources[0][1].values * sources[0][1].scale
     for _, votes in sources[1:]:
         total.addcmul_(votes.values, votes.scale)
-    return total if cold is None else cold.put(total, sources)
+    return total
 
 
-def _cold(dataset: Dataset) -> tuple[np.ndarray, int]:
-    counts = dataset.item_counts
-    return np.flatnonzero(counts == 0), len(counts)
+def _filled(mix: Mix) -> Mix:
+    """Return the mix with a trace of a source that ranks all items, so that what a sparse source does not name comes in a sensible order."""
+    name = next((one for one in ("popular", NETWORK) if one in mix.weights), None)
+    if name is None or any(mix.weights.get(one, 0.0) > 0 for one in ("popular", NETWORK)):
+        return mix
+    return replace(mix, weights=mix.weights | {name: TRACE})
+
+
+def _few(dataset: Dataset) -> np.ndarray:
+    return np.asarray(np.minimum(dataset.item_counts, 5))
 
 
 def _ask(network: Network, cases: Cases) -> np.ndarray:
-    if not isinstance(network, NetworkProbabilities):
-        return network(cases)
-    return network.probabilities(cases.prefixes, cases.long, cases.short)
+    found: np.ndarray
+    if isinstance(network, NetworkProbabilities):
+        found = network.probabilities(cases.prefixes, cases.long, cases.short)
+    else:
+        found = network(cases)
+    return found
 
 
 def _rule(dataset: Dataset, config: HybridConfig) -> Seen:

@@ -1,151 +1,180 @@
-"""Choosing mixing weights on validation: candidates are pooled once, then weights are searched on the pool."""
+"""Choosing mixing weights on validation, out of fold: candidates are pooled once, then weights are searched on the pool.
+
+Stacking with weights on held-out predictions (Wolpert, 1992; Breiman, 1996), shrunk towards the best single source: how much is chosen by
+cross-fitting, sessions as units. A mix that is not better out of fold than its best source is not used: that source serves alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from model.evaluate import FIRST_CASES, Seen, rows_at_once, seen_pairs
-from model.sequences import Cases
+from model.pool import Pool
 
-CANDIDATES = 60  # best items of each source kept a case; an item outside all of them is in no mixed top 20
-FIRST_STEP, LAST_STEP = 1.0, 0.1  # weights are multiplied by e^step or e^-step
+FOLDS = 4
+FIRST_STEP, LAST_STEP = 1.0, 0.2  # weights are multiplied by e^step or e^-step
 SMALLEST = 0.01  # a weight at 0 is tried from here
-LEAST_GAIN = 1e-3  # of the objective, whose parts add up to about 0.3 on hard data: below it a part costs time and proves nothing
+LEAST_GAIN = 1e-3  # of the worth, whose parts add up to about 0.3 on hard data: below it a part costs time and proves nothing
 # Neighbours vote session by session, a large share of a request's time where they take part: they must pay for it.
 DEAR_GAIN = {"neighbours": 3e-3}
-BATCH = 128  # rows of all sources at once: 6 MB each at 12,000 items
+SHRINK = (0.0, 0.2, 0.4, 0.6, 0.8)  # shares of the weight that may go to the best single source; 1 is that source alone
+FEWEST_COLD = 30  # targets without a click; fewer tell nothing of such items
+ONLY_PROVEN = 1.64  # standard errors: 95 % of one side
+TEXT = ("titles", "words", "categories", "intents")  # they know an item by its title, clicked or not
+TRUSTS = (-4.0, -2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # logarithms of what a source counts times its weight for an item without a click
+Trust = tuple[float, float]  # of the text sources, and of the others
 
 
 @dataclass(frozen=True)
-class Pool:
-    """Probabilities of candidate items, for the cases whose target is among the best of any source; all other cases are misses of every mix.
+class Mix:
+    """What was chosen.
 
     Attributes
     ----------
-    names : tuple of str
-        Sources.
-    values : ndarray float32, shape (sources, found cases, candidates)
-        Column 0 is the target; -1 marks what must not be ranked (seen items, doubles).
-    cases : int
-        All cases, the misses included.
+    weights : dict
+        Source to weight; they sum to 1.
+    trust : tuple of float
+        Logarithms of the factors of text sources and of other sources for items without a click; (0, 0) = none.
+    shrunk : float
+        Share that the best single source got on top; 1 = it serves alone.
+    gained : float
+        Worth out of fold, minus that of the best single source out of fold.
     """
 
-    names: tuple[str, ...]
-    values: np.ndarray
-    cases: int
-
-    def worth(self, weights: np.ndarray) -> float:
-        """Return NDCG@10 + NDCG@20 + half of recall@10 and recall@20 of the mix; misses 0, ties against the target.
-
-        NDCG@10 alone is flat around its optimum, so that chance picks the weights; the longer lists and the hits themselves tell mixes apart that
-        it cannot: on Beauty's validation, chosen on one half and read on the other, recall@10 rose by .003 and NDCG@10 stayed.
-        """
-        mixed = np.tensordot(weights.astype(np.float32), self.values, axes=1)
-        ranks = (mixed >= mixed[:, :1]).sum(axis=1)
-        hits = ranks[(ranks <= 20) & (mixed[:, 0] > 0)]
-        gains = 1.0 / np.log2(hits + 1.0) + 0.5
-        return float(gains.sum() + gains[hits <= 10].sum()) / max(self.cases, 1)
+    weights: dict[str, float]
+    trust: Trust = (0.0, 0.0)
+    shrunk: float = 0.0
+    gained: float = 0.0
 
 
-def pool(sources: Mapping[str, Callable[[Cases], np.ndarray]], cases: Cases, seen: Seen) -> Pool:
-    """Gather every source's best items of every case.
+def search(pool: Pool) -> Mix:
+    """Choose weights and trust; see the module.
 
     Parameters
     ----------
-    sources : mapping
-        Name to a function of cases that gives probabilities, shape (cases, items).
-    cases : Cases
-    seen : str
-        ``removed`` or ``kept``.
+    pool : Pool
 
     Returns
     -------
-    Pool
+    Mix
+        The first source alone where no validation case was answered by any source.
     """
-    parts, start, rows = [], 0, FIRST_CASES
-    while start < len(cases):
-        part = cases.select(np.arange(start, min(start + rows, len(cases))))
-        found = [source(part) for source in sources.values()]
-        parts.append(_pool_batch(found, part, seen))
-        start, rows = start + rows, rows_at_once(len(sources) * found[0].shape[1], BATCH)
-    width = max(part.shape[2] for part in parts)
-    values = np.concatenate([np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2])), constant_values=-1.0) for part in parts], axis=1)
-    return Pool(tuple(sources), values, len(cases))
+    if not pool.values.shape[1]:
+        return Mix(_named(pool, np.eye(len(pool.names))[0]))
+    whole = _fit(pool)
+    if len(pool.names) == 1:
+        return Mix(_named(pool, whole.weights), whole.trust)
+    fitted = [(_fit(rest), held) for rest, held in pool.folds(FOLDS)]
+    total = max(pool.cases, 1)
+    single = sum(held.gains(one.single).sum() for one, held in fitted) / total
+    mixes = {share: sum(held.gains(one.shrunk(share), one.trust).sum() for one, held in fitted) / total for share in SHRINK}
+    best = max(SHRINK, key=lambda share: mixes[share])
+    if mixes[best] <= single:
+        return Mix(_named(pool, whole.single), (0.0, 0.0), 1.0, 0.0)
+    return Mix(_named(pool, whole.shrunk(best)), whole.trust, best, float(mixes[best] - single))
 
 
-def _pool_batch(found: list[np.ndarray], cases: Cases, seen: Seen) -> np.ndarray:
-    matrices = [np.array(matrix, dtype=np.float32) for matrix in found]
-    out = np.zeros(len(cases), dtype=bool)
-    if seen == "removed":
-        rows, items = seen_pairs(cases)
-        for matrix in matrices:
-            matrix[rows, items] = -1.0
-        out[rows[items == cases.targets[rows]]] = True
-    count = min(CANDIDATES, matrices[0].shape[1])
-    chosen = np.concatenate([torch.topk(torch.from_numpy(matrix), count, dim=1, sorted=False).indices.numpy() for matrix in matrices], axis=1)
-    kept = np.flatnonzero((chosen == cases.targets[:, None]).any(axis=1) & ~out)
-    chosen, targets = np.sort(chosen[kept], axis=1), cases.targets[kept, None].astype(np.int64)
-    double = np.concatenate([np.zeros((len(kept), 1), dtype=bool), chosen[:, 1:] == chosen[:, :-1]], axis=1) | (chosen == targets)
-    # Doubles go to the end, so that the pool is as wide as the case with most different items.
-    order = np.argsort(double, axis=1, kind="stable")
-    width = int((~double).sum(axis=1).max(initial=0))
-    chosen, double = (np.take_along_axis(part, order, axis=1)[:, :width] for part in (chosen, double))
-    columns = np.concatenate([targets, chosen], axis=1)
-    values = np.stack([matrix[kept[:, None], columns] for matrix in matrices])
-    values[:, :, 1:][:, double] = -1.0
-    return values
+@dataclass(frozen=True)
+class Fitted:
+    """Weights found on some cases, and the best single source there."""
+
+    weights: np.ndarray
+    single: np.ndarray
+    trust: Trust
+
+    def shrunk(self, share: float) -> np.ndarray:
+        """Return the weights with a share of all given to the best single source."""
+        return np.asarray((1.0 - share) * self.weights + share * self.single)
 
 
-def search(candidates: Pool) -> dict[str, float]:
-    """Find the weights with the highest worth: from two starts, one weight at a time, and then without the parts that are not worth their time.
-
-    Returns
-    -------
-    dict
-        Source name to weight; the weights sum to 1. The first source alone, unless a mix is better by ``LEAST_GAIN``.
-    """
-    count = len(candidates.names)
-    alone = np.eye(count)[0]
-    starts = [np.full(count, 1.0 / count), 0.5 * alone + 0.5 / count]
-    weights = max((_climbed(candidates, start) for start in starts), key=candidates.worth)
-    while (fewer := _without_least(candidates, weights)) is not None:
-        weights = _climbed(candidates, fewer)
-    if candidates.worth(weights) < candidates.worth(alone) + LEAST_GAIN:
-        weights = alone
-    return {name: round(float(weight), 4) for name, weight in zip(candidates.names, weights, strict=True)}
+def _fit(pool: Pool) -> Fitted:
+    count = len(pool.names)
+    alone = np.array([pool.gains(row).sum() for row in np.eye(count)]) / max(pool.cases, 1)
+    single = np.eye(count)[int(alone.argmax())]
+    if count == 1:
+        return Fitted(single, single, (0.0, 0.0))
+    starts = [np.full(count, 1.0 / count), 0.5 * single + 0.5 / count]
+    weights = max((climbed(pool, start) for start in starts), key=pool.worth)
+    trust = trusted(pool, weights)
+    if trust != (0.0, 0.0):
+        pool = pool.with_trust(trust)
+        weights = climbed(pool, weights)
+    while (fewer := _without_least(pool, weights)) is not None:
+        weights = climbed(pool, fewer)
+    return Fitted(weights, single, trust)
 
 
-def _climbed(candidates: Pool, weights: np.ndarray) -> np.ndarray:
-    """Multiply one weight after the other while the worth rises, in ever smaller steps; weights of 0 stay 0."""
-    best, step = candidates.worth(weights), FIRST_STEP
+def climbed(pool: Pool, weights: np.ndarray) -> np.ndarray:
+    """Multiply one weight after the other while the worth rises, in ever smaller steps; weights of 0 stay 0. They sum to 1."""
+    weights = weights.astype(np.float64)
+    mixed = pool.mixed(weights)
+    best, step = pool.worth_of(mixed), FIRST_STEP
     while step > LAST_STEP:
         moved = False
         for place in np.flatnonzero(weights):
             for factor in (np.exp(step), np.exp(-step)):
-                trial = weights.copy()
-                trial[place] = max(trial[place], SMALLEST) * factor
-                trial /= trial.sum()
-                value = candidates.worth(trial)
-                if value > best:
-                    best, weights, moved = value, trial, True
+                value = max(weights[place], SMALLEST * weights.sum()) * factor
+                trial = mixed + np.float32(value - weights[place]) * pool.values[place]  # ranks do not care what the weights sum to
+                worth = pool.worth_of(trial)
+                if worth > best:
+                    best, mixed, moved = worth, trial, True
+                    weights[place] = value
+        weights, mixed = weights / weights.sum(), mixed / np.float32(weights.sum())
         step = step if moved else step / 2
-    return weights
+    return np.asarray(weights)
 
 
-def _without_least(candidates: Pool, weights: np.ndarray) -> np.ndarray | None:
-    """Drop the part that is worth its time least, if it is not worth it; None where all are. The first source stays."""
-    best, least = candidates.worth(weights), 0.0
+def trusted(pool: Pool, weights: np.ndarray) -> Trust:
+    """Find the factors for items with few or no clicks with the highest worth; none unless the gain is proven."""
+    if not pool.text.any() or int((pool.doubt[:, 0] == 1).sum()) < FEWEST_COLD:
+        return 0.0, 0.0
+    best: Trust = (0.0, 0.0)
+    plain = highest = pool.gains(weights)
+    for _ in range(2):
+        for side in (0, 1):
+            for value in TRUSTS:
+                tried = (value, best[1]) if side == 0 else (best[0], value)
+                found = pool.gains(weights, tried)
+                if found.sum() > highest.sum():
+                    best, highest = tried, found
+    return best if proven(highest - plain, pool.sessions) else (0.0, 0.0)
+
+
+def natural(clicks: np.ndarray) -> bool:
+    """Whether validation targets with such numbers of training clicks tell by themselves what items without a click are worth."""
+    return int((clicks == 0).sum()) >= FEWEST_COLD
+
+
+def proven(gains: np.ndarray, sessions: np.ndarray) -> bool:
+    """Whether differences of cases are above 0 beyond chance, with sessions as units."""
+    if not len(gains):
+        return False
+    sums = np.bincount(np.unique(sessions, return_inverse=True)[1], gains)
+    spread = float(np.sqrt((sums**2).sum()))
+    return bool(sums.sum() > ONLY_PROVEN * spread)
+
+
+def _without_least(pool: Pool, weights: np.ndarray) -> np.ndarray | None:
+    """Drop the part that is worth its time least, if it is not worth it; None where all are."""
+    best, least = pool.worth(weights), 0.0
     found = None
-    for place in np.flatnonzero(weights[1:]) + 1:
+    for place in np.flatnonzero(weights):
         rest = weights.copy()
         rest[place] = 0.0
         if rest.sum() > 0:
             rest /= rest.sum()
-            surplus = candidates.worth(rest) - best + DEAR_GAIN.get(candidates.names[place], LEAST_GAIN)
+            surplus = pool.worth(rest) - best + DEAR_GAIN.get(pool.names[place], LEAST_GAIN)
             if surplus > least:
                 least, found = surplus, rest
     return found
+
+
+def _named(pool: Pool, weights: np.ndarray) -> dict[str, float]:
+    return {name: round(float(weight), 4) for name, weight in zip(pool.names, weights, strict=True)}
+
+
+def named(weights: Mapping[str, float]) -> str:
+    """Return weights in words, largest first, those of 0 left out."""
+    return ", ".join(f"{name} {weight:.2f}" for name, weight in sorted(weights.items(), key=lambda pair: -pair[1]) if weight)

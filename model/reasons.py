@@ -15,12 +15,13 @@ from model.sequences import Cases
 LONGEST_TITLE = 40  # characters; a reason stands in every recommendation on Kafka, twenty times
 WHOLE = {
     "network": "fits the session as a whole", "transitions": "often clicked after the last items", "neighbours": "clicked in sessions like this one",
-    "items": "goes with the items of this session", "titles": "like the items just clicked", "words": "named like the items just clicked",
-    "intents": "fits the inferred intent",
+    "items": "goes with the items of this session", "cosines": "clicked together with the items of this session", "repeats": "clicked before",
+    "popular": "popular with everybody", "titles": "like the items just clicked", "words": "named like the items just clicked",
+    "categories": "of the kind just clicked", "intents": "fits the inferred intent",
 }  # fmt: skip
 BECAUSE = {
     "transitions": "often clicked after ", "neighbours": "clicked in sessions like this one, with ", "items": "goes with ", "titles": "like ",
-    "words": "named like ",
+    "words": "named like ", "cosines": "clicked together with ", "categories": "of the same kind as ",
 }  # fmt: skip
 
 

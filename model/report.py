@@ -24,6 +24,7 @@ GATE_METRICS = ("N@10", "MRR@20")
 SHOWN = ("R@5", "R@10", "R@20", "N@10", "MRR@20")
 CANDIDATE = "with_intents"
 CONTROLS = ("backbone", "without_intents", "with_intents", "shuffled_intents")
+MIXED = "weights of the sources, out of fold"
 Say = Callable[[str], None]
 
 
@@ -39,6 +40,8 @@ class QualityRow:
         Under the report's rule about seen items, and under the other one.
     seconds : float
         Fitting and scoring.
+    chosen : str
+        What was chosen on validation for it; empty = nothing.
     """
 
     name: str
@@ -46,11 +49,12 @@ class QualityRow:
     metrics: Metrics
     other: Metrics
     seconds: float
+    chosen: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {
-            "name": self.name, "role": self.role, "seconds": round(self.seconds, 2),
+            "name": self.name, "role": self.role, "seconds": round(self.seconds, 2), "chosen": self.chosen,
             "metrics": self.metrics.to_dict(), "metrics_other_rule": self.other.to_dict(),
         }  # fmt: skip
 
@@ -128,6 +132,8 @@ class QualityReport:
             "| | " + " | ".join(SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|",
         ]  # fmt: skip
         lines += [f"| {row.name} | " + " | ".join(str(row.metrics[name]) for name in SHOWN) + " |" for row in self.rows]
+        chosen = "; ".join(f"{row.name}: {row.chosen}" for row in self.rows if row.chosen)
+        lines += [f"\nChosen on validation. {chosen}."] if chosen else []
         return "\n".join([*lines, *(f"\n**Warning.** {text}" for text in self.warnings)])
 
 
@@ -165,14 +171,14 @@ def quality_table(
     measured = _Table(dataset, seen, samples, say)
     for baseline in baselines(dataset, ease=ease):
         started = time.perf_counter()
-        measured.add(baseline.role, baseline.fit(dataset), started)
+        measured.add(baseline.role, baseline.fit(dataset), started, baseline.chosen)
     started = time.perf_counter()
-    measured.add("no-training-blend", Hybrid.fit(dataset, None, config).ranker(None, "no-training blend"), started)
+    measured.add("no-training-blend", Hybrid.fit(dataset, None, config).ranker(None, "no-training blend"), started, MIXED)
     say(f"training {config.backbone}, fusion {config.fusion}")
     started = time.perf_counter()
     trained = train(dataset, config)
     say(f"trained in {trained.seconds:.0f} s, best epoch {trained.best_epoch}")
-    candidate = measured.add(CANDIDATE, Named(Scorer.of(trained), described(trained)), started)
+    candidate = measured.add(CANDIDATE, Named(Scorer.of(trained), described(trained)), started, f"best epoch; {MIXED}")
     if controls:
         _add_controls(measured, dataset, config, trained)
     order = [row for row in measured.rows if row.role not in CONTROLS]
@@ -267,13 +273,14 @@ class _Table:
         self.rows: list[QualityRow] = []
         self.ranks: dict[str, np.ndarray] = {}
 
-    def add(self, role: str, ranker: Ranker, started: float) -> Evaluation:
+    def add(self, role: str, ranker: Ranker, started: float, chosen: str = "") -> Evaluation:
         """Measure a ranker on the test cases."""
         found = evaluate(ranker, self.dataset.test, lists=False)
         other: Seen = "kept" if self.seen == "removed" else "removed"
         row = QualityRow(
-            ranker.name, role, found.metrics(self.seen, samples=self.samples), found.metrics(other, samples=self.samples), time.perf_counter() - started
-        )
+            ranker.name, role, found.metrics(self.seen, samples=self.samples), found.metrics(other, samples=self.samples), time.perf_counter() - started,
+            chosen,
+        )  # fmt: skip
         self.rows.append(row)
         self.ranks[role] = found.ranking(self.seen).ranks
         self.say(f"{row.name}: N@10 {row.metrics['N@10']}, MRR@20 {row.metrics['MRR@20']} ({row.seconds:.1f} s)")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class Dataset:
         Training cases that carry intent vectors (from the training set table).
     validation_sequences : Sequences, optional
         What ``refit`` puts back: the training sessions with the validation items.
+    all_sequences : Sequences, optional
+        Every session that is known, those of the test included: what serves learns from them after all figures are taken.
     refused : int
         Rows that were not taken.
     refused_by : dict
@@ -57,11 +60,17 @@ class Dataset:
     refused_by: dict[str, int] = field(default_factory=dict)
     own_split: bool = False
     notes: tuple[str, ...] = ()
+    all_sequences: Sequences | None = None
 
     @property
     def item_counts(self) -> np.ndarray:
         """Clicks of every item in training, int64, shape (items,)."""
         return np.bincount(self.train.items, minlength=len(self.catalogue))
+
+    @cached_property
+    def fitted(self) -> dict[str, Any]:
+        """What was fitted on this very dataset, by name, so that baselines, the blend and the model share the work; empty at first."""
+        return {}
 
     def with_catalogue(self, catalogue: Catalogue) -> Dataset:
         """Return the dataset with the same items described differently (say, with text vectors)."""
@@ -73,6 +82,13 @@ class Dataset:
             return self
         note = "refit: validation items are part of training"
         return replace(self, train=self.validation_sequences, valid=self.valid.select(np.array([], dtype=np.int64)), notes=(*self.notes, note))
+
+    def everything(self) -> Dataset | None:
+        """Return the dataset that trains on every known session, without cases; none where these are not known."""
+        if self.all_sequences is None:
+            return None
+        none = np.array([], dtype=np.int64)
+        return replace(self, train=self.all_sequences, valid=self.valid.select(none), test=self.test.select(none), train_cases=None)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ def from_tables(
     train, before = _train(sessions, catalogue, valid, test)
     if not (train.lengths >= 2).any():
         raise DatasetFolderError("table sessions: no training session has two clicks or more; check session.min_length and the split")
-    return Dataset(name, "tables", catalogue, train, valid, test, everything.select(splits == "train"), before)
+    known = _sessions(sessions, catalogue)
+    return Dataset(name, "tables", catalogue, train, valid, test, everything.select(splits == "train"), before, all_sequences=known.select(known.lengths > 0))
 
 
 def joined(items: pa.Table, item_vectors: pa.Table) -> Catalogue:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,17 +19,18 @@ from numpy.typing import NDArray
 
 from model import checkpoint
 from model.averaging import RunningMean
-from model.backbones import backbone_class
-from model.batches import epoch_batches, make_graph, training_rows
+from model.batches import epoch_batches, training_rows
 from model.checkpoint import Progress
 from model.cold_items import fill_cold
 from model.config import ModelConfig
-from model.cooccurrence import cooccurrence_vectors
-from model.evaluate import default_seen
+from model.evaluate import SEEN, default_seen
 from model.items import Catalogue
+from model.mix_worth import MixWorth, settled
 from model.network import Network
+from model.network_start import build_network
 from model.objective import Objective
 from model.probabilities import NetworkScorer, validation_ndcg
+from model.sequences import Cases
 from model.splits import Dataset
 from model.text_space import TextSpace
 
@@ -141,20 +144,50 @@ def train(dataset: Dataset, config: ModelConfig, *, checkpoint_dir: Path | None 
     trained = run.fit(epochs, early_stop=len(dataset.valid) > 0)
     hybrid = fit_hybrid(dataset, trained) if config.hybrid and config.fusion == "intent" else None
     if config.refit and len(dataset.valid):
-        full = dataset.refit()
         _log.info("refit: training again on train + validation for %d epochs", trained.best_epoch)
-        again = _Run(full, config, "refit", checkpoint_dir, progress).fit(trained.best_epoch, early_stop=False)
-        hybrid = None if hybrid is None else hybrid.refit(full)
-        trained = replace(again, history=trained.history, best_epoch=trained.best_epoch, seconds=trained.seconds + again.seconds, refitted=True)
+        return fit_again(dataset.refit(), replace(trained, hybrid=hybrid), "refit", checkpoint_dir=checkpoint_dir, progress=progress)
     return replace(trained, hybrid=hybrid)
+
+
+def fit_again(
+    dataset: Dataset, trained: Trained, phase: str, *, checkpoint_dir: Path | None = None, progress: ProgressCall | None = None
+) -> Trained:  # fmt: skip
+    """Fit the same recipe (settings, epochs, weights) on other sessions.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its validation cases are not read.
+    trained : Trained
+        Whose recipe it is.
+    phase : str
+        Name of the checkpoint.
+    checkpoint_dir, progress
+        As of `train`.
+
+    Returns
+    -------
+    Trained
+        With the history of ``trained``, and the seconds of both.
+    """
+    again = _Run(dataset, trained.config, phase, checkpoint_dir, progress).fit(max(trained.best_epoch, 1), early_stop=False)
+    hybrid = None if trained.hybrid is None else trained.hybrid.refit(dataset)
+    return replace(
+        again, hybrid=hybrid, history=trained.history, best_epoch=trained.best_epoch, seconds=trained.seconds + again.seconds, refitted=True
+    )  # fmt: skip
 
 
 def fit_hybrid(dataset: Dataset, trained: Trained) -> Hybrid:
     """Fit the parts beside a trained network, and the weights of the mix on validation."""
     from model.hybrid import Hybrid
 
-    scorer = trained.network_scorer()
-    return Hybrid.fit(dataset, scorer, trained.config)
+    def blind(counts: NDArray[np.int64]) -> Callable[[Cases], NDArray[np.float32]]:
+        """The network as if items without a count had never been clicked."""
+        network = copy.deepcopy(trained.network)
+        fill_cold(network, trained.space, dataset.catalogue, counts)
+        return NetworkScorer(network, trained.config).of_cases
+
+    return Hybrid.fit(dataset, trained.network_scorer(), trained.config, blind=blind)
 
 
 class _Run:
@@ -198,6 +231,9 @@ class _Run:
         )  # fmt: skip
 
     def _stale(self) -> bool:
+        if settled(self.state.history or [], self.config.patience):
+            _log.info("the last %d epochs did not change the mix; training ends", self.config.patience)
+            return True
         return self.state.best_epoch > 0 and self.state.epoch - self.state.best_epoch >= self.config.patience
 
     def _epoch(self, epochs: int, validate: bool, clock: Callable[[], float]) -> None:
@@ -228,6 +264,8 @@ class _Run:
                 value = self._keep_best(state)
         state.seconds = clock()
         record = {"epoch": state.epoch, "loss": loss, "ndcg10": value if validate else 0.0, "seconds": state.seconds - begun}
+        if validate and self.mix_worth is not None:
+            record["mix"] = self.mix_worth.of(NetworkScorer(self.network.eval(), self.config).of_cases)
         state.history = [*(state.history or []), record]
         if self.progress:
             self.progress(Step(self.phase, state.epoch, epochs, len(batches), len(batches), loss, record))
@@ -239,6 +277,13 @@ class _Run:
             state.best_value, state.best_epoch = value, state.epoch
             self.best = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
         return value
+
+    @cached_property
+    def mix_worth(self) -> MixWorth | None:
+        """What tells whether the mix still changes; none where the network answers alone."""
+        if not self.config.hybrid or self.config.fusion != "intent" or self.config.parts == ():
+            return None
+        return MixWorth(self.dataset, self.config, SEEN[not without_seen(self.dataset, self.config)])
 
     def _validate(self) -> float:
         cases = self.dataset.valid
@@ -267,20 +312,3 @@ class _Run:
 def without_seen(dataset: Dataset, config: ModelConfig) -> bool:
     """Whether choices are made with seen items removed: ``config.remove_seen``, else by the dataset's protocol."""
     return default_seen(dataset) == "removed" if config.remove_seen is None else config.remove_seen
-
-
-def build_network(dataset: Dataset, config: ModelConfig) -> tuple[TextSpace | None, Network]:
-    """Make the text space and a fresh network for a dataset; call ``torch.manual_seed`` before."""
-    vectors = dataset.catalogue.vectors if config.text or config.fusion == "paper" else None
-    if vectors is not None and not np.abs(vectors).any():
-        vectors = None
-    space = None if vectors is None else TextSpace.fit(vectors, config.dim, config.text_power, config.text_scale)
-    text_part = torch.from_numpy(space.apply(vectors)) if space is not None and config.text and vectors is not None else None
-    views = torch.from_numpy(space.centred(vectors)) if space is not None and config.fusion == "paper" and vectors is not None else None
-    if config.fusion == "paper" and views is None:
-        raise ValueError("fusion 'paper' needs text vectors, but the catalogue has none; give items.* with titles, or use --fusion none")
-    graph = make_graph(dataset.train, len(dataset.catalogue)) if backbone_class(config.backbone).needs_graph else None
-    start = None
-    if text_part is None and config.start == "cooccurrence":
-        start = torch.from_numpy(cooccurrence_vectors(dataset.train, len(dataset.catalogue), config.dim, config.text_scale))
-    return space, Network(config, len(dataset.catalogue), text_part, views, graph, start)

@@ -1,4 +1,4 @@
-"""The `training-set` job: one case a session, with the features and intents known before its target, read through Feast at pinned versions."""
+"""The `training-set` job: one case a position, with the features and intents known before its target, read through Feast at pinned versions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     spark : SparkSession
         The session.
     settings : Settings
-        ``session.min_length``.
+        ``session.min_length``, ``session.cases_per_session``, ``session.max_cases``.
     date : datetime.date, optional
         Only sessions that start on this day (UTC).
     pin : str or mapping, optional
@@ -62,7 +62,9 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
 
     started = time.monotonic()
     versions = _versions(settings, pin)
-    made = {"delta_versions": {table: versions[table] for table in READ if table in versions}, "min_length": settings.session.min_length}
+    rules = settings.session
+    bounds = {"min_length": rules.min_length, "cases_per_session": rules.cases_per_session, "max_cases": rules.max_cases}
+    made = {"delta_versions": {table: versions[table] for table in READ if table in versions}, **bounds}
     result, overtaken = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, TRAINING_SET)), 0
     if date is not None or delta_tables.metadata(settings, TRAINING_SET) != made:
         cases = _cases(spark, settings, versions)
@@ -109,7 +111,10 @@ def parse_pins(text: str) -> dict[str, int]:
 
 
 def _cases(spark: SparkSession, settings: Settings, versions: Mapping[str, int]) -> DataFrame:
-    """Return one row a session: the prefix's last click, the target, and the last instant at which the target was not known yet.
+    """Return one row a position but the first: the prefix's last click, the target, and the last instant at which it was not known yet.
+
+    Of a session at most ``session.cases_per_session`` positions, evenly spread, its last one always; of a split at most
+    ``session.max_cases``, the last positions first and of the others an even draw by hash.
 
     Clicks of one session often share a second, so "features as of the prefix's time" could hold the target. What was known
     just before the target's own row was created can not; `created` grows strictly within a session.
@@ -119,17 +124,42 @@ def _cases(spark: SparkSession, settings: Settings, versions: Mapping[str, int])
     sessions = delta_tables.read(spark, settings, SESSIONS, versions.get(SESSIONS)).where(F.col("length") >= max(2, settings.session.min_length))
     rows = delta_tables.read(spark, settings, SESSION_FEATURES, versions.get(SESSION_FEATURES))
     target_known = rows.select("session_id", F.col("event_id").alias("_target"), (F.unix_micros("created") - 1).alias("_us"))
-    cases = sessions.select(
+    positions = sessions.select(
+        "session_id", "split", "items", "times", "event_ids", "first_position", "length", F.to_date("session_start").alias("starts_on"),
+        F.explode(F.expr(_places(settings.session.cases_per_session))).alias("_place"),
+    )  # fmt: skip
+    cases = positions.select(
         "session_id",
         "split",
-        F.to_date("session_start").alias("starts_on"),
-        F.element_at("times", -2).alias("prefix_time"),
-        F.element_at("items", -1).alias("target"),
-        F.element_at("event_ids", -1).alias("_target"),
-        (F.col("first_position") + F.col("length") - 1).alias("position"),
+        "starts_on",
+        F.expr("times[_place - 1]").alias("prefix_time"),
+        F.expr("items[_place]").alias("target"),
+        F.expr("event_ids[_place]").alias("_target"),
+        (F.col("first_position") + F.col("_place")).alias("position"),
+        (F.col("_place") == F.col("length") - 1).alias("is_last"),
+        F.col("first_position").alias("first_place"),
     )
+    cases = _drawn(sessions, cases, settings.session.max_cases)
     known = F.timestamp_micros(F.col("_us")).alias("known_at")
     return cases.join(target_known, ["session_id", "_target"], "left").select("*", known).drop("_us", "_target")
+
+
+def _places(most: int) -> str:
+    """SQL: the places of a session's targets, the last one and others evenly spread before it."""
+    count = f"least(length - 1, {most})"
+    return f"transform(sequence(0, {count} - 1), i -> cast(length - 1 - floor(i * (length - 1) / {count}) as int))"
+
+
+def _drawn(sessions: DataFrame, cases: DataFrame, most: int) -> DataFrame:
+    """Keep at most so many cases of a split; nothing is sorted where no split has more."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    largest = sessions.groupBy("split").agg(F.sum(F.col("length") - 1).alias("cases")).agg(F.max("cases")).first()[0]
+    if largest is None or largest <= most:
+        return cases
+    order = Window.partitionBy("split").orderBy(F.desc("is_last"), F.xxhash64("session_id", "position"), "session_id", "position")
+    return cases.withColumn("_number", F.row_number().over(order)).where(F.col("_number") <= most).drop("_number")
 
 
 def _write(
@@ -141,7 +171,7 @@ def _write(
     counted = cases.agg(F.count("*").alias("cases"), F.count("known_at").alias("known")).first()
     if counted["known"] < counted["cases"]:
         lacking = counted["cases"] - counted["known"]
-        raise JobError(f"{lacking:,} of {counted['cases']:,} sessions have no row in 'session_features'; run `python -m spark_jobs session-features`")
+        raise JobError(f"{lacking:,} of {counted['cases']:,} cases have no row in 'session_features'; run `python -m spark_jobs session-features`")
     if not counted["cases"]:
         if metadata is None:  # a day without sessions
             return delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, TRAINING_SET)), 0
@@ -152,10 +182,11 @@ def _write(
         raise JobError(f"features of the training set cannot be read: {' '.join(str(error).split())[:400]}") from error
     with delta_tables.staged(spark, settings, joined) as rows:
         ahead = F.coalesce(F.col("session_start") > F.col("event_timestamp"), F.lit(False))
-        joined_rows = rows.agg(F.count("*").alias("rows"), F.count_if(ahead).alias("overtaken")).first()
+        late = F.countDistinct(F.when(ahead, F.struct("session_id", "first_place")))
+        joined_rows = rows.agg(F.count("*").alias("rows"), late.alias("overtaken")).first()
         if joined_rows["rows"] != counted["cases"]:
             raise JobError(f"the as-of join gave {joined_rows['rows']:,} rows for {counted['cases']:,} cases; nothing was written, please report this")
-        usable = rows.where(~ahead) if joined_rows["overtaken"] else rows
+        usable = (rows.where(~ahead) if joined_rows["overtaken"] else rows).drop("first_place")
         if metadata is None:
             return delta_tables.merge(spark, settings, TRAINING_SET, usable), joined_rows["overtaken"]
         return delta_tables.synchronise(spark, settings, TRAINING_SET, usable, metadata=metadata), joined_rows["overtaken"]
@@ -178,7 +209,8 @@ def with_features(settings: Settings, cases: DataFrame, versions: Mapping[str, i
     settings : Settings
         Of the feature store.
     cases : DataFrame
-        ``session_id``, ``prefix_time`` (for the intents), ``known_at`` (for the features), and columns to keep.
+        ``session_id``, ``position``, ``prefix_time`` (for the intents), ``known_at`` (for the features), ``is_last`` (whether intents were
+        inferred for this very prefix), and columns to keep.
     versions : mapping
         Delta versions to read.
 
@@ -199,10 +231,13 @@ def with_features(settings: Settings, cases: DataFrame, versions: Mapping[str, i
     with feature_repo_store.pinned(pins):
         asked = cases.withColumn("event_timestamp", F.col("known_at"))
         job = store.get_historical_features(entity_df=asked, features=names[SESSION_FEATURES], filter_by_created_timestamp=True)
-        known = job.to_spark_df().drop("event_timestamp").withColumn("event_timestamp", F.col("prefix_time"))
+        known = job.to_spark_df().drop("event_timestamp", "is_last").withColumn("event_timestamp", F.col("prefix_time"))
         if SESSION_INTENTS not in versions:
             return known
-        return store.get_historical_features(entity_df=known, features=names[SESSION_INTENTS]).to_spark_df().withColumnRenamed("source", "intent_source")
+        # Intents are inferred for the prefix of a session's last click; those of an earlier prefix are not handed on to other positions.
+        inferred = cases.where(F.col("is_last")).select("session_id", "position", F.col("prefix_time").alias("event_timestamp"))
+        found = store.get_historical_features(entity_df=inferred, features=names[SESSION_INTENTS]).to_spark_df().drop("event_timestamp")
+        return known.join(found.withColumnRenamed("source", "intent_source"), ["session_id", "position"], "left")
 
 
 def _figures(spark: SparkSession, settings: Settings) -> dict[str, Any]:

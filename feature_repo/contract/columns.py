@@ -333,7 +333,7 @@ _TRAINING_SET = Table(
         Field("long_vector", VECTOR, "Long intent known at the prefix's time.", False, ("session_intents.long_vector",)),
         Field("short_vector", VECTOR, "Short intent known at the prefix's time.", False, ("session_intents.short_vector",)),
     ),
-    ("session_id", "event_timestamp"),
+    ("session_id", "position"),
     "training-set",
     "features",
     ("spark", "feast"),

@@ -44,6 +44,8 @@ class SessionSettings(Section):
     gap_minutes: float | None = Field(10.0, gt=0, description="A longer pause starts a new session under the same id; none = whole history.")
     max_items: int = Field(50, ge=1, le=1000, description="Most recent clicks a session keeps.")
     min_length: int = Field(2, ge=1, description="Shorter sessions are not trained on.")
+    cases_per_session: int = Field(500, ge=1, description="Positions of a session that are cases, evenly spread, the last one always.")
+    max_cases: int = Field(20_000, ge=1, description="Cases of a split in the training set, the last positions of sessions first.")
 
 
 class SparkSettings(Section):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,8 +29,49 @@ def choose(dataset: Dataset, candidates: Sequence[Callable[[Dataset], RankerT]],
     highest = -1.0
     for place, candidate in enumerate(candidates):  # one at a time: only the best so far stays in memory
         ranker = candidate(dataset)
-        value = evaluate(ranker, cases, lists=False).metrics(rule, samples=0)["N@10"].mean
+        value = _worth(ranker, cases, rule)
         if value > highest:
             best, highest = (ranker, place), value
     assert best is not None
     return best
+
+
+def climb(
+    dataset: Dataset, grid: Mapping[str, Sequence[Any]], fit: Callable[..., RankerT], *, cases: int = SAMPLE, seen: Seen | None = None
+) -> tuple[RankerT, dict[str, Any]]:  # fmt: skip
+    """Choose settings one after the other: each keeps the value with the best NDCG@10 on validation, given those before it.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    grid : mapping
+        Setting to values; the first of each is the start, and stays where nothing is better or there is no validation.
+    fit : callable
+        The dataset and one value of every setting, by name, to a ranker.
+    cases : int
+        Validation cases that are read, evenly spread.
+    seen : str, optional
+
+    Returns
+    -------
+    ranker, settings
+        The best, and how it was made.
+    """
+    settings = {name: values[0] for name, values in grid.items()}
+    best = fit(dataset, **settings)
+    if not len(dataset.valid):
+        return best, settings
+    rule, read = seen or default_seen(dataset), sample(dataset.valid, cases)
+    highest = _worth(best, read, rule)
+    for name, values in grid.items():
+        for value in values[1:]:
+            tried = settings | {name: value}
+            ranker = fit(dataset, **tried)
+            worth = _worth(ranker, read, rule)
+            if worth > highest:
+                best, settings, highest = ranker, tried, worth
+    return best, settings
+
+
+def _worth(ranker: Ranker, cases: Cases, seen: Seen) -> float:
+    return evaluate(ranker, cases, lists=False).metrics(seen, samples=0)["N@10"].mean

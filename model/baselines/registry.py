@@ -1,4 +1,4 @@
-"""The baselines of every report, in one list. Knows how to fit them, not how they are judged."""
+"""The baselines of every report, in one list, each tuned on validation by a stated grid. Knows how to fit them, not how they are judged."""
 
 from __future__ import annotations
 
@@ -6,32 +6,40 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from model.baselines.choose import choose, sample
-from model.baselines.ease import MOST_ITEMS, Ease
-from model.baselines.item_knn import ItemKnn
+from model.baselines import tuning
+from model.baselines.choose import choose
+from model.baselines.ease import MOST_ITEMS
 from model.baselines.last_item import LastItem
-from model.baselines.markov import DecayedMarkov, Markov
-from model.baselines.popularity import Popularity
-from model.baselines.session_knn import STAN, SessionKnn
-from model.baselines.title_knn import TitleKnn, WordKnn
+from model.baselines.markov import Markov
+from model.baselines.title_knn import WordKnn, tfidf
 from model.evaluate import Ranker
-from model.parts import LONGEST_SESSIONS, QUICK_EASE_ITEMS, Neighbours, Transitions
+from model.parts import QUICK_EASE_ITEMS, Transitions, fitted
+from model.parts.pairs import COSINES, DECAYS, REGULARISERS
+from model.parts.popular import WINDOWS
+from model.parts.text import DECAYS as TEXT_DECAYS
 from model.splits import Dataset
-
-LONG_HISTORY_NEIGHBOURS = 100  # as V-SKNN; 500 whole histories a case take minutes and vote for nearly everything
-STAN_CASES = 300  # its votes are slow on long histories, and its settings differ by far more than the noise of 300 cases
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A ranker to compare with: its role in reports, and how to fit it."""
+    """A ranker to compare with.
+
+    Attributes
+    ----------
+    role : str
+        Its name for programs.
+    fit : callable
+    chosen : str
+        What was chosen on validation, and among how many; empty = it has no settings.
+    """
 
     role: str
     fit: Callable[[Dataset], Ranker]
+    chosen: str = ""
 
 
 def baselines(dataset: Dataset, *, ease: bool | None = None) -> list[Baseline]:
-    """Return the baselines that a dataset allows, simplest first.
+    """Return the baselines that a dataset allows, simplest first; every choice is made on validation cases, as the model's are.
 
     Parameters
     ----------
@@ -40,33 +48,42 @@ def baselines(dataset: Dataset, *, ease: bool | None = None) -> list[Baseline]:
     ease : bool, optional
         Whether EASE takes part; none = up to ``QUICK_EASE_ITEMS`` items, because it takes a minute and 2.3 GB at 12,000.
     """
+    steps = "one after the other on validation"
     found = [
-        Baseline("popularity", Popularity.fit),
+        Baseline("popularity", partial(_ranker, "popular"), f"share of the newest clicks among {_said(WINDOWS)}"),
         Baseline("last-item", LastItem.fit),
         Baseline("markov", Markov.fit),
-        Baseline("decayed-markov", tuned_markov),
-        Baseline("item-knn", ItemKnn.fit),
-        Baseline("v-sknn", SessionKnn.fit),
-        Baseline("stan", tuned_stan),
+        Baseline("decayed-markov", partial(_ranker, "transitions"), f"{len(Transitions.CANDIDATES)} sets of decays"),
+        Baseline("item-knn", partial(_ranker, "cosines"), f"{', '.join(COSINES)}, {steps}"),
+        Baseline("v-sknn", tuning.v_sknn, f"{', '.join(tuning.V_SKNN_GRID)}, {steps}"),
+        Baseline("stan", tuning.stan, f"{', '.join(tuning.STAN_GRID)}, {steps}"),
     ]
     items = len(dataset.catalogue)
     if (items <= QUICK_EASE_ITEMS) if ease is None else (ease and items <= MOST_ITEMS):
-        found.append(Baseline("ease", Ease.fit))
+        found.append(Baseline("ease", partial(_ranker, "items"), f"regulariser {_said(REGULARISERS)}, then decay {_said(DECAYS)}"))
     if dataset.catalogue.has_text:
-        found.append(Baseline("title-knn-words", WordKnn.fit))
+        found.append(Baseline("title-knn-words", words, f"title with or without category, decay {_said(TEXT_DECAYS)}"))
     if dataset.catalogue.vectors is not None and dataset.catalogue.vectors.any():
-        found.append(Baseline("title-knn", TitleKnn.fit))
+        found.append(Baseline("title-knn", partial(_ranker, "titles"), f"decay {_said(TEXT_DECAYS)}"))
     return found
 
 
-def tuned_markov(dataset: Dataset) -> DecayedMarkov:
-    """Fit decayed Markov with the decays that rank best on validation."""
-    return Transitions.fit(dataset).ranker
+def words(dataset: Dataset) -> WordKnn:
+    """Fit title kNN by words, of the title alone or with the category, with the decay that ranks best on validation."""
+    catalogue = dataset.catalogue
+    texts = [catalogue.titles, catalogue.texts] if any(catalogue.categories) else [catalogue.titles]
+    spaces = [WordKnn(tfidf(text)) for text in texts]
+    return choose(dataset, [partial(_decayed, space, decay) for space in spaces for decay in TEXT_DECAYS])[0]
 
 
-def tuned_stan(dataset: Dataset) -> SessionKnn:
-    """Fit STAN with the settings that rank best on validation."""
-    few = replace(dataset, valid=sample(dataset.valid, STAN_CASES))
-    most = LONG_HISTORY_NEIGHBOURS if dataset.train.clicks > LONGEST_SESSIONS * len(dataset.train) else STAN.neighbours
-    candidates = [replace(settings, neighbours=min(settings.neighbours, most)) for settings in Neighbours.CANDIDATES]
-    return choose(few, [partial(SessionKnn.stan, settings=settings) for settings in candidates])[0]
+def _ranker(name: str, dataset: Dataset) -> Ranker:
+    found: Ranker = vars(fitted(name, dataset))["ranker"]
+    return found
+
+
+def _decayed(ranker: WordKnn, decay: float, _: Dataset) -> WordKnn:
+    return replace(ranker, decay=decay)
+
+
+def _said(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

@@ -1,4 +1,4 @@
-"""Parts that count clicks: transitions (with stand-ins for what was never clicked), neighbouring sessions, item-item weights."""
+"""Parts that count clicks: transitions (with stand-ins for what was never clicked), neighbouring sessions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from scipy import sparse
 
 from model.baselines.choose import choose
-from model.baselines.ease import Ease
 from model.baselines.markov import DecayedMarkov
-from model.baselines.session_knn import STAN, SessionKnn, Settings
+from model.baselines.session_knn import SessionKnn, Settings
+from model.baselines.tuning import neighbours as tuned
 from model.items import Catalogue
 from model.parts.base import Arrays, Part, Votes, strongest_click
 from model.sequences import Cases, Sequences
@@ -104,16 +104,10 @@ class Neighbours(Part):
 
     ranker: SessionKnn
 
-    CANDIDATES: ClassVar[tuple[Settings, ...]] = (
-        STAN,
-        replace(STAN, recency=2.0, distance=4.0, days=30.0),
-        replace(STAN, recency=4.0, distance=np.inf, backward=1.0, rare_items=False),
-    )
-
     @classmethod
     def fit(cls, dataset: Dataset) -> Neighbours:
-        """Index the sessions, with the settings that rank best on validation."""
-        return cls(choose(dataset, [partial(SessionKnn.stan, settings=settings) for settings in cls.CANDIDATES])[0])
+        """Index the sessions, with the settings of the family of V-SKNN and STAN that rank best on validation."""
+        return cls(tuned(dataset))
 
     def refit(self, dataset: Dataset) -> Neighbours:
         """Index other sessions with the same settings."""
@@ -143,42 +137,6 @@ class Neighbours(Part):
         total = len(arrays["offsets"]) - 1
         sessions = Sequences([""] * total, arrays["items"], arrays["offsets"], arrays["times"], np.zeros(total, dtype=np.int64))
         return cls(SessionKnn.index(sessions, len(catalogue), settings, "STAN"))
-
-
-@dataclass(frozen=True)
-class Items(Part):
-    """See the module."""
-
-    ranker: Ease
-
-    @classmethod
-    def fit(cls, dataset: Dataset) -> Items:
-        """Solve, with the regulariser that ranks best on validation."""
-        return cls(choose(dataset, [partial(_ease, regulariser) for regulariser in (100.0, 500.0)])[0])
-
-    def refit(self, dataset: Dataset) -> Items:
-        """Solve again with the same regulariser."""
-        return Items(_ease(self.ranker.regulariser, dataset))
-
-    def votes(self, cases: Cases) -> Votes:
-        """Return the positive scores."""
-        return Votes.of(self.ranker.sums(cases).clamp_(min=0.0))
-
-    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the click with the largest weight for the item."""
-        table = self.ranker.table.numpy()
-        return strongest_click(cases, rows, items, self.ranker.query_decay, lambda clicked, given: table[clicked, given])
-
-    def arrays(self) -> Arrays:
-        """Return the weights and the settings."""
-        return {"weights": self.ranker.weights, "settings": np.array([self.ranker.query_decay, self.ranker.regulariser])}
-
-    @classmethod
-    def of(cls, arrays: Arrays, catalogue: Catalogue) -> Items:
-        """Rebuild; items that joined the catalogue later have no weights."""
-        more = len(catalogue) - len(arrays["weights"])
-        decay, regulariser = arrays["settings"].tolist()
-        return cls(Ease(np.pad(arrays["weights"], ((0, more), (0, more))), decay, regulariser))
 
 
 def with_stand_ins(transitions: sparse.csr_matrix, places: np.ndarray, cold: np.ndarray, catalogue: Catalogue) -> sparse.csr_matrix:
@@ -218,6 +176,3 @@ def _large(matrix: sparse.csr_matrix, least: float) -> sparse.csr_matrix:
 def _transitions(settings: dict[str, Any], dataset: Dataset) -> DecayedMarkov:
     return DecayedMarkov.fit(dataset, **settings)
 
-
-def _ease(regulariser: float, dataset: Dataset) -> Ease:
-    return Ease.fit(dataset, regulariser=regulariser)

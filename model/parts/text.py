@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Self
 
 import numpy as np
 import torch
@@ -63,17 +64,27 @@ class Titles(Part):
 
 @dataclass(frozen=True)
 class Words(Part):
-    """See the module."""
+    """See the module; the words of the titles alone, because words of a category drown those of the title.
+
+    Attributes
+    ----------
+    ranker : WordKnn
+    """
 
     ranker: WordKnn
 
     @classmethod
     def fit(cls, dataset: Dataset) -> Words:
         """Choose the decay on validation; there is nothing else to learn."""
-        words = tfidf(dataset.catalogue.texts)
+        words = tfidf(cls.texts(dataset.catalogue))
         return cls(choose(dataset, [partial(_words, words, decay) for decay in DECAYS])[0])
 
-    def refit(self, dataset: Dataset) -> Words:
+    @classmethod
+    def texts(cls, catalogue: Catalogue) -> list[str]:
+        """Return what is read of each item."""
+        return catalogue.titles
+
+    def refit(self, dataset: Dataset) -> Self:
         """Return the same part: clicks taught it nothing."""
         return self
 
@@ -92,7 +103,17 @@ class Words(Part):
     @classmethod
     def of(cls, arrays: Arrays, catalogue: Catalogue) -> Words:
         """Rebuild from the catalogue, items that joined later included."""
-        return cls(WordKnn(tfidf(catalogue.texts), float(arrays["decay"][0])))
+        return cls(WordKnn(tfidf(cls.texts(catalogue)), float(arrays["decay"][0])))
+
+
+@dataclass(frozen=True)
+class Kinds(Words):
+    """The same with the words of the categories."""
+
+    @classmethod
+    def texts(cls, catalogue: Catalogue) -> list[str]:
+        """Return what is read of each item."""
+        return catalogue.categories
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from model import artifact
 from model.artifact import MANIFEST, TENSORS, ArtifactError
-from model.baselines.session_knn import SessionKnn, Settings
+from model.baselines.session_knn import STAN, VSKNN, SessionKnn, Settings
 from model.config import BACKBONES, make_config
 from model.hybrid import NETWORK, Hybrid
 from model.parts import KINDS, applicable
 from model.parts.counts import Neighbours
 from model.scorer import Scorer, ScoreRequest
-from model.train import Trained, train
+from model.train import Trained, fit_again, train
 
 REQUESTS = [ScoreRequest(["i1", "i2", "i3"]), ScoreRequest(["i9"]), ScoreRequest([])]
 
@@ -49,7 +49,7 @@ def test_the_hybrid_survives_the_folder(model: Trained, tmp_path: Path) -> None:
     assert loaded.without_seen is False
 
 
-@pytest.mark.parametrize("settings", Neighbours.CANDIDATES)
+@pytest.mark.parametrize("settings", [STAN, VSKNN, dataclasses.replace(STAN, distance=np.inf, days=np.inf, rare_items=False)])
 def test_every_part_survives_the_folder_with_every_setting(settings: Settings, model: Trained, tmp_path: Path) -> None:
     data = synthetic.dataset()
     parts = {name: KINDS[name].fit(data) for name in applicable(data)}
@@ -59,6 +59,19 @@ def test_every_part_survives_the_folder_with_every_setting(settings: Settings, m
     assert loaded.hybrid is not None
     assert loaded.hybrid.parts["neighbours"].ranker.settings == settings  # type: ignore[attr-defined]
     np.testing.assert_allclose(loaded.scores(data.test), Scorer.of(made).scores(data.test), atol=1e-6)
+
+
+def test_what_serves_and_what_was_measured_stand_in_one_folder(model: Trained, tmp_path: Path) -> None:
+    data = synthetic.dataset()
+    everything = dataclasses.replace(data, all_sequences=data.validation_sequences).everything()
+    assert everything is not None and not len(everything.valid) and not len(everything.test)
+    served = fit_again(everything, model, "serving")
+    folder = artifact.save(served, tmp_path / "m", metrics={"R@10": 0.1}, measured=model)
+    assert "held-out" in json.loads((folder / MANIFEST).read_text())["figures"]
+    before, after = artifact.load(folder / artifact.MEASURED), artifact.load(folder)
+    np.testing.assert_allclose(before.scores(data.test), Scorer.of(model).scores(data.test), atol=1e-6)
+    assert after.counts.sum() > before.counts.sum()
+    assert not (artifact.save(model, tmp_path / "n") / artifact.MEASURED).exists()
 
 
 def test_the_manifest_says_what_the_model_was_made_of(model: Trained, tmp_path: Path) -> None:

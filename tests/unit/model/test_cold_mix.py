@@ -1,4 +1,4 @@
-"""Items without a click have factors of their own, bounded, and reasons that are true."""
+"""Items with few clicks have factors of their own, by clicks, and reasons that are true."""
 
 from __future__ import annotations
 
@@ -6,40 +6,35 @@ import numpy as np
 import pytest
 import torch
 
-from model.cold_mix import FACTORS, WITHOUT_WORDS, ColdMix
+from model.cold_mix import ColdMix
 from model.parts import Votes
 
-WEIGHTS = {"network": 0.6, "transitions": 0.1, "words": 0.2, "intents": 0.1}
+COUNTS = np.array([9, 0, 1])
 
 
-def test_sources_count_by_their_factors_for_cold_items_only() -> None:
-    mix = ColdMix.of(WEIGHTS, np.array([1]), 3)
-    assert mix is not None and mix.factors == FACTORS
+def test_sources_count_by_their_trust_the_less_the_more_clicks_there_are() -> None:
+    mix = ColdMix.of((2.0, -1.0), COUNTS)
+    assert mix is not None
     network, words = Votes(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.5]])), Votes(torch.tensor([[4.0, 5.0, 6.0]]), torch.tensor([[0.1]]))
-    sources = [("network", network), ("words", words)]
-    found = mix.put(torch.tensor([[7.0, 8.0, 9.0]]), sources)
-    assert found.tolist()[0] == pytest.approx([7.0, FACTORS["network"] * 1.0 + FACTORS["words"] * 0.5, 9.0])
+    found = mix.put([("network", network), ("words", words)])[0].tolist()
+    wanted = [0.5 + 0.4, np.exp(-1) * 1.0 + np.exp(2) * 0.5, np.exp(-0.5) * 1.5 + np.exp(1) * 0.6]
+    assert found == pytest.approx(wanted)
 
 
-def test_the_less_a_clicked_item_has_beside_its_text_the_less_a_cold_one_gets() -> None:
-    alone = ColdMix.of({"words": 1.0}, np.array([0]), 2)
-    mostly = ColdMix.of({"network": 0.2, "words": 0.8}, np.array([0]), 2)
-    assert alone is not None and alone.factors["words"] == pytest.approx(1.0)
-    assert mostly is not None and sum(mostly.factors[name] * weight for name, weight in (("network", 0.2), ("words", 0.8))) == pytest.approx(1 / 0.8)
+def test_a_mix_of_one_kind_of_source_is_mixed_too() -> None:
+    mix = ColdMix.of((2.0, -1.0), COUNTS)
+    assert mix is not None
+    words = Votes(torch.tensor([[4.0, 5.0, 6.0]]), torch.tensor([[0.1]]))
+    assert mix.put([("words", words)])[0].tolist() == pytest.approx([0.4, np.exp(2) * 0.5, np.exp(1) * 0.6])
 
 
-def test_without_words_every_source_gets_the_same_factor() -> None:
-    mix = ColdMix.of({"network": 0.7, "titles": 0.3}, np.array([0]), 2)
-    assert mix is not None and set(mix.factors.values()) == {WITHOUT_WORDS}
-
-
-def test_nothing_cold_or_nothing_known_by_text_needs_no_mix() -> None:
-    assert ColdMix.of(WEIGHTS, np.zeros(0, dtype=np.int64), 3) is None
-    assert ColdMix.of({"network": 0.5, "transitions": 0.5, "words": 0.0}, np.array([0]), 3) is None
+def test_nothing_cold_or_the_same_trust_needs_no_mix() -> None:
+    assert ColdMix.of((1.0, 0.0), np.array([7, 9])) is None
+    assert ColdMix.of((0.0, 0.0), COUNTS) is None
 
 
 def test_lent_transitions_are_no_reason() -> None:
-    mix = ColdMix.of(WEIGHTS, np.array([1]), 3)
+    mix = ColdMix.of((2.0, 1.0), COUNTS)
     assert mix is not None
     assert mix.said("transitions", np.array([[0.5, 0.5]]), np.array([[1, 2]])).tolist() == [[0.0, 0.5]]
-    assert mix.said("words", np.array([[0.5, 0.5]]), np.array([[1, 2]])).tolist() == [[pytest.approx(0.5 * FACTORS["words"]), 0.5]]
+    assert mix.said("words", np.array([[0.5, 0.5]]), np.array([[1, 0]])).tolist() == [[pytest.approx(0.5 * np.exp(2)), 0.5]]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from model.config import make_config
 from model.cooccurrence import _near_pairs, _positive_information, cooccurrence_vectors
+from model.network_start import build_network
 from model.sequences import Sequences
-from model.train import build_network
 from tests.unit.model.synthetic import dataset
 
 

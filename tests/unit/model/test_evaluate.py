@@ -113,9 +113,9 @@ def test_nan_scores_name_the_ranker_and_the_case():
         evaluate(Fixed([[np.nan, 1, 2]], cases), cases)
 
 
-def test_no_case_gives_zero_metrics():
+def test_no_case_is_not_measured_rather_than_zero():
     cases = one([0], 1).select(np.array([], dtype=int))
-    assert evaluate(Fixed(np.zeros((0, 3)), cases), cases).metrics("kept")["N@10"].mean == 0
+    assert np.isnan(evaluate(Fixed(np.zeros((0, 3)), cases), cases).metrics("kept")["N@10"].mean)
 
 
 def test_scores_of_the_ranker_are_not_overwritten():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.mixing import DEAR_GAIN, Pool, pool, search
+from model.mixing import DEAR_GAIN, proven, search
+from model.pool import Pool, pool
 from model.sequences import Cases, Sequences
 
 ITEMS = 200
@@ -49,7 +50,7 @@ def test_cases_that_no_source_finds_are_counted_as_misses() -> None:
     wrong[:, 5] = 0.0
     found = asked(targets, network=wrong)
     assert (found.values.shape[1], found.cases, found.worth(np.ones(1))) == (0, 40, 0.0)
-    assert search(found) == {"network": 1.0}
+    assert search(found).weights == {"network": 1.0}
 
 
 def test_a_target_among_the_seen_items_is_a_miss() -> None:
@@ -59,7 +60,7 @@ def test_a_target_among_the_seen_items_is_a_miss() -> None:
 
 def test_two_halves_of_the_truth_are_mixed_and_noise_is_left_out() -> None:
     targets = np.random.default_rng(0).integers(1, ITEMS, 600)
-    found = search(asked(targets, network=noisy(targets, 0.4, 1), words=noisy(targets, 0.4, 2), titles=noisy(targets, 0.0, 3)))
+    found = search(asked(targets, network=noisy(targets, 0.4, 1), words=noisy(targets, 0.4, 2), titles=noisy(targets, 0.0, 3))).weights
     assert found["network"] > 0.2
     assert found["words"] > 0.2
     assert found["titles"] < 0.1
@@ -71,7 +72,24 @@ def test_a_dear_part_must_gain_more() -> None:
     network, other = noisy(targets, 0.5, 1), noisy(targets, 0.0, 2)
     rescued = np.flatnonzero(network.argmax(1) != targets)[:3]  # worth .003: less than a dear part's time, more than a cheap one's
     other[rescued] = np.eye(ITEMS, dtype=np.float32)[targets[rescued]]
-    assert search(asked(targets, network=network, words=other))["words"] > 0
+    assert search(asked(targets, network=network, words=other)).weights["words"] > 0
     assert DEAR_GAIN["neighbours"] > 0.002
     few = asked(targets, network=network, neighbours=np.where(np.isin(np.arange(2000), rescued[:1])[:, None], other, np.float32(1 / ITEMS)))
-    assert search(few)["neighbours"] == 0.0
+    assert search(few).weights["neighbours"] == 0.0
+
+
+def test_a_mix_with_sources_of_chance_is_hardly_worse_on_new_cases_than_the_good_source_alone() -> None:
+    def drawn(count: int, seed: int) -> Pool:
+        targets = np.random.default_rng(seed).integers(1, ITEMS, count)
+        chance = {f"chance{number}": noisy(targets, 0.0, 100 * seed + number) for number in range(6)}
+        return asked(targets, network=noisy(targets, 0.5, 99 + seed), **chance)
+
+    found, new = search(drawn(60, 0)), drawn(1500, 1)
+    weights = np.array([found.weights[name] for name in new.names])
+    assert new.worth(weights) > 0.97 * new.worth(np.eye(len(new.names))[0])
+
+
+def test_a_gain_is_proven_by_sessions_not_by_cases() -> None:
+    gains = np.concatenate([np.full(50, 1.0), np.full(3, -1.0)])
+    assert proven(gains, np.arange(53))
+    assert not proven(gains, np.concatenate([np.zeros(50, np.int64), [1, 2, 3]]))

@@ -19,10 +19,11 @@ from model.batches import epoch_batches, gather, make_graph, pad, training_rows
 from model.checkpoint import CheckpointError
 from model.cold_items import fill_cold
 from model.config import BACKBONES, FUSIONS, ModelConfig, make_config
+from model.network_start import build_network
 from model.objective import Objective
 from model.probabilities import validation_ndcg
 from model.sequences import Sequences
-from model.train import Step, Trained, build_network, train
+from model.train import Step, Trained, train
 
 SMALL = {"dim": 16, "hybrid": False, "epochs": 2, "batch_size": 16, "max_length": 6, "dropout": 0.1, "embedding_dropout": 0.1}
 
