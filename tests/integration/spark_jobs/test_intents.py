@@ -268,7 +268,7 @@ def test_every_kind_of_failure_is_named_with_its_count_and_none_is_cached(spark,
         settings = with_intents(prepared, source="endpoint", max_calls=20).model_copy(update={"endpoint": endpoint})
         details = intents.run(spark, settings).details
     assert (details["failed"], details["llm_calls"], details["kinds"]) == (4, 1, {"listed": 2})
-    refused, thinking = "the endpoint's answer is a refusal", "the endpoint's answer is reasoning that was cut by the bound of 6 tokens"  # of the longest title and its end
+    refused, thinking = "the endpoint's answer is a refusal", "the endpoint's answer is reasoning that was cut by the bound of 6 tokens"
     assert details["failures"] == {refused: 2, thinking: 1, "the endpoint refused with status 400": 1}
     told = " ".join(record.getMessage() for record in caplog.records)
     assert f"2 of 4 failed calls: {refused}" in told and f"1 of 4 failed calls: {thinking}" in told
