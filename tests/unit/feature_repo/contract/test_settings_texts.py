@@ -65,6 +65,9 @@ def at(settings: Any, name: str) -> Any:
     return settings.get_secret_value() if isinstance(settings, SecretStr) else settings
 
 
+NEVER_BLANK = {"endpoint.api_key_header"}  # the name of a header
+
+
 def names(fields: list[tuple[str, Any]]) -> list[str]:
     return [name for name, _ in fields]
 
@@ -94,6 +97,9 @@ def test_none_means_none_where_the_field_has_it_and_the_word_where_that_is_one(n
             assert read(name, text) == text
         elif NoneType in alternatives(kind):
             assert read(name, text) is None
+        elif name in NEVER_BLANK and not text:
+            with pytest.raises(SettingsError, match=f"'{name}'"):
+                read(name, text)
         elif (name, kind) in TEXTS:
             wanted = Path(text).absolute() if name == "home" else text
             assert read(name, text) == wanted
