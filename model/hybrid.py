@@ -277,7 +277,7 @@ def _filled(mix: Mix) -> Mix:
 
 
 def _few(dataset: Dataset) -> np.ndarray:
-    return np.minimum(dataset.item_counts, 5)
+    return np.asarray(np.minimum(dataset.item_counts, 5))
 
 
 def _ask(network: Network, cases: Cases) -> np.ndarray:
