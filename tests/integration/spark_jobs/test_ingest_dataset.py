@@ -103,8 +103,8 @@ def _new_clicks_give_what_a_full_run_gives(spark, shop):
 
 def _bounds_are_kept(spark, shop):
     few = shop.model_copy(update={"session": shop.session.model_copy(update={"cases_per_session": 2, "max_cases": 30})})
-    cases = training_set.run(spark, few).details["cases"]
-    assert cases["train"] == 30 and cases["valid"] <= 6 and cases["test"] <= 6
+    cases = training_set.run(spark, few).details["cases"]  # overtaken ones are left out of what was drawn
+    assert 28 <= cases["train"] <= 30 and cases["valid"] <= 6 and cases["test"] <= 6
     for case in delta_tables.read(spark, shop, "training_set").where("split = 'test' and session_id != 'new'").collect():
         assert case["position"] % 5 in (2, 4)  # the last one, and one half-way
 
