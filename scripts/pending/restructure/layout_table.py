@@ -20,7 +20,6 @@ feature_repo/contract/folder_rules.py feature_repo/contract/dataset/rules.py
 feature_repo/store.py feature_repo/registry/store.py
 feature_repo/materialize.py feature_repo/registry/materialize.py
 feature_repo/plan.py feature_repo/registry/plan.py
-feature_repo/feast_import.py feature_repo/registry/feast_import.py
 feature_repo/serve.py feature_repo/serving/app.py
 feature_repo/serve_access.py feature_repo/serving/access.py
 feature_repo/serve_reads.py feature_repo/serving/reads.py
@@ -64,7 +63,7 @@ dagster_project/lake.py dagster_project/lake/read.py
 dagster_project/days.py dagster_project/lake/days.py
 dagster_project/live_run.py dagster_project/live/replay.py
 dagster_project/redate.py dagster_project/live/redate.py
-dagster_project/observe.py dagster_project/live/observe.py
+dagster_project/observe.py dagster_project/run/observe.py
 dagster_project/training_run.py dagster_project/models/train.py
 dagster_project/candidates.py dagster_project/models/candidates.py
 dagster_project/promotion.py dagster_project/models/promotion.py
@@ -200,7 +199,6 @@ streaming/state.py streaming/consumer/state.py
 streaming/recovery.py streaming/consumer/recovery.py
 streaming/commits.py streaming/consumer/commits.py
 streaming/housekeeping.py streaming/consumer/housekeeping.py
-streaming/metrics.py streaming/consumer/metrics.py
 streaming/counting.py streaming/consumer/counting.py
 streaming/sinks.py streaming/consumer/sinks.py
 streaming/score_log.py streaming/consumer/score_log.py
@@ -274,11 +272,11 @@ spark_jobs/intent_prune.py spark_jobs/intents/prune.py
 spark_jobs/delta_rows.py spark_jobs/lake/rows.py
 spark_jobs/lake_marker.py spark_jobs/lake/marker.py
 spark_jobs/quarantine.py spark_jobs/ingest/quarantine.py
-streaming/adoption.py streaming/consumer/adoption.py
-streaming/fence.py streaming/moves/fence.py
-streaming/layout.py streaming/moves/layout.py
-streaming/snapshots.py streaming/moves/snapshots.py
-streaming/repartition.py streaming/moves/repartition.py
+streaming/adoption.py streaming/consumer/moves/adoption.py
+streaming/fence.py streaming/topics/fence.py
+streaming/layout.py streaming/topics/layout.py
+streaming/snapshots.py streaming/consumer/moves/snapshots.py
+streaming/repartition.py streaming/consumer/moves/repartition.py
 streaming/api_protocol.py streaming/http/protocol.py
 streaming/foreign.py streaming/topics/foreign.py
 streaming/topic_watch.py streaming/topics/changes.py
@@ -288,12 +286,12 @@ STAYS = """
 feature_repo/contract/session_cut.py feature_repo/contract/refusals.py feature_repo/contract/key_partitions.py
 feature_repo/contract/addresses.py feature_repo/contract/kinds.py feature_repo/contract/texts.py
 model/messages.py dagster_project/code.py
-feature_repo/__init__.py feature_repo/__main__.py feature_repo/definitions.py
+feature_repo/__init__.py feature_repo/__main__.py feature_repo/feast_import.py feature_repo/definitions.py
 feature_repo/contract/__init__.py feature_repo/contract/settings.py feature_repo/contract/endpoints.py
 feature_repo/contract/locks.py feature_repo/contract/session.py feature_repo/contract/times.py
 feature_repo/stores/__init__.py
 spark_jobs/__init__.py spark_jobs/__main__.py spark_jobs/job.py
-streaming/__init__.py streaming/__main__.py streaming/clients.py streaming/commands.py streaming/errors.py
+streaming/__init__.py streaming/__main__.py streaming/clients.py streaming/metrics.py streaming/commands.py streaming/errors.py
 model/__init__.py model/__main__.py model/config.py model/device.py
 model/intent/__init__.py model/intent/types.py model/intent/prompts.py model/intent/source.py
 dagster_project/__init__.py dagster_project/__main__.py dagster_project/definitions.py dagster_project/resources.py
@@ -325,9 +323,9 @@ INITS = {
     "dagster_project/demo": "`python -m dagster_project demo`: the whole path and its report.",
     "dagster_project/instance": "Dagster's home, its services, its user interface and its messages.",
     "dagster_project/lake": "Reading Delta tables without a JVM.",
-    "dagster_project/live": "The live half of the graph: replay, new dates, observation.",
+    "dagster_project/live": "The live half of the graph: replay of clicks, at new dates.",
     "dagster_project/models": "Training, candidates, gates and promotion of models.",
-    "dagster_project/run": "Steps that run in one JVM: the parent's side, the child's side, what they remember.",
+    "dagster_project/run": "Steps that run in one JVM: the parent's side, the child's side, what they remember, what is observed.",
     "model/data": "Sequences, splits and catalogues, and where they are read from.",
     "model/evaluate": "The judge: ranks, metrics, slices, calibration, choice on validation data.",
     "model/text": "Texts as vectors, and what is near to what.",
@@ -348,7 +346,7 @@ INITS = {
     "streaming/intents": "Intents asked near line: requests and the worker that answers them.",
     "feature_repo/contract/spellings": "Spellings of others: HTML entities, ids, names of columns in public data.",
     "model/intent/answer": "Reading what a language model wrote: phrases, reasoning, the name in it.",
-    "streaming/moves": "When a topic gets more partitions: its layout, fences, moved states.",
+    "streaming/consumer/moves": "When the topic of clicks gets more partitions: states and answers move to where the keys now are.",
     "streaming/services": "The embedded broker and valkey.",
     "streaming/serving": "Loaded models and what they answer; used by consumer and HTTP side alike.",
     "streaming/topics": "Topics: made, watched, their lag, dead letters.",

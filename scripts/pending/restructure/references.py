@@ -28,6 +28,7 @@ class Layout:
     modules: dict[str, str]  # every old dotted module, those that stay included
     packages: dict[str, str]  # packages moved as a whole
     log: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)  # patches whose text was not there
 
     def module(self, name: str) -> str:
         """New name of a module or package."""
