@@ -23,8 +23,11 @@ from typing import Any
 # This folder has a streaming.py of its own, which must not stand before the package of that name.
 sys.path.append(sys.path.pop(0))
 
-from dagster_project import bound, instance_home, lake, steps
-from feature_repo.contract import columns
+from dagster_project.instance import home as instance_home
+from dagster_project.lake import read as lake
+from dagster_project.run import steps
+from feature_repo.contract import processes as bound
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -245,7 +248,7 @@ def pids_of(home: Path, word: str) -> list[int]:
 
 def write_ml_100k(folder: Path, assets: Path, *, before: int | None = None) -> list[list[str]]:
     """Write ML-100K as a dataset folder (a temporary one); with a time in seconds only the clicks before it. Returns the clicks left out."""
-    from feature_repo.contract.assets import fetch
+    from feature_repo.contract.assets.fetch import fetch
 
     source = fetch("ml-100k", assets)
     folder.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,7 @@ sys.meta_path.append(_Finder())  # last: what is installed is used
 
 def _spark() -> Any:
     from feature_repo.contract.settings import load_settings
-    from spark_jobs.spark_session import spark_session
+    from spark_jobs.session import spark_session
 
     assets = os.environ.get("INTENTSTORE_ASSETS", str(Path(__file__).resolve().parent.parent / ".intentstore" / "assets"))
     changes = {"home": tempfile.gettempdir() + "/feast_universal", "assets": assets, "spark.driver_memory": "1g", "spark.shuffle_partitions": 2}
@@ -89,7 +89,7 @@ class DeltaDataSourceCreator:
 
     def create_offline_store_config(self) -> Any:
         """Make the configuration of our offline store."""
-        from feature_repo.stores.offline import DeltaOfflineStoreConfig
+        from feature_repo.stores.offline.store import DeltaOfflineStoreConfig
 
         _spark()
         return DeltaOfflineStoreConfig(lake=str(self.folder))
@@ -210,7 +210,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Switch ages off for the tests that serve rows past them, and the refusal of future rows for those that ask for them."""
-    from feature_repo.stores import entity_frame
+    from feature_repo.stores.offline import entity_frame
 
     test = item.name.partition("[")[0]
     PACKED[0]["ttl_seconds"] = 0.0 if test in WITHOUT_TTL else None

@@ -16,7 +16,7 @@ def encoder(sessions: list[list[str]], repeats: int) -> list[dict[str, Any]]:
     """Texts a processor second against sentence-transformers' default, and the mean cosine between both."""
     from sentence_transformers import SentenceTransformer
 
-    from model.encoder import TextEncoder, default_folder
+    from model.text.encoder import TextEncoder, default_folder
 
     ours, theirs = TextEncoder.load(EncoderSettings()), SentenceTransformer(str(default_folder()), device="cpu")
     texts = {"titles": sorted({title for session in sessions for title in session})[:768], "sessions": [". ".join(session[-14:]) for session in sessions[:128]]}
@@ -47,7 +47,7 @@ def encoder(sessions: list[list[str]], repeats: int) -> list[dict[str, Any]]:
 
 def locate(repeats: int, large: int) -> list[dict[str, Any]]:
     """Seconds for 10,000 answers on 12,101 items, and milliseconds an answer on a large synthetic catalogue with its recall@5."""
-    from model.intent.locate import Localiser
+    from model.intent.ground.localiser import Localiser
 
     chooser = np.random.default_rng(0)
 
@@ -98,9 +98,9 @@ def _located(catalogue: Any, asked: Any, truth: Any, name: str, size: int, repea
 
 def student(repeats: int) -> list[dict[str, Any]]:
     """Milliseconds of the student's two vectors for one prefix, and with their readable grounding on 12,101 items."""
-    from model.intent.encoder_source import EncoderSource
-    from model.intent.locate import Localiser
-    from model.intent.student import train_student
+    from model.intent.ground.encoder import EncoderSource
+    from model.intent.ground.localiser import Localiser
+    from model.intent.ground.student import train_student
 
     chooser = np.random.default_rng(0)
     vectors = chooser.normal(size=(12_101, 384)).astype(np.float32)

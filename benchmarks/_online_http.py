@@ -40,7 +40,7 @@ def http_rows(folder: Path, configs: dict[str, dict[str, Any]], entities: int, r
     rounds : int
         Calls a way and size.
     """
-    from feature_repo.serve_access import add_token
+    from feature_repo.serving.access import add_token
 
     access = folder / "access.toml"
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {add_token(access, 'bench', ['*'])}"}
@@ -130,7 +130,7 @@ def main(repo: str, port: str, access: str) -> None:
     """Serve a repository of the benchmark as a home is served."""
     from feast import FeatureStore
 
-    from feature_repo.serve import ServeOptions, serve
+    from feature_repo.serving.app import ServeOptions, serve
 
     settings = load_settings(Path(os.devnull), {}, {"home": repo})
     serve(settings, ServeOptions("127.0.0.1", int(port), 1, Path(access)), FeatureStore(repo_path=repo))

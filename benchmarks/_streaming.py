@@ -101,8 +101,8 @@ def synthetic_model(folder: Path, items: int) -> Path:
     import numpy as np
     from scoring import make_scorer, with_parts
 
-    from model import artifact
-    from model.train import Trained
+    from model.recommender import artifact
+    from model.recommender.train import Trained
 
     random = np.random.default_rng(1)
     scorer = with_parts(make_scorer(items, 128 if items <= 100_000 else 64, random), random)

@@ -20,13 +20,13 @@ from _sections import write_section
 
 from _report import RESULTS
 from feature_repo.contract.settings import load_settings
-from model.benchmark import prepare
 from model.config import BACKBONES, ModelConfig, make_config
-from model.evaluate import default_seen, evaluate
-from model.metrics import difference, measure
-from model.scorer import Scorer
-from model.splits import Dataset
-from model.train import train
+from model.data.splits import Dataset
+from model.evaluate.judge import default_seen, evaluate
+from model.evaluate.metrics import difference, measure
+from model.recommender.recommender import Scorer
+from model.recommender.train import train
+from model.study.benchmark import prepare
 
 METRICS = ("R@10", "N@10", "R@20", "MRR@20")
 

@@ -14,7 +14,7 @@ from typing import Any
 from _dagster import DAILY, DAILY_TABLES, Served, add_clicks, pids_of, rows_of, served, wait_for, write_ml_100k
 
 from _report import write_result
-from feature_repo.contract import columns
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings, load_settings
 
 FIRST, NUMBER = datetime.date(1997, 9, 20), 30
@@ -82,7 +82,7 @@ def measure(server: Served, settings: Settings, folder: Path) -> tuple[list[dict
     started = time.perf_counter()
     backfill, run = server.backfill_run(DAILY, days)
     wait_for(lambda: True if any(line.startswith("session_text ") for line in server.messages(run)[0]) else None, "the step session_text", 240)
-    for pid in pids_of(settings.home, "dagster_project.spark_steps"):
+    for pid in pids_of(settings.home, "dagster_project.run.child"):
         os.kill(pid, signal.SIGKILL)
     note("30 days, killed in its third job", started, finish(server, backfill, run, log))
     # 2 The one table that is not daily, which the intents read.

@@ -20,9 +20,11 @@ import pyarrow.csv
 
 from _report import write_result
 from feature_repo.contract.settings import Settings, load_settings
-from spark_jobs import ingest, session_features, sessionise
+from spark_jobs.ingest import job as ingest
 from spark_jobs.job import JobResult
-from spark_jobs.spark_session import spark_session
+from spark_jobs.session import spark_session
+from spark_jobs.sessions import cut as sessionise
+from spark_jobs.sessions import features as session_features
 
 WARM_UP = 20_000
 CLICKS_PER_SESSION = 20

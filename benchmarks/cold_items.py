@@ -21,15 +21,15 @@ import numpy as np
 from _sections import write_section
 
 from feature_repo.contract.settings import load_settings
-from model.baselines.title_knn import TitleKnn, WordKnn
-from model.benchmark import prepare
 from model.config import make_config
-from model.evaluate import Ranker, evaluate
-from model.metrics import difference, measure
-from model.scorer import Scorer
-from model.sequences import Cases, Sequences
-from model.splits import Dataset
-from model.train import train
+from model.data.sequences import Cases, Sequences
+from model.data.splits import Dataset
+from model.evaluate.judge import Ranker, evaluate
+from model.evaluate.metrics import difference, measure
+from model.rankers.title_knn import TitleKnn, WordKnn
+from model.recommender.recommender import Scorer
+from model.recommender.train import train
+from model.study.benchmark import prepare
 
 METRICS = ("R@10", "N@10", "R@20", "MRR@20")
 MISS = 10**6

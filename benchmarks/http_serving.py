@@ -112,7 +112,7 @@ def _requests(route: str, item_ids: list[str], seed: int = 7) -> list[str]:
 def _write_sessions(url: str, item_ids: list[str]) -> None:
     """Put sessions of 1 to 50 clicks into the online store, through the writer that the consumer uses."""
     from feature_repo.contract import session
-    from feature_repo.stores.live import LiveFeatureWriter, LiveRow
+    from feature_repo.stores.packed.live import LiveFeatureWriter, LiveRow
 
     draw, writer, now = random.Random(3), LiveFeatureWriter(url), time.time_ns() // 1000
     rows = []
@@ -201,8 +201,8 @@ def main() -> None:
         return
     from benchmarks._report import write_result
     from feature_repo.contract.settings import load_settings
-    from model import artifact
-    from streaming import broker
+    from model.recommender import artifact
+    from streaming.services import services as broker
 
     settings = load_settings(None, os.environ)
     models = options.model or [artifact.promoted_dir(settings.models_dir)]

@@ -21,8 +21,10 @@ from typing import Any
 from _dagster import Served, digests, pids_of, served, write_shop
 
 from _report import write_result
-from dagster_project import lake, services_guard, steps
-from feature_repo.contract import columns
+from dagster_project.instance import services as services_guard
+from dagster_project.lake import read as lake
+from dagster_project.run import steps
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings, load_settings
 
 SETTINGS = """
@@ -47,7 +49,7 @@ SESSIONS, DAYS_OF_CLICKS, LATE_FROM = 120, 40, 30
 DAYS = [f"2026-01-{day:02d}" for day in range(31, 32)] + [f"2026-02-{day:02d}" for day in range(1, 6)]
 MAX_WAIT_SECONDS = 240.0
 ROUNDING = 1e-6
-VICTIMS = ("dagster_project.spark_steps", "org.apache.spark.deploy.SparkSubmit")  # the child process, its JVM
+VICTIMS = ("dagster_project.run.child", "org.apache.spark.deploy.SparkSubmit")  # the child process, its JVM
 
 
 def assets_of(family: Sequence[steps.Step]) -> list[str]:

@@ -27,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from online import start_valkey
 
 from _report import write_result
-from feature_repo import store
 from feature_repo.contract.settings import Settings, load_settings
-from feature_repo.stores.client import OnlineStoreError
-from feature_repo.stores.reader import NOT_FOUND, PRESENT, OnlineReader
-from feature_repo.stores.slots import PackedValueError
+from feature_repo.registry import store
+from feature_repo.stores.online.reader import NOT_FOUND, PRESENT, OnlineReader
+from feature_repo.stores.packed.client import OnlineStoreError
+from feature_repo.stores.packed.slots import PackedValueError
 
 VIEW = "item_popularity"
 
@@ -74,7 +74,7 @@ class Reader(threading.Thread):
 
 def lake_of(settings: Settings, rows: int) -> None:
     """Write the table in which item i<n> has n clicks, and the registry."""
-    from spark_jobs.spark_session import spark_session
+    from spark_jobs.session import spark_session
 
     spark = spark_session(settings, app="materialize_kill")
     columns = ["concat('i', id) item_id", "id clicks_total", "id clicks_1d", "id clicks_7d", "cast(id AS int) popularity_rank"]

@@ -30,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from _online_http import http_rows
 
 from _report import write_result
-from feature_repo.stores.client import PackedClient
-from feature_repo.stores.codec import PackedSchema
-from feature_repo.stores.reader import OnlineReader
+from feature_repo.stores.online.reader import OnlineReader
+from feature_repo.stores.packed.client import PackedClient
+from feature_repo.stores.packed.codec import PackedSchema
 
 SCALARS, DIM, ENTITIES = 20, 384, 5000
 
@@ -173,7 +173,7 @@ def arrow_rate(store: FeatureStore) -> float:
     """Rows per second of the materialisation's worker function."""
     import pyarrow as pa
 
-    from feature_repo.materialize import _writer
+    from feature_repo.registry.materialize import _writer
 
     writer = _writer(store, store.get_feature_view("vectors"))
     taken = []
@@ -186,7 +186,7 @@ def arrow_rate(store: FeatureStore) -> float:
 
 def races(url: str, seconds: float) -> dict[str, Any]:
     """Let 8 writers and 8 readers fight over 8 keys with random event times; count what went wrong."""
-    from feature_repo.stores.keys import storage_key
+    from feature_repo.stores.packed.keys import storage_key
 
     schema = PackedSchema("race", (("n", "i64"), ("vec", "list<f32>")))
     keys = [storage_key("race", "race", str(number).encode()) for number in range(8)]

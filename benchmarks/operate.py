@@ -24,8 +24,9 @@ from typing import Any
 from _dagster import DAILY, DAILY_TABLES, ROOT, Served, add_clicks, answers, served, wait_for, write_ml_100k
 
 from _report import write_result
-from dagster_project import lake, services_guard
-from feature_repo.contract import columns
+from dagster_project.instance import services as services_guard
+from dagster_project.lake import read as lake
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings, load_settings
 
 NEWEST_DAY = 893203200  # 1998-04-22 00:00 UTC, the last day with clicks

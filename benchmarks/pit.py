@@ -31,8 +31,8 @@ from feast.types import Array, Float32, Int64, String
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from _report import RESULTS, write_result
 from feature_repo.contract.settings import load_settings
-from feature_repo.stores.asof_oracle import HistoryRow, as_of
-from spark_jobs.spark_session import spark_session
+from feature_repo.stores.offline.asof_oracle import HistoryRow, as_of
+from spark_jobs.session import spark_session
 
 DIM, ENTITY_ROWS, KEYS = 384, 20_000, 2_000
 START = datetime(2024, 1, 1, tzinfo=UTC)

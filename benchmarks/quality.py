@@ -19,17 +19,17 @@ import numpy as np
 from _sections import write_section
 
 from feature_repo.contract.settings import SessionSettings, load_settings
-from model.baselines.registry import baselines
-from model.benchmark import prepare
 from model.config import ModelConfig, make_config
-from model.evaluate import SEEN, TOP, Evaluation, Seen, default_seen, evaluate, repeats
-from model.hybrid import Hybrid
-from model.metrics import difference, measure
-from model.prepare import prepare as make_folder
-from model.report import described
-from model.scorer import Scorer
-from model.splits import Dataset
-from model.train import train
+from model.data.prepare import prepare as make_folder
+from model.data.splits import Dataset
+from model.evaluate.judge import SEEN, TOP, Evaluation, Seen, default_seen, evaluate, repeats
+from model.evaluate.metrics import difference, measure
+from model.mix.hybrid import Hybrid
+from model.recommender.recommender import Scorer
+from model.recommender.train import train
+from model.study.baselines import baselines
+from model.study.benchmark import prepare
+from model.study.quality import described
 
 METRICS = ("R@10", "N@10", "R@20", "MRR@20")
 MISS = 10**6  # the rank of a target that a peer's list does not hold

@@ -18,18 +18,18 @@ import numpy as np
 import torch
 
 from _report import write_result
-from model import artifact
 from model.config import make_config
-from model.hybrid import NETWORK, Hybrid
-from model.intent.live import LiveIntents
-from model.intent.locate import Localiser
-from model.items import Catalogue
-from model.network import Network
-from model.parts import KINDS, applicable
-from model.probabilities import NetworkScorer
-from model.scorer import Scorer, ScoreRequest
-from model.sequences import Sequences, expand
-from model.splits import Dataset
+from model.data.catalogue import Catalogue
+from model.data.sequences import Sequences, expand
+from model.data.splits import Dataset
+from model.intent.ground.live import LiveIntents
+from model.intent.ground.localiser import Localiser
+from model.mix import KINDS, applicable
+from model.mix.hybrid import NETWORK, Hybrid
+from model.network.network import Network
+from model.network.scorer import NetworkScorer
+from model.recommender import artifact
+from model.recommender.recommender import Scorer, ScoreRequest
 
 SESSIONS = 200_000
 

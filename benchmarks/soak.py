@@ -26,10 +26,11 @@ sys.path[:] = [str(ROOT), *(path for path in sys.path if path != str(ROOT))]  # 
 import soak_oracle  # noqa: E402
 
 from feature_repo.contract.settings import Settings, load_settings  # noqa: E402
-from feature_repo.stores.live import LiveFeatureReader  # noqa: E402
-from streaming import broker, topics  # noqa: E402
+from feature_repo.stores.packed.live import LiveFeatureReader  # noqa: E402
 from streaming.clients import client_options  # noqa: E402
-from streaming.lag import measure  # noqa: E402
+from streaming.services import services as broker  # noqa: E402
+from streaming.topics import ensure as topics  # noqa: E402
+from streaming.topics.lag import measure  # noqa: E402
 
 log = logging.getLogger("intentstore.soak")
 DRAIN_SECONDS = 120.0
@@ -212,7 +213,7 @@ def _drain(settings: Settings) -> bool:
 
 def check(settings: Settings) -> dict[str, int]:
     """Let the oracle look at everything that came out."""
-    from streaming.audit import stored_features
+    from streaming.consumer.audit import stored_features
 
     expected = soak_oracle.truth(read_topic(settings, settings.kafka.clicks_topic))
     names = sorted(expected.sessions)

@@ -26,7 +26,8 @@ from _streaming import at_realtime, consumer, cpu_seconds, medians, process, set
 
 from _report import write_result  # noqa: E402
 from feature_repo.contract.settings import Settings  # noqa: E402
-from streaming import broker, topics  # noqa: E402
+from streaming.services import services as broker  # noqa: E402
+from streaming.topics import ensure as topics  # noqa: E402
 
 SETTLE_SECONDS = 2.0  # not counted: first batches, caches
 PACINGS_MS = (0, 1, 2, 4)

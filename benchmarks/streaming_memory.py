@@ -25,8 +25,9 @@ from _streaming import commit_of, consumer, cpu_seconds, settings_of, wait_for, 
 
 from _report import write_result  # noqa: E402
 from feature_repo.contract.settings import Settings  # noqa: E402
-from streaming import broker, topics  # noqa: E402
 from streaming.clients import client_options  # noqa: E402
+from streaming.services import services as broker  # noqa: E402
+from streaming.topics import ensure as topics  # noqa: E402
 
 LOOK_SECONDS = 10.0
 BOUND = 0.10  # of the middle between lowest and highest, up and down

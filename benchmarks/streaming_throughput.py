@@ -25,8 +25,9 @@ from echo_client import clicks  # noqa: E402
 
 from _report import write_result  # noqa: E402
 from feature_repo.contract.settings import Settings  # noqa: E402
-from streaming import broker, topics  # noqa: E402
 from streaming.clients import client_options  # noqa: E402
+from streaming.services import services as broker  # noqa: E402
+from streaming.topics import ensure as topics  # noqa: E402
 
 PEERS = ("quix", "confluent")
 

@@ -32,8 +32,8 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from model.config import make_config
-from model.data import load_folder
-from model.train import train
+from model.data.folder import load_folder
+from model.recommender.train import train
 folder, threads, shape = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 data = load_folder(folder, protocol="leave-one-out")
 data = replace(data, valid=data.valid.select(np.zeros(0, dtype=np.int64)))

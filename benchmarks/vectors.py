@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from _report import write_result
-from feature_repo.vectors import APPROXIMATE_FROM, Neighbour, VectorIndex
+from feature_repo.serving.vectors import APPROXIMATE_FROM, Neighbour, VectorIndex
 
 CENTRES, CATEGORIES, K = 2_000, 50, 10
 

@@ -40,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(settings: Settings, given: argparse.Namespace) -> int:
     config = str(given.config.absolute()) if given.config else None
     if given.word == "ui":
-        from dagster_project import ui
+        from dagster_project.instance import ui
 
         return ui.run(settings, host=given.host, port=given.port, config=config)
-    from dagster_project.demo import run
+    from dagster_project.demo.demo import run
 
     return run(settings, config=config, max_clicks=given.max_clicks)
 

@@ -27,7 +27,7 @@ def code_version(*modules: str) -> str:
     Parameters
     ----------
     *modules : str
-        Full names, such as ``spark_jobs.ingest``.
+        Full names, such as ``spark_jobs.ingest.job``.
 
     Returns
     -------
@@ -85,7 +85,8 @@ def _imports(module: str) -> tuple[str, ...]:
         names.update((name, name.rpartition(".")[0]))  # a class is named with its module
     names.update(f"{name}.__main__" for name in _RUN.findall(text))
     for package in _EVERY.findall(text):
-        names.update(f"{package}.{file.stem}" for file in ROOT.joinpath(*package.split(".")).glob("*.py"))
+        files = (file.relative_to(ROOT) for file in ROOT.joinpath(*package.split(".")).rglob("*.py"))
+        names.update(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files)
     names.add(module.rpartition(".")[0])
     return tuple(sorted(name for name in names if name.split(".")[0] in PACKAGES and _file_of(name) is not None))
 

@@ -90,10 +90,11 @@ def _names(text: str) -> list[str]:
 
 
 def _plan(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo import store
+    from feature_repo.registry import store
 
     store.quiet()  # before the definitions' first import of Feast
-    from feature_repo import definitions, plan
+    from feature_repo import definitions
+    from feature_repo.registry import plan
 
     defined, file = plan.shape_of(definitions.OBJECTS), chosen.against
     if chosen.update and file is None:
@@ -114,10 +115,11 @@ def _plan(settings: Settings, chosen: Arguments) -> int:
 
 
 def _apply(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo import store
+    from feature_repo.registry import store
 
     store.quiet()  # before the definitions' first import of Feast
-    from feature_repo import definitions, plan
+    from feature_repo import definitions
+    from feature_repo.registry import plan
 
     changes = plan.compare(plan.shape_of_registry(store.feature_store(settings)), plan.shape_of(definitions.OBJECTS))
     if not chosen.break_services:
@@ -128,7 +130,7 @@ def _apply(settings: Settings, chosen: Arguments) -> int:
 
 
 def _materialize(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.materialize import materialize
+    from feature_repo.registry.materialize import materialize
 
     for done in materialize(settings, _spark(settings), views=chosen.views, full=chosen.full):
         print(json.dumps(asdict(done)))
@@ -136,7 +138,7 @@ def _materialize(settings: Settings, chosen: Arguments) -> int:
 
 
 def _serve(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.serve import ServeOptions, serve
+    from feature_repo.serving.app import ServeOptions, serve
 
     host, port = chosen.host or settings.http.host, settings.http.port if chosen.port is None else chosen.port
     serve(settings, ServeOptions(host, port, chosen.workers, _access(settings, chosen), chosen.allow_writes))
@@ -144,22 +146,22 @@ def _serve(settings: Settings, chosen: Arguments) -> int:
 
 
 def _token(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.serve_access import add_token
+    from feature_repo.serving.access import add_token
 
     print(add_token(_access(settings, chosen), chosen.name, chosen.services, chosen.write))
     return 0
 
 
 def _catalogue(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.catalogue import write_catalogue
+    from feature_repo.catalogue.build import write_catalogue
 
     print(write_catalogue(settings, chosen.out or settings.home / "catalogue", None if chosen.no_statistics else _spark(settings)))
     return 0
 
 
 def _nearest(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.nearest import Neighbourhood
-    from feature_repo.store import applied_store
+    from feature_repo.registry.store import applied_store
+    from feature_repo.serving.nearest import Neighbourhood
 
     neighbourhood = Neighbourhood(settings, applied_store(settings))
     for found in neighbourhood.nearest(chosen.text, chosen.k, of=chosen.of, words=chosen.words, category=chosen.category):
@@ -173,7 +175,7 @@ def _access(settings: Settings, chosen: Arguments) -> Path:
 
 def _spark(settings: Settings) -> Any:
     # The entry point alone knows the package above: library code here takes a session.
-    from spark_jobs.spark_session import spark_session
+    from spark_jobs.session import spark_session
 
     return spark_session(settings, app="feature_repo")
 

@@ -14,7 +14,7 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from feast.table_format import DeltaFormat
 from feast.types import Array, FeastType, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
-from feature_repo.contract import columns
+from feature_repo.contract import tables as columns
 
 OWNER = "intentstore-recommendations"
 NO_LIMIT = timedelta(0)  # histories may be decades old (ML-100K is of 1998); online.ttl_hours sets a maximum age where one is wanted

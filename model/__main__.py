@@ -79,8 +79,8 @@ def config_of(arguments: argparse.Namespace, base: dict[str, Any]) -> ModelConfi
 
 def benchmark(arguments: argparse.Namespace) -> int:
     """Run `benchmark`."""
-    from model.benchmark import gap_rule, run
-    from model.progress import shown
+    from model.recommender.progress import shown
+    from model.study.benchmark import gap_rule, run
 
     settings = load_settings(arguments.config, os.environ)
     if arguments.intent_calls is not None:
@@ -147,9 +147,9 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
 
 def recommend(arguments: argparse.Namespace) -> int:
     """Run `recommend`."""
-    from model import artifact
-    from model.loaded_model import load_model
-    from model.recommend import answer, read_session
+    from model.recommender import artifact
+    from model.recommender.answer import answer, read_session
+    from model.recommender.loaded_model import load_model
 
     items = read_session(arguments.session)
     folder = artifact.promoted_dir(arguments.model) or arguments.model
@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
     if words[:1] == [STUDY]:
-        from model.study import main as study
+        from model.study.study import main as study
 
         return int(study(words[1:]))
     arguments = parser().parse_args(words)

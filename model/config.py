@@ -13,7 +13,7 @@ from feature_repo.contract.texts import TextError, put
 
 # One a module of the folder, so that a new backbone is one new file; named without importing it, since this is read without torch.
 BACKBONES: tuple[str, ...] = tuple(
-    sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "backbones")]) if module.name != "base")
+    sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "network" / "backbones")]) if module.name != "base")
 )
 if TYPE_CHECKING:
     Backbone = str
@@ -86,7 +86,7 @@ class ModelConfig(BaseModel):
 
     # hybrid score
     hybrid: bool = Field(True, description="Mix transitions and retrieval into the score, with weights by validation.")
-    parts: tuple[str, ...] | None = Field(None, description="Parts beside the network (see model.hybrid); none = all that apply.")
+    parts: tuple[str, ...] | None = Field(None, description="Parts beside the network (see model.mix.hybrid); none = all that apply.")
     remove_seen: bool | None = Field(None, description="Choose epochs and weights with seen items removed; none = by protocol (see evaluate).")
 
     @model_validator(mode="after")

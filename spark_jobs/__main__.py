@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from feature_repo.contract import columns
+from feature_repo.contract import tables as columns
 from feature_repo.contract.locks import only_writer
 from feature_repo.contract.settings import Settings, SettingsError, load_settings
 from spark_jobs.job import JobError, JobResult
@@ -56,7 +56,7 @@ def _date(text: str) -> datetime.date:
 _UNTIL = Flag("until", "with --date: the last of several days, YYYY-MM-DD", _date)
 _BROKER = Flag("bootstrap-servers", "Kafka broker, host:port[,host:port]; none = the embedded one", setting="kafka.bootstrap_servers")
 JOBS: dict[str, Job] = {
-    "ingest": Job("ingest", "clicks and items of a dataset folder, ML-100K or Kafka into Delta", (
+    "ingest": Job("ingest.job", "clicks and items of a dataset folder, ML-100K or Kafka into Delta", (
         Flag("dataset", "dataset folder (clicks.*, items.*); none = ML-100K", Path, "dataset.path"),
         Flag("kafka", "read the clicks topic from where the table stops, instead of files", bool),
         Flag("score-log", "commit what the consumer served (HOME/score_log) to the table score_log", bool),
@@ -64,13 +64,13 @@ JOBS: dict[str, Job] = {
         _BROKER,
         _UNTIL,
     ), columns.CLICKS),
-    "quarantine": Job("quarantine", "print the rows that ingest refused, by reason (starts no Spark)", (
+    "quarantine": Job("ingest.quarantine", "print the rows that ingest refused, by reason (starts no Spark)", (
         Flag("reason", "only rows whose reason holds this text", str),
     ), spark=False),
-    "sessionise": Job("sessionise", "sessions by the gap rule, split by time", (_UNTIL,), columns.SESSIONS),
-    "item-vectors": Job("item_vectors", "title vectors of the text encoder", table=columns.ITEM_VECTORS),
-    "session-text": Job("session_text", "long and short prompts of each session", (_UNTIL,), columns.SESSION_TEXT),
-    "intents": Job("intents", "long and short intents: LLM under a budget, cached, grounded on items", (
+    "sessionise": Job("sessions.cut", "sessions by the gap rule, split by time", (_UNTIL,), columns.SESSIONS),
+    "item-vectors": Job("items.vectors", "title vectors of the text encoder", table=columns.ITEM_VECTORS),
+    "session-text": Job("sessions.text", "long and short prompts of each session", (_UNTIL,), columns.SESSION_TEXT),
+    "intents": Job("intents.job", "long and short intents: LLM under a budget, cached, grounded on items", (
         Flag("max-calls", "at most so many sessions are sent to the LLM", int, "intents.max_calls"),
         Flag("source", "llm, endpoint, encoder or none", str, "intents.source"),
         Flag("explain", "print prompt, answer, grounding and cache key of one session", str),
@@ -78,13 +78,13 @@ JOBS: dict[str, Job] = {
         Flag("misread", "drop cached answers that older versions misread (thinking, preambles, refusals); they are asked again", bool),
         _UNTIL,
     ), columns.SESSION_INTENTS, actions=("prune",)),
-    "intents-report": Job("intents_report", "what the intents run did: calls, cached, grounded, copied"),
-    "session-features": Job("session_features", "features after each click, by the one fold", (_UNTIL,), columns.SESSION_FEATURES),
-    "item-popularity": Job("item_popularity", "daily click counts and ranks of each item", table=columns.ITEM_POPULARITY),
-    "training-set": Job("training_set", "cases with the features known at their time, through Feast", (
+    "intents-report": Job("intents.report", "what the intents run did: calls, cached, grounded, copied"),
+    "session-features": Job("sessions.features", "features after each click, by the one fold", (_UNTIL,), columns.SESSION_FEATURES),
+    "item-popularity": Job("items.popularity", "daily click counts and ranks of each item", table=columns.ITEM_POPULARITY),
+    "training-set": Job("sessions.training_set", "cases with the features known at their time, through Feast", (
         Flag("pin", "TABLE=VERSION[,...]: Delta versions to read instead of the newest", str),
     ), columns.TRAINING_SET),
-    "replay": Job("replay", "clicks to a Kafka topic in their original order", (
+    "replay": Job("live.replay", "clicks to a Kafka topic in their original order", (
         Flag("topic", "topic to send to; none = kafka.clicks_topic", str),
         Flag("rate", "clicks a second; none = as fast as possible", float),
         Flag("limit", "at most so many clicks", int),
@@ -94,7 +94,7 @@ JOBS: dict[str, Job] = {
         Flag("pin", "Delta version of clicks to read", int),
         _BROKER,
     )),
-    "parity": Job("parity", "features served live against a batch recomputation", (
+    "parity": Job("live.parity", "features served live against a batch recomputation", (
         Flag("no-online", "leave the online store out", bool),
     )),
 }  # fmt: skip
@@ -187,7 +187,7 @@ def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
     if word == "ingest" and not (given.kafka or given.score_log):
         module.look(settings)  # before Spark, whose start takes seconds
         arguments["max_refused_share"] = settings.dataset.max_refused_share
-    from spark_jobs.spark_session import spark_session
+    from spark_jobs.session import spark_session
 
     signal.signal(signal.SIGTERM, _interrupt)
     spark = spark_session(settings, f"intentstore {word}")
@@ -214,7 +214,7 @@ def _fail(word: str, line: str, code: int = 1) -> int:
 
 
 def _unexpected(error: Exception, home: Path) -> str:
-    from spark_jobs.delta_errors import one_line
+    from spark_jobs.lake.errors import one_line
 
     line = one_line(error)
     first = line if line.startswith(type(error).__name__) else f"{type(error).__name__}: {line}"

@@ -88,7 +88,7 @@ def _new_log(scratch: Path, app: str) -> Path:
 
 
 def _check_java() -> None:
-    from feature_repo.contract.assets_java import JavaError, find_java
+    from feature_repo.contract.assets.java import JavaError, find_java
 
     try:
         find_java(os.environ.get("JAVA_HOME"))  # the variable that Spark's own launcher obeys
@@ -163,7 +163,7 @@ def _java_options(settings: Settings) -> str:
 def _jars(settings: Settings) -> dict[str, str]:
     import pyspark
 
-    from feature_repo.contract import assets
+    from feature_repo.contract.assets import fetch as assets
 
     folder = assets.fetch("delta", settings.assets_dir)
     own = {_artifact(path) for path in (Path(pyspark.__file__).parent / "jars").glob("*.jar")}

@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 
-from feature_repo.contract.assets import AssetError
-from feature_repo.contract.assets_java import JavaError
+from feature_repo.contract.assets.fetch import AssetError
+from feature_repo.contract.assets.java import JavaError
 from feature_repo.contract.endpoints import EndpointError
 from feature_repo.contract.settings import Settings
-from feature_repo.stores.refusals import OnlineStoreError
+from feature_repo.stores.packed.refusals import OnlineStoreError
 from streaming.errors import StreamingError
-from streaming.processes import ServiceError
+from streaming.services.processes import ServiceError
 
 EXPECTED_ERRORS = (ServiceError, AssetError, JavaError, EndpointError, StreamingError, OnlineStoreError)
 
 
 def up(settings: Settings, options: argparse.Namespace) -> int:
     """Start the embedded services and print where they are."""
-    from streaming import broker
+    from streaming.services import services as broker
 
     services = broker.up(settings).shown()
     if options.json:
@@ -31,7 +31,7 @@ def up(settings: Settings, options: argparse.Namespace) -> int:
 
 def down(settings: Settings, options: argparse.Namespace) -> int:
     """Stop the embedded services."""
-    from streaming import broker
+    from streaming.services import services as broker
 
     stopped = broker.down(settings)
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
@@ -40,7 +40,7 @@ def down(settings: Settings, options: argparse.Namespace) -> int:
 
 def consume(settings: Settings, options: argparse.Namespace) -> int:
     """Run the consumer until it is told to stop, or idle."""
-    from streaming import run
+    from streaming.consumer import app as run
 
     return run.main(
         settings, model_dir=options.model, shadow_dir=options.shadow_model, until_idle_seconds=options.until_idle, accept_loss=options.rebuild_from_rest
@@ -49,14 +49,14 @@ def consume(settings: Settings, options: argparse.Namespace) -> int:
 
 def serve(settings: Settings, options: argparse.Namespace) -> int:
     """Run the HTTP side."""
-    from streaming import serve as http
+    from streaming.http import server as http
 
     return int(http.main(settings, model_dir=options.model))
 
 
 def dlq_list(settings: Settings, options: argparse.Namespace) -> int:
     """Show dead letters."""
-    from streaming import dlq
+    from streaming.topics import dead_letters as dlq
 
     for letter in dlq.read(settings, reason=options.reason, limit=options.limit):
         print(letter.to_json() if options.json else letter.to_line())
@@ -65,7 +65,7 @@ def dlq_list(settings: Settings, options: argparse.Namespace) -> int:
 
 def dlq_redrive(settings: Settings, options: argparse.Namespace) -> int:
     """Send dead letters that are valid now back to the clicks topic."""
-    from streaming import dlq
+    from streaming.topics import dead_letters as dlq
 
     outcome = dlq.redrive(settings, reason=options.reason, rekey=options.rekey, dry_run=options.dry_run)
     print(outcome.to_line(), file=sys.stdout)
@@ -74,7 +74,7 @@ def dlq_redrive(settings: Settings, options: argparse.Namespace) -> int:
 
 def lag(settings: Settings, options: argparse.Namespace) -> int:
     """Show how far the group is behind."""
-    from streaming import lag as lags
+    from streaming.topics import lag as lags
 
     report = lags.measure(settings)
     print(report.to_json() if options.json else report.to_table())
@@ -83,6 +83,6 @@ def lag(settings: Settings, options: argparse.Namespace) -> int:
 
 def intents(settings: Settings, options: argparse.Namespace) -> int:
     """Run the near-line intent worker."""
-    from streaming import near_line
+    from streaming.intents import worker as near_line
 
     return near_line.main(settings, until_idle_seconds=options.until_idle, max_calls=options.max_calls)

@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def assets_dir() -> Path:
     """Folder of the fetched weights, ML-100K and jars (`make test` fetches them first)."""
-    from feature_repo.contract import assets
+    from feature_repo.contract.assets import fetch as assets
 
     folder = Path(os.environ.get("INTENTSTORE_ASSETS", ROOT / ".intentstore" / "assets")).absolute()
     assets.ensure_all(folder)
@@ -86,7 +86,7 @@ def settings(base_settings: Any, tmp_path: Path) -> Any:
 @pytest.fixture(scope="session")
 def spark(base_settings: Any) -> Iterator[Any]:
     """The one Spark session of the run."""
-    from spark_jobs.spark_session import spark_session
+    from spark_jobs.session import spark_session
 
     session = spark_session(base_settings, app="intentstore-tests")
     yield session
@@ -96,7 +96,7 @@ def spark(base_settings: Any) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def services(base_settings: Any) -> Iterator[Any]:
     """The embedded broker and valkey: `.bootstrap_servers`, `.online_store_url`, `.pids`."""
-    from streaming import broker
+    from streaming.services import services as broker
 
     running = broker.up(base_settings)
     yield running

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dagster_project import lake
-from dagster_project.days import Days, clicks_by_day, on_days
-from dagster_project.table_checks import EXAMPLES, Outcome
-from feature_repo.contract import columns
+from dagster_project.checks.tables import EXAMPLES, Outcome
+from dagster_project.lake import read as lake
+from dagster_project.lake.days import Days, clicks_by_day, on_days
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
 
 

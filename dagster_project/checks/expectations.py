@@ -9,10 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from dagster_project import lake
-from dagster_project.day_checks import every_day, features_of_days, has_clicks
-from dagster_project.intent_checks import calls_answered, model_answers
-from dagster_project.table_checks import (
+from dagster_project.checks.days import every_day, features_of_days, has_clicks
+from dagster_project.checks.intents import calls_answered, model_answers
+from dagster_project.checks.tables import (
     Outcome,
     cache_covers,
     cases_known_in_time,
@@ -30,7 +29,8 @@ from dagster_project.table_checks import (
     vectors_whole,
     volume,
 )
-from feature_repo.contract import columns
+from dagster_project.lake import read as lake
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
 
 

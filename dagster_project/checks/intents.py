@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dagster_project.table_checks import Outcome
+from dagster_project.checks.tables import Outcome
 from feature_repo.contract.settings import Settings
-from model.intent.asker import failure_kinds
+from model.intent.ask.asker import failure_kinds
 
 RETRIES = "retry.jsonl"  # written by the job `intents`: calls that failed, with the reason
 

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dagster_project import lake
-from feature_repo.contract import columns
+from dagster_project.lake import read as lake
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
 
 EXAMPLES = 5  # rows that a failed check names

@@ -5,11 +5,13 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import instance_home, notify, observe
 from dagster_project.defs import catalogue
 from dagster_project.defs.new_items import NEW_ITEMS
+from dagster_project.instance import home as instance_home
+from dagster_project.instance import notify
 from dagster_project.resources import SettingsResource
-from dagster_project.steps import BATCH
+from dagster_project.run import observe
+from dagster_project.run.steps import BATCH
 
 WEBHOOK = "DAGSTER_WEBHOOK"  # read here only: Dagster's daemon is the entry point
 INGEST = [dg.AssetKey(name) for name in BATCH[0].assets]

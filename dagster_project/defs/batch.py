@@ -6,10 +6,11 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from dagster_project import child_run, steps
 from dagster_project.defs import catalogue
 from dagster_project.defs.partitions import DAYS
 from dagster_project.resources import SettingsResource
+from dagster_project.run import parent as child_run
+from dagster_project.run import steps
 
 CLICK_FILES = dg.AssetSpec(
     "click_files", group_name="ingest", kinds={"file"}, owners=list(catalogue.OWNERS),

@@ -8,8 +8,9 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import expectations, metadata, steps
-from feature_repo.contract import columns
+from dagster_project.checks import expectations
+from dagster_project.run import metadata, steps
+from feature_repo.contract import tables as columns
 
 OWNERS = ("team:recommendations",)
 TABLE_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30))  # a nightly run may be missed once

@@ -5,9 +5,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from dagster_project import new_items, promotion
 from dagster_project.defs.training import PROMOTED
-from dagster_project.progress import short_console
+from dagster_project.instance.console import short_console
+from dagster_project.models import new_items, promotion
 from dagster_project.resources import SettingsResource
 
 LOGGERS = {"console": short_console}

@@ -6,10 +6,11 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from dagster_project import child_run, steps
 from dagster_project.defs import catalogue
 from dagster_project.defs.batch import POOL
 from dagster_project.resources import SettingsResource
+from dagster_project.run import parent as child_run
+from dagster_project.run import steps
 
 _OUTSIDE = {"intentstore/runs": "outside"}
 

@@ -2,12 +2,13 @@
 
 import dagster as dg
 
-from dagster_project import metadata, new_items
 from dagster_project.defs import catalogue
 from dagster_project.defs.batch import SMALL
 from dagster_project.defs.training import PROMOTED
+from dagster_project.models import new_items
 from dagster_project.resources import SettingsResource
-from feature_repo.contract import columns
+from dagster_project.run import metadata
+from feature_repo.contract import tables as columns
 
 NEW_ITEMS = dg.AssetKey("new_items")
 

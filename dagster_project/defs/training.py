@@ -6,12 +6,15 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from dagster_project import candidates, gates, metadata, model_card, plots, promotion, training_run
+from dagster_project.checks.tables import Outcome
 from dagster_project.defs import catalogue
-from dagster_project.model_config import ModelSettings, merged
+from dagster_project.models import candidates, gates, plots, promotion
+from dagster_project.models import card as model_card
+from dagster_project.models import train as training_run
+from dagster_project.models.config import ModelSettings, merged
 from dagster_project.resources import SettingsResource
-from dagster_project.table_checks import Outcome
-from model.plots import history
+from dagster_project.run import metadata
+from model.study.plots import history
 
 CANDIDATE = dg.AssetKey("candidate_model")
 PROMOTED = dg.AssetKey("promoted_model")
@@ -166,8 +169,8 @@ def best_of_all(settings: SettingsResource) -> dg.AssetCheckResult:
 @dg.asset_check(asset=PROMOTED, description="The promoted folder can be loaded and ranks items.")
 def loads_and_ranks(settings: SettingsResource) -> dg.AssetCheckResult:
     """Load the promoted model as the consumer does and score one session."""
-    from model import artifact, new_items
-    from model.scorer import ScoreRequest
+    from model.recommender import artifact, new_items
+    from model.recommender.recommender import ScoreRequest
 
     loaded = settings.load()
     folder = artifact.promoted_dir(loaded.models_dir)

@@ -7,8 +7,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from dagster_project import demo_report, instance_home, services_guard
-from dagster_project.interrupts import raise_if_interrupted, shielded_children
+from dagster_project.demo import report as demo_report
+from dagster_project.demo.interrupts import raise_if_interrupted, shielded_children
+from dagster_project.instance import home as instance_home
+from dagster_project.instance import services as services_guard
 from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
 
 
 def _assets(settings: Settings) -> bool:
-    from feature_repo.contract import assets
+    from feature_repo.contract.assets import fetch as assets
 
     try:
         assets.ensure_all(settings.assets_dir)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagster_project import demo_sections, training_run
-from dagster_project.demo_sections import Section
+from dagster_project.demo import sections as demo_sections
+from dagster_project.demo.sections import Section
+from dagster_project.models import train as training_run
 from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagster_project import lake, steps
-from feature_repo.contract import columns
+from dagster_project.lake import read as lake
+from dagster_project.run import steps
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
 
 METRICS = ("R@5", "R@10", "R@20", "N@10", "MRR@20")

@@ -11,7 +11,7 @@ from feature_repo.contract.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
-TEMPLATE = Path(__file__).resolve().parent / "instance" / "sqlite.yaml"
+TEMPLATE = Path(__file__).resolve().parents[1] / "instance" / "sqlite.yaml"
 OWNER_TAG = "intentstore/pid"
 
 

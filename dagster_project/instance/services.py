@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dagster_project import instance_home
+from dagster_project.instance import home as instance_home
 from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:
-    from streaming.broker import Services
+    from streaming.services.services import Services
 
 
 def _owner_file(home: Path) -> Path:
@@ -35,7 +35,7 @@ def services(settings: Settings) -> Iterator[Services]:
     Services
         Addresses.
     """
-    from streaming import broker
+    from streaming.services import services as broker
 
     with guarded(settings):
         yield broker.up(settings)
@@ -58,7 +58,7 @@ def guarded(settings: Settings) -> Iterator[None]:
     None
         Nothing is started here.
     """
-    from streaming import broker
+    from streaming.services import services as broker
 
     # Another guard's services are taken over: its process is gone or ends before us, and it looks at the owner before it stops anything.
     ours = broker.running(settings) is None or _owner_file(settings.home).exists()
@@ -76,7 +76,7 @@ def guarded(settings: Settings) -> Iterator[None]:
 
 def _start_waiter(settings: Settings) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "INTENTSTORE_HOME": str(settings.home)}
-    command = [sys.executable, "-m", "dagster_project.services_guard", instance_home.own_identity()]
+    command = [sys.executable, "-m", "dagster_project.instance.services", instance_home.own_identity()]
     return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
 
 
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
         0.
     """
     from feature_repo.contract.settings import load_settings
-    from streaming import broker
+    from streaming.services import services as broker
 
     sys.stdin.buffer.read()
     settings = load_settings(Path(os.devnull), os.environ)

@@ -8,7 +8,10 @@ import socket
 import sys
 from types import FrameType
 
-from dagster_project import bound, code, instance_home, services_guard
+from dagster_project import code
+from dagster_project.instance import home as instance_home
+from dagster_project.instance import services as services_guard
+from feature_repo.contract import processes as bound
 from feature_repo.contract.settings import Settings
 
 GRACE_SECONDS = 15.0  # Dagster's daemon finishes its tick

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dagster_project import lake
-from feature_repo.contract import columns
+from dagster_project.lake import read as lake
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:

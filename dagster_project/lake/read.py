@@ -1,7 +1,7 @@
-"""The lake's tables without a JVM, as `spark_jobs.delta_rows` reads them; what this package calls them."""
+"""The lake's tables without a JVM, as `spark_jobs.lake.rows` reads them; what this package calls them."""
 
 from __future__ import annotations
 
-from spark_jobs.delta_rows import LakeError, Snapshot, latest_version, read, snapshot, stored_schema
+from spark_jobs.lake.rows import LakeError, Snapshot, latest_version, read, snapshot, stored_schema
 
 __all__ = ["LakeError", "Snapshot", "latest_version", "read", "snapshot", "stored_schema"]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Set
 from pathlib import Path
 
-from feature_repo.contract.events import EARLIEST_US
+from feature_repo.contract.messages import EARLIEST_US
 from feature_repo.contract.settings import Settings
 
 SECOND_US = 1_000_000
@@ -39,7 +39,7 @@ def still_to_send(settings: Settings, bootstrap_servers: str, in_topic: Set[str]
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from spark_jobs.ingest_held_out import held_out_file
+    from spark_jobs.ingest.held_out import held_out_file
 
     source = held_out_file(settings)
     if not source.exists():

@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dagster_project import bound, kafka_watch, redate
+from dagster_project.live import redate
+from feature_repo.contract import processes as bound
 from feature_repo.contract.settings import Settings
+from streaming.topics import watch as kafka_watch
 
 LOGGER = logging.getLogger("intentstore.live")
 READY_SECONDS = 120.0  # loading the model and the encoder on two busy cores
@@ -55,7 +57,8 @@ def replay_and_answer(settings: Settings, *, clicks_per_second: float = 150.0, m
     LiveError
         The consumer failed.
     """
-    from streaming import broker, topics
+    from streaming.services import services as broker
+    from streaming.topics import ensure as topics
 
     up = broker.up(settings)
     topics.ensure(settings)
@@ -75,7 +78,7 @@ def replay_and_answer(settings: Settings, *, clicks_per_second: float = 150.0, m
 
 def _event_ids(settings: Settings) -> set[str]:
     """Return the event ids that the clicks topic holds; records that are no clicks have none."""
-    from feature_repo.contract import events
+    from feature_repo.contract import messages as events
 
     found = set()
     for _, _, stamp, value, key in _records(settings, settings.kafka.clicks_topic, {}):
@@ -85,7 +88,7 @@ def _event_ids(settings: Settings) -> set[str]:
 
 
 def _answer(settings: Settings, source: Settings, left: int, config: str | None, clicks_per_second: float, max_clicks: int) -> dict[str, Any]:
-    from spark_jobs import replay
+    from spark_jobs.live import replay
 
     started = time.perf_counter()
     command = [sys.executable, "-m", "streaming", "consume", *(("--config", config) if config else ())]
@@ -171,7 +174,7 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
     dict
         Counts, latencies in milliseconds, answered clicks a second; latencies are none when nothing was answered.
     """
-    from feature_repo.contract import events
+    from feature_repo.contract import messages as events
 
     sent = {(partition, offset): stamp for partition, offset, stamp, _, _ in _records(settings, settings.kafka.clicks_topic, before.clicks)}
     latencies: list[float] = []

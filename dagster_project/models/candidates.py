@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagster_project import gates, model_card, training_run
+from dagster_project.models import card as model_card
+from dagster_project.models import gates
+from dagster_project.models import train as training_run
 from feature_repo.contract.settings import Settings
 
 

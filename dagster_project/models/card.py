@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from dagster_project.training_run import Candidate
+from dagster_project.models.train import Candidate
 
 SHOWN = ("R@5", "R@10", "R@20", "N@10", "MRR@20")
 

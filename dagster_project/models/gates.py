@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dagster_project.table_checks import Outcome
-from dagster_project.training_run import Candidate
+from dagster_project.checks.tables import Outcome
+from dagster_project.models.train import Candidate
 
 METRIC = "N@10"
 CANDIDATE = "with_intents"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from dagster_project import lake
-from feature_repo.contract import columns
+from dagster_project.lake import read as lake
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def update(settings: Settings) -> dict[str, Any]:
     LakeError, ArtifactError, NewItemsError
         A table or the promoted folder cannot be read; the file stays as it was.
     """
-    from model import artifact, new_items
+    from model.recommender import artifact, new_items
 
     folder = artifact.promoted_dir(settings.models_dir)
     found: dict[str, Any] = {"version": folder.name if folder else "", "rows": 0, "changed": False, "left_out": 0}
@@ -47,7 +47,7 @@ def update(settings: Settings) -> dict[str, Any]:
 
 
 def _known(folder: Path) -> list[str]:
-    from model import artifact
+    from model.recommender import artifact
 
     try:
         return list(json.loads((folder / artifact.ITEMS).read_text(encoding="utf-8"))["item_ids"])
@@ -60,7 +60,7 @@ def _unknown(settings: Settings, known: list[str], encoder: str) -> tuple[Any, i
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from model.tables import joined
+    from model.data.lake import joined
 
     new = ~pc.field("item_id").isin(pa.array(known, pa.string()))
     vectors = lake.read(settings.table(columns.ITEM_VECTORS), ["item_id", "encoder", "vector"], filter=new)

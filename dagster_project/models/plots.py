@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from model.plots import OTHER_COLOUR, OWN_COLOUR, WIDTH_INCHES, panels
+from model.study.plots import OTHER_COLOUR, OWN_COLOUR, WIDTH_INCHES, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +83,7 @@ def calibration(found: Mapping[str, Any]) -> Figure:
     Parameters
     ----------
     found : mapping
-        Of `model.calibration`: ``bins`` and ``error``.
+        Of `model.evaluate.calibration`: ``bins`` and ``error``.
 
     Returns
     -------

@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from dagster_project import training_run
+from dagster_project.models import train as training_run
 from feature_repo.contract.settings import Settings
 
 RECORD = "promotions.jsonl"
@@ -46,7 +46,7 @@ def promote(settings: Settings, version: str, why: str) -> bool:
     PromotionError
         There is no such version.
     """
-    from model import artifact
+    from model.recommender import artifact
 
     if version not in training_run.versions(settings):
         raise PromotionError(f"there is no model version '{version}' under '{settings.models_dir}'; there are {training_run.versions(settings)[-5:]}")

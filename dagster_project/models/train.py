@@ -11,18 +11,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dagster_project import code, lake
-from feature_repo.contract import columns
+from dagster_project import code
+from dagster_project.lake import read as lake
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
 from model.config import ModelConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from model.data import Dataset
-    from model.evaluate import Seen
-    from model.report import QualityReport
-    from model.train import Trained
+    from model.data.folder import Dataset
+    from model.evaluate.judge import Seen
+    from model.recommender.train import Trained
+    from model.study.quality import QualityReport
 
 READS = (columns.TRAINING_SET, columns.SESSIONS, columns.ITEMS, columns.ITEM_VECTORS)
 LATEST = "latest_candidate.json"
@@ -108,7 +109,7 @@ def read_tables(settings: Settings) -> tuple[dict[str, pa.Table], dict[str, int]
 
 def dataset_of(tables: Mapping[str, pa.Table]) -> Dataset:
     """Make the model's dataset of the lake's tables."""
-    from model.data import from_tables
+    from model.data.folder import from_tables
 
     return from_tables(tables[columns.TRAINING_SET], tables[columns.SESSIONS], tables.get(columns.ITEMS), tables.get(columns.ITEM_VECTORS))
 
@@ -172,12 +173,13 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     Candidate
         Saved, not promoted.
     """
-    from model import artifact, report
-    from model.calibration import calibration
-    from model.case_intents import filled
-    from model.intent import live
-    from model.scorer import Scorer
-    from model.train import without_seen
+    from model.evaluate.calibration import calibration
+    from model.intent.ground import live
+    from model.recommender import artifact
+    from model.recommender.recommender import Scorer
+    from model.recommender.train import without_seen
+    from model.study import quality as report
+    from model.study.case_intents import filled
 
     started = time.time()
     tables, versions = read_tables(settings)
@@ -202,7 +204,7 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
 
 def _served(quality: QualityReport, progress: Callable[[str], None]) -> Trained | None:
     """Fit the measured recipe on every known session; none where there are no held-out ones to put back."""
-    from model.train import fit_again
+    from model.recommender.train import fit_again
 
     full = quality.dataset.everything()
     if full is None:
@@ -228,8 +230,8 @@ def promoted_row(settings: Settings, dataset: Dataset, seen: Seen) -> list[dict[
     list of dict
         One row as those of the quality report; none when no model serves, or it knows other items.
     """
-    from model import artifact
-    from model.evaluate import evaluate
+    from model.evaluate.judge import evaluate
+    from model.recommender import artifact
 
     folder = artifact.promoted_dir(settings.models_dir)
     if folder is None or not len(dataset.test):
@@ -276,7 +278,7 @@ def _note(settings: Settings, made: Candidate) -> None:
 
 def promoted_version(settings: Settings) -> str | None:
     """Return the name of the promoted model's folder, none before the first promotion."""
-    from model import artifact
+    from model.recommender import artifact
 
     folder = artifact.promoted_dir(settings.models_dir)
     return folder.name if folder else None

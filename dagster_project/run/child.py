@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
-from dagster_project import bound, expectations, kafka_watch, steps
-from dagster_project.days import Days, ranges
-from dagster_project.spark_progress import Progress, end_of_log
-from dagster_project.step_memory import Report, StepMemory
+from dagster_project.checks import expectations
+from dagster_project.lake.days import Days, ranges
+from dagster_project.run import steps
+from dagster_project.run.memory import Report, StepMemory
+from dagster_project.run.progress import Progress, end_of_log
+from feature_repo.contract import processes as bound
 from feature_repo.contract.settings import Settings, load_settings
-from spark_jobs.delta_errors import newest_log, one_line
+from spark_jobs.lake.errors import newest_log, one_line
+from streaming.topics import watch as kafka_watch
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -91,7 +94,7 @@ class LazySpark:
     def __call__(self) -> SparkSession:
         """Return the session."""
         if self._spark is None:
-            from spark_jobs.spark_session import spark_session
+            from spark_jobs.session import spark_session
 
             started = time.perf_counter()
             self._spark = spark_session(self._settings, f"intentstore dagster {self._run}".rstrip())
@@ -140,7 +143,7 @@ def run_step(step: steps.Step, days: Days | None, work: Work, spark: Callable[[]
 
 
 def _feature_definitions(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
-    from feature_repo import store
+    from feature_repo.registry import store
 
     found = store.apply(work.settings)
     return {
@@ -151,8 +154,8 @@ def _feature_definitions(work: Work, spark: Callable[[], SparkSession]) -> dict[
 
 
 def _online_features(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
-    from feature_repo import store
-    from streaming import broker
+    from feature_repo.registry import store
+    from streaming.services import services as broker
 
     broker.up(work.settings)  # from a clean state nothing runs yet; services that run or are set by address are left as they are
     written = store.materialize(work.settings, spark())
@@ -160,7 +163,7 @@ def _online_features(work: Work, spark: Callable[[], SparkSession]) -> dict[str,
 
 
 def _replay(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
-    from dagster_project import live_run
+    from dagster_project.live import replay as live_run
 
     return live_run.replay_and_answer(work.settings, config=work.config, **work.options.get("replay", {}))
 

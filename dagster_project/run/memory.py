@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from dagster_project import lake, steps
-from dagster_project.days import Days, clicks_digest
+from dagster_project.lake import read as lake
+from dagster_project.lake.days import Days, clicks_digest
+from dagster_project.run import steps
 from feature_repo.contract.locks import only_writer
 from feature_repo.contract.settings import Settings
 
@@ -111,14 +112,14 @@ def fingerprint(settings: Settings, step: steps.Step, days: Days | None, topic_e
     if "live/recommendations" in step.reads:
         facts["score_log"] = files_in(settings.home / "score_log")
     if "live/recommendations" in step.assets:
-        from spark_jobs.ingest_held_out import held_out_file
+        from spark_jobs.ingest.held_out import held_out_file
 
         held_out = held_out_file(settings)
         facts["held_out"] = [file for file in files_in(held_out.parent) if file[0] == held_out.name]
     if "kafka/clicks" in step.reads:
         facts["topic"] = dict(topic_ends) if topic_ends is not None else None
     if "online_features" in step.assets:
-        from dagster_project import observe
+        from dagster_project.run import observe
 
         facts["online_store_filled"] = bool((observe.online_store(settings) or {}).get("keys"))
     if "promoted_model" in step.reads:

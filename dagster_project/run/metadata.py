@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from dagster_project import lake, steps
-from dagster_project.step_memory import Report, plain
-from dagster_project.table_checks import delta_type
-from feature_repo.contract import columns
+from dagster_project.checks.tables import delta_type
+from dagster_project.lake import read as lake
+from dagster_project.run import steps
+from dagster_project.run.memory import Report, plain
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,8 +8,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from dagster_project import gates, kafka_watch, step_memory, training_run
+from dagster_project.models import gates
+from dagster_project.models import train as training_run
+from dagster_project.run import memory as step_memory
 from feature_repo.contract.settings import Settings
+from streaming.topics import watch as kafka_watch
 
 MAX_LAG = 10_000  # clicks; about 20 s of work of one consumer
 MAX_DEAD_SHARE = 0.05
@@ -103,7 +106,7 @@ def online_store(settings: Settings) -> dict[str, Any] | None:
 
 def quality_dropped(settings: Settings) -> str | None:
     """Say in one line that the serving model is clearly worse than the one before it; none when all is well."""
-    from dagster_project import promotion
+    from dagster_project.models import promotion
 
     served = [entry["version"] for entry in promotion.history(settings)]
     values = []
@@ -118,7 +121,7 @@ def quality_dropped(settings: Settings) -> str | None:
 
 def latency(settings: Settings) -> dict[str, float]:
     """Return p50 and p99 from click to answer, in milliseconds, of the most recent answers; empty when there is none."""
-    from dagster_project import live_run
+    from dagster_project.live import replay as live_run
 
     found = live_run.measure(settings, live_run.Ends.before_now(settings, RECENT))
     return {name: found[name] for name in ("p50_ms", "p99_ms") if found[name] is not None}

@@ -10,10 +10,14 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import bound, code, kafka_watch, metadata, spark_steps, steps
-from dagster_project.days import ranges
+from dagster_project import code
+from dagster_project.lake.days import ranges
 from dagster_project.resources import SettingsResource
-from dagster_project.step_memory import Report, StepMemory
+from dagster_project.run import child as spark_steps
+from dagster_project.run import metadata, steps
+from dagster_project.run.memory import Report, StepMemory
+from feature_repo.contract import processes as bound
+from streaming.topics import watch as kafka_watch
 
 POLL_SECONDS = 0.2  # how late an event may reach the graph
 SEVERITY = {True: dg.AssetCheckSeverity.ERROR, False: dg.AssetCheckSeverity.WARN}
@@ -114,7 +118,7 @@ def _child(
             **_QUIET,
             "PYTHONPATH": os.pathsep.join([str(code.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
-        process = bound.start([sys.executable, "-m", "dagster_project.spark_steps"], env=environment)
+        process = bound.start([sys.executable, "-m", "dagster_project.run.child"], env=environment)
         try:
             while True:
                 ended = process.poll() is not None

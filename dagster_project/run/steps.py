@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagster_project import code
-from feature_repo.contract import columns
+from feature_repo.contract import tables as columns
 
 
 @dataclass(frozen=True)
@@ -60,39 +60,39 @@ _INTENTS = ("intents", "llm", "endpoint", "encoder")  # sections of settings
 _TRAINING = (columns.SESSIONS, columns.SESSION_FEATURES, columns.SESSION_INTENTS, "feature_definitions")
 
 BATCH: tuple[Step, ...] = (
-    Step("ingest", (columns.CLICKS, columns.ITEMS, columns.QUARANTINE), ("click_files",), ("dataset",), "spark_jobs.ingest"),
-    Step("item_vectors", (columns.ITEM_VECTORS,), (columns.ITEMS,), ("encoder",), "spark_jobs.item_vectors"),
-    Step("sessionise", (columns.SESSIONS,), (columns.CLICKS,), ("session",), "spark_jobs.sessionise"),
-    Step("session_text", (columns.SESSION_TEXT,), (columns.SESSIONS, columns.ITEMS), ("intents",), "spark_jobs.session_text"),
+    Step("ingest", (columns.CLICKS, columns.ITEMS, columns.QUARANTINE), ("click_files",), ("dataset",), "spark_jobs.ingest.job"),
+    Step("item_vectors", (columns.ITEM_VECTORS,), (columns.ITEMS,), ("encoder",), "spark_jobs.items.vectors"),
+    Step("sessionise", (columns.SESSIONS,), (columns.CLICKS,), ("session",), "spark_jobs.sessions.cut"),
+    Step("session_text", (columns.SESSION_TEXT,), (columns.SESSIONS, columns.ITEMS), ("intents",), "spark_jobs.sessions.text"),
     Step(
         "intents", (columns.SESSION_INTENTS, columns.INTENT_CACHE), (columns.SESSION_TEXT, columns.ITEM_VECTORS), _INTENTS,
-        "spark_jobs.intents",
+        "spark_jobs.intents.job",
     ),
-    Step("session_features", (columns.SESSION_FEATURES,), (columns.CLICKS,), ("session",), "spark_jobs.session_features"),
-    Step("item_popularity", (columns.ITEM_POPULARITY,), (columns.CLICKS,), (), "spark_jobs.item_popularity"),
-    Step("feature_definitions", ("feature_definitions",), _SERVED, ("online",), "feature_repo.store"),
-    Step("training_set", (columns.TRAINING_SET,), _TRAINING, ("session",), "spark_jobs.training_set"),
-    Step("online_features", ("online_features",), ("feature_definitions", *_SERVED), ("online",), "feature_repo.materialize"),
+    Step("session_features", (columns.SESSION_FEATURES,), (columns.CLICKS,), ("session",), "spark_jobs.sessions.features"),
+    Step("item_popularity", (columns.ITEM_POPULARITY,), (columns.CLICKS,), (), "spark_jobs.items.popularity"),
+    Step("feature_definitions", ("feature_definitions",), _SERVED, ("online",), "feature_repo.registry.store"),
+    Step("training_set", (columns.TRAINING_SET,), _TRAINING, ("session",), "spark_jobs.sessions.training_set"),
+    Step("online_features", ("online_features",), ("feature_definitions", *_SERVED), ("online",), "feature_repo.registry.materialize"),
 )  # fmt: skip
 
 LIVE: tuple[Step, ...] = (
     Step(
         "replay", ("live/replay", "live/recommendations"), (columns.CLICKS, "online_features", "promoted_model", "kafka/clicks"),
-        ("streaming",), "dagster_project.live_run",
+        ("streaming",), "dagster_project.live.replay",
     ),
-    Step("kafka_clicks", ("live/clicks",), ("live/replay", "kafka/clicks"), ("kafka",), "spark_jobs.ingest", (("kafka", True),)),
-    Step("score_log", ("live/score_log",), ("live/recommendations",), (), "spark_jobs.ingest", (("score_log", True),)),
-    Step("live_features", ("live/session_features",), ("live/clicks",), ("session",), "spark_jobs.session_features"),
-    Step("parity", ("live/parity",), ("live/score_log", "live/session_features", "live/clicks"), ("session",), "spark_jobs.parity"),
+    Step("kafka_clicks", ("live/clicks",), ("live/replay", "kafka/clicks"), ("kafka",), "spark_jobs.ingest.job", (("kafka", True),)),
+    Step("score_log", ("live/score_log",), ("live/recommendations",), (), "spark_jobs.ingest.job", (("score_log", True),)),
+    Step("live_features", ("live/session_features",), ("live/clicks",), ("session",), "spark_jobs.sessions.features"),
+    Step("parity", ("live/parity",), ("live/score_log", "live/session_features", "live/clicks"), ("session",), "spark_jobs.live.parity"),
 )  # fmt: skip
 
 # The same jobs for some days; each partition is a day of UTC.
 DAILY: tuple[Step, ...] = (
-    Step("ingest", ("daily/clicks",), ("click_files",), ("dataset",), "spark_jobs.ingest"),
-    Step("sessionise", ("daily/sessions",), ("daily/clicks",), ("session",), "spark_jobs.sessionise"),
-    Step("session_text", ("daily/session_text",), ("daily/sessions",), ("intents",), "spark_jobs.session_text"),
-    Step("intents", ("daily/session_intents",), ("daily/session_text", columns.ITEM_VECTORS), _INTENTS, "spark_jobs.intents"),
-    Step("session_features", ("daily/session_features",), ("daily/clicks",), ("session",), "spark_jobs.session_features"),
+    Step("ingest", ("daily/clicks",), ("click_files",), ("dataset",), "spark_jobs.ingest.job"),
+    Step("sessionise", ("daily/sessions",), ("daily/clicks",), ("session",), "spark_jobs.sessions.cut"),
+    Step("session_text", ("daily/session_text",), ("daily/sessions",), ("intents",), "spark_jobs.sessions.text"),
+    Step("intents", ("daily/session_intents",), ("daily/session_text", columns.ITEM_VECTORS), _INTENTS, "spark_jobs.intents.job"),
+    Step("session_features", ("daily/session_features",), ("daily/clicks",), ("session",), "spark_jobs.sessions.features"),
 )
 
 # Delta table behind an asset, where its name is not the table's.

@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.catalogue_page import page
+from feature_repo.catalogue.page import page
 from feature_repo.contract.settings import Settings
-from feature_repo.plan import Shape, as_rows, compare, shape_of_registry
+from feature_repo.registry.plan import Shape, as_rows, compare, shape_of_registry
 
 if TYPE_CHECKING:
     from feast import FeatureService, FeatureStore, FeatureView
     from pyspark.sql import SparkSession
 
-    from feature_repo.catalogue_statistics import ViewStatistics
+    from feature_repo.catalogue.statistics import ViewStatistics
 
 CHANGES_KEPT = 200
 
@@ -41,7 +41,7 @@ def write_catalogue(settings: Settings, out: Path, spark: SparkSession | None = 
     Path
         The page.
     """
-    from feature_repo.store import feature_store
+    from feature_repo.registry.store import feature_store
 
     store = feature_store(settings)
     statistics = _statistics(spark, store) if spark is not None else {}
@@ -83,7 +83,7 @@ def build(store: FeatureStore, statistics: Mapping[str, ViewStatistics], before:
 
 
 def _statistics(spark: SparkSession, store: FeatureStore) -> dict[str, ViewStatistics]:
-    from feature_repo.catalogue_statistics import view_statistics
+    from feature_repo.catalogue.statistics import view_statistics
 
     found = {view.name: view_statistics(spark, store, view) for view in store.list_feature_views()}
     return {name: statistics for name, statistics in found.items() if statistics is not None}
@@ -129,11 +129,11 @@ def snippets(service: str, keys: list[str]) -> dict[str, str]:
     """
     entities = ", ".join(f'"{key}": ["1"]' for key in keys)
     start = (
-        "import os\nfrom feature_repo.contract.settings import load_settings\nfrom feature_repo.store import feature_store\n\n"
+        "import os\nfrom feature_repo.contract.settings import load_settings\nfrom feature_repo.registry.store import feature_store\n\n"
         "settings = load_settings(None, os.environ)\nstore = feature_store(settings)\n"
     )
     history = (
-        "import pandas as pd\nfrom spark_jobs.spark_session import spark_session\n" + start + "spark_session(settings)\n"
+        "import pandas as pd\nfrom spark_jobs.session import spark_session\n" + start + "spark_session(settings)\n"
         f'rows = pd.DataFrame({{{entities}, "event_timestamp": [pd.Timestamp.now(tz="UTC")]}})\n'
         f'job = store.get_historical_features(entity_df=rows, features=store.get_feature_service("{service}"))\n'
         "print(job.to_df())\nprint(job.delta_versions)  # keep these: store.pinned(...) reads the same set again\n"

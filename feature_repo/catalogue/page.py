@@ -13,7 +13,7 @@ _WIDTH, _HEIGHT = 150, 34
 
 def page(catalogue: Mapping[str, Any]) -> str:
     """Render a catalogue (see `catalogue.build`) as one HTML document; everything in it is escaped."""
-    source = files("feature_repo").joinpath("catalogue.html").read_text(encoding="utf-8")
+    source = files("feature_repo.catalogue").joinpath("catalogue.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(source)
     return template.render(**catalogue, width=_WIDTH, height=_HEIGHT, bars=bars)
 

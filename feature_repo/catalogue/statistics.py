@@ -47,7 +47,7 @@ def view_statistics(spark: SparkSession, store: FeatureStore, view: FeatureView)
     """Count one view's table; none when there is no table yet."""
     from pyspark.sql import functions as F
 
-    from feature_repo.stores import tables
+    from feature_repo.stores.offline import sources as tables
 
     config = store.config
     try:

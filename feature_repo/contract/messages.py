@@ -200,7 +200,10 @@ def decode_click(value: bytes | None, key: bytes | None, now_us: int) -> Click:
 
     Examples
     --------
-    >>> raw = b'{"event_id":"e","session_id":"s","item_id":"i","event_time":"2024-01-01T00:00:00Z","schema_version":1}'
+    >>> raw = (
+    ...     b'{"event_id":"e","session_id":"s","item_id":"i",'
+    ...     b'"event_time":"2024-01-01T00:00:00Z","schema_version":1}'
+    ... )
     >>> decode_click(raw, b"s", 1_800_000_000_000_000).item_id
     'i'
     """

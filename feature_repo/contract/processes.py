@@ -1,4 +1,4 @@
-"""Runs a command that dies with its parent: `python -m dagster_project.bound PARENT_PID -- COMMAND...`. Knows nothing of Dagster."""
+"""Runs a command that dies with its parent: `python -m feature_repo.contract.processes PARENT_PID -- COMMAND...`. Knows nothing of Dagster."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def start(
     subprocess.Popen
         Already running.
     """
-    wrapped = [sys.executable, "-m", "dagster_project.bound", str(os.getpid()), "--", *command]
+    wrapped = [sys.executable, "-m", "feature_repo.contract.processes", str(os.getpid()), "--", *command]
     group = 0 if new_group else None
     environment = None if env is None else dict(env)
     if log is None:
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str]) -> int:  # noqa: RET503 - execvp does not ret
         Only on bad arguments (2); otherwise the process becomes the command.
     """
     if len(arguments) < 3 or arguments[1] != "--":
-        print("usage: python -m dagster_project.bound PARENT_PID -- COMMAND [ARGUMENT...]", file=sys.stderr)
+        print("usage: python -m feature_repo.contract.processes PARENT_PID -- COMMAND [ARGUMENT...]", file=sys.stderr)
         return 2
     bind_to_parent(int(arguments[0]))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ignored signals are inherited, and `stop` asks with this one

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.events import parse_time, written_out
+from feature_repo.contract.messages import parse_time, written_out
 
 # The limits of events.parse_time: seconds stay below 1e11 until the year 5138, milliseconds pass it since March 1973.
 SECONDS_BELOW = 1e11

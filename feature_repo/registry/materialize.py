@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
     from pyspark.sql import DataFrame, SparkSession
 
-    from feature_repo.stores.partition_writer import PartitionWriter
+    from feature_repo.stores.online.partition_writer import PartitionWriter
 
 FILES_BY_NAME = 500  # more new files than this are found by a join rather than by a list in the plan
 
@@ -79,8 +79,8 @@ def materialize(
     OnlineStoreError
         The store cannot be reached; what is written stays, running again completes it.
     """
-    from feature_repo.store import applied_store
-    from feature_repo.stores.tables import FeatureTableError
+    from feature_repo.registry.store import applied_store
+    from feature_repo.stores.offline.sources import FeatureTableError
 
     store = applied_store(settings, url=url)
     known = {view.name: view for view in store.list_feature_views() if view.online}
@@ -98,7 +98,8 @@ def materialize(
 
 
 def _materialize_view(store: FeatureStore, view: FeatureView, spark: SparkSession, full: bool) -> Materialized:
-    from feature_repo.stores import asof, tables
+    from feature_repo.stores.offline import asof
+    from feature_repo.stores.offline import sources as tables
 
     started, config, online = time.monotonic(), store.config, _online(store)
     repo = Path(config.repo_path) if config.repo_path else None
@@ -129,7 +130,7 @@ def _new_rows(spark: SparkSession, table: Any, since: int, config: Any, repo: Pa
     from pyspark.errors import PySparkException
     from pyspark.sql import functions as F
 
-    from feature_repo.stores import tables
+    from feature_repo.stores.offline import sources as tables
 
     if table.version == since:
         return None

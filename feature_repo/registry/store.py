@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from feast import FeatureStore, RepoConfig
     from pyspark.sql import SparkSession
 
-    from feature_repo.materialize import Materialized
+    from feature_repo.registry.materialize import Materialized
 
-REPO = Path(__file__).resolve().parent
+REPO = Path(__file__).resolve().parents[1]
 
 
 def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
@@ -71,7 +71,7 @@ def feature_store(settings: Settings, *, url: str | None = None) -> FeatureStore
     Returns
     -------
     feast.FeatureStore
-        Historical reads need an active Spark session with Delta (``spark_jobs.spark_session``) in this process.
+        Historical reads need an active Spark session with Delta (``spark_jobs.session``) in this process.
     """
     config = repo_config(settings, url=url)
     from feast import FeatureStore
@@ -125,13 +125,13 @@ def pinned(versions: Mapping[str, int | str]) -> Any:
     -------
     context manager
     """
-    from feature_repo.stores.tables import pinned as pin
+    from feature_repo.stores.offline.sources import pinned as pin
 
     return pin(versions)
 
 
 def materialize(settings: Settings, spark: SparkSession, **options: Any) -> list[Materialized]:
-    """Bring the online store up to the Delta tables; see `feature_repo.materialize.materialize`."""
-    from feature_repo.materialize import materialize as run
+    """Bring the online store up to the Delta tables; see `feature_repo.registry.materialize.materialize`."""
+    from feature_repo.registry.materialize import materialize as run
 
     return run(settings, spark, **options)

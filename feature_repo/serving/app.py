@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from feature_repo.contract.settings import Settings
 from feature_repo.feast_import import import_feast
-from feature_repo.serve_access import Gate, read_grants
+from feature_repo.serving.access import Gate, read_grants
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -55,8 +55,8 @@ def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | N
     from feast.feature_server import get_app
     from feast.permissions.server.utils import AuthManagerType, ServerType, init_auth_manager, init_security_manager
 
-    from feature_repo.serve_reads import ServiceReads
-    from feature_repo.store import feature_store
+    from feature_repo.registry.store import feature_store
+    from feature_repo.serving.reads import ServiceReads
 
     grants = read_grants(options.access)
     store = store or feature_store(settings)
@@ -105,7 +105,7 @@ def _clear_errors(app: Any) -> None:
     from fastapi.responses import JSONResponse
     from feast.errors import FeastObjectNotFoundException
 
-    from feature_repo.serve_reads import STATUS_OF_ERROR
+    from feature_repo.serving.reads import STATUS_OF_ERROR
 
     def answer(status: int) -> Any:
         async def handler(request: Any, error: Exception) -> JSONResponse:
@@ -120,7 +120,7 @@ def _clear_errors(app: Any) -> None:
 def _add_nearest(app: Any, store: FeatureStore, settings: Settings) -> None:
     from pydantic import BaseModel, ConfigDict, Field
 
-    from feature_repo.nearest import PLACES, Neighbourhood
+    from feature_repo.serving.nearest import PLACES, Neighbourhood
 
     class Nearest(BaseModel):
         model_config = ConfigDict(extra="forbid")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from feature_repo.contract.settings import Settings
-from feature_repo.vectors import Neighbour, VectorError, VectorIndex
+from feature_repo.serving.vectors import Neighbour, VectorError, VectorIndex
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -87,7 +87,7 @@ class Neighbourhood:
 
     @cached_property
     def _encoder(self) -> Any:
-        from model.encoder import TextEncoder
+        from model.text.encoder import TextEncoder
 
         return TextEncoder.load(self._settings.encoder)
 
@@ -96,8 +96,8 @@ class Neighbourhood:
         return vectors
 
     def _encode_intent(self, texts: list[str]) -> np.ndarray:
-        from model.intent.live import live_folder
-        from model.intent.locate import Localiser
+        from model.intent.ground.live import live_folder
+        from model.intent.ground.localiser import Localiser
 
         folder = live_folder(self._settings)
         if not folder.is_dir():

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from feature_repo.serve_access import Receive, Scope, Send, answer_json, replay
-from feature_repo.stores.client import OnlineStoreError
-from feature_repo.stores.keys import DUMMY_KEY
-from feature_repo.stores.reader import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT, OnlineReader, ViewColumns
-from feature_repo.stores.slots import EPOCH, PackedValueError
+from feature_repo.serving.access import Receive, Scope, Send, answer_json, replay
+from feature_repo.stores.online.reader import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT, OnlineReader, ViewColumns
+from feature_repo.stores.packed.client import OnlineStoreError
+from feature_repo.stores.packed.keys import DUMMY_KEY
+from feature_repo.stores.packed.slots import EPOCH, PackedValueError
 
 if TYPE_CHECKING:
     from feast import FeatureStore

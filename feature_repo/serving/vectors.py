@@ -96,8 +96,8 @@ class VectorIndex:
         VectorError
             No vectors of that view are online.
         """
-        from feature_repo.stores.keys import storage_key
-        from feature_repo.stores.protos import schema_of
+        from feature_repo.stores.online.protos import schema_of
+        from feature_repo.stores.packed.keys import storage_key
 
         registered = store.get_feature_view(view)
         client = store._get_provider().online_store.client(store.config)  # type: ignore[attr-defined]

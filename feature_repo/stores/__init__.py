@@ -8,14 +8,14 @@ from typing import Any
 from feature_repo import feast_import
 
 _HOMES = {
-    "DeltaOfflineStore": "feature_repo.stores.offline",
-    "DeltaOfflineStoreConfig": "feature_repo.stores.offline",
-    "PackedOnlineStore": "feature_repo.stores.online",
-    "PackedOnlineStoreConfig": "feature_repo.stores.online",
-    "PackedProvider": "feature_repo.stores.provider",
-    "LiveFeatureWriter": "feature_repo.stores.live",
-    "LiveFeatureReader": "feature_repo.stores.live",
-    "LiveRow": "feature_repo.stores.live",
+    "DeltaOfflineStore": "feature_repo.stores.offline.store",
+    "DeltaOfflineStoreConfig": "feature_repo.stores.offline.store",
+    "PackedOnlineStore": "feature_repo.stores.online.store",
+    "PackedOnlineStoreConfig": "feature_repo.stores.online.store",
+    "PackedProvider": "feature_repo.stores.online.provider",
+    "LiveFeatureWriter": "feature_repo.stores.packed.live",
+    "LiveFeatureReader": "feature_repo.stores.packed.live",
+    "LiveRow": "feature_repo.stores.packed.live",
 }
 
 

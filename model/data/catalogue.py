@@ -49,7 +49,7 @@ def _one_line(text: str | None) -> str:
 
 
 class Encoder(Protocol):
-    """What turns texts into vectors; `model.encoder.TextEncoder` is one."""
+    """What turns texts into vectors; `model.text.encoder.TextEncoder` is one."""
 
     def encode(self, texts: list[str]) -> np.ndarray:
         """Return one L2-normalised row a text, float32, shape (texts, dim)."""

@@ -9,7 +9,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from model.sequences import Sequences
+from model.data.sequences import Sequences
 
 DENSE_ITEMS = 4_000  # an item x item table has 64 MB there, and a prefix's rows of it are added up in a few microseconds
 SUM = 0  # the number of this mode of torch.embedding_bag; its wrapper in torch.nn costs a single prefix more than the sum

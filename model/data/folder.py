@@ -11,16 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.dataset_folder import CLICK_ROWS, DatasetFolderError, FolderClicks, read_clicks, read_item_blocks
-from feature_repo.contract.folder_rules import FolderRules, Settled, single_items
-from feature_repo.contract.id_spellings import spelling_note
+from feature_repo.contract.dataset.folder import CLICK_ROWS, DatasetFolderError, FolderClicks, read_clicks, read_item_blocks
+from feature_repo.contract.dataset.rules import FolderRules, Settled, single_items
 from feature_repo.contract.refusals import Tally, too_many
 from feature_repo.contract.session_cut import gap_note, session_begins
 from feature_repo.contract.settings import SessionSettings
-from model.items import Catalogue
-from model.sequences import Cases, Sequences, expand, last_steps
-from model.splits import PROTOCOLS, Dataset, Parts, Protocol, leave_one_out, next_item
-from model.tables import from_tables
+from feature_repo.contract.spellings.ids import spelling_note
+from model.data.catalogue import Catalogue
+from model.data.lake import from_tables
+from model.data.sequences import Cases, Sequences, expand, last_steps
+from model.data.splits import PROTOCOLS, Dataset, Parts, Protocol, leave_one_out, next_item
 
 __all__ = ["Cases", "Catalogue", "Dataset", "DatasetError", "Protocol", "Sequences", "expand", "from_tables", "last_steps", "load_folder"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.contract.dataset_folder import DatasetFolderError
-from model.items import Catalogue
-from model.sequences import Cases, Sequences
-from model.splits import Dataset
+from feature_repo.contract.dataset.folder import DatasetFolderError
+from model.data.catalogue import Catalogue
+from model.data.sequences import Cases, Sequences
+from model.data.splits import Dataset
 
 
 def from_tables(
     training_set: pa.Table, sessions: pa.Table, items: pa.Table | None = None, item_vectors: pa.Table | None = None, *, name: str = "lake"
 ) -> Dataset:
-    """Make a dataset of tables with the schemas of ``feature_repo.contract.columns``.
+    """Make a dataset of tables with the schemas of ``feature_repo.contract.tables``.
 
     Parameters
     ----------

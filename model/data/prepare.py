@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
-from feature_repo.contract.dataset_folder import CLICK_STEMS, DatasetFolderError, read_blocks
-from feature_repo.contract.folder_blocks import Block
-from feature_repo.contract.folder_columns import one_array, text_column
-from feature_repo.contract.folder_lines import COMPRESSIONS
-from feature_repo.contract.public_names import ITEM_COLUMNS, KNOWN_NAMES, matched
+from feature_repo.contract.dataset.files.blocks import Block
+from feature_repo.contract.dataset.files.lines import COMPRESSIONS
+from feature_repo.contract.dataset.folder import CLICK_STEMS, DatasetFolderError, read_blocks
+from feature_repo.contract.dataset.rows.columns import one_array, text_column
+from feature_repo.contract.spellings.columns import ITEM_COLUMNS, KNOWN_NAMES, matched
 from feature_repo.contract.times import holds_times
-from model.prepare_times import UNITS, with_times
+from model.data.prepare_times import UNITS, with_times
 
 CLICK_COLUMNS = ("session_id", "item_id", "event_time", "user_id", "event_type")
 REQUIRED = {CLICK_COLUMNS: CLICK_COLUMNS[:3], ITEM_COLUMNS: ITEM_COLUMNS[:1]}
@@ -301,6 +301,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{given['target'] / name}: {rows:,} rows")
     return 0
 
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.contract.dataset_folder import DatasetFolderError
-from feature_repo.contract.events import EARLIEST_US, format_time
-from feature_repo.contract.folder_columns import one_array
+from feature_repo.contract.dataset.folder import DatasetFolderError
+from feature_repo.contract.dataset.rows.columns import one_array
+from feature_repo.contract.messages import EARLIEST_US, format_time
 from feature_repo.contract.times import Times, likely_unit, read_times
 
 UNITS = {  # microseconds in one; days as spreadsheets count them begin at 1899-12-30

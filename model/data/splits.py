@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from model.items import Catalogue
-from model.sequences import Cases, Sequences, cases_at, expand
+from model.data.catalogue import Catalogue
+from model.data.sequences import Cases, Sequences, cases_at, expand
 
 Protocol = Literal["leave-one-out", "next-item"]
 PROTOCOLS: tuple[Protocol, ...] = ("leave-one-out", "next-item")

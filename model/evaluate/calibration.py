@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from model.evaluate import BATCH, Ranker, seen_pairs
-from model.metrics import CUTOFFS
-from model.sequences import Cases
+from model.data.sequences import Cases
+from model.evaluate.judge import BATCH, Ranker, seen_pairs
+from model.evaluate.metrics import CUTOFFS
 
 TOP = CUTOFFS[-1]  # recommended items a case
 EDGES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # scores of a large catalogue are small: finer at the low end

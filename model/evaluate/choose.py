@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from model.evaluate import Ranker, Seen, default_seen, evaluate
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.sequences import Cases
+from model.data.splits import Dataset
+from model.evaluate.judge import Ranker, Seen, default_seen, evaluate
 
 SAMPLE = 2_000  # enough to tell settings apart by .003 of NDCG@10
 RankerT = TypeVar("RankerT", bound=Ranker)

@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from model.metrics import Metrics, measure
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.sequences import Cases
+from model.data.splits import Dataset
+from model.evaluate.metrics import Metrics, measure
 
 Seen = Literal["removed", "kept"]
 SEEN: tuple[Seen, ...] = ("removed", "kept")
@@ -140,7 +140,7 @@ def evaluate(ranker: Ranker, cases: Cases, *, batch: int = BATCH, lists: bool = 
 
     Examples
     --------
-    >>> from model.sequences import Sequences, expand
+    >>> from model.data.sequences import Sequences, expand
     >>> class Constant:
     ...     name = "constant"
     ...     def scores(self, cases):

@@ -1,4 +1,4 @@
-"""Ranks of targets and best items out of full score rows, as tensors, for training and serving; `model.evaluate` is the judge of results."""
+"""Ranks of targets and best items out of full score rows, as tensors, for training and serving; `model.evaluate.judge` is the judge of results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.sequences import Sequences
+from model.data.sequences import Sequences
 
 LEAST_BLOCKS = 4  # times the items wanted: with fewer blocks than that nearly everything is a candidate
 SMALL = 16_384  # scores; below this one selection is over before three smaller steps have begun

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from model.evaluate import Evaluation, Seen, repeats
-from model.metrics import bands, measure
-from model.sequences import Cases
+from model.data.sequences import Cases
+from model.evaluate.judge import Evaluation, Seen, repeats
+from model.evaluate.metrics import bands, measure
 
 
 def masks(cases: Cases, item_counts: np.ndarray) -> dict[str, np.ndarray]:

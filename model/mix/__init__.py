@@ -14,14 +14,14 @@ intents      items close to the inferred long and short intents
 
 from __future__ import annotations
 
-from model.evaluate import Seen
-from model.parts.base import Part, Votes
-from model.parts.counts import Neighbours, Transitions
-from model.parts.pairs import Cosines, Items
-from model.parts.popular import Popular
-from model.parts.repeats import Repeats
-from model.parts.text import Intents, Kinds, Titles, Words
-from model.splits import Dataset
+from model.data.splits import Dataset
+from model.evaluate.judge import Seen
+from model.mix.counts import Neighbours, Transitions
+from model.mix.pairs import Cosines, Items
+from model.mix.part import Part, Votes
+from model.mix.popular import Popular
+from model.mix.repeats import Repeats
+from model.mix.text import Intents, Kinds, Titles, Words
 
 __all__ = [
     "KINDS", "QUICK_EASE_ITEMS", "Cosines", "Intents", "Items", "Kinds", "Neighbours", "Part", "Popular", "Repeats", "Titles", "Transitions",

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.mixing import TEXT, Trust
-from model.parts import Votes
-from model.pool import doubts
+from model.mix import Votes
+from model.mix.pool import doubts
+from model.mix.weights import TEXT, Trust
 
 LENT = ("transitions",)  # nobody clicked the item after anything
 
@@ -24,7 +24,7 @@ class ColdMix:
     Attributes
     ----------
     trust : tuple of float
-        Of the sources that know items by their text, and of the others; chosen on validation (`model.mixing.trusted`).
+        Of the sources that know items by their text, and of the others; chosen on validation (`model.mix.weights.trusted`).
     doubt : ndarray float32, shape (items,)
     """
 

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from model.baselines.choose import choose
-from model.baselines.markov import DecayedMarkov
-from model.baselines.session_knn import SessionKnn, Settings
-from model.baselines.tuning import neighbours as tuned
-from model.items import Catalogue
-from model.parts.base import Arrays, Part, Votes, strongest_click
-from model.sequences import Cases, Sequences
-from model.splits import Dataset
-from model.stand_ins import stand_ins
+from model.data.catalogue import Catalogue
+from model.data.sequences import Cases, Sequences
+from model.data.splits import Dataset
+from model.evaluate.choose import choose
+from model.mix.part import Arrays, Part, Votes, strongest_click
+from model.rankers.markov import DecayedMarkov
+from model.rankers.session_knn import SessionKnn, Settings
+from model.rankers.tuning import neighbours as tuned
+from model.text.stand_ins import stand_ins
 
 SMALLEST_SHARE = 0.3  # of the mean count: smaller lent transitions are left out; with all of them the matrix is five times as large and ranks no better
 

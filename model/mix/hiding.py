@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.baselines.choose import sample
-from model.evaluate import Seen
-from model.mixing import TEXT, TRUSTS, Trust
-from model.parts import Part
-from model.pool import Pool, doubts, pool
-from model.sequences import Cases, Sequences
-from model.splits import Dataset
+from model.data.sequences import Cases, Sequences
+from model.data.splits import Dataset
+from model.evaluate.choose import sample
+from model.evaluate.judge import Seen
+from model.mix import Part
+from model.mix.pool import Pool, doubts, pool
+from model.mix.weights import TEXT, TRUSTS, Trust
 
 HIDDEN = 5  # one item in five is hidden
 CASES = 3_000  # validation cases read, evenly spread

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.baselines.choose import sample
-from model.cold_mix import ColdMix
-from model.evaluate import Seen, default_seen
-from model.hiding import hidden_trust
-from model.items import Catalogue
-from model.mixing import TEXT, Mix, Trust, named, natural, search
-from model.parts import KINDS, Part, Votes, applicable, fitted
-from model.pool import doubts, pool
-from model.sequences import Cases, Sequences
-from model.splits import Dataset
+from model.data.catalogue import Catalogue
+from model.data.sequences import Cases, Sequences
+from model.data.splits import Dataset
+from model.evaluate.choose import sample
+from model.evaluate.judge import Seen, default_seen
+from model.mix import KINDS, Part, Votes, applicable, fitted
+from model.mix.cold_mix import ColdMix
+from model.mix.hiding import hidden_trust
+from model.mix.pool import doubts, pool
+from model.mix.weights import TEXT, Mix, Trust, named, natural, search
 
 NETWORK = "network"
 VALIDATION_CASES = 25_000  # evenly spread beyond; the same for every seed
@@ -34,7 +34,7 @@ class HybridConfig(Protocol):
 
     @property
     def parts(self) -> tuple[str, ...] | None:
-        """Names of ``model.parts.KINDS``; none = all that the data allow."""
+        """Names of ``model.mix.KINDS``; none = all that the data allow."""
         ...
 
     @property
@@ -45,7 +45,7 @@ class HybridConfig(Protocol):
 
 @runtime_checkable
 class NetworkProbabilities(Protocol):
-    """The network as the mix reads it; `model.probabilities.NetworkScorer` is one."""
+    """The network as the mix reads it; `model.network.scorer.NetworkScorer` is one."""
 
     def probabilities(self, prefixes: Sequences, long: np.ndarray | None = None, short: np.ndarray | None = None) -> np.ndarray:
         """Return float32, shape (cases, items), rows sum to 1."""
@@ -69,9 +69,9 @@ class Hybrid:
     counts : ndarray int64, shape (items,)
         Training clicks, 5 for more; empty = nothing is known of them.
     trust : tuple of float
-        What text sources and others count for items with few clicks; see `model.cold_mix`.
+        What text sources and others count for items with few clicks; see `model.mix.cold_mix`.
     shrunk, gained : float
-        What the search says of itself; see `model.mixing.Mix`.
+        What the search says of itself; see `model.mix.weights.Mix`.
     """
 
     weights: dict[str, float]
@@ -102,7 +102,7 @@ class Hybrid:
         seen : str, optional
             Rule under which validation ranks; none = as ``config.remove_seen`` says.
         blind : callable, optional
-            Clicks of every item to the network as it would be without those of items that have 0; see `model.hiding`.
+            Clicks of every item to the network as it would be without those of items that have 0; see `model.mix.hiding`.
 
         Returns
         -------

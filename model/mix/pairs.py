@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from model.baselines.choose import choose, climb
-from model.baselines.ease import Ease
-from model.baselines.item_knn import ItemKnn
-from model.baselines.markov import DecayedMarkov
-from model.items import Catalogue
-from model.parts.base import Arrays, Part, Votes, strongest_click
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.catalogue import Catalogue
+from model.data.sequences import Cases
+from model.data.splits import Dataset
+from model.evaluate.choose import choose, climb
+from model.mix.part import Arrays, Part, Votes, strongest_click
+from model.rankers.ease import Ease
+from model.rankers.item_knn import ItemKnn
+from model.rankers.markov import DecayedMarkov
 
 REGULARISERS = (50.0, 150.0, 500.0)
 DECAYS = (0.8, 0.6, 0.9, 0.97)  # of older clicks

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.baselines.query import expanded, powers
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.decay import expanded, powers
+from model.data.sequences import Cases
+from model.data.splits import Dataset
 
 SHARPNESS = 12.0  # cosine -> exp(12 * cosine): the best title then weighs about as much as 100 average ones
 Arrays = dict[str, np.ndarray]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from model.evaluate import FIRST_CASES, Seen, rows_at_once, seen_pairs
-from model.sequences import Cases
+from model.data.sequences import Cases
+from model.evaluate.judge import FIRST_CASES, Seen, rows_at_once, seen_pairs
 
 CANDIDATES = 40  # best items of each source kept a case; an item outside all of them is hardly in a mixed top 20
 BATCH = 128  # rows of all sources at once: 6 MB each at 12,000 items
@@ -30,7 +30,7 @@ class Pool:
     sessions : ndarray int64, shape (found cases,)
         Number of the session that a case is of.
     doubt : ndarray float32, shape (found cases, candidates)
-        1 for items without a click, halved with each click; 0 for items that are known well. See `model.cold_mix`.
+        1 for items without a click, halved with each click; 0 for items that are known well. See `model.mix.cold_mix`.
     text : ndarray bool, shape (sources,)
         Whether a source knows items by their text.
     """

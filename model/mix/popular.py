@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from model.baselines.choose import choose
-from model.baselines.popularity import Popularity
-from model.items import Catalogue
-from model.parts.base import Arrays, Part, Votes
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.catalogue import Catalogue
+from model.data.sequences import Cases
+from model.data.splits import Dataset
+from model.evaluate.choose import choose
+from model.mix.part import Arrays, Part, Votes
+from model.rankers.popularity import Popularity
 
 WINDOWS = (1.0, 0.3, 0.1, 0.03)  # share of the newest clicks that count
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from model.items import Catalogue
-from model.parts.base import Arrays, Part, Votes
-from model.sequences import Cases, Sequences
-from model.splits import Dataset
+from model.data.catalogue import Catalogue
+from model.data.sequences import Cases, Sequences
+from model.data.splits import Dataset
+from model.mix.part import Arrays, Part, Votes
 
 LAGS = 50  # clicks; an older click counts as one of 50 ago
 COUNTS = 3  # clicks on the item in the session; more count as three

@@ -11,14 +11,14 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from model.baselines.choose import choose
-from model.baselines.query import DENSE_ITEMS
-from model.baselines.title_knn import REDUCED, TitleKnn, WordKnn, reduced, tfidf
-from model.items import Catalogue
-from model.losses import bfloat16_pays
-from model.parts.base import Arrays, Part, Votes, sharpened, strongest_click
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.catalogue import Catalogue
+from model.data.decay import DENSE_ITEMS
+from model.data.sequences import Cases
+from model.data.splits import Dataset
+from model.evaluate.choose import choose
+from model.mix.part import Arrays, Part, Votes, sharpened, strongest_click
+from model.network.losses import bfloat16_pays
+from model.rankers.title_knn import REDUCED, TitleKnn, WordKnn, reduced, tfidf
 
 DECAYS = (0.6, 0.8, 0.95)
 
@@ -41,7 +41,7 @@ class Titles(Part):
 
     @cached_property
     def named(self) -> Tensor | None:
-        """See `model.parts.base.sharpened`; read once, not in every request."""
+        """See `model.mix.part.sharpened`; read once, not in every request."""
         return _named(self.ranker.vectors)
 
     def votes(self, cases: Cases) -> Votes:
@@ -142,7 +142,7 @@ class Intents(Part):
 
     @cached_property
     def named(self) -> Tensor | None:
-        """See `model.parts.base.sharpened`; read once, not in every request."""
+        """See `model.mix.part.sharpened`; read once, not in every request."""
         return _named(self.vectors)
 
     @cached_property

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.pool import Pool
+from model.mix.pool import Pool
 
 FOLDS = 4
 FIRST_STEP, LAST_STEP = 1.0, 0.2  # weights are multiplied by e^step or e^-step

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from model.baselines.choose import sample
-from model.evaluate import Seen, seen_pairs
-from model.hybrid import Hybrid, HybridConfig
-from model.mixing import LEAST_GAIN
-from model.pool import gains
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.sequences import Cases
+from model.data.splits import Dataset
+from model.evaluate.choose import sample
+from model.evaluate.judge import Seen, seen_pairs
+from model.mix.hybrid import Hybrid, HybridConfig
+from model.mix.pool import gains
+from model.mix.weights import LEAST_GAIN
 
 CASES = 1_000  # tell .001 of the worth of one and the same mix apart
 NUMBERS = 16_000_000  # of the blend's table: 64 MB; fewer cases on large catalogues

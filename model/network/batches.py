@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.backbones import Clicks, Graph
 from model.config import ModelConfig
-from model.sequences import Sequences
+from model.data.sequences import Sequences
+from model.network.backbones import Clicks, Graph
 
 PREFIXES_PER_SEQUENCE = 4  # a step of a backbone without a causal form takes batch_size * 4 prefixes, about the targets of a causal step
 PAIR_BUDGET = 40_000  # rows * length^2 of a step for pairwise backbones: about 300 MB at dim 128

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from model.averaging import RunningMean
 from model.config import ModelConfig
-from model.splits import Dataset
+from model.data.splits import Dataset
+from model.network.averaging import RunningMean
 
 FILE = "checkpoint.safetensors"
 FORMAT = 1

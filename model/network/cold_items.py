@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from model.items import Catalogue
-from model.network import Network
-from model.stand_ins import stand_ins
-from model.text_space import TextSpace
+from model.data.catalogue import Catalogue
+from model.network.network import Network
+from model.network.text_space import TextSpace
+from model.text.stand_ins import stand_ins
 
 RIDGE_SHARE = 0.3  # of the mean variance of a text direction: strong where few items teach the map
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from model.sequences import Sequences
+from model.data.sequences import Sequences
 
 REACH = 10  # clicks apart; beyond, a pair says little and the matrix grows
 CONTEXT_POWER = 0.75  # of an item's share as a context: rare ones would get the highest ratios by chance

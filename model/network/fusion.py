@@ -1,6 +1,6 @@
 """LLM4SBR's fusion (arXiv 2402.13840, eq. 6-13) for any backbone: projection, gates, concatenation, alignment and uniformity.
 
-Our own fusion (`intent`) adds nothing to the network: there the intents retrieve items at score level, in `model.hybrid`.
+Our own fusion (`intent`) adds nothing to the network: there the intents retrieve items at score level, in `model.mix.hybrid`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModelConfig
-from model.losses import alignment, uniformity
+from model.network.losses import alignment, uniformity
 
 UNIFORM_ROWS = 1_024  # the paper's batch has 100; all positions of 128 long sessions are thousands, and their pairs would take most of a step
 

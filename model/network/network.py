@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.backbones import Clicks, Graph, make_backbone
 from model.config import ModelConfig
-from model.fusion import PaperFusion
+from model.network.backbones import Clicks, Graph, make_backbone
+from model.network.fusion import PaperFusion
 
 
 class Network(nn.Module):
@@ -97,7 +97,7 @@ class Network(nn.Module):
     def own_intents(self, clicks: Clicks, last_only: bool) -> tuple[Tensor, Tensor]:
         """Intents without any source: recency-weighted means of the clicked titles, shape (batch[, length], text_dim).
 
-        Same half-lives as ``model.intent.encoder_source``: 3 clicks for the short view, 24 for the long one.
+        Same half-lives as ``model.intent.ground.encoder``: 3 clicks for the short view, 24 for the long one.
         """
         titles = self.views[clicks.items] * clicks.mask[:, :, None]
         steps = torch.arange(titles.shape[1], device=titles.device)

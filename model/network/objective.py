@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
-from model.backbones import Clicks
-from model.batches import Places, Rows, gather
 from model.config import ModelConfig
-from model.losses import full_softmax, product_dtype, sampled_softmax
-from model.network import Network
-from model.splits import Dataset
+from model.data.splits import Dataset
+from model.network.backbones import Clicks
+from model.network.batches import Places, Rows, gather
+from model.network.losses import full_softmax, product_dtype, sampled_softmax
+from model.network.network import Network
 
 
 class Objective:

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.backbones.base import SingleRow
-from model.batches import pad
 from model.config import ModelConfig
-from model.evaluate import rows_at_once
-from model.losses import product_dtype
-from model.network import Network
-from model.ranking import Prefixes, pessimistic_ranks, remove_seen
-from model.sequences import Cases
+from model.data.sequences import Cases
+from model.evaluate.judge import rows_at_once
+from model.evaluate.select import Prefixes, pessimistic_ranks, remove_seen
+from model.network.backbones.base import SingleRow
+from model.network.batches import pad
+from model.network.losses import product_dtype
+from model.network.network import Network
 
 Floats = NDArray[np.float32]
 LARGE_CATALOGUE = 100_000  # items; beyond, the table is read in the type of products, and no second form of it is kept

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model.backbones import backbone_class
-from model.batches import make_graph
 from model.config import ModelConfig
-from model.cooccurrence import cooccurrence_vectors
-from model.network import Network
-from model.splits import Dataset
-from model.text_space import TextSpace
+from model.data.splits import Dataset
+from model.network.backbones import backbone_class
+from model.network.batches import make_graph
+from model.network.cooccurrence import cooccurrence_vectors
+from model.network.network import Network
+from model.network.text_space import TextSpace
 
 
 def build_network(dataset: Dataset, config: ModelConfig) -> tuple[TextSpace | None, Network]:

@@ -10,9 +10,9 @@ import torch
 from scipy.linalg import lapack
 from torch import Tensor
 
-from model.baselines.query import binary, decayed_sums
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.decay import binary, decayed_sums
+from model.data.sequences import Cases
+from model.data.splits import Dataset
 
 MOST_ITEMS = 20_000  # the inverse is dense: 1.6 GB in float32 at 20,000 items, and its time grows with the third power
 

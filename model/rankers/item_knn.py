@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from model.baselines.query import binary, weighted
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.decay import binary, weighted
+from model.data.sequences import Cases
+from model.data.splits import Dataset
 
 
 @dataclass(frozen=True)

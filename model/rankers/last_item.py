@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.sequences import Cases
+from model.data.splits import Dataset
 
 
 @dataclass(frozen=True)

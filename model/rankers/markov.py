@@ -15,9 +15,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from model.baselines.query import DENSE_ITEMS, block, decayed, decayed_sums, last_items, spread
-from model.sequences import Cases, Sequences
-from model.splits import Dataset
+from model.data.decay import DENSE_ITEMS, block, decayed, decayed_sums, last_items, spread
+from model.data.sequences import Cases, Sequences
+from model.data.splits import Dataset
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from model.baselines.query import binary, expanded
-from model.sequences import Cases, Sequences
-from model.splits import Dataset
+from model.data.decay import binary, expanded
+from model.data.sequences import Cases, Sequences
+from model.data.splits import Dataset
 
 DAY_US = 86_400 * 1_000_000
 PAIRS_AT_ONCE = 4_194_304  # cases x sessions (or items) of one block, 32 MB of places: beyond it the blocks fall out of the caches

@@ -15,9 +15,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from model.baselines.query import DENSE_ITEMS, decayed, decayed_sums, products, spread
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.decay import DENSE_ITEMS, decayed, decayed_sums, products, spread
+from model.data.sequences import Cases
+from model.data.splits import Dataset
 
 DECAY = 0.8
 FEW_CASES = 4

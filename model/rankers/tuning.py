@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from model.baselines.choose import SAMPLE, choose, climb
-from model.baselines.session_knn import STAN, VSKNN, SessionKnn, Settings
-from model.splits import Dataset
+from model.data.splits import Dataset
+from model.evaluate.choose import SAMPLE, choose, climb
+from model.rankers.session_knn import STAN, VSKNN, SessionKnn, Settings
 
 VOTES = 8_000  # clicks of neighbours that vote in a case, on average: 5 ms of one core
 TRIES = 1_500_000  # clicks of neighbours read by the choice of one value: a second or two

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from model.loaded_model import LoadedModel, request_of
+from model.recommender.loaded_model import LoadedModel, request_of
 
 SHOWN_CHARACTERS = 60  # of a session or element in a message
 

@@ -17,14 +17,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.backbones import Graph
 from model.config import ConfigError, ModelConfig, make_config
-from model.items import Catalogue
-from model.network import Network
-from model.probabilities import NetworkScorer
-from model.scorer import Scorer
-from model.text_space import TextSpace
-from model.train import Trained
+from model.data.catalogue import Catalogue
+from model.network.backbones import Graph
+from model.network.network import Network
+from model.network.scorer import NetworkScorer
+from model.network.text_space import TextSpace
+from model.recommender.recommender import Scorer
+from model.recommender.train import Trained
 
 FORMAT_VERSION = 1
 TENSORS, MANIFEST, ITEMS, INTENT, PROMOTED = "model.safetensors", "manifest.json", "items.json", "intent", "promoted"
@@ -215,7 +215,7 @@ def _scorer(manifest: dict[str, Any], config: ModelConfig, tensors: dict[str, Te
     network = _network(config, catalogue, space, _under(tensors, "network."))
     hybrid = None
     if manifest["hybrid"] is not None:
-        from model.hybrid import Hybrid
+        from model.mix.hybrid import Hybrid
 
         hybrid = Hybrid.restore(manifest["hybrid"], {name: value.numpy() for name, value in _under(tensors, "hybrid.").items()}, catalogue)
     cold_map = tensors["cold_map"].numpy() if "cold_map" in tensors else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
     from model.intent.types import SessionIntent
-    from model.scorer import Scored, Scorer, ScoreRequest
+    from model.recommender.recommender import Scored, Scorer, ScoreRequest
 
 
 class IntentReader(Protocol):
@@ -87,7 +87,7 @@ class LoadedModel(NamedTuple):
 
 def request_of(items: Sequence[str], intent: SessionIntent | None) -> ScoreRequest:
     """Put a prefix and its intent together, as the scorer takes them."""
-    from model.scorer import ScoreRequest
+    from model.recommender.recommender import ScoreRequest
 
     if intent is None:
         return ScoreRequest(items)
@@ -106,11 +106,11 @@ def load_model(settings: Settings, path: Path) -> LoadedModel:
 
     Raises
     ------
-    model.artifact.ArtifactError
+    model.recommender.artifact.ArtifactError
         If the folder is no whole model.
     """
-    from model import new_items
-    from model.intent.live import LiveIntents
+    from model.intent.ground.live import LiveIntents
+    from model.recommender import new_items
 
     scorer = new_items.load(path)
     model = LoadedModel(scorer, LiveIntents.load(settings, path, scorer.catalogue), path)

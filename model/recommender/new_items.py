@@ -13,10 +13,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from model.items import Catalogue
+from model.data.catalogue import Catalogue
 
 if TYPE_CHECKING:
-    from model.scorer import Scorer
+    from model.recommender.recommender import Scorer
 
 FILE = "new_items.safetensors"
 FORMAT_VERSION = "1"
@@ -136,10 +136,10 @@ def load(folder: Path) -> Scorer:
 
     Raises
     ------
-    model.artifact.ArtifactError
+    model.recommender.artifact.ArtifactError
         If the folder itself is no whole model.
     """
-    from model import artifact
+    from model.recommender import artifact
 
     scorer, file = artifact.load(folder), file_of(folder)
     if not file.is_file():
@@ -155,7 +155,7 @@ def load(folder: Path) -> Scorer:
 
 
 def _with(scorer: Scorer, new: NewItems, encoder: str) -> Scorer:
-    from model.scorer import ScoreRequest
+    from model.recommender.recommender import ScoreRequest
 
     if scorer.text_dim is None:
         raise NewItemsError("this model reads no titles; train one on items with titles")

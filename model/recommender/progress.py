@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.train import ProgressCall, Step
+    from model.recommender.train import ProgressCall, Step
 
 LINE_SECONDS = 15.0  # between two lines inside an epoch
 _log = logging.getLogger("intentstore.model.train")
@@ -21,7 +21,7 @@ def describe(step: Step) -> str:
 
     Examples
     --------
-    >>> from model.train import Step
+    >>> from model.recommender.train import Step
     >>> describe(Step("train", 2, 40, 5, 10, 7.5, {"ndcg10": 0.061, "seconds": 12.0}))
     'train epoch 2/40: loss 7.500, validation NDCG@10 0.0610, 12.0 s'
     """

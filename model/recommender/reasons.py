@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from model.items import Catalogue
-from model.parts import Part
-from model.sequences import Cases
+from model.data.catalogue import Catalogue
+from model.data.sequences import Cases
+from model.mix import Part
 
 LONGEST_TITLE = 40  # characters; a reason stands in every recommendation on Kafka, twenty times
 WHOLE = {

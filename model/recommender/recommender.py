@@ -12,21 +12,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.cold_items import by_stand_ins
 from model.config import ModelConfig
-from model.hybrid import NETWORK, Hybrid, mixed
-from model.items import Catalogue
-from model.network import Network
-from model.parts import Votes
-from model.probabilities import NetworkScorer
-from model.ranking import best_items, remove_seen
-from model.reasons import Explainer
-from model.sequences import Cases, Sequences
-from model.stand_ins import stand_ins
-from model.text_space import TextSpace
+from model.data.catalogue import Catalogue
+from model.data.sequences import Cases, Sequences
+from model.evaluate.select import best_items, remove_seen
+from model.mix import Votes
+from model.mix.hybrid import NETWORK, Hybrid, mixed
+from model.network.cold_items import by_stand_ins
+from model.network.network import Network
+from model.network.scorer import NetworkScorer
+from model.network.text_space import TextSpace
+from model.recommender.reasons import Explainer
+from model.text.stand_ins import stand_ins
 
 if TYPE_CHECKING:
-    from model.train import Trained
+    from model.recommender.train import Trained
 
 SCORES_AT_ONCE = 8_388_608  # 32 MB of float32: larger blocks fall out of the caches without being faster
 ROWS_AT_ONCE = 128  # the scores of one source then stay in a core's own cache for catalogues of some thousand items
@@ -118,7 +118,7 @@ class Scorer:
         return None if self.catalogue.vectors is None else int(self.catalogue.vectors.shape[1])
 
     def scores(self, cases: Cases) -> Floats:
-        """Final scores of all items, nothing filtered, float32, shape (cases, n_items); the form that `model.evaluate` reads."""
+        """Final scores of all items, nothing filtered, float32, shape (cases, n_items); the form that `model.evaluate.judge` reads."""
         probabilities = self.network.of_cases(cases)
         return probabilities if self.hybrid is None else self.hybrid.scores(cases, probabilities)
 

@@ -17,25 +17,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model import checkpoint
-from model.averaging import RunningMean
-from model.batches import epoch_batches, training_rows
-from model.checkpoint import Progress
-from model.cold_items import fill_cold
 from model.config import ModelConfig
-from model.evaluate import SEEN, default_seen
-from model.items import Catalogue
-from model.mix_worth import MixWorth, settled
-from model.network import Network
-from model.network_start import build_network
-from model.objective import Objective
-from model.probabilities import NetworkScorer, validation_ndcg
-from model.sequences import Cases
-from model.splits import Dataset
-from model.text_space import TextSpace
+from model.data.catalogue import Catalogue
+from model.data.sequences import Cases
+from model.data.splits import Dataset
+from model.evaluate.judge import SEEN, default_seen
+from model.mix.worth import MixWorth, settled
+from model.network import checkpoint
+from model.network.averaging import RunningMean
+from model.network.batches import epoch_batches, training_rows
+from model.network.checkpoint import Progress
+from model.network.cold_items import fill_cold
+from model.network.network import Network
+from model.network.objective import Objective
+from model.network.scorer import NetworkScorer, validation_ndcg
+from model.network.start import build_network
+from model.network.text_space import TextSpace
 
 if TYPE_CHECKING:
-    from model.hybrid import Hybrid
+    from model.mix.hybrid import Hybrid
 
 CHECKPOINT_SECONDS = 30.0  # at most this much work is lost by a kill
 EPOCHS_WITHOUT_VALIDATION = 15  # where there is nothing to stop on; about what Beauty needs
@@ -179,7 +179,7 @@ def fit_again(
 
 def fit_hybrid(dataset: Dataset, trained: Trained) -> Hybrid:
     """Fit the parts beside a trained network, and the weights of the mix on validation."""
-    from model.hybrid import Hybrid
+    from model.mix.hybrid import Hybrid
 
     def blind(counts: NDArray[np.int64]) -> Callable[[Cases], NDArray[np.float32]]:
         """The network as if items without a count had never been clicked."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from feature_repo.contract.settings import Settings
-from model.case_intents import Encodes, Source, Vectors, with_intents
+from model.data.splits import Dataset
 from model.intent.prompts import neutral
-from model.splits import Dataset
-from model.study_intents import LARGEST_R, attached
+from model.study.case_intents import Encodes, Source, Vectors, with_intents
+from model.study.controls import LARGEST_R, attached
 
 ASKING: tuple[Source, ...] = ("llm", "endpoint")  # sources whose answers are texts: they can be asked otherwise, and grounded otherwise
 Attach = Callable[[Dataset], Dataset]
@@ -55,7 +55,7 @@ class Answers:
 
     def identity(self) -> str:
         """Return what the answers depend on besides the cases, as JSON; equal text, equal answers."""
-        from model.intent.llm import recipe_of
+        from model.intent.ask.local import recipe_of
 
         recipe = recipe_of(self._settings)
         return json.dumps([recipe.to_dict() if recipe else None, self._settings.intents.model_dump(mode="json")], sort_keys=True)

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from model.baselines import tuning
-from model.baselines.choose import choose
-from model.baselines.ease import MOST_ITEMS
-from model.baselines.last_item import LastItem
-from model.baselines.markov import Markov
-from model.baselines.title_knn import WordKnn, tfidf
-from model.evaluate import Ranker
-from model.parts import QUICK_EASE_ITEMS, Transitions, fitted
-from model.parts.pairs import COSINES, DECAYS, REGULARISERS
-from model.parts.popular import WINDOWS
-from model.parts.text import DECAYS as TEXT_DECAYS
-from model.splits import Dataset
+from model.data.splits import Dataset
+from model.evaluate.choose import choose
+from model.evaluate.judge import Ranker
+from model.mix import QUICK_EASE_ITEMS, Transitions, fitted
+from model.mix.pairs import COSINES, DECAYS, REGULARISERS
+from model.mix.popular import WINDOWS
+from model.mix.text import DECAYS as TEXT_DECAYS
+from model.rankers import tuning
+from model.rankers.ease import MOST_ITEMS
+from model.rankers.last_item import LastItem
+from model.rankers.markov import Markov
+from model.rankers.title_knn import WordKnn, tfidf
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from feature_repo.contract.settings import SessionSettings, Settings
-from model import artifact
-from model.case_intents import Source
 from model.config import ModelConfig
-from model.data import Dataset, Protocol, load_folder
-from model.evaluate import Evaluation, Ranker, Seen, evaluate, speed, write_predictions
-from model.hybrid import Hybrid
-from model.plots import history
-from model.scorer import Scorer
-from model.slices import sliced
-from model.train import ProgressCall, Trained, train, without_seen
+from model.data.folder import Dataset, Protocol, load_folder
+from model.evaluate.judge import Evaluation, Ranker, Seen, evaluate, speed, write_predictions
+from model.evaluate.slices import sliced
+from model.mix.hybrid import Hybrid
+from model.recommender import artifact
+from model.recommender.recommender import Scorer
+from model.recommender.train import ProgressCall, Trained, train, without_seen
+from model.study.case_intents import Source
+from model.study.plots import history
 
 _log = logging.getLogger("intentstore.model.benchmark")
 
@@ -56,9 +56,9 @@ def prepare(
         return dataset, ""
     if not config.text and config.fusion == "none":
         return dataset, ""
-    from model.case_intents import with_intents
-    from model.encoder import TextEncoder
-    from model.vector_cache import encoded
+    from model.study.case_intents import with_intents
+    from model.text.encoder import TextEncoder
+    from model.text.vector_cache import encoded
 
     encoder = TextEncoder.load(settings.encoder)
     dataset = dataset.with_catalogue(encoded(dataset.catalogue, encoder, settings.home / "vectors"))
@@ -92,11 +92,11 @@ def run(
     protocol : str, optional
         None = by the folder.
     source : str
-        Intents of the cases, as in ``model.case_intents``.
+        Intents of the cases, as in ``model.study.case_intents``.
     session : SessionSettings, optional
         Gap rule and least length; none = one session an id.
     baselines : bool
-        Put every baseline of ``model.baselines`` beside the model in metrics.json, with a warning where one of them is above it.
+        Put every baseline of ``model.rankers`` beside the model in metrics.json, with a warning where one of them is above it.
     code_commit : str
         For the manifest.
     progress : callable, optional
@@ -137,8 +137,8 @@ def run(
 
 def _baselines(dataset: Dataset, config: ModelConfig, model: Evaluation, rule: Seen) -> dict[str, Any]:
     """Fit and judge every baseline on the same test cases: role to metrics under both rules, and what must be said where one of them is above the model."""
-    from model.baselines.registry import baselines
-    from model.report import CANDIDATE, QualityRow, warnings
+    from model.study.baselines import baselines
+    from model.study.quality import CANDIDATE, QualityRow, warnings
 
     fits: dict[str, Callable[[], Ranker]] = {baseline.role: partial(baseline.fit, dataset) for baseline in baselines(dataset)}
     fits["no-training-blend"] = lambda: Hybrid.fit(dataset, None, config).ranker(None, "no-training blend")

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.contract.settings import Settings
-from model.intent.cache import Recipe
-from model.intent.encoder_source import EncoderSource
-from model.intent.known_titles import KnownTitles
-from model.intent.locate import Localiser
+from model.data.sequences import Cases
+from model.data.splits import Dataset
+from model.intent.answer.reading import misread
+from model.intent.ask.spool import whole_rows, whole_values
+from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.known_titles import KnownTitles
+from model.intent.ground.localiser import Localiser
 from model.intent.prompts import TitleCutter, recent_titles
-from model.intent.reading import misread
-from model.intent.spool import whole_rows, whole_values
-from model.sequences import Cases
-from model.splits import Dataset
+from model.intent.recipe import Recipe
 
 Source = Literal["encoder", "llm", "endpoint", "student", "none"]
 SOURCES: tuple[Source, ...] = ("encoder", "llm", "endpoint", "student", "none")
@@ -151,7 +151,7 @@ def _answered(
 
 def _others(fallback: str, known: list[int], vectors: Vectors, trivial: tuple[Vectors, Vectors]) -> tuple[Vectors, Vectors, str]:
     """Vectors of all prefixes by the fallback, and its name; a student learns from the ``known`` ones."""
-    from model.intent.student import train_student
+    from model.intent.ground.student import train_student
 
     if fallback == "none":
         return np.zeros_like(trivial[0]), np.zeros_like(trivial[1]), "none"
@@ -165,7 +165,7 @@ def _others(fallback: str, known: list[int], vectors: Vectors, trivial: tuple[Ve
 
 def _texts(settings: Settings, prefixes: Prefixes, localiser: Localiser) -> tuple[list[int], list[str]]:
     """Places of the prefixes that have an answer, and their texts, long and short in turn; at most ``intents.max_calls`` prefixes are asked about."""
-    from model.intent.llm import recipe_of, tokenizer_file
+    from model.intent.ask.local import recipe_of, tokenizer_file
 
     recipe = recipe_of(settings)
     if recipe is None:
@@ -190,8 +190,8 @@ def _answers(settings: Settings, recipe: Recipe, asked: Sequence[Asked], titles:
     missing = list({one.key: one for one in asked if one.key not in found}.values())
     if not missing:
         return found
-    from model.intent.asker import asker_of, failure_kinds
-    from model.intent.llm import Answer
+    from model.intent.ask.asker import asker_of, failure_kinds
+    from model.intent.ask.local import Answer
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as kept:

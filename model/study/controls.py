@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.baselines.query import weighted
-from model.baselines.title_knn import reduced, unit
-from model.sequences import Cases
-from model.splits import Dataset
+from model.data.decay import weighted
+from model.data.sequences import Cases
+from model.data.splits import Dataset
+from model.rankers.title_knn import reduced, unit
 
 HALF_LIFE_LONG, HALF_LIFE_SHORT = 24.0, 3.0  # clicks, as the encoder source
 LARGEST_R = 5  # items an intent is grounded on; the paper shows 0 to 5
@@ -105,7 +105,7 @@ def sources(dataset: Dataset, seed: int = 0, stored: str = STORED) -> dict[str, 
 
 
 def views(dataset: Dataset) -> dict[str, Variant]:
-    """Name the views of the encoder: one, both, and a neutral one. Nothing is asked here; ``model.study_answers`` has the LLM's, with its neutral prompt."""
+    """Name the views of the encoder: one, both, and a neutral one. Nothing is asked here; ``model.study.answers`` has the LLM's, with its neutral prompt."""
     titles = _titles(dataset)
     long, short, neutral = recent(titles, HALF_LIFE_LONG), recent(titles, HALF_LIFE_SHORT), recent(titles, np.inf)
     return {

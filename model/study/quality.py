@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from model.baselines.registry import baselines
 from model.config import ModelConfig
-from model.evaluate import SEEN, Evaluation, Ranker, Seen, default_seen, evaluate
-from model.hybrid import NETWORK, Hybrid
-from model.metrics import Metrics, difference
-from model.scorer import Scorer
-from model.sequences import Cases
-from model.slices import sliced
-from model.splits import Dataset
-from model.train import Trained, train
+from model.data.sequences import Cases
+from model.data.splits import Dataset
+from model.evaluate.judge import SEEN, Evaluation, Ranker, Seen, default_seen, evaluate
+from model.evaluate.metrics import Metrics, difference
+from model.evaluate.slices import sliced
+from model.mix.hybrid import NETWORK, Hybrid
+from model.recommender.recommender import Scorer
+from model.recommender.train import Trained, train
+from model.study.baselines import baselines
 
 GATE_METRICS = ("N@10", "MRR@20")
 SHOWN = ("R@5", "R@10", "R@20", "N@10", "MRR@20")

@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 
 from feature_repo.contract.settings import load_settings
-from model.case_intents import SOURCES
 from model.config import BACKBONES, FUSIONS, ModelConfig, make_config
-from model.evaluate import SEEN, Seen, default_seen, evaluate
-from model.hybrid import Hybrid
+from model.data.splits import Dataset
+from model.evaluate.judge import SEEN, Seen, default_seen, evaluate
+from model.evaluate.metrics import difference
 from model.messages import one_line
-from model.metrics import difference
-from model.splits import Dataset
-from model.study_answers import ASKING, Answers, Attach
-from model.study_intents import STORED, Variant, attached, groundings, sources, views
-from model.study_report import write_report
-from model.train import Trained, fit_hybrid, train
+from model.mix.hybrid import Hybrid
+from model.recommender.train import Trained, fit_hybrid, train
+from model.study.answers import ASKING, Answers, Attach
+from model.study.case_intents import SOURCES
+from model.study.controls import STORED, Variant, attached, groundings, sources, views
+from model.study.report import write_report
 
 SECTIONS = ("backbones", "paper-losses", "views", "grounding", "sources", "seeds")
 PAPER_LOSSES = {
@@ -110,7 +110,7 @@ class Study:
 
     def network(self, **changes: Any) -> tuple[Any, Dataset, dict[str, Any]]:
         """Train with some settings changed and give the finished model."""
-        from model.scorer import Scorer
+        from model.recommender.recommender import Scorer
 
         made = self.trained(make_config({**self.config.model_dump(), **changes}))
         weights = {} if made.hybrid is None else made.hybrid.weights
@@ -210,8 +210,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    from model.benchmark import gap_rule, prepare
-    from model.encoder import TextEncoder
+    from model.study.benchmark import gap_rule, prepare
+    from model.text.encoder import TextEncoder
 
     arguments = parser().parse_args(argv)
     try:

@@ -81,7 +81,7 @@ class BlockedSearch:
         return candidates[order], cosines[np.arange(len(queries))[:, None], order]
 
     def _candidates(self, queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        from model.ranking import best_items
+        from model.evaluate.select import best_items
 
         with torch.inference_mode():
             asked = torch.from_numpy(np.ascontiguousarray(queries)).to(self._rough.dtype)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from model.baselines.title_knn import tfidf
+from model.rankers.title_knn import tfidf
 
 NEAREST = 5  # on Beauty's validation 10 rank no better, and 3 worse
 LEAST_COSINE = 0.2  # below, titles share what many share, and the ridge map from dense vectors knows more

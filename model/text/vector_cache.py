@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from model.items import Catalogue, Encoder
+from model.data.catalogue import Catalogue, Encoder
 
 _log = logging.getLogger("intentstore.model.vectors")
 

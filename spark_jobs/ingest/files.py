@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from feature_repo.contract.dataset_folder import (
+from feature_repo.contract.dataset.folder import (
     CLICK_ROWS,
     ITEM_ROWS,
     DatasetFolderError,
@@ -25,11 +25,11 @@ from feature_repo.contract.dataset_folder import (
     read_clicks,
     read_item_blocks,
 )
-from feature_repo.contract.folder_rows import sort_rows
-from feature_repo.contract.folder_rules import FolderRules, Settled, single_items
-from feature_repo.contract.id_spellings import spelling_note
+from feature_repo.contract.dataset.rows.clicks import sort_rows
+from feature_repo.contract.dataset.rules import FolderRules, Settled, single_items
 from feature_repo.contract.refusals import Tally
 from feature_repo.contract.session_cut import gap_note
+from feature_repo.contract.spellings.ids import spelling_note
 
 LOGGER = logging.getLogger("intentstore.ingest")
 SAY_EVERY_SECONDS = 10.0

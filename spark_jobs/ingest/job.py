@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from feature_repo.contract.columns import CLICKS, ITEMS, QUARANTINE
-from feature_repo.contract.dataset_folder import DatasetFolderError
-from feature_repo.contract.folder_look import look_at
+from feature_repo.contract.dataset.folder import DatasetFolderError
+from feature_repo.contract.dataset.look import look_at
 from feature_repo.contract.refusals import too_many
 from feature_repo.contract.settings import Settings
-from spark_jobs import delta_tables
-from spark_jobs.incremental import on_days
-from spark_jobs.ingest_files import Staged, stage
-from spark_jobs.ingest_held_out import HeldOut, hold_back
+from feature_repo.contract.tables import CLICKS, ITEMS, QUARANTINE
+from spark_jobs.ingest.files import Staged, stage
+from spark_jobs.ingest.held_out import HeldOut, hold_back
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake_marker import read_marker, write_marker
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.changes import on_days
+from spark_jobs.lake.marker import read_marker, write_marker
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -83,10 +83,10 @@ def run(
         if date is not None:
             raise JobError(f"--date {date} does not go with --kafka or --score-log, which go on from where the table stops; leave it out")
         if kafka:
-            from spark_jobs import ingest_kafka
+            from spark_jobs.ingest import kafka as ingest_kafka
 
             return ingest_kafka.run(spark, settings, max_offsets=max_offsets)
-        from spark_jobs import ingest_score_log
+        from spark_jobs.ingest import score_log as ingest_score_log
 
         return ingest_score_log.run(spark, settings)
     return _ingest_dataset(spark, settings, (date, until), max_refused_share)
@@ -188,7 +188,7 @@ def _scratch(settings: Settings) -> Iterator[Path]:
 def _stage(settings: Settings, folder: Path, now: datetime.datetime) -> Staged:
     ml_100k = None
     if settings.dataset.path is None:
-        from feature_repo.contract import assets
+        from feature_repo.contract.assets import fetch as assets
 
         ml_100k = assets.fetch("ml-100k", settings.assets_dir)
     try:
@@ -237,7 +237,7 @@ def _commit_refused(spark: SparkSession, settings: Settings, staged: Staged, now
 def _refused(spark: SparkSession, staged: Staged) -> DataFrame:
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    from spark_jobs.ingest_files import STAGED_REFUSED
+    from spark_jobs.ingest.files import STAGED_REFUSED
 
     return spark.read.schema(from_arrow_schema(STAGED_REFUSED)).parquet(str(staged.refused))
 

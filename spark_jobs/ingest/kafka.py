@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from feature_repo.contract.columns import CLICKS, TIME
-from feature_repo.contract.events import ClickError, decode_click
+from feature_repo.contract.messages import ClickError, decode_click
 from feature_repo.contract.settings import Settings
-from spark_jobs import delta_tables
+from feature_repo.contract.tables import CLICKS, TIME
+from spark_jobs.ingest.kafka_options import python_options, spark_options
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.kafka_options import python_options, spark_options
+from spark_jobs.lake import write as delta_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -125,7 +125,7 @@ def _batch(spark: SparkSession, settings: Settings, topic: str, first: Offsets, 
     #   1 read and decode aside   2 refused to quarantine (adds only new ones)   3 new clicks in one commit
     from pyspark.sql import functions as F
 
-    from spark_jobs.ingest import quarantine
+    from spark_jobs.ingest.job import quarantine
 
     now = datetime.datetime.now(datetime.UTC)
     with delta_tables.told(CLICKS, settings), delta_tables.staged(spark, settings, _decoded(spark, settings, topic, first, until)) as rows:

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.columns import QUARANTINE
 from feature_repo.contract.refusals import Tally
 from feature_repo.contract.settings import Settings
-from spark_jobs.delta_log import version
-from spark_jobs.delta_rows import LakeError, read
+from feature_repo.contract.tables import QUARANTINE
 from spark_jobs.job import JobError, JobResult
+from spark_jobs.lake.log import version
+from spark_jobs.lake.rows import LakeError, read
 
 SHOWN = 20  # rows printed without --json
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.ipc
 
-from feature_repo.contract.columns import SCORE_LOG, SCORE_LOG_SCHEMA
 from feature_repo.contract.settings import Settings
-from spark_jobs import delta_tables
+from feature_repo.contract.tables import SCORE_LOG, SCORE_LOG_SCHEMA
 from spark_jobs.job import JobResult
+from spark_jobs.lake import write as delta_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

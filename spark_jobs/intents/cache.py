@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from feature_repo.contract.columns import INTENT_CACHE, INTENT_CACHE_SCHEMA, SESSION_INTENTS
 from feature_repo.contract.settings import Settings
-from model.intent.asker import failure_kinds
-from model.intent.known_titles import KnownTitles
-from model.intent.reading import misread
-from model.intent.spool import answer_row, clear, spooled
-from spark_jobs import delta_tables
+from feature_repo.contract.tables import INTENT_CACHE, INTENT_CACHE_SCHEMA, SESSION_INTENTS
+from model.intent.answer.reading import misread
+from model.intent.ask.asker import failure_kinds
+from model.intent.ask.spool import answer_row, clear, spooled
+from model.intent.ground.known_titles import KnownTitles
+from spark_jobs.lake import write as delta_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.contract.columns import SESSIONS
 from feature_repo.contract.settings import Settings
-from model.intent.asker import Asker, asker_of
-from model.intent.budget import RECENCY_DAYS, affordable, unsureness
-from model.intent.cache import Recipe
-from model.intent.endpoint import EndpointError
-from model.intent.known_titles import KnownTitles
-from model.intent.llm import Answer, token_bound
-from model.intent.reading import ANY_TITLE
-from model.intent.spool import Spool
-from model.intent.weights import ModelMissingError
-from spark_jobs import delta_tables
+from feature_repo.contract.tables import SESSIONS
+from model.intent.answer.reading import ANY_TITLE
+from model.intent.ask.asker import Asker, asker_of
+from model.intent.ask.budget import RECENCY_DAYS, affordable, unsureness
+from model.intent.ask.endpoint import EndpointError
+from model.intent.ask.local import Answer, token_bound
+from model.intent.ask.spool import Spool
+from model.intent.ground.known_titles import KnownTitles
+from model.intent.llm.weights import ModelMissingError
+from model.intent.recipe import Recipe
 from spark_jobs.job import JobError
+from spark_jobs.lake import write as delta_tables
 
 if TYPE_CHECKING:
     from pyspark import Broadcast

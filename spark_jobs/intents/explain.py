@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.columns import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
 from feature_repo.contract.settings import Settings
-from model.intent.llm import recipe_of
-from spark_jobs import delta_tables
+from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
+from model.intent.ask.local import recipe_of
 from spark_jobs.job import JobError
-from spark_jobs.session_text import titles_of
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.sessions.text import titles_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

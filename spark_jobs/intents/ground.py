@@ -16,16 +16,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.contract.columns import ITEM_VECTORS, SESSION_INTENTS_SCHEMA
 from feature_repo.contract.settings import EncoderSettings, IntentSettings, Settings
-from model.intent.cache import Recipe
-from model.intent.encoder_source import EncoderSource
-from model.intent.live import ANSWERS_FILE, LIVE_FILE, TITLES_FILE, live_folder
-from model.intent.locate import ITEMS_FILE, Localiser, LocaliserError
-from model.intent.student import STUDENT_FILE, Student
+from feature_repo.contract.tables import ITEM_VECTORS, SESSION_INTENTS_SCHEMA
+from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.live import ANSWERS_FILE, LIVE_FILE, TITLES_FILE, live_folder
+from model.intent.ground.localiser import ITEMS_FILE, Localiser, LocaliserError
+from model.intent.ground.student import STUDENT_FILE, Student
+from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent, ViewIntent
-from spark_jobs import delta_tables
-from spark_jobs.item_vectors import loaded_encoder, vectors_column
+from spark_jobs.items.vectors import loaded_encoder, vectors_column
+from spark_jobs.lake import write as delta_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -138,7 +138,7 @@ def ground(frame: DataFrame, settings: Settings, recipe: Recipe | None, folder: 
     DataFrame
         Schema of `session_intents`; a session of which nothing is known has no row.
     """
-    from feature_repo.contract.columns import SESSION_INTENTS
+    from feature_repo.contract.tables import SESSION_INTENTS
 
     stamp = str((folder / LIVE_FILE).stat().st_mtime_ns)
 

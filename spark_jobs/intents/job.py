@@ -12,21 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from feature_repo.contract.columns import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
 from feature_repo.contract.settings import Settings
-from model.encoder import EncoderError
-from model.intent.asker import failure_kind, failure_kinds
-from model.intent.cache import Recipe
-from model.intent.endpoint import EndpointError
-from model.intent.known_titles import KnownTitles
-from model.intent.live import live_folder
-from model.intent.llm import recipe_of, tokenizer_file
+from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
+from model.intent.ask.asker import failure_kind, failure_kinds
+from model.intent.ask.endpoint import EndpointError
+from model.intent.ask.local import recipe_of, tokenizer_file
+from model.intent.ground.known_titles import KnownTitles
+from model.intent.ground.live import live_folder
+from model.intent.llm.weights import ModelMissingError
 from model.intent.prompts import PromptError, TitleCutter
-from model.intent.weights import ModelMissingError
-from spark_jobs import delta_tables, intent_cache, intent_calls, intent_live, intent_prune, intent_rows
-from spark_jobs.incremental import ids_of_days, on_days
+from model.intent.recipe import Recipe
+from model.text.encoder import EncoderError
+from spark_jobs.intents import cache as intent_cache
+from spark_jobs.intents import calls as intent_calls
+from spark_jobs.intents import ground as intent_rows
+from spark_jobs.intents import prune as intent_prune
+from spark_jobs.intents import publish as intent_live
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.session_text import titles_of
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.changes import ids_of_days, on_days
+from spark_jobs.sessions.text import titles_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -88,7 +93,7 @@ def run(
     recovered = intent_cache.import_spool(spark, settings)
     try:
         if explain is not None:
-            from spark_jobs.intent_explain import explanation
+            from spark_jobs.intents.explain import explanation
 
             return JobResult(SESSION_INTENTS, details={"explanation": explanation(spark, settings, explain)})
         pruned: dict[str, Any] = {}

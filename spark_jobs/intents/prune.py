@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from feature_repo.contract.columns import SESSION_TEXT
 from feature_repo.contract.settings import Settings
-from model.case_intents import forget_misread
-from model.intent.known_titles import KnownTitles
-from model.intent.live import ANSWERS_FILE, live_folder
-from model.intent.llm import recipe_of
-from model.intent.student import STUDENT_FILE
-from spark_jobs import delta_tables, intent_cache
-from spark_jobs.session_text import titles_of
+from feature_repo.contract.tables import SESSION_TEXT
+from model.intent.ask.local import recipe_of
+from model.intent.ground.known_titles import KnownTitles
+from model.intent.ground.live import ANSWERS_FILE, live_folder
+from model.intent.ground.student import STUDENT_FILE
+from model.study.case_intents import forget_misread
+from spark_jobs.intents import cache as intent_cache
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.sessions.text import titles_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -23,7 +24,7 @@ LOGGER = logging.getLogger("intentstore.intents")
 
 def orphans(spark: SparkSession, settings: Settings) -> int:
     """Delete cached answers that no session of now or of `session_intents` refers to; return how many."""
-    from spark_jobs.intents import keyed
+    from spark_jobs.intents.job import keyed
 
     texts = delta_tables.read(spark, settings, SESSION_TEXT)
     with delta_tables.staged(spark, settings, keyed(texts, recipe_of(settings))) as wanted:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feature_repo.contract.columns import INTENT_CACHE, ITEM_VECTORS, SESSION_INTENTS
 from feature_repo.contract.settings import Settings
-from model.intent.cache import Recipe
-from model.intent.encoder_source import EncoderSource
-from model.intent.live import ANSWERS_FILE, answers_table, intent_of, live_folder, read_answers, write_answers
-from model.intent.locate import Localiser
-from model.intent.student import STUDENT_FILE, Student, train_student
+from feature_repo.contract.tables import INTENT_CACHE, ITEM_VECTORS, SESSION_INTENTS
+from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.live import ANSWERS_FILE, answers_table, intent_of, live_folder, read_answers, write_answers
+from model.intent.ground.localiser import Localiser
+from model.intent.ground.student import STUDENT_FILE, Student, train_student
+from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent
-from spark_jobs import delta_tables
-from spark_jobs.intent_rows import ground_answers, space_of
-from spark_jobs.item_vectors import loaded_encoder
+from spark_jobs.intents.ground import ground_answers, space_of
+from spark_jobs.items.vectors import loaded_encoder
+from spark_jobs.lake import write as delta_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

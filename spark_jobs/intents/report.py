@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feature_repo.contract.columns import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT, SESSIONS
 from feature_repo.contract.settings import Settings
-from model.intent.known_titles import KnownTitles
-from model.intent.live import live_folder
-from model.intent.llm import recipe_of
-from model.intent.locate import ITEMS_FILE, Localiser
-from model.intent.report import Case, by_budget, cosine_quantiles, hit_table, shares
-from model.intent.student import STUDENT_FILE, Student
-from spark_jobs import delta_tables
-from spark_jobs.intent_cache import read_failures, read_kinds
-from spark_jobs.intent_calls import choose
-from spark_jobs.intent_rows import arrow_of
-from spark_jobs.intents import keyed
+from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT, SESSIONS
+from model.intent.ask.local import recipe_of
+from model.intent.ground.known_titles import KnownTitles
+from model.intent.ground.live import live_folder
+from model.intent.ground.localiser import ITEMS_FILE, Localiser
+from model.intent.ground.report import Case, by_budget, cosine_quantiles, hit_table, shares
+from model.intent.ground.student import STUDENT_FILE, Student
+from spark_jobs.intents.cache import read_failures, read_kinds
+from spark_jobs.intents.calls import choose
+from spark_jobs.intents.ground import arrow_of
+from spark_jobs.intents.job import keyed
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.session_text import titles_of
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.sessions.text import titles_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -6,10 +6,10 @@ import datetime
 import time
 from typing import TYPE_CHECKING
 
-from feature_repo.contract.columns import CLICKS, ITEM_POPULARITY
 from feature_repo.contract.settings import Settings
-from spark_jobs import delta_tables
+from feature_repo.contract.tables import CLICKS, ITEM_POPULARITY
 from spark_jobs.job import JobResult
+from spark_jobs.lake import write as delta_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from feature_repo.contract.columns import ITEM_VECTORS, ITEM_VECTORS_SCHEMA, ITEMS
 from feature_repo.contract.settings import EncoderSettings, Settings
-from model.encoder import EncoderError, TextEncoder, encoder_name
-from model.items import item_text
-from spark_jobs import delta_tables
+from feature_repo.contract.tables import ITEM_VECTORS, ITEM_VECTORS_SCHEMA, ITEMS
+from model.data.catalogue import item_text
+from model.text.encoder import EncoderError, TextEncoder, encoder_name
 from spark_jobs.job import JobError, JobResult
+from spark_jobs.lake import write as delta_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.columns import CLICKS
 from feature_repo.contract.settings import Settings
-from spark_jobs import delta_tables
+from feature_repo.contract.tables import CLICKS
+from spark_jobs.lake import write as delta_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from feature_repo.contract.settings import Settings
-from spark_jobs.delta_log import newest_version
 from spark_jobs.job import JobError
+from spark_jobs.lake.log import newest_version
 
 LONGEST_CAUSE: Final = 400  # characters
 
@@ -95,7 +95,10 @@ def worker_cause(text: str) -> str:
 
     Examples
     --------
-    >>> trace = "Traceback (most recent call last):\n  File \"w.py\", line 1, in f\n    g()\nValueError: item 7 has no title\n\n\tat org.apache.spark.X"
+    >>> trace = (
+    ...     "Traceback (most recent call last):\n  File \"w.py\", line 1, in f\n    g()\n"
+    ...     "ValueError: item 7 has no title\n\n\tat org.apache.spark.X"
+    ... )
     >>> worker_cause(f"An exception was thrown from the Python worker. Please see the stack trace below.\n{trace}")
     'a Python worker failed: ValueError: item 7 has no title'
     """

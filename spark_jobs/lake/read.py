@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from feature_repo.contract.columns import SCHEMAS, TABLES
 from feature_repo.contract.locks import only_one
 from feature_repo.contract.settings import Settings
-from spark_jobs.delta_errors import told
-from spark_jobs.delta_log import exists, newest_version
+from feature_repo.contract.tables import SCHEMAS, TABLES
 from spark_jobs.job import JobError
+from spark_jobs.lake.errors import told
+from spark_jobs.lake.log import exists, newest_version
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

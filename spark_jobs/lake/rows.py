@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from feature_repo.contract import columns
+from feature_repo.contract import tables as columns
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc

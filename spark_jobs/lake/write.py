@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.columns import MERGE_KEYS
 from feature_repo.contract.settings import Settings
-from spark_jobs.delta_errors import explain as explain
-from spark_jobs.delta_errors import told as told
-from spark_jobs.delta_log import commit as commit
-from spark_jobs.delta_log import exists as exists
-from spark_jobs.delta_log import metadata as metadata
-from spark_jobs.delta_log import version as version
-from spark_jobs.delta_read import add_new_columns as add_new_columns
-from spark_jobs.delta_read import conform as conform
-from spark_jobs.delta_read import empty_if_missing as empty_if_missing
-from spark_jobs.delta_read import read as read
-from spark_jobs.delta_read import spark_schema as spark_schema
+from feature_repo.contract.tables import MERGE_KEYS
+from spark_jobs.lake.errors import explain as explain
+from spark_jobs.lake.errors import told as told
+from spark_jobs.lake.log import commit as commit
+from spark_jobs.lake.log import exists as exists
+from spark_jobs.lake.log import metadata as metadata
+from spark_jobs.lake.log import version as version
+from spark_jobs.lake.read import add_new_columns as add_new_columns
+from spark_jobs.lake.read import conform as conform
+from spark_jobs.lake.read import empty_if_missing as empty_if_missing
+from spark_jobs.lake.read import read as read
+from spark_jobs.lake.read import spark_schema as spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

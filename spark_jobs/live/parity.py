@@ -7,14 +7,14 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.columns import CLICKS, SCORE_LOG, SESSION_FEATURE_FIELDS
 from feature_repo.contract.endpoints import EndpointError, online_store_url
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
-from spark_jobs import delta_tables
+from feature_repo.contract.tables import CLICKS, SCORE_LOG, SESSION_FEATURE_FIELDS
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.session_features import folded
-from spark_jobs.sessionise import brings_split
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.sessions.cut import brings_split
+from spark_jobs.sessions.features import folded
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -151,7 +151,7 @@ def _latest(batch: DataFrame) -> list[dict[str, Any]]:
 
 
 def _online(settings: Settings, expected: list[dict[str, Any]]) -> dict[str, Any]:
-    from feature_repo.stores.live import LiveFeatureReader
+    from feature_repo.stores.packed.live import LiveFeatureReader
 
     try:
         url = online_store_url(settings)

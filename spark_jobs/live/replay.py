@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.columns import CLICKS
-from feature_repo.contract.events import Click, encode_click, parse_time
+from feature_repo.contract.messages import Click, encode_click, parse_time
 from feature_repo.contract.settings import Settings
-from spark_jobs import delta_tables
-from spark_jobs.ingest_held_out import HELD_OUT_COLUMNS, held_out_file
+from feature_repo.contract.tables import CLICKS
+from spark_jobs.ingest.held_out import HELD_OUT_COLUMNS, held_out_file
+from spark_jobs.ingest.kafka_options import python_options
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.kafka_options import python_options
+from spark_jobs.lake import write as delta_tables
 
 if TYPE_CHECKING:
     from kafka import KafkaProducer

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.columns import SESSIONS, SESSIONS_SCHEMA
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.session_cut import session_begins
 from feature_repo.contract.settings import Settings
-from spark_jobs import delta_tables
-from spark_jobs.incremental import sessions_to_do
+from feature_repo.contract.tables import SESSIONS, SESSIONS_SCHEMA
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake_marker import read_marker, split_rule
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.changes import sessions_to_do
+from spark_jobs.lake.marker import read_marker, split_rule
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from feature_repo.contract.columns import CLICKS, SESSION_FEATURE_FIELDS, SESSION_FEATURES, TIME
 from feature_repo.contract.session import SEEN_EVENTS, STATE_VERSION, FoldClick, FoldConfig, SessionState, apply, empty, features
 from feature_repo.contract.settings import Settings
-from spark_jobs import delta_tables
-from spark_jobs.incremental import sessions_to_do
+from feature_repo.contract.tables import CLICKS, SESSION_FEATURE_FIELDS, SESSION_FEATURES, TIME
 from spark_jobs.job import JobResult
-from spark_jobs.lake_marker import split_rule
-from spark_jobs.sessionise import NEW, brings_split
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.changes import sessions_to_do
+from spark_jobs.lake.marker import split_rule
+from spark_jobs.sessions.cut import NEW, brings_split
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from feature_repo.contract.columns import ITEMS, SESSION_TEXT, SESSION_TEXT_SCHEMA, SESSIONS
 from feature_repo.contract.settings import Settings
-from model.encoder import EncoderError
-from model.intent.llm import tokenizer_file
+from feature_repo.contract.tables import ITEMS, SESSION_TEXT, SESSION_TEXT_SCHEMA, SESSIONS
+from model.intent.ask.local import tokenizer_file
+from model.intent.llm.weights import ModelMissingError
 from model.intent.prompts import PromptError, PromptTemplate, TitleCutter, recent_titles, template
-from model.intent.weights import ModelMissingError
-from spark_jobs import delta_tables
-from spark_jobs.incremental import ids_of_days
+from model.text.encoder import EncoderError
 from spark_jobs.job import JobError, JobResult
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.changes import ids_of_days
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

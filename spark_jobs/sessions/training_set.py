@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.columns import SESSION_FEATURES, SESSION_INTENTS, SESSIONS, TRAINING_SET
 from feature_repo.contract.settings import Settings
-from spark_jobs import delta_tables
+from feature_repo.contract.tables import SESSION_FEATURES, SESSION_INTENTS, SESSIONS, TRAINING_SET
 from spark_jobs.job import JobError, JobResult
+from spark_jobs.lake import write as delta_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -221,7 +221,7 @@ def with_features(settings: Settings, cases: DataFrame, versions: Mapping[str, i
     """
     from pyspark.sql import functions as F
 
-    from feature_repo import store as feature_repo_store
+    from feature_repo.registry import store as feature_repo_store
 
     store = feature_repo_store.apply(settings)
     names: dict[str, list[str]] = {}

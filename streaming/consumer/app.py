@@ -14,12 +14,12 @@ from types import FrameType
 
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
-from streaming import topics
-from streaming.answers import Answerer, Popularity
-from streaming.consumer import Consumer
+from streaming.consumer.consumer import Consumer
+from streaming.consumer.pipeline import Breaker, Pipeline
 from streaming.metrics import ConsumerMetrics
-from streaming.models import Models, open_models
-from streaming.pipeline import Breaker, Pipeline
+from streaming.serving.answers import Answerer, Popularity
+from streaming.serving.models import Models, open_models
+from streaming.topics import ensure as topics
 
 log = logging.getLogger("intentstore.consumer")
 

@@ -8,7 +8,7 @@ from typing import Any
 from feature_repo.contract import session
 from feature_repo.contract.session import SessionState
 from feature_repo.contract.settings import Settings
-from streaming.state import PartitionStore
+from streaming.consumer.state import PartitionStore
 
 
 def stored_sessions(settings: Settings) -> Iterator[tuple[str, SessionState]]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from feature_repo.contract.settings import Settings
+from streaming.consumer.partitions import Partitions
 from streaming.metrics import ConsumerMetrics
-from streaming.partitions import Partitions
 
 COMMIT_SECONDS = 0.25  # a commit a batch would cost a millisecond of CPU each
 _POSITION_MS = 200

@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from feature_repo.contract.settings import Settings
-from feature_repo.stores.client import OnlineStoreError
-from streaming.commits import Commits, offsets_of
-from streaming.counting import count
+from feature_repo.stores.packed.client import OnlineStoreError
+from streaming.consumer.commits import Commits, offsets_of
+from streaming.consumer.counting import count
+from streaming.consumer.housekeeping import Housekeeping
+from streaming.consumer.partitions import Partitions
+from streaming.consumer.pipeline import Outcome, Pipeline, RawRecord
+from streaming.consumer.score_log import ScoreLog, pack
+from streaming.consumer.sinks import KafkaSink, OnlineSink, SendError, live_row
+from streaming.consumer.source import kafka_consumer, raw_records, rebalance_listener, refusal
+from streaming.consumer.state import Outbox
 from streaming.errors import StreamingError, StuckError
-from streaming.housekeeping import Housekeeping
-from streaming.intent_requests import IntentRequests
-from streaming.kafka_source import kafka_consumer, raw_records, rebalance_listener, refusal
+from streaming.intents.requests import IntentRequests
 from streaming.metrics import ConsumerMetrics
-from streaming.partitions import Partitions
-from streaming.pipeline import Outcome, Pipeline, RawRecord
-from streaming.score_log import ScoreLog, pack
-from streaming.sinks import KafkaSink, OnlineSink, SendError, live_row
-from streaming.state import Outbox
 
 log = logging.getLogger("intentstore.consumer")
 POLL_MS = 200  # how long an idle poll waits; the delay of SIGTERM and of housekeeping

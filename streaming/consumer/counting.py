@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from streaming.consumer.pipeline import Outcome, RawRecord
 from streaming.metrics import ConsumerMetrics
-from streaming.pipeline import Outcome, RawRecord
 
 
 def count(metrics: ConsumerMetrics, records: Mapping[int, Sequence[RawRecord]], outcome: Outcome) -> dict[str, int]:

@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from feature_repo.contract.settings import Settings
+from streaming.consumer.partitions import Partitions
+from streaming.consumer.score_log import ScoreLog
 from streaming.errors import StuckError
 from streaming.metrics import ConsumerMetrics
-from streaming.partitions import Partitions
-from streaming.score_log import ScoreLog
 
 log = logging.getLogger("intentstore.consumer")
 ROLL_SECONDS = 5.0  # a score-log row is in a file this soon, when there is time

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from feature_repo.contract.settings import Settings
-from streaming import recovery
+from streaming.consumer import recovery
+from streaming.consumer.recovery import Plan
+from streaming.consumer.score_log import ScoreLog
+from streaming.consumer.sinks import KafkaSink, SendError
+from streaming.consumer.state import Outbox, PartitionStore
 from streaming.metrics import ConsumerMetrics
-from streaming.recovery import Plan
-from streaming.score_log import ScoreLog
-from streaming.sinks import KafkaSink, SendError
-from streaming.state import Outbox, PartitionStore
 
 log = logging.getLogger("intentstore.partitions")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from feature_repo.contract import session
-from feature_repo.contract.events import ClickError, Recommendation, Source, decode_click, encode_recommendation, format_time
+from feature_repo.contract.messages import ClickError, Recommendation, Source, decode_click, encode_recommendation, format_time
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState
-from streaming import score_log
-from streaming.answers import Answer, Answerer
+from streaming.consumer import score_log
+from streaming.consumer.state import Letter, Outbox, PartitionStore
 from streaming.errors import BreakerError
-from streaming.state import Letter, Outbox, PartitionStore
+from streaming.serving.answers import Answer, Answerer
 
 
 class RawRecord(NamedTuple):

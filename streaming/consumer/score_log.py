@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from feature_repo.contract.columns import SCORE_LOG_SCHEMA, SESSION_FEATURE_FIELDS
 from feature_repo.contract.session import SessionState
-from streaming.answers import Answer
+from feature_repo.contract.tables import SCORE_LOG_SCHEMA, SESSION_FEATURE_FIELDS
+from streaming.consumer.state import PartitionStore
 from streaming.errors import StreamingError
-from streaming.state import PartitionStore
+from streaming.serving.answers import Answer
 
 log = logging.getLogger("intentstore.score_log")
 ROLL_ROWS = 5_000  # about 5 MB a file

@@ -11,11 +11,11 @@ from feature_repo.contract import session
 from feature_repo.contract.endpoints import online_store_url
 from feature_repo.contract.session import SessionState
 from feature_repo.contract.settings import Settings
-from feature_repo.stores.live import LiveFeatureWriter, LiveRow
+from feature_repo.stores.packed.live import LiveFeatureWriter, LiveRow
 from streaming.clients import client_options
+from streaming.consumer.recovery import SOURCE_HEADER
+from streaming.consumer.state import Letter, Outbox
 from streaming.errors import StreamingError
-from streaming.recovery import SOURCE_HEADER
-from streaming.state import Letter, Outbox
 
 log = logging.getLogger("intentstore.sinks")
 FLUSH_SECONDS = 100.0  # a restarting broker is back long before; below the client's own 120 s, so that we report, not it

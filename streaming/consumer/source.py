@@ -7,9 +7,9 @@ from typing import Any
 
 from feature_repo.contract.settings import Settings
 from streaming.clients import client_options
+from streaming.consumer.partitions import Partitions
+from streaming.consumer.pipeline import RawRecord
 from streaming.errors import StreamingError
-from streaming.partitions import Partitions
-from streaming.pipeline import RawRecord
 
 SESSION_TIMEOUT_MS = 6_000  # after a kill -9 without a static id, others take over this soon
 

@@ -113,7 +113,7 @@ class PartitionStore:
         outbox : Outbox
             Replaces the one of the batch before, which has been sent by now.
         rows : sequence of (offset, bytes)
-            Score-log rows, see ``streaming.score_log``.
+            Score-log rows, see ``streaming.consumer.score_log``.
 
         Raises
         ------

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from streaming.api_wire import ApiError
+from streaming.http.wire import ApiError
 
 LOG = logging.getLogger("intentstore.http")
 Job = TypeVar("Job")

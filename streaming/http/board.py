@@ -8,8 +8,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from feature_repo.contract.events import decode_recommendation, encode_recommendation
-from streaming.api_wire import ApiError, Receive, Send
+from feature_repo.contract.messages import decode_recommendation, encode_recommendation
+from streaming.http.wire import ApiError, Receive, Send
 
 MAX_BYTES = 64_000_000  # of kept answers: about 30,000 sessions at 2 kB
 ENTRY_OVERHEAD_BYTES = 300  # of the dictionary and the tuple, measured by sys.getsizeof, rounded up

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from feature_repo.contract.events import Click, ClickError, decode_click
-from streaming.api_wire import ApiError
+from feature_repo.contract.messages import Click, ClickError, decode_click
+from streaming.http.wire import ApiError
 
 LOG = logging.getLogger("intentstore.http")
 MAX_CLICKS = 1_000  # in one request

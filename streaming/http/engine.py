@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
-from feature_repo.contract.events import RecommendedItem, format_time
+from feature_repo.contract.messages import RecommendedItem, format_time
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState, apply
-from streaming.api_wire import ApiError
+from streaming.http.wire import ApiError
 
 if TYPE_CHECKING:
     from model.intent.types import SessionIntent, ViewIntent
-    from model.loaded_model import LoadedModel
+    from model.recommender.loaded_model import LoadedModel
 
 PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = "PRESENT", "NOT_FOUND", "OUTSIDE_MAX_AGE"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from feature_repo.stores.live import LiveFeatureReader
-from streaming.api_engine import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT, SessionRow
+from feature_repo.stores.packed.live import LiveFeatureReader
+from streaming.http.engine import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT, SessionRow
 
 PROBE = "readiness probe"  # an id that no session has; only whether the store answers matters
 

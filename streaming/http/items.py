@@ -1,4 +1,4 @@
-"""Finds items by words of their titles and by id, for people who look for one; nearest by meaning is `feature_repo.vectors`."""
+"""Finds items by words of their titles and by id, for people who look for one; nearest by meaning is `feature_repo.serving.vectors`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from model.items import Catalogue
+    from model.data.catalogue import Catalogue
 
 MAX_QUERY_CHARACTERS = 200
 
@@ -31,7 +31,7 @@ class ItemSearch:
 
     Examples
     --------
-    >>> from model.items import Catalogue
+    >>> from model.data.catalogue import Catalogue
     >>> search = ItemSearch(Catalogue.build(["1", "2", "3"], ["Star Wars (1977)", "Lone Star", "Fargo"], ["SciFi", "Drama", "Crime"]))
     >>> [item.item_id for item in search.find("star", 10)], [item.item_id for item in search.find("star", 10, "drama")]
     (['1', '2'], ['2'])
@@ -85,7 +85,7 @@ class ItemSearch:
 
 def search_of(scorer: Any) -> ItemSearch:
     """Make the search of a scorer's items; ids stand in for titles where the model folder holds none."""
-    from model.items import Catalogue
+    from model.data.catalogue import Catalogue
 
     catalogue = getattr(scorer, "catalogue", None)
     return ItemSearch(catalogue if isinstance(catalogue, Catalogue) else Catalogue.build(list(scorer.item_ids)))

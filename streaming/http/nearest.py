@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from feature_repo.vectors import VectorError, VectorIndex
-from streaming.api_wire import ApiError
+from feature_repo.serving.vectors import VectorError, VectorIndex
+from streaming.http.wire import ApiError
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
-    from model.loaded_model import LoadedModel
+    from model.recommender.loaded_model import LoadedModel
 
 MAX_TEXT_CHARACTERS = 2_000
 
@@ -89,8 +89,8 @@ class NearestItems:
             return self._index
 
     def _encode(self, text: str) -> Any:
-        from model.artifact import read_manifest
-        from model.encoder import TextEncoder
+        from model.recommender.artifact import read_manifest
+        from model.text.encoder import TextEncoder
 
         with self._lock:
             if self._encoder is None:

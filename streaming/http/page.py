@@ -7,7 +7,7 @@ import hashlib
 import re
 from importlib.resources import files
 
-from streaming.api_wire import Headers, Response
+from streaming.http.wire import Headers, Response
 
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
@@ -30,7 +30,7 @@ class Page:
     @classmethod
     def load(cls) -> Page:
         """Read ``page.html`` of this package."""
-        return cls(files("streaming").joinpath("page.html").read_text(encoding="utf-8"))
+        return cls(files("streaming.http").joinpath("page.html").read_text(encoding="utf-8"))
 
     def response(self) -> Response:
         """Give the page."""

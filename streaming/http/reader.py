@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from streaming.api_answers import StoredAnswer
+from streaming.http.board import StoredAnswer
 
 LOG = logging.getLogger("intentstore.http")
 HISTORY_RECORDS = 20_000  # read again per partition at the start: the sessions of the last minutes

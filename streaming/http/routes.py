@@ -12,17 +12,17 @@ from urllib.parse import unquote
 
 import msgspec
 
-from feature_repo.contract.columns import SESSION_FEATURE_FIELDS
-from feature_repo.contract.events import ClickError, format_time, parse_time
-from streaming.api_answers import AnswerBoard, EventStream
-from streaming.api_batch import Batcher
-from streaming.api_clicks import CheckedClick, ClickResult, check_clicks, refused
-from streaming.api_engine import Ask, Outcome
-from streaming.api_items import ItemSearch
-from streaming.api_metrics import CONTENT_TYPE, Metrics
-from streaming.api_openapi import document
-from streaming.api_page import Page
-from streaming.api_wire import ApiError, Guard, Receive, Request, Response, Scope, Send, checked_count, checked_id, error_response, json_response
+from feature_repo.contract.messages import ClickError, format_time, parse_time
+from feature_repo.contract.tables import SESSION_FEATURE_FIELDS
+from streaming.http.batcher import Batcher
+from streaming.http.board import AnswerBoard, EventStream
+from streaming.http.clicks import CheckedClick, ClickResult, check_clicks, refused
+from streaming.http.engine import Ask, Outcome
+from streaming.http.items import ItemSearch
+from streaming.http.metrics import CONTENT_TYPE, Metrics
+from streaming.http.page import Page
+from streaming.http.schema import document
+from streaming.http.wire import ApiError, Guard, Receive, Request, Response, Scope, Send, checked_count, checked_id, error_response, json_response
 
 LOG = logging.getLogger("intentstore.http")
 DEFAULT_K, MOST_K = 20, 500
@@ -41,7 +41,7 @@ class RecommendBody(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass
 class Parts:
-    """What the application answers from; ``serve.py`` puts the real ones in.
+    """What the application answers from; ``server.py`` puts the real ones in.
 
     Attributes
     ----------

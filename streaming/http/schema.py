@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from feature_repo.contract.columns import SESSION_FEATURE_FIELDS
-from feature_repo.contract.events import MAX_ID_LENGTH, SCHEMA_VERSION
+from feature_repo.contract.messages import MAX_ID_LENGTH, SCHEMA_VERSION
+from feature_repo.contract.tables import SESSION_FEATURE_FIELDS
 
 _JSON_TYPES = {"string": "string", "int64": "integer", "int32": "integer", "double": "number"}
 

@@ -16,21 +16,21 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from feature_repo.contract import endpoints
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
-from model.loaded_model import LoadedModel, load_model
-from streaming.api import Api, Parts
-from streaming.api_answers import AnswerBoard, StoredAnswer
-from streaming.api_batch import Batcher
-from streaming.api_clicks import SEND_SECONDS, ClickSender
-from streaming.api_engine import Engine
-from streaming.api_items import ItemSearch, search_of
-from streaming.api_metrics import Metrics
-from streaming.api_model import ModelWatch
-from streaming.api_nearest import NearestItems
-from streaming.api_reader import AnswerReader
-from streaming.api_rows import LiveRows
-from streaming.api_wire import Guard
+from model.recommender.loaded_model import LoadedModel, load_model
 from streaming.clients import client_options
 from streaming.errors import StreamingError
+from streaming.http.batcher import Batcher
+from streaming.http.board import AnswerBoard, StoredAnswer
+from streaming.http.clicks import SEND_SECONDS, ClickSender
+from streaming.http.engine import Engine
+from streaming.http.features import LiveRows
+from streaming.http.items import ItemSearch, search_of
+from streaming.http.metrics import Metrics
+from streaming.http.nearest import NearestItems
+from streaming.http.reader import AnswerReader
+from streaming.http.routes import Api, Parts
+from streaming.http.wire import Guard
+from streaming.serving.loaded_model import ModelWatch
 
 LOG = logging.getLogger("intentstore.http")
 MAX_HEAD_BYTES = 65_536  # request line and headers; an id has at most 1,024 characters, 12 kB when percent-encoded
@@ -202,7 +202,7 @@ def _finder(settings: Settings, model_dir: Path | None) -> Callable[[], Path | N
         return lambda: model_dir
 
     def promoted() -> Path | None:
-        from model import artifact
+        from model.recommender import artifact
 
         return artifact.promoted_dir(settings.models_dir)
 
@@ -210,7 +210,7 @@ def _finder(settings: Settings, model_dir: Path | None) -> Callable[[], Path | N
 
 
 def _reader(settings: Settings) -> Any:
-    from feature_repo.stores.live import LiveFeatureReader
+    from feature_repo.stores.packed.live import LiveFeatureReader
 
     return LiveFeatureReader(endpoints.online_store_url(settings), cluster=settings.online.cluster)
 
@@ -230,7 +230,7 @@ def _producer(settings: Settings) -> Any:
 def _consumer(settings: Settings) -> Any:
     from kafka import KafkaConsumer
 
-    from streaming import topics
+    from streaming.topics import ensure as topics
 
     topics.ensure(settings)
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from feature_repo.contract.events import ClickError, check_id
+from feature_repo.contract.messages import ClickError, check_id
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

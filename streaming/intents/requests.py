@@ -14,7 +14,7 @@ from feature_repo.contract.session import SessionState
 from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:
-    from model.loaded_model import LoadedModel
+    from model.recommender.loaded_model import LoadedModel
 
 log = logging.getLogger("intentstore.near_line")
 FIRST_CLICKS = 3  # a session of two titles tells an LLM no more than the encoder
@@ -90,7 +90,7 @@ class KnownAnswers:
     """Lets the loaded model's live intents know what the near-line worker found out, by looking at its file now and then."""
 
     def __init__(self, settings: Settings) -> None:
-        from model.intent.live import ANSWERS_FILE, live_folder
+        from model.intent.ground.live import ANSWERS_FILE, live_folder
 
         self._file: Path = live_folder(settings) / ANSWERS_FILE
         self._next, self._seen = 0.0, 0
@@ -108,7 +108,7 @@ class KnownAnswers:
         stamp = self._file.stat().st_mtime_ns
         if stamp == self._seen and self._told is intents:
             return 0
-        from model.intent.live import read_answers
+        from model.intent.ground.live import read_answers
 
         answers = read_answers(self._file, intents.localiser.dim)
         for key, intent in answers.items():

@@ -13,26 +13,26 @@ from typing import Any
 
 import msgspec
 
-from feature_repo.contract.columns import SESSION_INTENTS, SESSION_INTENTS_SCHEMA
 from feature_repo.contract.endpoints import online_store_url
 from feature_repo.contract.settings import Settings
-from feature_repo.stores.client import PackedClient
-from feature_repo.stores.codec import PackedSchema
-from feature_repo.stores.keys import entity_key, storage_key
-from feature_repo.stores.live import PROJECT, kind_of
-from model.encoder import TextEncoder
-from model.intent.asker import asker_of, failure_kind, failure_kinds
-from model.intent.cache import Recipe
-from model.intent.known_titles import KnownTitles
-from model.intent.live import ANSWERS_FILE, LiveIntents, answers_table, live_folder, read_answers, write_answers
-from model.intent.llm import Answer, recipe_of
+from feature_repo.contract.tables import SESSION_INTENTS, SESSION_INTENTS_SCHEMA
+from feature_repo.stores.packed.client import PackedClient
+from feature_repo.stores.packed.codec import PackedSchema
+from feature_repo.stores.packed.keys import entity_key, storage_key
+from feature_repo.stores.packed.live import PROJECT, kind_of
+from model.intent.ask.asker import asker_of, failure_kind, failure_kinds
+from model.intent.ask.local import Answer, recipe_of
+from model.intent.ask.spool import Spool
+from model.intent.ground.known_titles import KnownTitles
+from model.intent.ground.live import ANSWERS_FILE, LiveIntents, answers_table, live_folder, read_answers, write_answers
 from model.intent.prompts import recent_titles
-from model.intent.spool import Spool
+from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent, ViewIntent
-from streaming import topics
+from model.text.encoder import TextEncoder
 from streaming.clients import TOOL_TIMEOUT_MS, client_options
 from streaming.errors import StreamingError
-from streaming.intent_requests import CALLED, IntentRequest
+from streaming.intents.requests import CALLED, IntentRequest
+from streaming.topics import ensure as topics
 
 log = logging.getLogger("intentstore.near_line")
 BATCH = 8  # requests a call: enough for the LLM's batches, few enough that answers come every few seconds

@@ -8,11 +8,11 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from feature_repo.contract import assets
-from feature_repo.contract.assets_java import find_java
+from feature_repo.contract.assets import fetch as assets
+from feature_repo.contract.assets.java import find_java
 from feature_repo.contract.settings import KafkaSettings, Settings
-from streaming import processes
-from streaming.processes import ServiceError
+from streaming.services import processes
+from streaming.services.processes import ServiceError
 
 log = logging.getLogger("intentstore.services")
 READY_SECONDS = 90.0  # 3 s alone; a busy two-core machine that also recovers logs has needed 25

@@ -9,8 +9,10 @@ from feature_repo.contract.addresses import shown
 from feature_repo.contract.endpoints import endpoints_file
 from feature_repo.contract.locks import only_one
 from feature_repo.contract.settings import Settings
-from streaming import embedded_kafka, embedded_valkey, processes
-from streaming.processes import ServiceError
+from streaming.services import kafka as embedded_kafka
+from streaming.services import processes
+from streaming.services import valkey as embedded_valkey
+from streaming.services.processes import ServiceError
 
 __all__ = ["ServiceError", "Services", "down", "running", "up"]
 

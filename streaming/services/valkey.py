@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
+from functools import partial
 from pathlib import Path
 
-from streaming import processes
-from streaming.processes import ServiceError
+from streaming.services import processes
+from streaming.services.processes import ServiceError
 
 log = logging.getLogger("intentstore.services")
 READY_SECONDS = 30.0  # an append-only file of some hundred MB is read in less
@@ -49,7 +50,7 @@ def start(folder: Path) -> tuple[str, int]:
     config, record_file, log_file = folder / "valkey.conf", folder / "process.json", folder / "valkey.log"
     port = _configured_port(config)
     for record in processes.by_argument(str(config)):
-        if port is not None and processes.wait_until(lambda port=port: answers(port), READY_SECONDS, record.alive):  # type: ignore[misc]
+        if port is not None and processes.wait_until(partial(answers, port), READY_SECONDS, record.alive):
             processes.save(record_file, record)
             return f"redis://127.0.0.1:{port}/0", record.pid
         processes.stop(record)
@@ -60,7 +61,7 @@ def start(folder: Path) -> tuple[str, int]:
         log.info("starting valkey on 127.0.0.1:%d", port)
         record = processes.spawn([str(_binary()), str(config)], folder, log_file)
         processes.save(record_file, record)
-        if processes.wait_until(lambda port=port: answers(port), READY_SECONDS, record.alive):  # type: ignore[misc]
+        if processes.wait_until(partial(answers, port), READY_SECONDS, record.alive):
             return f"redis://127.0.0.1:{port}/0", record.pid
         processes.stop(record)
         port = None

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from feature_repo.contract.events import Intents, IntentView, RecommendedItem
+from feature_repo.contract.messages import Intents, IntentView, RecommendedItem
 
 if TYPE_CHECKING:
     from model.intent.types import SessionIntent
-    from model.loaded_model import LoadedModel
+    from model.recommender.loaded_model import LoadedModel
 
 log = logging.getLogger("intentstore.answers")
 NO_MODEL = "none"

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from model.loaded_model import LoadedModel
+from model.recommender.loaded_model import LoadedModel
 
 LOG = logging.getLogger("intentstore.http")
 CHECK_SECONDS = 2.0  # a promotion or a new item is seen within this; two stat calls each
@@ -62,7 +62,7 @@ class ModelWatch:
         if path is None:
             self.problem = "no model is promoted; train one (`make demo`) or promote a version"
             return False
-        from model import new_items
+        from model.recommender import new_items
 
         manifest = path / "manifest.json"
         mark = (path.resolve(), manifest.stat().st_mtime_ns if manifest.is_file() else 0, new_items.stamp(path))

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from feature_repo.contract.settings import Settings
-from model.loaded_model import LoadedModel, load_model
-from streaming.api_model import ModelWatch
+from model.recommender.loaded_model import LoadedModel, load_model
 from streaming.errors import StreamingError
-from streaming.intent_requests import KnownAnswers
+from streaming.intents.requests import KnownAnswers
 from streaming.metrics import ConsumerMetrics
+from streaming.serving.loaded_model import ModelWatch
 
 
 @dataclass
@@ -47,7 +47,7 @@ def open_models(settings: Settings, model_dir: Path | None, shadow_dir: Path | N
         return Models(lambda: fixed, shadow)
 
     def find() -> Path | None:
-        from model import artifact
+        from model.recommender import artifact
 
         return artifact.promoted_dir(settings.models_dir)
 
@@ -65,7 +65,7 @@ def open_models(settings: Settings, model_dir: Path | None, shadow_dir: Path | N
 
 
 def _named(settings: Settings, folder: Path) -> LoadedModel:
-    from model.artifact import ArtifactError
+    from model.recommender.artifact import ArtifactError
 
     try:
         return load_model(settings, folder)

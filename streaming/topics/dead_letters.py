@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from feature_repo.contract.events import ClickError, decode_click
+from feature_repo.contract.messages import ClickError, decode_click
 from feature_repo.contract.settings import Settings
 from streaming.clients import TOOL_TIMEOUT_MS, client_options
 from streaming.errors import StreamingError
-from streaming.topics import MAX_MESSAGE_BYTES
+from streaming.topics.ensure import MAX_MESSAGE_BYTES
 
 LEDGER_SUFFIX = ".redriven"  # compacted topic beside the dead letters: which were sent back; written in one transaction with the click
 _SHOWN = 80

@@ -39,7 +39,7 @@ class GroupState:
 
 def reachable(settings: Settings) -> bool:
     """Tell whether a broker is set, or the embedded one runs."""
-    from streaming import broker
+    from streaming.services import services as broker
 
     return settings.kafka.bootstrap_servers is not None or broker.running(settings) is not None
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feature_repo.contract.settings import Settings
-from streaming import broker
+from streaming.services import services as broker
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import soak

@@ -85,7 +85,7 @@ def hushed(output):
 
 @pytest.mark.parametrize("words", STREAMING)
 def test_streaming_says_no_secret(run, file, words, monkeypatch):
-    monkeypatch.setattr("streaming.topics.ensure_patiently.__defaults__", (0.0, lambda: False))
+    monkeypatch.setattr("streaming.topics.ensure.ensure_patiently.__defaults__", (0.0, lambda: False))
     command = words.split()
     place = 2 if command[0] == "dlq" else 1
     hushed(run(streaming_main, ["--verbose", *command[:place], "--config", file, *command[place:]]))

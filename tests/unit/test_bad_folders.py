@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from model.__main__ import main as model_main
-from model.prepare import main as prepare_main
+from model.data.prepare import main as prepare_main
 
 HEADER = "session_id,item_id,event_time\n"
 GOOD = HEADER + "".join(f"s{row // 4},i{row % 7},{1_709_280_000 + row}\n" for row in range(60))
@@ -81,7 +81,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
 
 def ingest(folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """The command without a JVM: a folder that cannot be read is refused before Spark has anything to do."""
-    from spark_jobs import spark_session
+    from spark_jobs import session as spark_session
     from spark_jobs.__main__ import main as spark_main
 
     class NoSpark:

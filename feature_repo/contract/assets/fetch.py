@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -20,8 +19,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from feature_repo.contract.assets_jars import Jar, JarError, retrieve
-from feature_repo.contract.assets_java import JavaError
+from feature_repo.contract.assets.jars import Jar, JarError, retrieve
+from feature_repo.contract.assets.java import JavaError
 from feature_repo.contract.locks import only_one
 from feature_repo.contract.settings import SettingsError, load_settings
 
@@ -54,7 +53,7 @@ class Wheel:
 
 @cache
 def _lock() -> dict[str, Any]:
-    text = resources.files("feature_repo.contract").joinpath("assets_lock.json").read_text(encoding="utf-8")
+    text = resources.files("feature_repo.contract.assets").joinpath("assets_lock.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
@@ -83,7 +82,7 @@ def fetch(name: str, assets_dir: Path) -> Path:
     --------
     >>> fetch("imagenet", Path("/nowhere"))
     Traceback (most recent call last):
-    feature_repo.contract.assets.AssetError: asset 'imagenet' is not known; choose from smollm2, ml-100k, kafka, delta
+    feature_repo.contract.assets.fetch.AssetError: asset 'imagenet' is not known; choose from smollm2, ml-100k, kafka, delta
     """
     if name not in WHAT:
         raise AssetError(f"asset '{name}' is not known; choose from {', '.join(WHAT)}")
@@ -248,6 +247,3 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         return 1
     return 0
 
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:], os.environ))

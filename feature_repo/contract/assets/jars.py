@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from feature_repo.contract.assets_java import find_java
+from feature_repo.contract.assets.java import find_java
 
 log = logging.getLogger("intentstore.assets")
 IVY_TIMEOUT_SECONDS = 900.0  # 40 MB; the slowest network seen took a tenth of this

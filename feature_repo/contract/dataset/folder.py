@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.contract.folder_blocks import Block, DatasetFolderError, Refused
-from feature_repo.contract.folder_checks import MAX_ID_CHARACTERS
-from feature_repo.contract.folder_files import find_table, read_blocks
-from feature_repo.contract.folder_items import ITEM_ROWS, parse_items
-from feature_repo.contract.folder_rows import CLICK_ROWS, OPTIONAL, REQUIRED, TIME, derive_event_id, parse_rows, sort_rows
-from feature_repo.contract.folder_times import TimeFacts, judged
-from feature_repo.contract.public_names import ITEM_COLUMNS, with_our_names
+from feature_repo.contract.dataset.files.blocks import Block, DatasetFolderError, Refused
+from feature_repo.contract.dataset.files.tables import find_table, read_blocks
+from feature_repo.contract.dataset.rows.checks import MAX_ID_CHARACTERS
+from feature_repo.contract.dataset.rows.clicks import CLICK_ROWS, OPTIONAL, REQUIRED, TIME, derive_event_id, parse_rows, sort_rows
+from feature_repo.contract.dataset.rows.items import ITEM_ROWS, parse_items
+from feature_repo.contract.dataset.rows.times import TimeFacts, judged
+from feature_repo.contract.spellings.columns import ITEM_COLUMNS, with_our_names
 
 __all__ = [
     "CLICK_ROWS", "CLICK_STEMS", "ITEM_ROWS", "Block", "DatasetFolderError", "FolderClicks", "FolderItems", "Refused", "derive_event_id", "find_table",

@@ -7,9 +7,9 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-from feature_repo.contract.dataset_folder import SEQUENCES, DatasetFolderError, click_files, find_table, parse_items, read_blocks, read_sequences
-from feature_repo.contract.folder_rows import OPTIONAL, REQUIRED, sort_rows
-from feature_repo.contract.public_names import ITEM_COLUMNS, with_our_names
+from feature_repo.contract.dataset.folder import SEQUENCES, DatasetFolderError, click_files, find_table, parse_items, read_blocks, read_sequences
+from feature_repo.contract.dataset.rows.clicks import OPTIONAL, REQUIRED, sort_rows
+from feature_repo.contract.spellings.columns import ITEM_COLUMNS, with_our_names
 
 
 def look_at(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from feature_repo.contract.folder_hashes import RowHashes, mixed
+from feature_repo.contract.dataset.hashes import RowHashes, mixed
 
 # What becomes of a row; every other row is kept as it is.
 REPEAT, CONFLICT, KEYED, OVERLAP = 1, 2, 3, 4

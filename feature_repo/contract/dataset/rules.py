@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.dataset_folder import FolderClicks, FolderItems, Refused
-from feature_repo.contract.folder_hashes import GIVEN, HashCollector, RowHashes
-from feature_repo.contract.folder_repeats import CONFLICT, KEYED, OVERLAP, REPEAT, Repeats, find_repeats
-from feature_repo.contract.folder_rows import content_ids, fill_event_ids
-from feature_repo.contract.folder_sessions import (
+from feature_repo.contract.dataset.folder import FolderClicks, FolderItems, Refused
+from feature_repo.contract.dataset.hashes import GIVEN, HashCollector, RowHashes
+from feature_repo.contract.dataset.repeats import CONFLICT, KEYED, OVERLAP, REPEAT, Repeats, find_repeats
+from feature_repo.contract.dataset.rows.clicks import content_ids, fill_event_ids
+from feature_repo.contract.dataset.sessions import (
     FIRST_OWN,
     Parts,
     restarts_per_user,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from feature_repo.contract.folder_hashes import RowHashes, mixed
+from feature_repo.contract.dataset.hashes import RowHashes, mixed
 
 SHARED_SHARE = 0.1  # of the clicks with a user, in session ids of several users; below, people share a device now and then
 LOGIN_US = 3600 * 1_000_000  # one change of user without a longer pause is somebody who signed in

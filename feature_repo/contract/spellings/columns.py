@@ -99,7 +99,7 @@ def with_our_names(table: pa.Table, wanted: Sequence[str], file: str) -> tuple[p
     Returns
     -------
     table : pa.Table
-        Other columns stay as they are. A user is not taken for a session here: that is a choice of `model.prepare`.
+        Other columns stay as they are. A user is not taken for a session here: that is a choice of `model.data.prepare`.
     notes : tuple of str
         One line that names what was renamed.
     """

@@ -15,8 +15,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegralType, TimestampNTZType, TimestampType
 
-from feature_repo.stores.asof import AT, ROW
-from feature_repo.stores.slots import EPOCH
+from feature_repo.stores.offline.asof import AT, ROW
+from feature_repo.stores.packed.slots import EPOCH
 
 MAX_AHEAD = timedelta(days=1)
 

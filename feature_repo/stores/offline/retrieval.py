@@ -19,9 +19,9 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from feature_repo.stores import asof
-from feature_repo.stores.entity_frame import EntityFrame
-from feature_repo.stores.tables import FeatureTableError, explain, location
+from feature_repo.stores.offline import asof
+from feature_repo.stores.offline.entity_frame import EntityFrame
+from feature_repo.stores.offline.sources import FeatureTableError, explain, location
 
 
 class DeltaRetrievalJob(SparkRetrievalJob):

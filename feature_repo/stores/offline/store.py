@@ -21,12 +21,12 @@ from pydantic import StrictStr
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feature_repo.stores import asof, entity_frame
-from feature_repo.stores.entity_frame import EntityFrame, EntityFrameError
-from feature_repo.stores.keys import DUMMY_KEY
-from feature_repo.stores.retrieval import DeltaRetrievalJob
-from feature_repo.stores.slots import EPOCH
-from feature_repo.stores.tables import FeatureTableError, PinnedTable, open_source
+from feature_repo.stores.offline import asof, entity_frame
+from feature_repo.stores.offline.entity_frame import EntityFrame, EntityFrameError
+from feature_repo.stores.offline.retrieval import DeltaRetrievalJob
+from feature_repo.stores.offline.sources import FeatureTableError, PinnedTable, open_source
+from feature_repo.stores.packed.keys import DUMMY_KEY
+from feature_repo.stores.packed.slots import EPOCH
 
 
 class DeltaOfflineStoreConfig(SparkOfflineStoreConfig):

@@ -13,10 +13,10 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from feature_repo.stores.codec import PackedSchema
-from feature_repo.stores.keys import DUMMY_KEY
-from feature_repo.stores.protos import to_message
-from feature_repo.stores.slots import EPOCH
+from feature_repo.stores.online.protos import to_message
+from feature_repo.stores.packed.codec import PackedSchema
+from feature_repo.stores.packed.keys import DUMMY_KEY
+from feature_repo.stores.packed.slots import EPOCH
 
 ReadRow = tuple[datetime | None, dict[str, Value] | None]  # (None, None) not found; (time, None) outside the maximum age
 Entities = tuple[tuple[dict[str, Any], ...], tuple[list[int], ...], int]

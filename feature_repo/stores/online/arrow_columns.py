@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.stores.batch import Blobs, Scalars
-from feature_repo.stores.codec import NO_CREATED
-from feature_repo.stores.slots import LISTS, SCALARS, PackedValueError, heap_bytes
+from feature_repo.stores.packed.codec import NO_CREATED
+from feature_repo.stores.packed.many import Blobs, Scalars
+from feature_repo.stores.packed.slots import LISTS, SCALARS, PackedValueError, heap_bytes
 
 _MICROSECONDS = pa.timestamp("us")
 _TAKEN: dict[str, tuple[pa.DataType, ...]] = {

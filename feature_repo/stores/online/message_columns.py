@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from feast.protos.feast.types.Value_pb2 import Value
 
-from feature_repo.stores.batch import Blobs, Scalars
-from feature_repo.stores.codec import PackedSchema
-from feature_repo.stores.protos import DIRECT, from_message
-from feature_repo.stores.slots import SCALARS, PackedValueError, heap_bytes
+from feature_repo.stores.online.protos import DIRECT, from_message
+from feature_repo.stores.packed.codec import PackedSchema
+from feature_repo.stores.packed.many import Blobs, Scalars
+from feature_repo.stores.packed.slots import SCALARS, PackedValueError, heap_bytes
 
 _which = methodcaller("WhichOneof", "val")
 _float_lists, _raw = attrgetter("float_list_val"), methodcaller("SerializeToString")

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.stores.arrow_columns import column_of, times_of
-from feature_repo.stores.batch import Blobs, Scalars, encode_rows
-from feature_repo.stores.client import PackedClient
-from feature_repo.stores.codec import NO_CREATED, PackedSchema
-from feature_repo.stores.keys import DUMMY_KEY, entity_key, storage_key, text_keys
-from feature_repo.stores.slots import PackedValueError
+from feature_repo.stores.online.arrow_columns import column_of, times_of
+from feature_repo.stores.packed.client import PackedClient
+from feature_repo.stores.packed.codec import NO_CREATED, PackedSchema
+from feature_repo.stores.packed.keys import DUMMY_KEY, entity_key, storage_key, text_keys
+from feature_repo.stores.packed.many import Blobs, Scalars, encode_rows
+from feature_repo.stores.packed.slots import PackedValueError
 
 ROWS_PER_WRITE = 2048
 
@@ -80,7 +80,7 @@ class PartitionWriter:
 
     def _column(self, feature: str, array: pa.Array) -> Scalars | Blobs:
         if feature in self.value_types and array.null_count < len(array):
-            from feature_repo.stores.protos import message_blobs  # imports Feast, for the types that nothing else can convert
+            from feature_repo.stores.online.protos import message_blobs  # imports Feast, for the types that nothing else can convert
 
             return message_blobs(self.schema.view, feature, self.value_types[feature], array.to_pylist())
         try:

@@ -11,9 +11,9 @@ from feast import FeatureView, ValueType
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.type_map import python_values_to_proto_values
 
-from feature_repo.stores.batch import Blobs
-from feature_repo.stores.codec import PackedSchema
-from feature_repo.stores.slots import PackedValueError
+from feature_repo.stores.packed.codec import PackedSchema
+from feature_repo.stores.packed.many import Blobs
+from feature_repo.stores.packed.slots import PackedValueError
 
 MICROSECONDS = 1_000_000  # Feast's own time values are whole seconds
 NO_TIME = -(2**63)  # what Feast makes of a missing time (numpy's NaT), in seconds

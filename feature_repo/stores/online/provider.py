@@ -10,14 +10,14 @@ import pyarrow as pa
 from feast import FeatureView, utils
 from feast.infra.passthrough_provider import PassthroughProvider
 
-from feature_repo.stores.arrow_columns import column_of, times_of
-from feature_repo.stores.batch import Blobs, Scalars
-from feature_repo.stores.message_columns import message_column
-from feature_repo.stores.online import PackedOnlineStore, refuse_future
-from feature_repo.stores.partition_writer import PartitionWriter
-from feature_repo.stores.protos import message_blobs, messages_of
-from feature_repo.stores.refusals import OnlineStoreError
-from feature_repo.stores.slots import PackedValueError
+from feature_repo.stores.online.arrow_columns import column_of, times_of
+from feature_repo.stores.online.message_columns import message_column
+from feature_repo.stores.online.partition_writer import PartitionWriter
+from feature_repo.stores.online.protos import message_blobs, messages_of
+from feature_repo.stores.online.store import PackedOnlineStore, refuse_future
+from feature_repo.stores.packed.many import Blobs, Scalars
+from feature_repo.stores.packed.refusals import OnlineStoreError
+from feature_repo.stores.packed.slots import PackedValueError
 
 _KEYS = {"STRING": (pa.string(), pa.large_string()), "INT64": (pa.int64(), pa.int32()), "INT32": (pa.int32(),)}
 Packed = list[tuple[bytes, bytes]]

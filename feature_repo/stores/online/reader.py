@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feature_repo.stores.codec import HEAD, HEADER, MAGIC, PackedSchema
-from feature_repo.stores.keys import DUMMY_KEY, entity_key, storage_key, text_keys
-from feature_repo.stores.slots import LISTS, SCALARS, PackedValueError, read_heap
+from feature_repo.stores.packed.codec import HEAD, HEADER, MAGIC, PackedSchema
+from feature_repo.stores.packed.keys import DUMMY_KEY, entity_key, storage_key, text_keys
+from feature_repo.stores.packed.slots import LISTS, SCALARS, PackedValueError, read_heap
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -68,7 +68,7 @@ class OnlineReader:
     """
 
     def __init__(self, store: FeatureStore, service: str) -> None:
-        from feature_repo.stores.protos import schema_of
+        from feature_repo.stores.online.protos import schema_of
 
         online: Any = store._get_provider().online_store  # type: ignore[attr-defined]
         self._online, self._config, self._project = online, store.config, store.project

@@ -18,15 +18,15 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import Field
 
-from feature_repo.stores.batch import encode_rows
-from feature_repo.stores.client import AsyncPackedClient, PackedClient
-from feature_repo.stores.codec import NO_CREATED
-from feature_repo.stores.keys import DUMMY_KEY, storage_key, text_keys, watermark_key
-from feature_repo.stores.message_columns import columns_of
-from feature_repo.stores.online_answer import ReadRow, Request, read_row
-from feature_repo.stores.partition_writer import PartitionWriter
-from feature_repo.stores.protos import schema_of
-from feature_repo.stores.slots import EPOCH, PackedValueError, microseconds
+from feature_repo.stores.online.answer import ReadRow, Request, read_row
+from feature_repo.stores.online.message_columns import columns_of
+from feature_repo.stores.online.partition_writer import PartitionWriter
+from feature_repo.stores.online.protos import schema_of
+from feature_repo.stores.packed.client import AsyncPackedClient, PackedClient
+from feature_repo.stores.packed.codec import NO_CREATED
+from feature_repo.stores.packed.keys import DUMMY_KEY, storage_key, text_keys, watermark_key
+from feature_repo.stores.packed.many import encode_rows
+from feature_repo.stores.packed.slots import EPOCH, PackedValueError, microseconds
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 MAX_AHEAD = timedelta(days=1)  # a row further in the future would win over every real one until then

@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from feature_repo.contract.addresses import AddressError
 from feature_repo.contract.kinds import redis_address
-from feature_repo.stores.refusals import OPTIONS, OnlineStoreError, refusal, unusable
+from feature_repo.stores.packed.refusals import OPTIONS, OnlineStoreError, refusal, unusable
 
 ROWS_PER_CALL = 64  # one script call blocks the server for well under a millisecond at this size
 CALLS_PER_PIPELINE = 32  # about 3 MB of 1.5 kB rows in flight
@@ -38,7 +38,7 @@ class PackedClient:
 
     def __init__(self, url: str, cluster: bool = False) -> None:
         self.url, self.cluster = url, cluster
-        self._script = files("feature_repo.stores").joinpath("newer_wins.lua").read_text(encoding="utf-8")
+        self._script = files("feature_repo.stores.packed").joinpath("newer_wins.lua").read_text(encoding="utf-8")
 
     @cached_property
     def connection(self) -> Any:

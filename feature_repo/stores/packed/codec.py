@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from feature_repo.stores.slots import KINDS, SCALARS, PackedValueError, heap_bytes, microseconds, read_slot
+from feature_repo.stores.packed.slots import KINDS, SCALARS, PackedValueError, heap_bytes, microseconds, read_slot
 
 MAGIC = b"ISP1"
 HEADER = struct.Struct("<4sB3x8sqq")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.contract.columns import SESSION_FEATURE_FIELDS, SESSION_FEATURES
-from feature_repo.stores.client import PackedClient
-from feature_repo.stores.codec import PackedSchema
-from feature_repo.stores.keys import entity_key, storage_key
-from feature_repo.stores.slots import PackedValueError
+from feature_repo.contract.tables import SESSION_FEATURE_FIELDS, SESSION_FEATURES
+from feature_repo.stores.packed.client import PackedClient
+from feature_repo.stores.packed.codec import PackedSchema
+from feature_repo.stores.packed.keys import entity_key, storage_key
+from feature_repo.stores.packed.slots import PackedValueError
 
 PROJECT = "intentstore"
 SESSION_KEY = "session_id"

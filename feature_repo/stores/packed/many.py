@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from feature_repo.stores.codec import HEAD, HEADER, MAGIC, PackedSchema
-from feature_repo.stores.slots import SCALARS, PackedValueError
+from feature_repo.stores.packed.codec import HEAD, HEADER, MAGIC, PackedSchema
+from feature_repo.stores.packed.slots import SCALARS, PackedValueError
 
 
 @dataclass(frozen=True)

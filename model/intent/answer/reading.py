@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from model.intent import phrases, structured
-from model.intent.known_titles import LEAST_OVERLAP, KnownTitles
-from model.intent.reasoning import shows_reasoning, without_reasoning
+from model.intent.answer import phrases
+from model.intent.answer.reasoning import shows_reasoning, without_reasoning
+from model.intent.ask import structured
+from model.intent.ground.known_titles import LEAST_OVERLAP, KnownTitles
 
 LONGEST_NAME: Final = 500  # characters
 LONGEST_LINE: Final = 1_000  # characters of which a line is told by

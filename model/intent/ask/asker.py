@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from model.intent.known_titles import KnownTitles
-from model.intent.reading import ANY_TITLE
+from model.intent.answer.reading import ANY_TITLE
+from model.intent.ground.known_titles import KnownTitles
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
-    from model.intent.llm import Answer
+    from model.intent.ask.local import Answer
 
 
 class Asker(Protocol):
@@ -40,10 +40,10 @@ def asker_of(settings: Settings, titles: KnownTitles = ANY_TITLE) -> Asker:
         If it is not there.
     """
     if settings.intents.source == "endpoint":
-        from model.intent.endpoint import EndpointLlm
+        from model.intent.ask.endpoint import EndpointLlm
 
         return EndpointLlm(settings, titles)
-    from model.intent.llm import LocalLlm
+    from model.intent.ask.local import LocalLlm
 
     return LocalLlm(settings, titles)
 

@@ -15,14 +15,14 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from feature_repo.contract.addresses import AddressError
 from feature_repo.contract.settings import EndpointSettings, Settings
-from model.intent import remedies
-from model.intent.completion import Completion, NoCompletionError, completion_of, retry_after, said, shortened
-from model.intent.connection import Connection
-from model.intent.known_titles import KnownTitles
-from model.intent.llm import Answer, token_bound
-from model.intent.pace import Pace, Wait
+from model.intent.answer.reading import ANY_TITLE, CUT, EMPTY, REFUSAL, UNFINISHED, Reading, read
+from model.intent.ask import remedies
+from model.intent.ask.completion import Completion, NoCompletionError, completion_of, retry_after, said, shortened
+from model.intent.ask.connection import Connection
+from model.intent.ask.local import Answer, token_bound
+from model.intent.ask.pace import Pace, Wait
+from model.intent.ground.known_titles import KnownTitles
 from model.intent.prompts import template
-from model.intent.reading import ANY_TITLE, CUT, EMPTY, REFUSAL, UNFINISHED, Reading, read
 
 RETRIED_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 LONGEST_BODY_BYTES: Final = 1_000_000  # an answer of one line has 200; more is not read

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feature_repo.contract.settings import Settings
-from model.encoder import default_folder, encoder_name
-from model.intent.cache import Recipe
-from model.intent.chat import Chat
-from model.intent.known_titles import KnownTitles
+from model.intent.answer.reading import ANY_TITLE, CUT, EMPTY, FAILURES, NAME, REFUSAL, UNFINISHED, read
+from model.intent.answer.reasoning import whole
+from model.intent.ground.known_titles import KnownTitles
+from model.intent.llm.chat import Chat
+from model.intent.llm.weights import ModelMissingError, identity, load_network, prepare, read_config
 from model.intent.prompts import UNTITLED, PromptTemplate, count_tokens, template
-from model.intent.reading import ANY_TITLE, CUT, EMPTY, FAILURES, NAME, REFUSAL, UNFINISHED, read
-from model.intent.reasoning import whole
-from model.intent.weights import ModelMissingError, identity, load_network, prepare, read_config
+from model.intent.recipe import Recipe
+from model.text.encoder import default_folder, encoder_name
 
 MEASURED_TITLES = 50  # the longest by their bytes; one of them is the longest by its tokens, or nearly
 FOREIGN_TOKENS = 1.5  # how many more tokens a title may have in the endpoint's vocabulary than in the one at hand
@@ -39,7 +39,7 @@ class Answer:
     seconds : float
         Wall time from the start of the batch to this answer, over the answers of the batch.
     long_kind, short_kind : str
-        What the answers were, see ``model.intent.reading``.
+        What the answers were, see ``model.intent.answer.reading``.
     """
 
     long_text: str
@@ -145,7 +145,7 @@ class LocalLlm:
     def __init__(self, settings: Settings, titles: KnownTitles = ANY_TITLE) -> None:
         import torch
 
-        from model.intent.generate import Generator
+        from model.intent.llm.generate import Generator
 
         if settings.llm.device == "cpu":
             torch.set_num_threads(settings.llm.threads)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from model.intent.reasoning import whole
+from model.intent.answer.reasoning import whole
 
 logger = logging.getLogger("intentstore.intents")
 DAMAGED: Final = "damaged"  # folder beside the files, for what could not be read

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.baselines.query import SUM
-from model.intent.locate import Localiser
-from model.intent.search import CANDIDATES, Found, rescored
+from model.data.decay import SUM
+from model.intent.ground.localiser import Localiser
 from model.intent.types import SessionIntent, ViewIntent, no_view
+from model.text.nearest import CANDIDATES, Found, rescored
 
 Vectors = NDArray[np.float32]
 

@@ -13,18 +13,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from model.intent.cache import Recipe
-from model.intent.encoder_source import EncoderSource
-from model.intent.locate import ITEMS_FILE, Localiser
+from model.intent.answer.reasoning import shows_reasoning
+from model.intent.ask.spool import put_aside
+from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.localiser import ITEMS_FILE, Localiser
+from model.intent.ground.student import STUDENT_FILE, Student
 from model.intent.prompts import recent_titles
-from model.intent.reasoning import shows_reasoning
-from model.intent.spool import put_aside
-from model.intent.student import STUDENT_FILE, Student
+from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent, ViewIntent, no_intent
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
-    from model.items import Catalogue
+    from model.data.catalogue import Catalogue
 
 LIVE_FILE: Final = "live.json"
 TITLES_FILE: Final = "prompt_titles.json"

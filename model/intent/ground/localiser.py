@@ -10,7 +10,7 @@ from typing import Final, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from model.intent.search import LARGE_CATALOGUE, SMALL_BATCH, BlockedSearch, Found, ListSearch
+from model.text.nearest import LARGE_CATALOGUE, SMALL_BATCH, BlockedSearch, Found, ListSearch
 
 Mode = Literal["raw", "centred", "whitened"]
 Grounded = tuple[tuple[str, ...], tuple[float, ...]]

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.intent.encoder_source import EncoderSource
-from model.intent.locate import Localiser
+from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.localiser import Localiser
 
 HIT_AT: Final = 20
 NO_MATCH_COSINE: Final = 0.35  # in the centred space two unrelated titles lie below 0.2; an answer below this names nothing of the catalogue

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from model.intent.types import SessionIntent
 
 if TYPE_CHECKING:
-    from model.intent.encoder_source import EncoderSource
+    from model.intent.ground.encoder import EncoderSource
 
 STUDENT_FILE: Final = "student.safetensors"
 HIDDEN: Final = 256

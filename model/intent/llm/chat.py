@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model.intent.reading import read
-from model.intent.weights import ModelMissingError, silence
+from model.intent.answer.reading import read
+from model.intent.llm.weights import ModelMissingError, silence
 
 logger = logging.getLogger("intentstore.intents")
 PLAIN = "{system}\n\n{user}\n\nAnswer:"  # for models without a chat template
@@ -105,7 +105,7 @@ class Chat:
 
 
 def clean_answer(text: str) -> str:
-    r"""Return the name that an answer gives; empty where it gives none. See ``model.intent.reading``.
+    r"""Return the name that an answer gives; empty where it gives none. See ``model.intent.answer.reading``.
 
     Examples
     --------

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from model.intent.chat import Chat
-from model.intent.kv import gathered, new_cache, use_grouped_attention
-from model.intent.plan import Row, common_length, rows_of
-from model.intent.precision import best_tokens
+from model.intent.llm.chat import Chat
+from model.intent.llm.kv import gathered, new_cache, use_grouped_attention
+from model.intent.llm.precision import best_tokens
+from model.intent.llm.prefixes import Row, common_length, rows_of
 
 DRAFT_TOKENS = 5  # looked up in the prompt and checked in the same step; answers mostly repeat words of it
 CLOSE_CALLS = 8  # best tokens of the rough scores, compared again in float32

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.contract.locks import only_one
-from model.encoder import cpu_has_bfloat16
+from model.text.encoder import cpu_has_bfloat16
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import LlmSettings
@@ -45,7 +45,7 @@ def prepare(settings: LlmSettings, assets_dir: Path) -> Path:
         If there is no such folder, file or cached id, or the file cannot be read.
     """
     if settings.model is None:
-        from feature_repo.contract import assets
+        from feature_repo.contract.assets import fetch as assets
 
         return _converted(Path(assets.fetch("smollm2", assets_dir)), assets_dir)
     path = Path(settings.model).expanduser()
@@ -173,7 +173,7 @@ def load_network(folder: Path, dtype: str, device: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from model.intent.precision import halve_products
+    from model.intent.llm.precision import halve_products
 
     silence()
     mixed = dtype == "bfloat16" and device == "cpu"

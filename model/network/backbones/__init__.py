@@ -7,8 +7,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
-from model.backbones.base import Backbone, Clicks, Graph, last
 from model.config import ModelConfig
+from model.network.backbones.base import Backbone, Clicks, Graph, last
 
 __all__ = ["Backbone", "Clicks", "Graph", "backbone_class", "last", "make_backbone"]
 
@@ -21,11 +21,11 @@ def backbone_class(name: str) -> type[Backbone]:
     TypeError
         The module defines none, or more than one.
     """
-    module = import_module(f"model.backbones.{name}")
+    module = import_module(f"model.network.backbones.{name}")
     classes = [thing for _, thing in inspect.getmembers(module, inspect.isclass) if thing.__module__ == module.__name__]
     backbones = [thing for thing in classes if issubclass(thing, Backbone)]
     if len(backbones) != 1:
-        raise TypeError(f"model.backbones.{name} defines {len(backbones)} backbones; one class of a module inherits from Backbone")
+        raise TypeError(f"model.network.backbones.{name} defines {len(backbones)} backbones; one class of a module inherits from Backbone")
     return backbones[0]
 
 
@@ -54,6 +54,6 @@ def make_backbone(config: ModelConfig, graph: Graph | None = None) -> Backbone:
         return chosen(config)
     if graph is None:
         raise ValueError(
-            f"backbone '{config.backbone}' needs the graph of the training sequences; build it with model.batches.make_graph"
+            f"backbone '{config.backbone}' needs the graph of the training sequences; build it with model.network.batches.make_graph"
         )
     return cast(Callable[[ModelConfig, Graph], Backbone], chosen)(config, graph)

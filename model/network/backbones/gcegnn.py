@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.backbones.base import Backbone, Clicks, Graph, last
-from model.backbones.srgnn import session_graph
 from model.config import ModelConfig
+from model.network.backbones.base import Backbone, Clicks, Graph, last
+from model.network.backbones.srgnn import session_graph
 
 _NO_EDGE, _SELF, _OUT, _IN, _BOTH = 0, 1, 2, 3, 4
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from model.backbones.base import Backbone, Clicks, last
 from model.config import ModelConfig
+from model.network.backbones.base import Backbone, Clicks, last
 
 
 class GRU4Rec(Backbone):

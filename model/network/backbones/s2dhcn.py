@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.backbones.base import Backbone, Clicks, Graph, last, running_mean
 from model.config import ModelConfig
+from model.network.backbones.base import Backbone, Clicks, Graph, last, running_mean
 
 CONTRAST_WEIGHT = 0.01  # beta of the paper, section 4.4
 

@@ -11,8 +11,8 @@ from scipy.special import erf
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.backbones.base import Backbone, Clicks, SingleRow
 from model.config import ModelConfig
+from model.network.backbones.base import Backbone, Clicks, SingleRow
 
 Floats = NDArray[np.float32]
 ONE, HALF, ROOT_HALF = (np.float32(value) for value in (1.0, 0.5, 0.5**0.5))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model.backbones.base import Backbone, Clicks, last
 from model.config import ModelConfig
+from model.network.backbones.base import Backbone, Clicks, last
 
 
 def session_graph(clicks: Clicks) -> tuple[Tensor, Tensor]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model.backbones.base import Backbone, Clicks, last, running_mean
 from model.config import ModelConfig
+from model.network.backbones.base import Backbone, Clicks, last, running_mean
 
 
 class STAMP(Backbone):

@@ -21,11 +21,12 @@ import dagster as dg
 import dagster_pipes
 import pytest
 
-from dagster_project import bound, spark_steps
 from dagster_project.defs.batch import spark_batch, spark_daily
 from dagster_project.defs.live import spark_live
 from dagster_project.defs.training import candidate_model
 from dagster_project.resources import SettingsResource
+from dagster_project.run import child as spark_steps
+from feature_repo.contract import processes as bound
 
 ROOT = Path(__file__).resolve().parents[3]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -33,7 +34,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 POSTGRES = any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and (os.getuid() != 0 or any(entry.pw_name == "postgres" for entry in pwd.getpwall()))
 
 
-_NEEDS = (("test_ui.py", CHROMIUM.exists()), ("test_postgres.py", POSTGRES))
+_NEEDS = (("instance/test_ui.py", CHROMIUM.exists()), ("instance/test_postgres.py", POSTGRES))
 collect_ignore = [name for name, possible in _NEEDS if not possible]
 TITLES = [
     "Alien",

@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from streaming.processes import free_port
+from streaming.services.processes import free_port
 
 # The browser's test is chosen only where Chromium is.
-collect_ignore = [] if any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))) else ["test_catalogue_page.py"]
+collect_ignore = [] if any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))) else ["catalogue/test_page.py"]
 START = dt.datetime(2024, 3, 10, 6, 0, tzinfo=dt.UTC)  # an hour before New York's clocks jump
 
 
@@ -82,7 +82,7 @@ def intent_row(session_id: str, seconds: float, value: float) -> dict[str, Any]:
 
 
 def write(spark: Any, settings: Any, table: str, rows: list[dict[str, Any]], mode: str = "overwrite") -> None:
-    from feature_repo.contract import columns
+    from feature_repo.contract import tables as columns
 
     frame = spark.createDataFrame(pa.Table.from_pylist(rows, schema=columns.SCHEMAS[table]))
     frame.coalesce(1).write.format("delta").mode(mode).save(str(settings.table(table)))
@@ -99,7 +99,7 @@ def lake(spark, base_settings, tmp_path_factory, valkey):
     """Settings of a home whose registry is applied and whose lake holds a few rows; shared, so tests write to it only in later versions."""
     from pydantic import SecretStr
 
-    from feature_repo import store
+    from feature_repo.registry import store
 
     home = tmp_path_factory.mktemp("lake")
     settings = base_settings.model_copy(update={"home": home, "online": base_settings.online.model_copy(update={"url": SecretStr(valkey.url)})})

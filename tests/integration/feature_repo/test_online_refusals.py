@@ -10,11 +10,12 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from feature_repo.stores.client import AsyncPackedClient, OnlineStoreError, PackedClient
-from feature_repo.stores.codec import PackedSchema
-from feature_repo.stores.refusals import COMMANDS, KEYS
-from streaming import embedded_valkey, processes
-from streaming.processes import free_port
+from feature_repo.stores.packed.client import AsyncPackedClient, OnlineStoreError, PackedClient
+from feature_repo.stores.packed.codec import PackedSchema
+from feature_repo.stores.packed.refusals import COMMANDS, KEYS
+from streaming.services import processes
+from streaming.services import valkey as embedded_valkey
+from streaming.services.processes import free_port
 
 HUSH = "hush@/%?#:1e5"
 ROWS = [(b"feast:p:v:{%d}" % number, PackedSchema("v", (("n", "i64"),)).encode({"n": number}, event_us=1)) for number in range(200)]

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import importlib.util
 
-collect_ignore = [] if importlib.util.find_spec("openai") else ["test_endpoint_serve.py"]
+collect_ignore = [] if importlib.util.find_spec("openai") else ["intent/ask/test_endpoint_serve.py"]

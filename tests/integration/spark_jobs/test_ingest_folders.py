@@ -5,10 +5,15 @@ import json
 
 import pytest
 
-from feature_repo.contract.columns import MERGE_KEYS
-from spark_jobs import delta_tables, ingest, quarantine, session_features, sessionise, training_set
-from spark_jobs.ingest_held_out import held_out_file
+from feature_repo.contract.tables import MERGE_KEYS
+from spark_jobs.ingest import job as ingest
+from spark_jobs.ingest import quarantine
+from spark_jobs.ingest.held_out import held_out_file
 from spark_jobs.job import JobError
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.sessions import cut as sessionise
+from spark_jobs.sessions import features as session_features
+from spark_jobs.sessions import training_set
 
 START = 1_704_067_200
 COLUMNS = "session_id,item_id,event_time,event_id\n"

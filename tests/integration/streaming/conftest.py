@@ -23,7 +23,7 @@ from feature_repo.contract.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
-collect_ignore = [] if CHROMIUM else ["test_page.py"]
+collect_ignore = [] if CHROMIUM else ["http/test_page.py"]
 
 HOSTILE = "<img src=x onerror=\"document.title='forged'\"><script>document.title='forged'</script>"
 KINDS = {
@@ -66,11 +66,11 @@ def write_dataset(folder: Path) -> Path:
 
 def train_versions(settings: Settings, dataset: Path, count: int) -> list[Path]:
     """Train small models that differ by their seed and save each as a version, not promoted."""
-    from model import artifact
-    from model.benchmark import prepare
     from model.config import ModelConfig
-    from model.intent.locate import Localiser
-    from model.train import train
+    from model.intent.ground.localiser import Localiser
+    from model.recommender import artifact
+    from model.recommender.train import train
+    from model.study.benchmark import prepare
 
     configs = [ModelConfig(dim=16, epochs=1, seed=seed) for seed in range(1, count + 1)]
     data, encoder = prepare(settings, dataset, "next-item", configs[0], "none")
@@ -107,7 +107,7 @@ class Side:
 
     def promote(self, at: int) -> str:
         """Promote a version and wait until it answers."""
-        from model import artifact
+        from model.recommender import artifact
 
         version = self.versions[at].name
         artifact.promote(self.settings.models_dir, version)

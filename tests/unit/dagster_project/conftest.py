@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.contract import columns
+from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings, load_settings
 
 NOON = datetime.datetime(2026, 1, 5, 12, tzinfo=datetime.UTC)

@@ -9,9 +9,10 @@ import sys
 import dagster as dg
 import pytest
 
-from dagster_project import code, steps
+from dagster_project import code
 from dagster_project.definitions import defs
 from dagster_project.defs.catalogue import CATALOGUE
+from dagster_project.run import steps
 
 HEAVY = ("torch", "pyspark", "transformers", "feast", "kafka", "pandas", "matplotlib", "redis")
 

@@ -9,7 +9,7 @@ from feast import FeatureService, FeatureView
 
 import feature_repo
 from feature_repo import definitions
-from feature_repo.contract import columns
+from feature_repo.contract import tables as columns
 
 VIEWS = [thing for thing in definitions.OBJECTS if isinstance(thing, FeatureView)]
 SERVICES = [thing for thing in definitions.OBJECTS if isinstance(thing, FeatureService)]

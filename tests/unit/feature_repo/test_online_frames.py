@@ -12,9 +12,9 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from feast.table_format import DeltaFormat
 from feast.types import Int64, Set, String
 
-from feature_repo.store import RegistryError, applied_store
-from feature_repo.stores.provider import PackedProvider
-from feature_repo.stores.slots import PackedValueError
+from feature_repo.registry.store import RegistryError, applied_store
+from feature_repo.stores.online.provider import PackedProvider
+from feature_repo.stores.packed.slots import PackedValueError
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 VIEW = FeatureView(
@@ -53,7 +53,7 @@ def test_a_frame_that_does_not_fit_is_one_line(provider, given, told):
 
 
 def test_a_store_that_is_away_is_no_fault_of_the_frame(provider):
-    from feature_repo.stores.refusals import OnlineStoreError
+    from feature_repo.stores.packed.refusals import OnlineStoreError
 
     with pytest.raises(OnlineStoreError) as caught:
         provider.ingest_df(VIEW, frame(n=[1, np.nan]))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.items import Catalogue
-from model.sequences import Sequences
-from model.splits import Dataset, leave_one_out
+from model.data.catalogue import Catalogue
+from model.data.sequences import Sequences
+from model.data.splits import Dataset, leave_one_out
 
 ITEMS, TEXT_DIM = 40, 12
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from test_bad_input import benchmarked, clicks
 
-from model import artifact
-from model.scorer import ScoreRequest
+from model.recommender import artifact
+from model.recommender.recommender import ScoreRequest
 
 WALKS = ["a b c d", "b c d e", "c d e a"]
 ITEMS = "item_id,title,category\n"

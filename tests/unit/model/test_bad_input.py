@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from feature_repo.contract.settings import Settings
-from model import artifact
-from model.benchmark import Outcome, run
 from model.config import make_config
-from model.data import load_folder
-from model.evaluate import evaluate
-from model.items import Catalogue
-from model.scorer import Scorer, ScoreRequest
-from model.sequences import Sequences
-from model.splits import Dataset, leave_one_out
-from model.train import train
+from model.data.catalogue import Catalogue
+from model.data.folder import load_folder
+from model.data.sequences import Sequences
+from model.data.splits import Dataset, leave_one_out
+from model.evaluate.judge import evaluate
+from model.recommender import artifact
+from model.recommender.recommender import Scorer, ScoreRequest
+from model.recommender.train import train
+from model.study.benchmark import Outcome, run
 
 QUICK = {"dim": 8, "epochs": 1, "batch_size": 16}
 HEADER = "session_id,item_id,event_time\n"

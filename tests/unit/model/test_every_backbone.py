@@ -11,12 +11,12 @@ import pytest
 import synthetic
 import torch
 
-from model import artifact, new_items
 from model.config import BACKBONES, make_config
-from model.items import Catalogue
-from model.new_items import NewItems
-from model.scorer import Scorer, ScoreRequest
-from model.train import train
+from model.data.catalogue import Catalogue
+from model.recommender import artifact, new_items
+from model.recommender.new_items import NewItems
+from model.recommender.recommender import Scorer, ScoreRequest
+from model.recommender.train import train
 
 ASKED = [ScoreRequest(["i3", "i4"]), ScoreRequest(["i7"]), ScoreRequest(["news"])]
 

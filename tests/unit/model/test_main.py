@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import synthetic
 
-from model import artifact
 from model.__main__ import config_of, main, parser
+from model.recommender import artifact
 
 QUICK = ["--epochs", "1", "--dim", "8", "--set", "batch_size=32"]
 
@@ -167,7 +167,7 @@ def test_a_tolerated_share_goes_on_and_is_said(folder: Path, tmp_path: Path, mon
 
 def test_a_gap_rule_that_somebody_set_is_the_benchmarks_too(monkeypatch: pytest.MonkeyPatch) -> None:
     from feature_repo.contract.settings import load_settings
-    from model.benchmark import gap_rule
+    from model.study.benchmark import gap_rule
 
     assert gap_rule(load_settings(None, {}), None) is None
     found = gap_rule(load_settings(None, {"INTENTSTORE_SESSION__GAP_MINUTES": "30"}), None)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.items import Catalogue
-from model.parts.popular import Popular, within
-from model.parts.repeats import COUNTS, Repeats, moods, occurrences, recurrence
-from model.sequences import Sequences, cases_at, expand
-from model.splits import Dataset
+from model.data.catalogue import Catalogue
+from model.data.sequences import Sequences, cases_at, expand
+from model.data.splits import Dataset
+from model.mix.popular import Popular, within
+from model.mix.repeats import COUNTS, Repeats, moods, occurrences, recurrence
 
 sessions_of = st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=8), min_size=1, max_size=6)
 

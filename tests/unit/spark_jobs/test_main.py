@@ -1,6 +1,6 @@
 import pytest
 
-from feature_repo.contract.columns import SCHEMAS
+from feature_repo.contract.tables import SCHEMAS
 from spark_jobs.__main__ import JOBS, _parser, main
 
 

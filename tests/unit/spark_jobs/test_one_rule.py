@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feature_repo.contract.refusals import Tally
-from model.data import _catalogue, _read, _sequences
-from spark_jobs.ingest_files import stage
-from spark_jobs.sessionise import cut_batches
+from model.data.folder import _catalogue, _read, _sequences
+from spark_jobs.ingest.files import stage
+from spark_jobs.sessions.cut import cut_batches
 
 NOW_US, GAP_MINUTES, START = 1_700_000_000_000_000, 10.0, 1_600_000_000
 MINUTE_US = 60_000_000

@@ -9,16 +9,16 @@ import httpx
 import pytest
 
 from feature_repo.contract.session import FoldConfig
-from model.items import Catalogue
-from model.loaded_model import LoadedModel
-from streaming.api import Api, Parts
-from streaming.api_answers import AnswerBoard
-from streaming.api_batch import Batcher
-from streaming.api_clicks import ClickResult
-from streaming.api_engine import Engine, SessionRow
-from streaming.api_items import ItemSearch
-from streaming.api_metrics import Metrics
-from streaming.api_wire import Guard
+from model.data.catalogue import Catalogue
+from model.recommender.loaded_model import LoadedModel
+from streaming.http.batcher import Batcher
+from streaming.http.board import AnswerBoard
+from streaming.http.clicks import ClickResult
+from streaming.http.engine import Engine, SessionRow
+from streaming.http.items import ItemSearch
+from streaming.http.metrics import Metrics
+from streaming.http.routes import Api, Parts
+from streaming.http.wire import Guard
 
 PATIENCE_SECONDS = 180.0  # a bound against hanging for ever, not a measure
 TITLES = {"1": "Star Wars", "2": "Alien", "3": "<b>Fargo</b>"}

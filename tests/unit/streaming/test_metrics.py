@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from streaming.api_metrics import Metrics
 from streaming.errors import StreamingError
+from streaming.http.metrics import Metrics
 from streaming.metrics import STAGES, ConsumerMetrics
 
 DOCS = Path(__file__).parents[3] / "docs"

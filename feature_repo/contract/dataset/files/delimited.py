@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from feature_repo.contract.folder_blocks import MAX_RAW_CHARACTERS, Block, DatasetFolderError, Refused
-from feature_repo.contract.folder_header import Header, read_header
-from feature_repo.contract.folder_lines import Lines, open_bytes, plain_suffix
-from feature_repo.contract.folder_quotes import Fault, clean_lines, quoted, read_row, wrong_width
+from feature_repo.contract.dataset.files.blocks import MAX_RAW_CHARACTERS, Block, DatasetFolderError, Refused
+from feature_repo.contract.dataset.files.header import Header, read_header
+from feature_repo.contract.dataset.files.lines import Lines, open_bytes, plain_suffix
+from feature_repo.contract.dataset.files.quotes import Fault, clean_lines, quoted, read_row, wrong_width
 
 _NEWLINE = 10
 

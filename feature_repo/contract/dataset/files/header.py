@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from feature_repo.contract.folder_blocks import DatasetFolderError
-from feature_repo.contract.folder_lines import Lines
-from feature_repo.contract.folder_quotes import Unclosed, split_line
+from feature_repo.contract.dataset.files.blocks import DatasetFolderError
+from feature_repo.contract.dataset.files.lines import Lines
+from feature_repo.contract.dataset.files.quotes import Unclosed, split_line
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _SEPARATORS_SEEN = (",", "\t", ";", "|")

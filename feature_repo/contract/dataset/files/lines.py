@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from feature_repo.contract.folder_blocks import BLOCK_BYTES, DatasetFolderError
-from feature_repo.contract.folder_quotes import MAX_QUOTED_BYTES
+from feature_repo.contract.dataset.files.blocks import BLOCK_BYTES, DatasetFolderError
+from feature_repo.contract.dataset.files.quotes import MAX_QUOTED_BYTES
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from feature_repo.contract.folder_blocks import ROWS_PER_BLOCK, Block, DatasetFolderError
-from feature_repo.contract.folder_header import SEPARATORS, check_columns_once
-from feature_repo.contract.folder_lines import COMPRESSIONS, plain_suffix
-from feature_repo.contract.folder_text import read_delimited
+from feature_repo.contract.dataset.files.blocks import ROWS_PER_BLOCK, Block, DatasetFolderError
+from feature_repo.contract.dataset.files.delimited import read_delimited
+from feature_repo.contract.dataset.files.header import SEPARATORS, check_columns_once
+from feature_repo.contract.dataset.files.lines import COMPRESSIONS, plain_suffix
 
 PARQUET = ".parquet"
 ENDINGS = tuple(suffix + packed for suffix in SEPARATORS for packed in ("", *COMPRESSIONS)) + (PARQUET,)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.folder_blocks import DatasetFolderError, Refused
+from feature_repo.contract.dataset.files.blocks import DatasetFolderError, Refused
 
 MAX_ID_CHARACTERS = 1024  # as on Kafka
 MAX_TITLE_CHARACTERS = 10_000  # a title is a line of text; more is a broken export

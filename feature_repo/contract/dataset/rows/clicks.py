@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.events import EARLIEST_US
-from feature_repo.contract.folder_blocks import Refused
-from feature_repo.contract.folder_checks import as_json, check_ids, refusals, require_columns, shown
-from feature_repo.contract.folder_columns import text_column
-from feature_repo.contract.folder_header import check_columns_once
-from feature_repo.contract.folder_times import TimeFacts, check_times, click_times, time_facts
+from feature_repo.contract.dataset.files.blocks import Refused
+from feature_repo.contract.dataset.files.header import check_columns_once
+from feature_repo.contract.dataset.rows.checks import as_json, check_ids, refusals, require_columns, shown
+from feature_repo.contract.dataset.rows.columns import text_column
+from feature_repo.contract.dataset.rows.times import TimeFacts, check_times, click_times, time_facts
+from feature_repo.contract.messages import EARLIEST_US
 from feature_repo.contract.times import EXPECTED
 
 TIME = pa.timestamp("us", tz="UTC")

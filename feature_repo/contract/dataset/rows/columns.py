@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.folder_blocks import DatasetFolderError
+from feature_repo.contract.dataset.files.blocks import DatasetFolderError
 
 # Above these a float does not tell whole numbers apart any more.
 _WHOLE_BELOW = {pa.float16(): 2**11, pa.float32(): 2**24, pa.float64(): 2**53}

@@ -8,17 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.entities import decode_column
-from feature_repo.contract.folder_blocks import DatasetFolderError, Refused
-from feature_repo.contract.folder_checks import (
+from feature_repo.contract.dataset.files.blocks import DatasetFolderError, Refused
+from feature_repo.contract.dataset.files.header import check_columns_once
+from feature_repo.contract.dataset.rows.checks import (
     MAX_TITLE_CHARACTERS,
     as_json,
     check_ids,
     refusals,
     require_columns,
 )
-from feature_repo.contract.folder_columns import is_text_list, one_array, text_column
-from feature_repo.contract.folder_header import check_columns_once
+from feature_repo.contract.dataset.rows.columns import is_text_list, one_array, text_column
+from feature_repo.contract.spellings.entities import decode_column
 
 MAX_TEXT_CHARACTERS = 1_000_000
 _S = pa.string()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.contract.events import EARLIEST_US, format_time
-from feature_repo.contract.folder_blocks import DatasetFolderError
-from feature_repo.contract.folder_checks import shown
-from feature_repo.contract.folder_columns import one_array
+from feature_repo.contract.dataset.files.blocks import DatasetFolderError
+from feature_repo.contract.dataset.rows.checks import shown
+from feature_repo.contract.dataset.rows.columns import one_array
+from feature_repo.contract.messages import EARLIEST_US, format_time
 from feature_repo.contract.times import EXPECTED, Times, holds_times, likely_unit, read_times
 
 DAY_US = 86_400 * 1_000_000

@@ -7,7 +7,8 @@ import os
 import dagster as dg
 import pytest
 
-from dagster_project import lake, training_run
+from dagster_project.lake import read as lake
+from dagster_project.models import train as training_run
 from feature_repo.contract.settings import load_settings
 
 

@@ -13,8 +13,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from dagster_project import instance_home
-from streaming.processes import free_port
+from dagster_project.instance import home as instance_home
+from streaming.services.processes import free_port
 
 TEMPLATE = instance_home.TEMPLATE.with_name("postgres.yaml")
 SUPERUSER = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from dagster_project import bound
-from streaming.processes import free_port
+from feature_repo.contract import processes as bound
+from streaming.services.processes import free_port
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"]
 START_SECONDS = 180
@@ -172,7 +172,7 @@ def count_runs(address: str) -> int:
 
 
 def latest(address: str, asset: str) -> str:
-    query = '{ assetOrError(assetKey: { path: ["%s"] }) { ... on Asset { assetMaterializations(limit: 1) { timestamp } } } }' % asset  # noqa: UP031 - braces
+    query = '{ assetOrError(assetKey: { path: ["%s"] }) { ... on Asset { assetMaterializations(limit: 1) { timestamp } } } }'.replace("%s", asset)
     return str(graphql(address, query)["assetOrError"]["assetMaterializations"][0]["timestamp"])
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dagster_project import lake
-from feature_repo.contract import columns
+from dagster_project.lake import read as lake
+from feature_repo.contract import tables as columns
 
 FIRST, LAST = "2026-01-01", "2026-01-03"
 DAILY = ("daily/clicks", "daily/sessions", "daily/session_features")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime
 from concurrent.futures import ThreadPoolExecutor
 
-from dagster_project import kafka_watch, lake, spark_steps, steps
-from dagster_project.days import Days
+from dagster_project.lake import read as lake
+from dagster_project.lake.days import Days
 from dagster_project.resources import SettingsResource
-from dagster_project.step_memory import StepMemory
-from feature_repo.contract import columns
-from streaming import topics
+from dagster_project.run import child as spark_steps
+from dagster_project.run import steps
+from dagster_project.run.memory import StepMemory
+from feature_repo.contract import tables as columns
+from streaming.topics import ensure as topics
+from streaming.topics import watch as kafka_watch
 
 DAY = "2026-01-02"
 BROKER_TIMEOUT_MS = 500

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from dagster_project import lake
+from dagster_project.lake import read as lake
 
 
 @pytest.fixture

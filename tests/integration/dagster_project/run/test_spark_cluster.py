@@ -14,11 +14,12 @@ import dagster as dg
 import pyspark
 import pytest
 
-from dagster_project import bound, lake
 from dagster_project.defs.batch import spark_batch
+from dagster_project.lake import read as lake
 from dagster_project.resources import SettingsResource
-from feature_repo.contract import columns
-from streaming.processes import free_port
+from feature_repo.contract import processes as bound
+from feature_repo.contract import tables as columns
+from streaming.services.processes import free_port
 
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 START_SECONDS = 60
@@ -74,7 +75,8 @@ def wait_for_workers(master: subprocess.Popen[bytes], address: str, number: int)
 
 
 def test_step_on_a_cluster_gives_the_table_of_one_jvm(cluster, spark, settings, assets_dir, tmp_path):
-    from spark_jobs import ingest, sessionise
+    from spark_jobs.ingest import job as ingest
+    from spark_jobs.sessions import cut as sessionise
 
     shop = tmp_path / "shop"
     shop.mkdir()

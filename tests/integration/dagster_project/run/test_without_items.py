@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project import promotion, training_run
-from dagster_project.spark_steps import Work, run_step
-from dagster_project.steps import BATCH, LIVE
+from dagster_project.models import promotion
+from dagster_project.models import train as training_run
+from dagster_project.run.child import Work, run_step
+from dagster_project.run.steps import BATCH, LIVE
 from feature_repo.contract.settings import load_settings
 from model.config import ModelConfig
 

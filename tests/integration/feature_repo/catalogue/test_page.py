@@ -11,8 +11,8 @@ import sys
 import pytest
 from playwright.sync_api import sync_playwright
 
-from feature_repo.catalogue import write_catalogue
-from feature_repo.stores.live import LiveFeatureWriter, LiveRow
+from feature_repo.catalogue.build import write_catalogue
+from feature_repo.stores.packed.live import LiveFeatureWriter, LiveRow
 
 
 @pytest.fixture(scope="module")

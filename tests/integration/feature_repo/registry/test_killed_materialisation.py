@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from feature_repo import store
-from feature_repo.stores.client import PackedClient
-from feature_repo.stores.keys import storage_key
-from feature_repo.stores.reader import NOT_FOUND, PRESENT, OnlineReader
+from feature_repo.registry import store
+from feature_repo.stores.online.reader import NOT_FOUND, PRESENT, OnlineReader
+from feature_repo.stores.packed.client import PackedClient
+from feature_repo.stores.packed.keys import storage_key
 
 ROWS = 40_000
 SOME = [f"i{number}" for number in range(0, ROWS, ROWS // 200)]

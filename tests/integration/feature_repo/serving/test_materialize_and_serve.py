@@ -12,14 +12,14 @@ import urllib.request
 
 import pytest
 
-from feature_repo import store
-from feature_repo.serve_access import add_token
-from feature_repo.stores.client import PackedClient
-from feature_repo.stores.codec import PackedSchema
-from feature_repo.stores.keys import entity_key, storage_key
-from feature_repo.stores.live import LiveFeatureReader
-from feature_repo.vectors import VectorIndex
-from streaming.processes import free_port
+from feature_repo.registry import store
+from feature_repo.serving.access import add_token
+from feature_repo.serving.vectors import VectorIndex
+from feature_repo.stores.packed.client import PackedClient
+from feature_repo.stores.packed.codec import PackedSchema
+from feature_repo.stores.packed.keys import entity_key, storage_key
+from feature_repo.stores.packed.live import LiveFeatureReader
+from streaming.services.processes import free_port
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_sessions_near_to_an_intent_are_read_by_those_who_may(server):
 
 
 def test_snippets_of_the_catalogue_run_as_shown(fresh, server):
-    from feature_repo.catalogue import snippets
+    from feature_repo.catalogue.build import snippets
 
     shown = snippets("session_intents_v1", ["session_id"])
     environment = {
@@ -185,7 +185,7 @@ def test_snippets_of_the_catalogue_run_as_shown(fresh, server):
 def test_written_over_http_by_those_who_may_where_it_is_allowed(fresh, server, tmp_path):
     from starlette.testclient import TestClient
 
-    from feature_repo.serve import ServeOptions, build_app
+    from feature_repo.serving.app import ServeOptions, build_app
 
     access = tmp_path / "access.toml"
     tokens = {name: add_token(access, name, ["session_ranker_v1"], write) for name, write in (("reader", False), ("writer", True))}

@@ -12,7 +12,7 @@ from feast.table_format import DeltaFormat
 from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
 from starlette.testclient import TestClient
 
-from feature_repo.serve_reads import ServiceReads
+from feature_repo.serving.reads import ServiceReads
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=120_000)
 PLAIN = {

@@ -17,7 +17,7 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.table_format import DeltaFormat
 from feast.types import Float64, Int64, String
 
-from feature_repo.stores.reader import OnlineReader
+from feature_repo.stores.online.reader import OnlineReader
 
 DAY = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)

@@ -7,11 +7,16 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from dagster_project import expectations
-from feature_repo.contract.columns import MERGE_KEYS, SCHEMAS
-from spark_jobs import delta_tables, ingest, item_popularity, session_features, sessionise, training_set
-from spark_jobs.ingest_held_out import held_out_file
+from dagster_project.checks import expectations
+from feature_repo.contract.tables import MERGE_KEYS, SCHEMAS
+from spark_jobs.ingest import job as ingest
+from spark_jobs.ingest.held_out import held_out_file
+from spark_jobs.items import popularity as item_popularity
 from spark_jobs.job import JobError
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.sessions import cut as sessionise
+from spark_jobs.sessions import features as session_features
+from spark_jobs.sessions import training_set
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 

@@ -17,11 +17,16 @@ import pyarrow as pa
 import pytest
 from chat_server import serve
 
-from feature_repo.contract.columns import INTENT_CACHE, ITEMS_SCHEMA, SESSION_INTENTS, SESSION_TEXT, SESSIONS_SCHEMA
-from model.intent.live import LiveIntents
-from model.intent.llm import recipe_of
-from spark_jobs import delta_tables, intent_cache, intents, intents_report, item_vectors, session_text
+from feature_repo.contract.tables import INTENT_CACHE, ITEMS_SCHEMA, SESSION_INTENTS, SESSION_TEXT, SESSIONS_SCHEMA
+from model.intent.ask.local import recipe_of
+from model.intent.ground.live import LiveIntents
+from spark_jobs.intents import cache as intent_cache
+from spark_jobs.intents import job as intents
+from spark_jobs.intents import report as intents_report
+from spark_jobs.items import vectors as item_vectors
 from spark_jobs.job import JobError
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.sessions import text as session_text
 
 FILMS = ["Alien", "Brazil", "Casablanca", "Dune", "Fargo", "Gattaca", "Heat", "Jaws", "Kundun", "Psycho", "Rashomon", "Solaris"]
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -293,7 +298,7 @@ def test_a_killed_run_repeats_no_finished_call(spark, prepared):
         '[spark]\nmaster = "local[1]"\ndriver_memory = "1g"\njava_options = "-XX:TieredStopAtLevel=1"\nshuffle_partitions = 2\n'
     )
     command = [sys.executable, "-m", "spark_jobs", "intents", "--config", str(config)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
     running = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     pause = threading.Event()
     spool = settings.home / "intents" / "spool"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from spark_jobs import delta_tables, ingest
+from spark_jobs.ingest import job as ingest
 from spark_jobs.job import JobError
+from spark_jobs.lake import write as delta_tables
 
 
 @pytest.fixture

@@ -10,12 +10,14 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 from pydantic import SecretStr
 
-from feature_repo.contract.columns import SCORE_LOG_SCHEMA
-from feature_repo.contract.events import decode_click
+from feature_repo.contract.messages import decode_click
 from feature_repo.contract.session import FoldClick, FoldConfig, apply, empty, features
-from feature_repo.stores.live import LiveFeatureWriter, LiveRow
-from spark_jobs import delta_tables, ingest, parity, replay
+from feature_repo.contract.tables import SCORE_LOG_SCHEMA
+from feature_repo.stores.packed.live import LiveFeatureWriter, LiveRow
+from spark_jobs.ingest import job as ingest
 from spark_jobs.job import JobError
+from spark_jobs.lake import write as delta_tables
+from spark_jobs.live import parity, replay
 
 TOPICS = (f"replay-{n}" for n in itertools.count())
 

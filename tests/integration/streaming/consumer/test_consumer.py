@@ -11,19 +11,20 @@ from typing import Any
 import pytest
 
 from feature_repo.contract.settings import Settings
-from feature_repo.stores.live import LiveFeatureReader
-from streaming import dlq, topics
-from streaming.audit import stored_features
+from feature_repo.stores.packed.live import LiveFeatureReader
 from streaming.clients import client_options
+from streaming.consumer.app import assemble
+from streaming.consumer.audit import stored_features
+from streaming.consumer.partitions import Partitions
+from streaming.consumer.sinks import KafkaSink
 from streaming.errors import BreakerError, StreamingError
-from streaming.lag import measure
 from streaming.metrics import ConsumerMetrics
-from streaming.models import Models, open_models
-from streaming.partitions import Partitions
-from streaming.run import assemble
-from streaming.sinks import KafkaSink
+from streaming.serving.models import Models, open_models
+from streaming.topics import dead_letters as dlq
+from streaming.topics import ensure as topics
+from streaming.topics.lag import measure
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[4] / "benchmarks"))
 import soak
 import soak_oracle
 
@@ -257,7 +258,7 @@ def test_error_that_passes_is_survived_with_new_clients_and_a_lasting_one_is_one
             raise raised.pop()
         return poll(self, *words, **options)
 
-    monkeypatch.setattr("streaming.consumer.RESTART_SECONDS", 0.0)
+    monkeypatch.setattr("streaming.consumer.consumer.RESTART_SECONDS", 0.0)
     monkeypatch.setattr(KafkaConsumer, "poll", failing)
     metrics = ConsumerMetrics()
     assert consume(live, metrics=metrics)["answered"] == 20

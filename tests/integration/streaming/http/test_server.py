@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from model import artifact, new_items
-from model.items import Catalogue
+from model.data.catalogue import Catalogue
+from model.recommender import artifact, new_items
 
 # In this order: the side starts without a model, and a session's later questions build on its clicks.
 

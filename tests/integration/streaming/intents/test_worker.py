@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 
 from feature_repo.contract.settings import Settings
-from feature_repo.stores.client import PackedClient
-from feature_repo.stores.keys import entity_key, storage_key
-from model.encoder import TextEncoder
-from model.intent.live import LIVE_FILE, TITLES_FILE, LiveIntents, live_folder
-from model.intent.llm import Answer, recipe_of
-from model.intent.locate import Localiser
-from model.intent.spool import spooled
-from streaming import near_line, topics
+from feature_repo.stores.packed.client import PackedClient
+from feature_repo.stores.packed.keys import entity_key, storage_key
+from model.intent.ask.local import Answer, recipe_of
+from model.intent.ask.spool import spooled
+from model.intent.ground.live import LIVE_FILE, TITLES_FILE, LiveIntents, live_folder
+from model.intent.ground.localiser import Localiser
+from model.text.encoder import TextEncoder
 from streaming.clients import client_options
 from streaming.errors import StreamingError
-from streaming.intent_requests import IntentRequest, KnownAnswers
-from streaming.near_line import NearLine, intents_schema
+from streaming.intents import worker as near_line
+from streaming.intents.requests import IntentRequest, KnownAnswers
+from streaming.intents.worker import NearLine, intents_schema
+from streaming.topics import ensure as topics
 
 TITLES = {"1": "Alien", "2": "Star Wars", "3": "Pride and Prejudice", "4": "Sense and Sensibility", "5": "Toy Story", "6": "Jaws"}
 

@@ -14,10 +14,13 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from feature_repo.contract.settings import Settings
-from streaming import broker, embedded_kafka, processes, topics
 from streaming.clients import client_options
+from streaming.services import kafka as embedded_kafka
+from streaming.services import processes
+from streaming.services import services as broker
+from streaming.topics import ensure as topics
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def _run(settings: Settings, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -7,8 +7,9 @@ import datetime
 import pyarrow as pa
 import pytest
 
-from dagster_project import expectations, table_checks
-from feature_repo.contract import columns
+from dagster_project.checks import expectations
+from dagster_project.checks import tables as table_checks
+from feature_repo.contract import tables as columns
 
 
 def outcome(settings, asset, name, details=None):

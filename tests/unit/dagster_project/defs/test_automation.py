@@ -5,12 +5,13 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from dagster_project import kafka_watch, observe
 from dagster_project.definitions import defs
 from dagster_project.defs import automation, catalogue
 from dagster_project.defs.batch import spark_batch
 from dagster_project.resources import SettingsResource
-from dagster_project.steps import BATCH
+from dagster_project.run import observe
+from dagster_project.run.steps import BATCH
+from streaming.topics import watch as kafka_watch
 
 
 @pytest.fixture

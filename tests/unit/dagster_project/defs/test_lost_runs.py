@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
 
-from dagster_project import instance_home
 from dagster_project.defs import automation
+from dagster_project.instance import home as instance_home
 
 
 @dg.job

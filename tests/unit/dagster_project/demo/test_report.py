@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dagster_project import demo_report, demo_sections
-from dagster_project.demo_sections import Section
+from dagster_project.demo import report as demo_report
+from dagster_project.demo import sections as demo_sections
+from dagster_project.demo.sections import Section
 
 
 def summary(*sections, success=True):

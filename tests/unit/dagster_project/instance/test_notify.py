@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from dagster_project import notify
+from dagster_project.instance import notify
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ import datetime
 
 import pytest
 
-from dagster_project import day_checks, steps
-from dagster_project.days import Days, clicks_by_day, ranges
-from dagster_project.spark_steps import Work
-from dagster_project.step_memory import Report, StepMemory
+from dagster_project.checks import days as day_checks
+from dagster_project.lake.days import Days, clicks_by_day, ranges
+from dagster_project.run import steps
+from dagster_project.run.child import Work
+from dagster_project.run.memory import Report, StepMemory
 from feature_repo.contract.settings import load_settings
 
 FIFTH, SIXTH = Days.parse("2026-01-05"), Days.parse("2026-01-06")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.compute as pc
 import pytest
 
-from dagster_project import lake
+from dagster_project.lake import read as lake
 
 
 def test_version_is_minus_one_where_there_is_no_table(settings):

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dagster_project import redate
-from spark_jobs.ingest_held_out import held_out_file
+from dagster_project.live import redate
+from spark_jobs.ingest.held_out import held_out_file
 
 OLD = datetime.datetime(1998, 4, 1, tzinfo=datetime.UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagster_project.model_config import ModelSettings, merged
+from dagster_project.models.config import ModelSettings, merged
 from model.config import ConfigError, ModelConfig
 
 

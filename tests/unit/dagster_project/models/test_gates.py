@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dagster_project import gates
-from dagster_project.training_run import Candidate
+from dagster_project.models import gates
+from dagster_project.models.train import Candidate
 
 
 def row(role, mean, low, high):

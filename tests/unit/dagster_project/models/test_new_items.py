@@ -7,12 +7,12 @@ import json
 import dagster as dg
 import pytest
 
-from dagster_project import new_items, promotion
 from dagster_project.defs.jobs import rollback
 from dagster_project.defs.new_items import new_items_beside_the_model
+from dagster_project.models import new_items, promotion
 from dagster_project.resources import SettingsResource
-from feature_repo.contract import columns
-from model import new_items as beside
+from feature_repo.contract import tables as columns
+from model.recommender import new_items as beside
 
 ENCODER = "toy"
 

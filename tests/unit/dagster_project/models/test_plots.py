@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from dagster_project import candidates, gates, metadata, plots
 from dagster_project.defs.training import _pictures
-from dagster_project.training_run import Candidate
+from dagster_project.models import candidates, gates, plots
+from dagster_project.models.train import Candidate
+from dagster_project.run import metadata
 
 NAMES = ("R@5", "R@10", "R@20", "N@10", "MRR@20")
 

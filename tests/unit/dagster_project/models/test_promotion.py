@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from dagster_project import promotion, training_run
+from dagster_project.models import promotion
+from dagster_project.models import train as training_run
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dagster_project import steps
-from dagster_project.days import Days
-from dagster_project.step_memory import Report, StepMemory
+from dagster_project.lake.days import Days
+from dagster_project.run import steps
+from dagster_project.run.memory import Report, StepMemory
 from feature_repo.contract.settings import load_settings
-from spark_jobs.ingest_held_out import held_out_file
+from spark_jobs.ingest.held_out import held_out_file
 
 SESSIONISE = steps.step_of("sessions")
 
@@ -99,6 +99,6 @@ def test_clicks_newly_held_back_are_replayed(settings, write_table):
 def test_secrets_are_never_in_the_fingerprint_as_they_are(settings):
     from pydantic import SecretStr
 
-    from dagster_project.step_memory import plain
+    from dagster_project.run.memory import plain
 
     assert "hunter2" not in str(plain({"url": SecretStr("hunter2")}))

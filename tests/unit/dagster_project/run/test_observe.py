@@ -6,8 +6,10 @@ import json
 
 import pytest
 
-from dagster_project import kafka_watch, live_run, observe
-from dagster_project.kafka_watch import GroupState
+from dagster_project.live import replay as live_run
+from dagster_project.run import observe
+from streaming.topics import watch as kafka_watch
+from streaming.topics.watch import GroupState
 
 
 def state(*, at=100.0, end=50, committed=50, dead=0, answers=50):

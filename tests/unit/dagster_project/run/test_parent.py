@@ -5,10 +5,11 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from dagster_project import bound, steps
 from dagster_project.defs.batch import spark_batch
 from dagster_project.resources import SettingsResource
-from dagster_project.step_memory import Report, StepMemory
+from dagster_project.run import steps
+from dagster_project.run.memory import Report, StepMemory
+from feature_repo.contract import processes as bound
 
 
 @pytest.fixture

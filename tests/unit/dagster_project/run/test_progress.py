@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from types import SimpleNamespace
 
-from dagster_project.spark_progress import LOG_LINES, Progress, end_of_log, stages
+from dagster_project.run.progress import LOG_LINES, Progress, end_of_log, stages
 
 
 class Tracker:

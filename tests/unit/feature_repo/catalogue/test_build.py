@@ -10,10 +10,12 @@ import pytest
 from feast import FeatureView, Field
 from feast.types import String
 
-from feature_repo import catalogue, definitions, store
-from feature_repo.catalogue_page import page
-from feature_repo.catalogue_statistics import FeatureStatistics, ViewStatistics
+from feature_repo import definitions
+from feature_repo.catalogue import build as catalogue
+from feature_repo.catalogue.page import page
+from feature_repo.catalogue.statistics import FeatureStatistics, ViewStatistics
 from feature_repo.contract.settings import load_settings
+from feature_repo.registry import store
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.contract import events
-from feature_repo.contract.events import Click, ClickError
+from feature_repo.contract import messages as events
+from feature_repo.contract.messages import Click, ClickError
 
 NOW = 1_800_000_000_000_000
 GOOD = {"event_id": "e", "session_id": "s", "item_id": "i", "event_time": "2024-01-01T00:00:00Z", "schema_version": 1}

@@ -8,17 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dagster_project import bound
+from feature_repo.contract import processes as bound
 
 # A parent that starts a bound grandchild, tells its pid, and waits; the grandchild holds the write end of our pipe until it dies.
 PARENT = """
 import os, sys
-from dagster_project import bound
+from feature_repo.contract import processes as bound
 held = int(sys.argv[1])
 code = "import sys, threading; print('up', flush=True); threading.Event().wait()"
 os.set_inheritable(held, True)
 import subprocess
-child = subprocess.Popen([sys.executable, "-m", "dagster_project.bound", str(os.getpid()), "--", sys.executable, "-c", code], pass_fds=[held])
+child = subprocess.Popen([sys.executable, "-m", "feature_repo.contract.processes", str(os.getpid()), "--", sys.executable, "-c", code], pass_fds=[held])
 os.close(held)
 child.wait()
 """
@@ -53,7 +53,7 @@ def test_process_that_ignores_the_request_is_forced(tmp_path):
 
 
 def test_parent_that_is_already_gone_is_seen():
-    done = subprocess.run([sys.executable, "-m", "dagster_project.bound", "1", "--", "true"], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "feature_repo.contract.processes", "1", "--", "true"], check=False, timeout=60)
     assert done.returncode == 1
 
 

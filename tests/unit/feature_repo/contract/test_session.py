@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.contract import columns, session
+from feature_repo.contract import session
+from feature_repo.contract import tables as columns
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState
 from feature_repo.contract.settings import SessionSettings
 

@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from dagster_project import steps
-from feature_repo.contract.columns import ITEMS, TABLES, Field
+from dagster_project.run import steps
+from feature_repo.contract.tables import ITEMS, TABLES, Field
 from spark_jobs.__main__ import JOBS
 
 

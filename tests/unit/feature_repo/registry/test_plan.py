@@ -12,7 +12,7 @@ from feast import FeatureService, FeatureView, Field
 from feast.types import Float64, String
 
 from feature_repo import definitions
-from feature_repo.plan import BreakingChangeError, SnapshotError, compare, read_snapshot, refuse_breaking, shape_of, write_snapshot
+from feature_repo.registry.plan import BreakingChangeError, SnapshotError, compare, read_snapshot, refuse_breaking, shape_of, write_snapshot
 
 NOW = shape_of(definitions.OBJECTS)
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from feature_repo.serve_access import AccessError, Gate, add_token, read_grants
+from feature_repo.serving.access import AccessError, Gate, add_token, read_grants
 
 ROWS = {"entities": {"session_id": ["a"]}}
 

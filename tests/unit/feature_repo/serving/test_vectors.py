@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from feature_repo.vectors import VectorError, VectorIndex
+from feature_repo.serving.vectors import VectorError, VectorIndex
 
 DICE = np.random.default_rng(3)
 VECTORS = DICE.normal(size=(500, 16)).astype(np.float32) * DICE.uniform(0.1, 9, (500, 1)).astype(np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.items import Catalogue
+from model.data.catalogue import Catalogue
 
 
 class Letters:

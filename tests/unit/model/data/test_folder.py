@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.contract.settings import SessionSettings
-from model.data import DatasetError, load_folder
-from model.sequences import Sequences, expand
-from model.splits import among_newest, leave_one_out, next_item
+from model.data.folder import DatasetError, load_folder
+from model.data.sequences import Sequences, expand
+from model.data.splits import among_newest, leave_one_out, next_item
 
 
 def write(folder: Path, **files: str | bytes) -> Path:

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from feature_repo.contract.dataset_folder import DatasetFolderError
-from model.data import from_tables
+from feature_repo.contract.dataset.folder import DatasetFolderError
+from model.data.folder import from_tables
 
 NOW = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 

@@ -9,9 +9,9 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from feature_repo.contract.dataset_folder import DatasetFolderError, read_clicks
-from model.data import load_folder
-from model.prepare import main, prepare
+from feature_repo.contract.dataset.folder import DatasetFolderError, read_clicks
+from model.data.folder import load_folder
+from model.data.prepare import main, prepare
 
 YOOCHOOSE = "SessionId\tItemId\tTime\n1\t10\t1396860669.277\n1\t11\t1396860700.5\n1\t10\t1396860800\n2\t11\t1396860900\n2\t10\t1396861000\n2\t12\t1396861001\n"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.calibration import calibration, summed
-from model.sequences import Sequences, expand
+from model.data.sequences import Sequences, expand
+from model.evaluate.calibration import calibration, summed
 
 
 class Sure:

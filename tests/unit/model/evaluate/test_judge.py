@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import evaluate as module
-from model.evaluate import best_items, default_seen, evaluate, speed, write_predictions
-from model.sequences import Cases, Sequences, cases_at, expand
+from model.data.sequences import Cases, Sequences, cases_at, expand
+from model.evaluate import judge as module
+from model.evaluate.judge import best_items, default_seen, evaluate, speed, write_predictions
 
 
 class Fixed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.metrics import NAMES, bands, difference, gains, measure
+from model.evaluate.metrics import NAMES, bands, difference, gains, measure
 
 
 def test_gains_by_hand():

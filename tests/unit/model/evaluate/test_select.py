@@ -8,11 +8,11 @@ import synthetic
 import torch
 
 from model.config import make_config
-from model.evaluate import evaluate
-from model.probabilities import validation_ndcg
-from model.ranking import best_items, pessimistic_ranks, remove_seen
-from model.sequences import Sequences
-from model.train import train
+from model.data.sequences import Sequences
+from model.evaluate.judge import evaluate
+from model.evaluate.select import best_items, pessimistic_ranks, remove_seen
+from model.network.scorer import validation_ndcg
+from model.recommender.train import train
 
 
 def test_ties_count_against_the_target() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.cold_mix import ColdMix
-from model.parts import Votes
+from model.mix import Votes
+from model.mix.cold_mix import ColdMix
 
 COUNTS = np.array([9, 0, 1])
 

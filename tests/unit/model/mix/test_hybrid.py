@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from model.evaluate import evaluate
-from model.hybrid import NETWORK, Hybrid
-from model.items import Catalogue
-from model.mixing import search
-from model.parts import KINDS, applicable
-from model.parts.base import Votes, sharpened
-from model.pool import pool
-from model.sequences import Sequences, without_targets
-from model.splits import Dataset, leave_one_out
+from model.data.catalogue import Catalogue
+from model.data.sequences import Sequences, without_targets
+from model.data.splits import Dataset, leave_one_out
+from model.evaluate.judge import evaluate
+from model.mix import KINDS, applicable
+from model.mix.hybrid import NETWORK, Hybrid
+from model.mix.part import Votes, sharpened
+from model.mix.pool import pool
+from model.mix.weights import search
 
 ITEMS = 30
 AUTO = SimpleNamespace(parts=None, remove_seen=None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.mixing import DEAR_GAIN, proven, search
-from model.pool import Pool, pool
-from model.sequences import Cases, Sequences
+from model.data.sequences import Cases, Sequences
+from model.mix.pool import Pool, pool
+from model.mix.weights import DEAR_GAIN, proven, search
 
 ITEMS = 200
 

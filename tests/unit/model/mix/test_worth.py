@@ -7,10 +7,10 @@ import pytest
 import synthetic
 
 from model.config import make_config
-from model.evaluate import evaluate
-from model.hybrid import Hybrid
-from model.mix_worth import MixWorth, settled
-from model.sequences import Cases
+from model.data.sequences import Cases
+from model.evaluate.judge import evaluate
+from model.mix.hybrid import Hybrid
+from model.mix.worth import MixWorth, settled
 
 
 def test_a_network_of_no_use_is_worth_the_blend_and_a_perfect_one_everything() -> None:

@@ -10,9 +10,9 @@ import synthetic
 import torch
 from torch import nn
 
-from model.averaging import RunningMean
 from model.config import make_config
-from model.train import Step, train
+from model.network.averaging import RunningMean
+from model.recommender.train import Step, train
 
 CONFIG = {"dim": 8, "epochs": 3, "batch_size": 16, "hybrid": False, "patience": 9, "averaging": 0.9}
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config import make_config
-from model.cooccurrence import _near_pairs, _positive_information, cooccurrence_vectors
-from model.network_start import build_network
-from model.sequences import Sequences
+from model.data.sequences import Sequences
+from model.network.cooccurrence import _near_pairs, _positive_information, cooccurrence_vectors
+from model.network.start import build_network
 from tests.unit.model.synthetic import dataset
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from model.config import make_config
-from model.fusion import UNIFORM_ROWS, PaperFusion
-from model.losses import alignment, uniformity
+from model.network.fusion import UNIFORM_ROWS, PaperFusion
+from model.network.losses import alignment, uniformity
 
 DIM, TEXT = 6, 5
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model import losses
-from model.losses import alignment, full_softmax, sampled_softmax, uniformity
+from model.network import losses
+from model.network.losses import alignment, full_softmax, sampled_softmax, uniformity
 
 
 def problem(rows: int = 37, items: int = 53, dim: int = 8) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

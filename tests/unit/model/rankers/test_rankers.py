@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.baselines.ease import Ease
-from model.baselines.item_knn import ItemKnn
-from model.baselines.last_item import LastItem
-from model.baselines.markov import DecayedMarkov, Markov, pair_counts
-from model.baselines.popularity import Popularity
-from model.baselines.registry import baselines
-from model.baselines.session_knn import SessionKnn, Settings
-from model.baselines.title_knn import TitleKnn, WordKnn
-from model.items import Catalogue
-from model.sequences import Sequences, last_steps, without_targets
-from model.splits import Dataset, leave_one_out
+from model.data.catalogue import Catalogue
+from model.data.sequences import Sequences, last_steps, without_targets
+from model.data.splits import Dataset, leave_one_out
+from model.rankers.ease import Ease
+from model.rankers.item_knn import ItemKnn
+from model.rankers.last_item import LastItem
+from model.rankers.markov import DecayedMarkov, Markov, pair_counts
+from model.rankers.popularity import Popularity
+from model.rankers.session_knn import SessionKnn, Settings
+from model.rankers.title_knn import TitleKnn, WordKnn
+from model.study.baselines import baselines
 
 
 def dataset(sessions, items=None, titles=None, vectors=None):

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.baselines import session_knn
-from model.baselines.session_knn import DAY_US, STAN, VSKNN, SessionKnn, Settings
-from model.sequences import Sequences, without_targets
+from model.data.sequences import Sequences, without_targets
+from model.rankers import session_knn
+from model.rankers.session_knn import DAY_US, STAN, VSKNN, SessionKnn, Settings
 
 ITEMS = 6
 sessions_of = st.lists(st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=7), min_size=1, max_size=8)

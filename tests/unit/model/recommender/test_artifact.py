@@ -12,15 +12,15 @@ import synthetic
 import torch
 from safetensors.torch import load_file, save_file
 
-from model import artifact
-from model.artifact import MANIFEST, TENSORS, ArtifactError
-from model.baselines.session_knn import STAN, VSKNN, SessionKnn, Settings
 from model.config import BACKBONES, make_config
-from model.hybrid import NETWORK, Hybrid
-from model.parts import KINDS, applicable
-from model.parts.counts import Neighbours
-from model.scorer import Scorer, ScoreRequest
-from model.train import Trained, fit_again, train
+from model.mix import KINDS, applicable
+from model.mix.counts import Neighbours
+from model.mix.hybrid import NETWORK, Hybrid
+from model.rankers.session_knn import STAN, VSKNN, SessionKnn, Settings
+from model.recommender import artifact
+from model.recommender.artifact import MANIFEST, TENSORS, ArtifactError
+from model.recommender.recommender import Scorer, ScoreRequest
+from model.recommender.train import Trained, fit_again, train
 
 REQUESTS = [ScoreRequest(["i1", "i2", "i3"]), ScoreRequest(["i9"]), ScoreRequest([])]
 

@@ -11,18 +11,19 @@ import synthetic
 
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
-from model import artifact, recommend
 from model.__main__ import main
 from model.config import make_config
-from model.intent.cache import Recipe
-from model.intent.live import LIVE_FILE, TITLES_FILE, LiveIntents, answers_table, export, live_folder, write_answers
-from model.intent.locate import Localiser
+from model.intent.ground.live import LIVE_FILE, TITLES_FILE, LiveIntents, answers_table, export, live_folder, write_answers
+from model.intent.ground.localiser import Localiser
+from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent, ViewIntent
-from model.loaded_model import LoadedModel, load_model
-from model.scorer import Scorer
-from model.train import Trained, train
-from streaming.answers import Answerer, Popularity
-from streaming.api_engine import Ask, Engine
+from model.recommender import answer as recommend
+from model.recommender import artifact
+from model.recommender.loaded_model import LoadedModel, load_model
+from model.recommender.recommender import Scorer
+from model.recommender.train import Trained, train
+from streaming.http.engine import Ask, Engine
+from streaming.serving.answers import Answerer, Popularity
 
 K = 8
 RECIPE = Recipe("llm", "m", "main", "v1", "greedy", "e", 3)

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pytest
 import synthetic
 
-from model import artifact, new_items
 from model.__main__ import main
 from model.config import BACKBONES, make_config
-from model.items import Catalogue
-from model.new_items import NewItems, NewItemsError
-from model.scorer import Scorer, ScoreRequest
-from model.tables import joined
-from model.train import train
+from model.data.catalogue import Catalogue
+from model.data.lake import joined
+from model.recommender import artifact, new_items
+from model.recommender.new_items import NewItems, NewItemsError
+from model.recommender.recommender import Scorer, ScoreRequest
+from model.recommender.train import train
 
 ENCODER = "toy-encoder"
 

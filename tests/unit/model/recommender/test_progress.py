@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from model.progress import shown
-from model.train import Step
+from model.recommender.progress import shown
+from model.recommender.train import Step
 
 STEPS = [Step("train", 1, 3, 1, 2, 5.5), Step("train", 1, 3, 2, 2, 5.0), Step("train", 1, 3, 2, 2, 5.0, {"epoch": 1, "ndcg10": 0.25, "seconds": 2.0})]
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import synthetic
 
-from model.baselines import markov, title_knn
 from model.config import make_config
-from model.hybrid import NETWORK, Hybrid
-from model.parts import KINDS, Part
-from model.reasons import BECAUSE, WHOLE, quoted
-from model.scorer import Scorer, ScoreRequest
-from model.sequences import Sequences, without_targets
-from model.train import train
+from model.data.sequences import Sequences, without_targets
+from model.mix import KINDS, Part
+from model.mix.hybrid import NETWORK, Hybrid
+from model.rankers import markov, title_knn
+from model.recommender.reasons import BECAUSE, WHOLE, quoted
+from model.recommender.recommender import Scorer, ScoreRequest
+from model.recommender.train import train
 
 SESSION = ["i3", "i9", "i14", "i4"]
 

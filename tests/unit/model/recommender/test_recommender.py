@@ -9,11 +9,11 @@ import pytest
 import synthetic
 
 from model.config import make_config
-from model.evaluate import evaluate
-from model.items import Catalogue
-from model.reasons import BECAUSE, WHOLE
-from model.scorer import POPULAR, Scorer, ScoreRequest
-from model.train import train
+from model.data.catalogue import Catalogue
+from model.evaluate.judge import evaluate
+from model.recommender.reasons import BECAUSE, WHOLE
+from model.recommender.recommender import POPULAR, Scorer, ScoreRequest
+from model.recommender.train import train
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,19 @@ import synthetic
 import torch
 from scipy import sparse
 
-from model.backbones import Clicks, make_backbone
-from model.baselines import markov, title_knn
-from model.baselines.query import decayed_sums, spread
 from model.config import make_config
-from model.hybrid import NETWORK, Hybrid
-from model.intent.encoder_source import EncoderSource
-from model.intent.locate import Localiser
-from model.items import Catalogue
-from model.parts import KINDS
-from model.parts.base import SHARPNESS
-from model.scorer import Scorer, ScoreRequest
-from model.sequences import Cases, Sequences, without_targets
-from model.train import train
+from model.data.catalogue import Catalogue
+from model.data.decay import decayed_sums, spread
+from model.data.sequences import Cases, Sequences, without_targets
+from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.localiser import Localiser
+from model.mix import KINDS
+from model.mix.hybrid import NETWORK, Hybrid
+from model.mix.part import SHARPNESS
+from model.network.backbones import Clicks, make_backbone
+from model.rankers import markov, title_knn
+from model.recommender.recommender import Scorer, ScoreRequest
+from model.recommender.train import train
 
 random = np.random.default_rng(3)
 SESSIONS = [random.integers(0, synthetic.ITEMS, length).tolist() for length in (1, 2, 5, 5, 9, 30)]  # repeated items too

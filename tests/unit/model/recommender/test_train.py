@@ -14,16 +14,16 @@ import pytest
 import synthetic
 import torch
 
-from model import checkpoint
-from model.batches import epoch_batches, gather, make_graph, pad, training_rows
-from model.checkpoint import CheckpointError
-from model.cold_items import fill_cold
 from model.config import BACKBONES, FUSIONS, ModelConfig, make_config
-from model.network_start import build_network
-from model.objective import Objective
-from model.probabilities import validation_ndcg
-from model.sequences import Sequences
-from model.train import Step, Trained, train
+from model.data.sequences import Sequences
+from model.network import checkpoint
+from model.network.batches import epoch_batches, gather, make_graph, pad, training_rows
+from model.network.checkpoint import CheckpointError
+from model.network.cold_items import fill_cold
+from model.network.objective import Objective
+from model.network.scorer import validation_ndcg
+from model.network.start import build_network
+from model.recommender.train import Step, Trained, train
 
 SMALL = {"dim": 16, "hybrid": False, "epochs": 2, "batch_size": 16, "max_length": 6, "dropout": 0.1, "embedding_dropout": 0.1}
 
@@ -63,7 +63,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import synthetic
-from model import train as module
+from model.recommender import train as module
 from model.config import make_config
 module.CHECKPOINT_SECONDS = 0.0
 def progress(step):
@@ -75,7 +75,7 @@ module.train(synthetic.dataset(), make_config({values!r}), checkpoint_dir=Path({
 
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(tmp_path: Path) -> None:
     values = {**SMALL, "epochs": 3, "refit": True}
-    script = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parent), values=values, folder=str(tmp_path))
+    script = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parents[1]), values=values, folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     seen: list[Step] = []

@@ -14,13 +14,13 @@ import synthetic
 from title_server import TitleEncoder, serve
 
 from feature_repo.contract.settings import Settings
-from model.baselines.title_knn import reduced
-from model.case_intents import with_intents
 from model.config import make_config
-from model.splits import Dataset
-from model.study import Study, run_sections
-from model.study_answers import Answers
-from model.study_report import write_report
+from model.data.splits import Dataset
+from model.rankers.title_knn import reduced
+from model.study.answers import Answers
+from model.study.case_intents import with_intents
+from model.study.report import write_report
+from model.study.study import Study, run_sections
 
 SAYS = {"long": "thing 3", "short": "thing 11", "neutral": "thing 25"}
 CALLS = 8

@@ -12,8 +12,8 @@ import synthetic
 from title_server import TitleEncoder, serve
 
 from feature_repo.contract.settings import Settings
-from model.case_intents import with_intents
-from model.splits import Dataset
+from model.data.splits import Dataset
+from model.study.case_intents import with_intents
 
 
 @pytest.fixture

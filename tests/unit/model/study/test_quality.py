@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from model.config import make_config
-from model.evaluate import evaluate
-from model.items import Catalogue
-from model.metrics import measure
-from model.report import QualityReport, QualityRow, Shuffled, best_baseline, quality_table, warnings
-from model.sequences import Sequences
-from model.slices import masks
-from model.splits import Dataset, leave_one_out
+from model.data.catalogue import Catalogue
+from model.data.sequences import Sequences
+from model.data.splits import Dataset, leave_one_out
+from model.evaluate.judge import evaluate
+from model.evaluate.metrics import measure
+from model.evaluate.slices import masks
+from model.study.quality import QualityReport, QualityRow, Shuffled, best_baseline, quality_table, warnings
 
 ITEMS = 20
 

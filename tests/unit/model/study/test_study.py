@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from model.config import make_config
-from model.items import Catalogue
-from model.sequences import Sequences
-from model.splits import Dataset, leave_one_out
-from model.study import SECTIONS, Study, main, run_sections
-from model.study_intents import attached, grounded, groundings, sources, views
-from model.study_report import verdicts, write_report
-from model.train import train
+from model.data.catalogue import Catalogue
+from model.data.sequences import Sequences
+from model.data.splits import Dataset, leave_one_out
+from model.recommender.train import train
+from model.study.controls import attached, grounded, groundings, sources, views
+from model.study.report import verdicts, write_report
+from model.study.study import SECTIONS, Study, main, run_sections
 
 ITEMS = 24
 CONFIG = make_config({"dim": 8, "epochs": 1, "batch_size": 32, "max_length": 8, "backbone": "gru4rec"})
@@ -109,8 +109,8 @@ def test_stored_intents_are_a_source_of_their_own(dataset):
 
 @pytest.mark.parametrize(("words", "source", "stored"), [([], "encoder", ""), (["--intents", "llm"], "llm", "llm"), (["--intents", "none"], "none", "")])
 def test_the_source_of_the_intents_is_chosen(words, source, stored, dataset, tmp_path, monkeypatch):
-    from model import benchmark
-    from model import study as module
+    from model.study import benchmark
+    from model.study import study as module
 
     asked = []
     monkeypatch.setattr(benchmark, "prepare", lambda *given: asked.append(given[4]) or (dataset, ""))
@@ -145,7 +145,7 @@ def test_bad_input_is_one_line(words, message, capsys, tmp_path, monkeypatch):
 
 
 def test_a_network_is_trained_once_for_none_and_intent(dataset, tmp_path, monkeypatch):
-    from model import study as module
+    from model.study import study as module
 
     made = []
     monkeypatch.setattr(module, "train", lambda data, config: made.append(config.fusion) or train(data, config))

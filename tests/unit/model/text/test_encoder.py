@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from feature_repo.contract.settings import EncoderSettings
-from model.encoder import EncoderError, TextEncoder, default_folder, encoder_name
+from model.text.encoder import EncoderError, TextEncoder, default_folder, encoder_name
 
 TEXTS = [
     "Toy Story (1995). Animation",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from model.cold_items import by_stand_ins
-from model.items import Catalogue
-from model.parts.counts import Transitions, with_stand_ins
-from model.sequences import Sequences, without_targets
-from model.splits import Dataset, leave_one_out
-from model.stand_ins import NEAREST, stand_ins
+from model.data.catalogue import Catalogue
+from model.data.sequences import Sequences, without_targets
+from model.data.splits import Dataset, leave_one_out
+from model.mix.counts import Transitions, with_stand_ins
+from model.network.cold_items import by_stand_ins
+from model.text.stand_ins import NEAREST, stand_ins
 
 TITLES = ["red shoe", "blue hat", "green scarf", "red shoe large", ""]
 

@@ -2,8 +2,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from feature_repo.contract.dataset_folder import DatasetFolderError, derive_event_id
-from spark_jobs.ingest_files import stage
+from feature_repo.contract.dataset.folder import DatasetFolderError, derive_event_id
+from spark_jobs.ingest.files import stage
 
 NOW_US = 1_800_000_000_000_000
 
@@ -51,7 +51,7 @@ def test_a_second_click_of_an_event_id_is_refused_across_files(tmp_path, second,
 
 
 def test_parts_are_cut_so_that_every_core_can_read_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("spark_jobs.ingest_files.ROWS_PER_GROUP", 2)
+    monkeypatch.setattr("spark_jobs.ingest.files.ROWS_PER_GROUP", 2)
     staged = _stage(tmp_path / "d", tmp_path, clicks_csv="session_id,item_id,event_time\n" + "".join(f"s,a,{1704067200 + n}\n" for n in range(5)))
     (part,) = staged.clicks.iterdir()
     assert pyarrow.parquet.ParquetFile(part).num_row_groups == 3

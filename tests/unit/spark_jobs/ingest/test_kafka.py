@@ -3,7 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from spark_jobs.ingest_kafka import DECODED, _start, decode_batches, decode_record
+from spark_jobs.ingest.kafka import DECODED, _start, decode_batches, decode_record
 from spark_jobs.job import JobError
 
 PLACE = {"topic": "clicks", "partition": 1, "offset": 7, "arrival_us": 1_704_067_200_000_000}

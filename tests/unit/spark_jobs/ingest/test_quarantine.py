@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from feature_repo.contract.columns import QUARANTINE_SCHEMA
 from feature_repo.contract.settings import Settings
+from feature_repo.contract.tables import QUARANTINE_SCHEMA
 from spark_jobs.__main__ import main
 
 REASONS = [
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_used_is_refused_before_spark_starts(
     def never(*arguments, **settings):
         raise AssertionError("Spark was started")
 
-    monkeypatch.setattr("spark_jobs.spark_session.spark_session", never)
+    monkeypatch.setattr("spark_jobs.session.spark_session", never)
     assert main(["ingest", "--dataset", str(tmp_path / "shop")]) == 1
     err = capsys.readouterr().err.strip()
     assert words in err and len(err.splitlines()) == 1

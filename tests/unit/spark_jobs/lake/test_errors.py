@@ -6,8 +6,8 @@ import pytest
 
 from feature_repo.contract.settings import Settings
 from spark_jobs.__main__ import _unexpected
-from spark_jobs.delta_errors import explain, newest_log, one_line, worker_cause
-from spark_jobs.spark_session import KEPT_LOGS, _new_log
+from spark_jobs.lake.errors import explain, newest_log, one_line, worker_cause
+from spark_jobs.session import KEPT_LOGS, _new_log
 
 FRAMES = '  File "/x/worker.py", line 3, in process\n    serializer.dump_stream(out)\n           ^^^^^\n'
 HEAD = "\n  An exception was thrown from the Python worker. Please see the stack trace below.\nTraceback (most recent call last):\n"

@@ -1,7 +1,7 @@
 import json
 
 from feature_repo.contract.settings import Settings
-from spark_jobs import delta_tables
+from spark_jobs.lake import write as delta_tables
 
 
 def test_a_full_disk_is_told_with_table_version_and_remedy(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from spark_jobs.parity import FEATURES, difference
+from spark_jobs.live.parity import FEATURES, difference
 
 ROW = {**dict.fromkeys(FEATURES, 1), "event_timestamp_us": 10, "created_us": 20, "from_kafka": True}
 

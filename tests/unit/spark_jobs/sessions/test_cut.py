@@ -3,7 +3,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spark_jobs.sessionise import CUT, cut_batches, limits
+from spark_jobs.sessions.cut import CUT, cut_batches, limits
 
 CLICKS = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 300)), min_size=1, max_size=40)
 

@@ -2,9 +2,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.contract.columns import SESSION_FEATURE_FIELDS
 from feature_repo.contract.session import FoldClick, FoldConfig, apply, empty, features
-from spark_jobs.session_features import FOLDED, fold_batches
+from feature_repo.contract.tables import SESSION_FEATURE_FIELDS
+from spark_jobs.sessions.features import FOLDED, fold_batches
 
 CLICKS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12), st.integers(0, 2000), st.sampled_from(["", "test"])), min_size=1, max_size=40)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from spark_jobs.job import JobError
-from spark_jobs.training_set import parse_pins
+from spark_jobs.sessions.training_set import parse_pins
 
 
 def test_a_pin_without_version_is_told():

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.contract import session
-from feature_repo.contract.events import decode_recommendation
+from feature_repo.contract.messages import decode_recommendation
 from feature_repo.contract.session import FoldClick, FoldConfig
-from streaming import score_log
-from streaming.answers import Answerer, Popularity
+from streaming.consumer import score_log
+from streaming.consumer.pipeline import Breaker, Pipeline, RawRecord
+from streaming.consumer.state import PartitionStore
 from streaming.errors import BreakerError
-from streaming.pipeline import Breaker, Pipeline, RawRecord
-from streaming.state import PartitionStore
+from streaming.serving.answers import Answerer, Popularity
 
-sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[4] / "benchmarks"))
 import soak_oracle
 
 NOW = 1_700_000_000_000_000

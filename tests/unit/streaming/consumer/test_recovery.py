@@ -1,7 +1,7 @@
 import pytest
 
+from streaming.consumer.recovery import Plan, plan
 from streaming.errors import StateLostError
-from streaming.recovery import Plan, plan
 
 
 def _plan(**changes: object) -> Plan:

@@ -5,14 +5,14 @@ import pyarrow as pa
 import pytest
 
 from feature_repo.contract import session
-from feature_repo.contract.columns import SCORE_LOG_SCHEMA
-from feature_repo.contract.events import RecommendedItem
+from feature_repo.contract.messages import RecommendedItem
 from feature_repo.contract.session import FoldClick, FoldConfig
-from streaming import score_log
-from streaming.answers import NO_INTENTS, Answer
+from feature_repo.contract.tables import SCORE_LOG_SCHEMA
+from streaming.consumer import score_log
+from streaming.consumer.score_log import ScoreLog
+from streaming.consumer.state import Outbox, PartitionStore
 from streaming.errors import StreamingError
-from streaming.score_log import ScoreLog
-from streaming.state import Outbox, PartitionStore
+from streaming.serving.answers import NO_INTENTS, Answer
 
 
 def _row(offset: int) -> tuple[int, score_log.Row]:

@@ -4,9 +4,9 @@ import pytest
 
 from feature_repo.contract import session
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState
-from streaming import state as module
+from streaming.consumer import state as module
+from streaming.consumer.state import Letter, Outbox, PartitionStore
 from streaming.errors import StreamingError
-from streaming.state import Letter, Outbox, PartitionStore
 
 
 def _state(event: str, time: int = 5) -> SessionState:

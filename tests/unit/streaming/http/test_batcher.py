@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from streaming.api_batch import Batcher
-from streaming.api_wire import ApiError
+from streaming.http.batcher import Batcher
+from streaming.http.wire import ApiError
 
 
 def run(scenario):

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from feature_repo.contract.events import Intents, IntentView, Recommendation, RecommendedItem, Source, encode_recommendation
-from streaming.api_answers import AnswerBoard, EventStream, StoredAnswer
-from streaming.api_wire import ApiError
+from feature_repo.contract.messages import Intents, IntentView, Recommendation, RecommendedItem, Source, encode_recommendation
+from streaming.http.board import AnswerBoard, EventStream, StoredAnswer
+from streaming.http.wire import ApiError
 
 
 def answer(session: str, offset: int, text: str = "shoes") -> StoredAnswer:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.contract.events import ClickError, decode_click
-from streaming.api_clicks import CheckedClick, ClickSender, check_clicks
-from streaming.api_wire import ApiError
+from feature_repo.contract.messages import ClickError, decode_click
+from streaming.http.clicks import CheckedClick, ClickSender, check_clicks
+from streaming.http.wire import ApiError
 
 NOW_US = 1_800_000_000_000_000
 CLICK = {"event_id": "e", "session_id": "s", "item_id": "i", "event_time": "2024-01-01T00:00:00Z", "schema_version": 1}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.items import Catalogue
-from streaming.api_items import ItemSearch
+from model.data.catalogue import Catalogue
+from streaming.http.items import ItemSearch
 
 titles = st.lists(st.text(alphabet="abİß \nX", max_size=8), min_size=1, max_size=12)
 

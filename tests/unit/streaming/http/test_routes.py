@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from streaming.api import Api, Parts
+from streaming.http.routes import Api, Parts
 
 
 def test_the_item_is_scored_as_if_it_were_the_next_click(get):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from streaming import processes
-from streaming.processes import ProcessRecord, ServiceError
+from streaming.services import processes
+from streaming.services.processes import ProcessRecord, ServiceError
 
 
 def _sleeper(tmp_path: Path, code: str = "import time; print('up', flush=True); time.sleep(60)") -> ProcessRecord:

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from model import new_items
-from model.loaded_model import LoadedModel
-from streaming.api_model import ModelWatch
+from model.recommender import new_items
+from model.recommender.loaded_model import LoadedModel
+from streaming.serving.loaded_model import ModelWatch
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.stores import asof
-from feature_repo.stores.asof_oracle import HistoryRow, as_of
+from feature_repo.stores.offline import asof
+from feature_repo.stores.offline.asof_oracle import HistoryRow, as_of
 
 # Key parts that collide when they are joined without a separator: (1, 23) and (12, 3).
 PARTS = ["1", "12", "23", "3", "123", "", None]

@@ -9,9 +9,9 @@ import pytest
 from delta.tables import DeltaTable
 from feast.errors import FeatureViewNotFoundException
 
-from feature_repo import store
-from feature_repo.stores.entity_frame import EntityFrameError
-from feature_repo.stores.tables import FeatureTableError
+from feature_repo.registry import store
+from feature_repo.stores.offline.entity_frame import EntityFrameError
+from feature_repo.stores.offline.sources import FeatureTableError
 
 START = dt.datetime(2024, 3, 10, 6, 0, tzinfo=dt.UTC)  # of the small lake
 

@@ -22,12 +22,12 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.table_format import DeltaFormat
 from feast.types import Array, Float32, Int64, String
 
-from feature_repo.stores.client import OnlineStoreError, PackedClient
-from feature_repo.stores.codec import PackedSchema, PackedSchemaError
-from feature_repo.stores.keys import entity_key, storage_key
-from feature_repo.stores.live import LiveFeatureReader, LiveFeatureWriter, LiveRow
-from feature_repo.stores.reader import OnlineReader
-from feature_repo.stores.slots import PackedValueError
+from feature_repo.stores.online.reader import OnlineReader
+from feature_repo.stores.packed.client import OnlineStoreError, PackedClient
+from feature_repo.stores.packed.codec import PackedSchema, PackedSchemaError
+from feature_repo.stores.packed.keys import entity_key, storage_key
+from feature_repo.stores.packed.live import LiveFeatureReader, LiveFeatureWriter, LiveRow
+from feature_repo.stores.packed.slots import PackedValueError
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 projects = (f"p{number}" for number in itertools.count())
@@ -161,7 +161,7 @@ def test_view_taken_out_of_the_registry_takes_its_rows_along(valkey, tmp_path):
 
 
 def test_consumer_rows_are_feast_rows(valkey, lake, small):
-    from feature_repo import store as stores
+    from feature_repo.registry import store as stores
 
     writer, reader = LiveFeatureWriter(valkey.url), LiveFeatureReader(valkey.url)
     others = {"session_id", "event_timestamp", "created", "event_id", "event_date"}

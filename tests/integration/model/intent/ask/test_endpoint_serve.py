@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from feature_repo.contract.settings import LlmSettings, Settings
-from model.intent.endpoint import EndpointLlm
-from model.intent.weights import prepare
-from streaming.processes import free_port
+from model.intent.ask.endpoint import EndpointLlm
+from model.intent.llm.weights import prepare
+from streaming.services.processes import free_port
 
 PREFIXES = [
     ["Alien (1979)", "Aliens (1986)"], ["Casablanca (1942)"], ["Heat (1995)", "Fargo (1996)", "Jaws (1975)"], ["Dune (1984)"], ["Brazil (1985)", "Heat (1995)"],

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.contract import assets, assets_jars, assets_java
-from feature_repo.contract.assets import AssetError
+from feature_repo.contract.assets import fetch as assets
+from feature_repo.contract.assets import jars as assets_jars
+from feature_repo.contract.assets import java as assets_java
+from feature_repo.contract.assets.fetch import AssetError
 
 
 @pytest.fixture

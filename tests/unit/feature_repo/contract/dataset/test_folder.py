@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.contract.dataset_folder import derive_event_id, find_table, parse_items, parse_rows, read_clicks, read_item_blocks
-from feature_repo.contract.events import parse_time
-from feature_repo.contract.folder_rows import fill_event_ids
+from feature_repo.contract.dataset.folder import derive_event_id, find_table, parse_items, parse_rows, read_clicks, read_item_blocks
+from feature_repo.contract.dataset.rows.clicks import fill_event_ids
+from feature_repo.contract.messages import parse_time
 from feature_repo.contract.times import parse_times
 
 HEADER = "session_id,item_id,event_time\n"

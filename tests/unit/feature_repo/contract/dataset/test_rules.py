@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.contract.dataset_folder import derive_event_id, read_clicks
-from feature_repo.contract.folder_rules import FolderRules, Settled
+from feature_repo.contract.dataset.folder import derive_event_id, read_clicks
+from feature_repo.contract.dataset.rules import FolderRules, Settled
 from feature_repo.contract.refusals import reason_kind
 from feature_repo.contract.session_cut import gap_note, lone_share
 

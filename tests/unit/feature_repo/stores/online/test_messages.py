@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo import definitions
-from feature_repo.stores.codec import PackedSchema
-from feature_repo.stores.keys import entity_key, storage_key
-from feature_repo.stores.live import session_schema
-from feature_repo.stores.partition_writer import PartitionWriter
-from feature_repo.stores.protos import from_message, schema_of, to_message
+from feature_repo.stores.online.partition_writer import PartitionWriter
+from feature_repo.stores.online.protos import from_message, schema_of, to_message
+from feature_repo.stores.packed.codec import PackedSchema
+from feature_repo.stores.packed.keys import entity_key, storage_key
+from feature_repo.stores.packed.live import session_schema
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text() | st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=3))

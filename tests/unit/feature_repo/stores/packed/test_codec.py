@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.stores.codec import NO_CREATED, PackedSchema, PackedSchemaError, header
-from feature_repo.stores.reader import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT, decode_columns
-from feature_repo.stores.slots import PackedValueError
+from feature_repo.stores.online.reader import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT, decode_columns
+from feature_repo.stores.packed.codec import NO_CREATED, PackedSchema, PackedSchemaError, header
+from feature_repo.stores.packed.slots import PackedValueError
 
 FIELDS = (
     ("z", "i64"), ("a", "i32"), ("f", "f64"), ("g", "f32"), ("t", "time"), ("y", "bool"), ("s", "str"), ("raw", "bytes"),

@@ -11,12 +11,12 @@ from feast.protos.feast.types.Value_pb2 import FloatList, Int64List, StringList,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.stores.arrow_columns import column_of, times_of
-from feature_repo.stores.batch import Blobs, Scalars, encode_rows
-from feature_repo.stores.codec import NO_CREATED, PackedSchema
-from feature_repo.stores.message_columns import columns_of
-from feature_repo.stores.partition_writer import PartitionWriter
-from feature_repo.stores.slots import PackedValueError
+from feature_repo.stores.online.arrow_columns import column_of, times_of
+from feature_repo.stores.online.message_columns import columns_of
+from feature_repo.stores.online.partition_writer import PartitionWriter
+from feature_repo.stores.packed.codec import NO_CREATED, PackedSchema
+from feature_repo.stores.packed.many import Blobs, Scalars, encode_rows
+from feature_repo.stores.packed.slots import PackedValueError
 
 ARROW = {
     "i64": pa.int64(), "i32": pa.int32(), "f64": pa.float64(), "f32": pa.float32(), "bool": pa.bool_(), "time": pa.timestamp("us", tz="UTC"),

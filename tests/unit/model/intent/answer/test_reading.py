@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.intent.known_titles import KnownTitles
-from model.intent.reading import FAILURES, misread, read
-from model.intent.reasoning import whole
+from model.intent.answer.reading import FAILURES, misread, read
+from model.intent.answer.reasoning import whole
+from model.intent.ground.known_titles import KnownTitles
 
 FILMS = [
     "Jaws (1975)", "Toy Story (1995)", "Lion King, The (1994)", "Sorry, Wrong Number", "Sure Thing, The (1985)", "Star Trek: First Contact (1996)",

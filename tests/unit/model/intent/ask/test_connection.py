@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from feature_repo.contract.settings import load_settings
-from model.intent.connection import Connection
-from model.intent.endpoint import EndpointError, EndpointLlm
+from model.intent.ask.connection import Connection
+from model.intent.ask.endpoint import EndpointError, EndpointLlm
 
 HUSH = "hush-1e5"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

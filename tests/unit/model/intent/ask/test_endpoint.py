@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from feature_repo.contract.settings import Settings
-from model.intent.asker import failure_kinds
-from model.intent.completion import retry_after
-from model.intent.endpoint import EndpointError, EndpointLlm
-from model.intent.known_titles import KnownTitles
-from model.intent.llm import recipe_of
-from model.intent.weights import ModelMissingError
+from model.intent.ask.asker import failure_kinds
+from model.intent.ask.completion import retry_after
+from model.intent.ask.endpoint import EndpointError, EndpointLlm
+from model.intent.ask.local import recipe_of
+from model.intent.ground.known_titles import KnownTitles
+from model.intent.llm.weights import ModelMissingError
 
 PREFIXES = [["Alien", "Brazil"], ["Casablanca"], ["Dune", "Heat", "Fargo"]]
 

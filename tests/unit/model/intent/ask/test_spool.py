@@ -12,12 +12,12 @@ import synthetic
 from title_server import TitleEncoder, serve
 
 from feature_repo.contract.settings import Settings
-from model.case_intents import forget_misread, with_intents
-from model.intent.known_titles import KnownTitles
-from model.intent.live import answers_table, read_answers, write_answers
-from model.intent.llm import Answer
-from model.intent.spool import Spool, answer_row, spooled
+from model.intent.ask.local import Answer
+from model.intent.ask.spool import Spool, answer_row, spooled
+from model.intent.ground.known_titles import KnownTitles
+from model.intent.ground.live import answers_table, read_answers, write_answers
 from model.intent.types import SessionIntent, ViewIntent
+from model.study.case_intents import forget_misread, with_intents
 
 GOOD = {
     "cache_key": "a", "items": ["1"], "long_text": "Jaws", "short_text": "Alien", "input_tokens": 5, "output_tokens": 3, "seconds": 0.1,

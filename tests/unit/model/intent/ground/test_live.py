@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from feature_repo.contract.settings import Settings
-from model.intent.budget import affordable, recency, unsureness
-from model.intent.cache import Recipe
-from model.intent.encoder_source import EncoderSource
-from model.intent.live import LIVE_FILE, TITLES_FILE, LiveIntents, answers_table, export, live_folder, write_answers
-from model.intent.locate import Localiser
+from model.intent.ask.budget import affordable, recency, unsureness
+from model.intent.ask.spool import Spool, clear, spooled
+from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.live import LIVE_FILE, TITLES_FILE, LiveIntents, answers_table, export, live_folder, write_answers
+from model.intent.ground.localiser import Localiser
+from model.intent.ground.student import STUDENT_FILE, Student, train_student
+from model.intent.recipe import Recipe
 from model.intent.source import IntentSource
-from model.intent.spool import Spool, clear, spooled
-from model.intent.student import STUDENT_FILE, Student, train_student
 from model.intent.types import SessionIntent, ViewIntent
 
 RECIPE = Recipe("llm", "m", "main", "v1", "greedy", "e", 3)

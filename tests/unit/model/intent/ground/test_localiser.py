@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.intent.encoder_source import EncoderSource
-from model.intent.locate import Localiser, LocaliserError
-from model.intent.search import BlockedSearch, ListSearch
+from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.localiser import Localiser, LocaliserError
+from model.text.nearest import BlockedSearch, ListSearch
 
 
 def vectors_of(count, dim=48, seed=0):

@@ -7,11 +7,11 @@ import random
 import pytest
 import torch
 
-from model.intent.chat import Chat
-from model.intent.generate import Generator
-from model.intent.plan import rows_of
+from model.intent.llm.chat import Chat
+from model.intent.llm.generate import Generator
+from model.intent.llm.prefixes import rows_of
+from model.intent.llm.weights import load_network
 from model.intent.prompts import VIEWS, template
-from model.intent.weights import load_network
 
 NAMES = ["alien", "brazil", "casablanca", "dune of the heat", "fargo", "gattaca", "heat", "jaws in the dune", "kundun", "psycho a fargo"]
 

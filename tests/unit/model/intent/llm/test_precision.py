@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from model.intent.precision import HalfLinear, best_tokens, halve_products
-from model.intent.weights import load_network
+from model.intent.llm.precision import HalfLinear, best_tokens, halve_products
+from model.intent.llm.weights import load_network
 
 
 def test_the_halved_network_stays_close_to_the_exact_one(tiny_llm):

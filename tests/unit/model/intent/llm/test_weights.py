@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from feature_repo.contract.settings import LlmSettings, Settings
-from model.intent.asker import failure_kinds
-from model.intent.chat import Chat, clean_answer
-from model.intent.known_titles import KnownTitles
-from model.intent.llm import LocalLlm, recipe_of, token_bound
-from model.intent.weights import ModelMissingError, identity, load_network, prepare
+from model.intent.ask.asker import failure_kinds
+from model.intent.ask.local import LocalLlm, recipe_of, token_bound
+from model.intent.ground.known_titles import KnownTitles
+from model.intent.llm.chat import Chat, clean_answer
+from model.intent.llm.weights import ModelMissingError, identity, load_network, prepare
 
 
 @pytest.mark.parametrize(("model", "said"), [

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from model import backbones
-from model.backbones import Backbone, Clicks, Graph, backbone_class, last, make_backbone, stamp
-from model.backbones.gcegnn import GCEGNN, edge_types
-from model.backbones.gru4rec import GRU4Rec
-from model.backbones.s2dhcn import S2DHCN
-from model.backbones.sasrec import SASRec
-from model.backbones.srgnn import SRGNN, session_graph
-from model.backbones.stamp import STAMP
 from model.config import BACKBONES, make_config
+from model.network import backbones
+from model.network.backbones import Backbone, Clicks, Graph, backbone_class, last, make_backbone, stamp
+from model.network.backbones.gcegnn import GCEGNN, edge_types
+from model.network.backbones.gru4rec import GRU4Rec
+from model.network.backbones.s2dhcn import S2DHCN
+from model.network.backbones.sasrec import SASRec
+from model.network.backbones.srgnn import SRGNN, session_graph
+from model.network.backbones.stamp import STAMP
 
 DIM, ITEMS = 8, 12
 GRAPH = Graph(

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from model.backbones.base import Clicks
-from model.backbones.sasrec import SASRec, SASRecRow
-from model.batches import pad
 from model.config import make_config
-from model.network import Network
-from model.probabilities import NetworkScorer
-from model.sequences import Sequences
+from model.data.sequences import Sequences
+from model.network.backbones.base import Clicks
+from model.network.backbones.sasrec import SASRec, SASRecRow
+from model.network.batches import pad
+from model.network.network import Network
+from model.network.scorer import NetworkScorer
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])

@@ -8,9 +8,10 @@ import gzip
 import pytest
 import zstandard
 
-from feature_repo.contract import folder_lines, folder_text
-from feature_repo.contract.dataset_folder import DatasetFolderError, find_table, read_clicks, read_item_blocks
-from feature_repo.contract.folder_files import read_blocks
+from feature_repo.contract.dataset.files import delimited as folder_text
+from feature_repo.contract.dataset.files import lines as folder_lines
+from feature_repo.contract.dataset.files.tables import read_blocks
+from feature_repo.contract.dataset.folder import DatasetFolderError, find_table, read_clicks, read_item_blocks
 
 CLICKS = "session_id,item_id,event_time\ns,a,2024-03-01T10:00:00Z\ns,b,2024-03-01T10:01:00Z\n"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.contract import folder_lines
-from feature_repo.contract.folder_text import read_delimited
+from feature_repo.contract.dataset.files import lines as folder_lines
+from feature_repo.contract.dataset.files.delimited import read_delimited
 
 HEADER = "a,b,c\n"
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from feature_repo.contract.dataset_folder import DatasetFolderError, read_clicks
-from feature_repo.contract.folder_files import find_table, read_blocks
+from feature_repo.contract.dataset.files.tables import find_table, read_blocks
+from feature_repo.contract.dataset.folder import DatasetFolderError, read_clicks
 
 
 def part(path, *items, **columns):

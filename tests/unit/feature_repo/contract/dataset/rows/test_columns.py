@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from feature_repo.contract.dataset_folder import DatasetFolderError, parse_items, parse_rows
-from feature_repo.contract.folder_columns import text_column
-from feature_repo.contract.id_spellings import spelling_note
+from feature_repo.contract.dataset.folder import DatasetFolderError, parse_items, parse_rows
+from feature_repo.contract.dataset.rows.columns import text_column
+from feature_repo.contract.spellings.ids import spelling_note
 
 BIG = 40050025016
 

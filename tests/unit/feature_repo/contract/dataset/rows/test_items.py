@@ -7,8 +7,8 @@ import json
 import pyarrow as pa
 import pytest
 
-from feature_repo.contract.dataset_folder import parse_items
-from feature_repo.contract.entities import decode_entities
+from feature_repo.contract.dataset.folder import parse_items
+from feature_repo.contract.spellings.entities import decode_entities
 
 
 @pytest.mark.parametrize(

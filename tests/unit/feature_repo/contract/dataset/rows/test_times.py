@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.contract.dataset_folder import DatasetFolderError, parse_rows, read_clicks
-from feature_repo.contract.events import format_time, parse_time
+from feature_repo.contract.dataset.folder import DatasetFolderError, parse_rows, read_clicks
+from feature_repo.contract.messages import format_time, parse_time
 from feature_repo.contract.times import parse_times
 
 HEADER = "session_id,item_id,event_time\n"
@@ -112,7 +112,7 @@ def test_a_file_of_no_times_stops_with_the_likely_unit(tmp_path, times, unit):
 
 
 def test_all_none_is_judged_by_the_whole_file_not_by_its_first_block(tmp_path, monkeypatch):
-    monkeypatch.setattr("feature_repo.contract.folder_lines.BLOCK_BYTES", 40)
+    monkeypatch.setattr("feature_repo.contract.dataset.files.lines.BLOCK_BYTES", 40)
     found = list(read_clicks(folder(tmp_path, *range(20), "2024-03-01")))
     assert (
         sum(block.rows.num_rows for block in found) == 1 and sum(len(block.refused) for block in found) == 20

@@ -1,0 +1,1 @@
+"""Checks of assets: expectations, tables, days, intents."""

@@ -1,0 +1,1 @@
+"""`python -m dagster_project demo`: the whole path and its report."""

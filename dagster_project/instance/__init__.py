@@ -1,0 +1,1 @@
+"""Dagster's home, its services, its user interface and its messages."""

@@ -1,0 +1,1 @@
+"""The live half of the graph: replay of clicks, at new dates."""

@@ -1,0 +1,1 @@
+"""Training, candidates, gates and promotion of models."""

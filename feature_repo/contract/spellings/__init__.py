@@ -1,0 +1,1 @@
+"""Spellings of others: HTML entities, ids, names of columns in public data."""

@@ -1,0 +1,1 @@
+"""The feature server: online reads, tokens, nearest rows."""

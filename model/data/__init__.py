@@ -1,0 +1,1 @@
+"""Sequences, splits and catalogues, and where they are read from."""

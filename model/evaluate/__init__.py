@@ -1,0 +1,1 @@
+"""The judge: ranks, metrics, slices, calibration, choice on validation data."""

@@ -1,0 +1,1 @@
+"""Asking a language model: local or over an endpoint, under a budget, each answer kept."""

@@ -1,0 +1,1 @@
+"""From an answer to items: the localiser, the encoder, the student, the live form."""

@@ -1,0 +1,1 @@
+"""The local language model: chat form, weights, key-value cache, generation."""

@@ -1,0 +1,1 @@
+"""The network: backbones, fusion, losses, batches, averaging, checkpoints, its scores."""

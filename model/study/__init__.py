@@ -1,0 +1,1 @@
+"""Experiments: benchmark, baselines, study, controls and their reports."""

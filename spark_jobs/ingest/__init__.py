@@ -1,0 +1,1 @@
+"""Clicks and items into the lake: from files, Kafka, the score log."""

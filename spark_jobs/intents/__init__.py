@@ -1,0 +1,1 @@
+"""Intents of sessions in batch: asked, cached, grounded, published, reported."""

@@ -1,0 +1,1 @@
+"""What is computed for items: vectors and popularity."""

@@ -1,0 +1,1 @@
+"""Delta tables: read, merged, changed rows, the log, errors."""

@@ -1,0 +1,1 @@
+"""Batch jobs about the live half: replay of clicks, parity of features."""

@@ -1,0 +1,1 @@
+"""Sessions: cut, features, prompts, training cases."""

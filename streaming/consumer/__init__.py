@@ -1,0 +1,1 @@
+"""The consumer: from a click to a recommendation, exactly once."""

@@ -1,0 +1,1 @@
+"""Intents asked near line: requests and the worker that answers them."""

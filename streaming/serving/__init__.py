@@ -1,0 +1,1 @@
+"""Loaded models and what they answer; used by consumer and HTTP side alike."""

@@ -1,0 +1,1 @@
+"""Topics: made, watched, their lag, dead letters."""
