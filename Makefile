@@ -35,8 +35,9 @@ test: $(STAMP) assets plan  ## the whole test suite, real services included
 test-unit: $(STAMP)  ## the fast half: no JVM, no services
 	@$(BIN)/python -m pytest tests/unit feature_repo/contract model
 
-lint: $(STAMP)  ## ruff, mypy --strict, import-linter
+lint: $(STAMP)  ## ruff (rules and format), mypy --strict, import-linter
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 

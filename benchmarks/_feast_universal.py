@@ -1,7 +1,9 @@
-"""What Feast's universal test suite needs to run on our stores: both the suite's configuration module and a pytest plugin.
+"""What Feast's universal test suite needs to run on our stores: both the suite's configuration module and a
+pytest plugin.
 
-The suite imports container and cloud libraries at its head even where no test of ours needs them: absent ones are stood in for by empty modules,
-and every test that would really use one is listed in `NOT_RUN` with its reason.
+The suite imports container and cloud libraries at its head even where no test of ours needs them: absent ones
+are stood in for by empty modules, and every test that would really use one is listed in `NOT_RUN` with its
+reason.
 """
 
 from __future__ import annotations
@@ -26,21 +28,43 @@ import pyarrow as pa
 import pytest
 
 ABSENT = (
-    "testcontainers", "minio", "keycloak", "boto3", "botocore", "great_expectations", "docker", "kubernetes", "moto", "psycopg", "pymysql", "google.cloud",
-)  # fmt: skip
+    "testcontainers",
+    "minio",
+    "keycloak",
+    "boto3",
+    "botocore",
+    "great_expectations",
+    "docker",
+    "kubernetes",
+    "moto",
+    "psycopg",
+    "pymysql",
+    "google.cloud",
+)
 NOT_RUN = {
     "test_dqm_validation": "needs great_expectations < 1, which wants numpy 1",
     "test_s3_custom_endpoint": "the suite itself leaves it out",
     "test_redis_versioning": "starts redis in Docker, and is about the keys of Feast's own redis store",
     "_dynamo": "starts DynamoDB in Docker",
-    "test_offline_write": "Feast writes no Delta here: Spark jobs do (refused in one line, a test of ours holds that)",
+    "test_offline_write": (
+        "Feast writes no Delta here: Spark jobs do (refused in one line, a test of ours holds that)"
+    ),
     "test_non_entity_mode_preserves_multiple_timestamps": "writes Delta through Feast; Spark jobs do here",
     "test_push_features_to_offline_store": "Feast writes no Delta here: Spark jobs do",
-    "test_feature_logging": "Feast's Spark store, which ours extends, has no logging destination; score_log is ours",
+    "test_feature_logging": (
+        "Feast's Spark store, which ours extends, has no logging destination; score_log is ours"
+    ),
 }
-WITHOUT_TTL = {"test_odfv_write_methods": "with `ttl_seconds: 0`: it expects rows years past their ttl, which Feast's stores serve and ours does not"}
+WITHOUT_TTL = {
+    "test_odfv_write_methods": (
+        "with `ttl_seconds: 0`: it expects rows years past their ttl, which Feast's stores serve and ours "
+        "does not"
+    )
+}
 _AHEAD = "with the refusal of entity rows more than a day ahead lifted: it asks two days ahead"
-TWO_DAYS_AHEAD = dict.fromkeys(("test_historical_features_containing_backfills", "test_historical_features_field_mapping"), _AHEAD)
+TWO_DAYS_AHEAD = dict.fromkeys(
+    ("test_historical_features_containing_backfills", "test_historical_features_field_mapping"), _AHEAD
+)
 ONLY_OTHERS = "asks for the vector search or the pool of another store by name"
 
 
@@ -54,7 +78,9 @@ class _Empty(types.ModuleType):
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Any = None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if not any(fullname == name or fullname.startswith(f"{name}.") for name in ABSENT):
             return None
         return importlib.util.spec_from_loader(fullname, self, is_package=True)
@@ -73,8 +99,15 @@ def _spark() -> Any:
     from feature_repo.contract.settings import load_settings
     from spark_jobs.session import spark_session
 
-    assets = os.environ.get("INTENTSTORE_ASSETS", str(Path(__file__).resolve().parent.parent / ".intentstore" / "assets"))
-    changes = {"home": tempfile.gettempdir() + "/feast_universal", "assets": assets, "spark.driver_memory": "1g", "spark.shuffle_partitions": 2}
+    assets = os.environ.get(
+        "INTENTSTORE_ASSETS", str(Path(__file__).resolve().parent.parent / ".intentstore" / "assets")
+    )
+    changes = {
+        "home": tempfile.gettempdir() + "/feast_universal",
+        "assets": assets,
+        "spark.driver_memory": "1g",
+        "spark.shuffle_partitions": 2,
+    }
     return spark_session(load_settings(Path(os.devnull), {}, changes), app="feast_universal")
 
 
@@ -110,15 +143,22 @@ class DeltaDataSourceCreator:
         path = self.folder / f"{name}_{uuid.uuid4().hex[:6]}"
         _spark().createDataFrame(as_table(df)).coalesce(1).write.format("delta").save(str(path))
         return SparkSource(
-            name=name, path=path.name, table_format=DeltaFormat(), timestamp_field=timestamp_field, created_timestamp_column=created_timestamp_column,
+            name=name,
+            path=path.name,
+            table_format=DeltaFormat(),
+            timestamp_field=timestamp_field,
+            created_timestamp_column=created_timestamp_column,
             field_mapping=field_mapping or {"ts_1": "ts"},
-        )  # fmt: skip
+        )
 
     def create_saved_dataset_destination(self) -> Any:
         """Make a place for a saved data set."""
-        from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SavedDatasetSparkStorage
+        from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import (
+            SavedDatasetSparkStorage,
+        )
 
-        return SavedDatasetSparkStorage(table=f"saved_{uuid.uuid4().hex[:6]}")  # one by path has no name, which Feast 0.67 itself trips over
+        # one by path has no name, which Feast 0.67 itself trips over
+        return SavedDatasetSparkStorage(table=f"saved_{uuid.uuid4().hex[:6]}")
 
     def create_logged_features_destination(self) -> Any:
         """There is none; see `NOT_RUN`."""
@@ -162,7 +202,10 @@ def _as_delta(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-PACKED: Any = ({"type": "feature_repo.stores.PackedOnlineStore", "url": os.environ.get("FEAST_UNIVERSAL_URL", "")}, None)
+PACKED: Any = (
+    {"type": "feature_repo.stores.PackedOnlineStore", "url": os.environ.get("FEAST_UNIVERSAL_URL", "")},
+    None,
+)
 AVAILABLE_OFFLINE_STORES = [("local", DeltaDataSourceCreator)]
 AVAILABLE_ONLINE_STORES = {"redis": PACKED}
 ALIASES = ("sqlite", "mongodb")  # tests that are written for one of these by name, and hold for any store
@@ -209,7 +252,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Switch ages off for the tests that serve rows past them, and the refusal of future rows for those that ask for them."""
+    """Switch ages off for the tests that serve rows past them, and the refusal of future rows for those that
+    ask for them.
+    """
     from feature_repo.stores.offline import entity_frame
 
     test = item.name.partition("[")[0]
@@ -219,7 +264,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _record(nodeid: str, outcome: str, why: str) -> dict[str, Any]:
     file, _, test = nodeid.partition("::")
-    return {"test": f"{Path(file).parent.name}/{Path(file).stem}::{test.partition('[')[0]}", "outcome": outcome, "why": why}
+    return {
+        "test": f"{Path(file).parent.name}/{Path(file).stem}::{test.partition('[')[0]}",
+        "outcome": outcome,
+        "why": why,
+    }
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -231,7 +280,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         why = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
         RECORDS.append(_record(item.nodeid, "not_run", ONLY_OTHERS if "empty parameter set" in why else why))
     elif report.failed or report.when == "call":
-        RECORDS.append(_record(item.nodeid, "failed" if report.failed else "passed", report.longreprtext[-300:] if report.failed else note))
+        RECORDS.append(
+            _record(
+                item.nodeid,
+                "failed" if report.failed else "passed",
+                report.longreprtext[-300:] if report.failed else note,
+            )
+        )
 
 
 def pytest_runtest_logfinish(nodeid: str, location: Any) -> None:

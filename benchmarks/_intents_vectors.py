@@ -1,4 +1,6 @@
-"""What surrounds the LLM: the encoder against sentence-transformers, localisation, and the student; used by `intents`."""
+"""What surrounds the LLM: the encoder against sentence-transformers, localisation, and the student; used by
+`intents`.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,14 @@ def encoder(sessions: list[list[str]], repeats: int) -> list[dict[str, Any]]:
 
     from model.text.encoder import TextEncoder, default_folder
 
-    ours, theirs = TextEncoder.load(EncoderSettings()), SentenceTransformer(str(default_folder()), device="cpu")
-    texts = {"titles": sorted({title for session in sessions for title in session})[:768], "sessions": [". ".join(session[-14:]) for session in sessions[:128]]}
+    ours, theirs = (
+        TextEncoder.load(EncoderSettings()),
+        SentenceTransformer(str(default_folder()), device="cpu"),
+    )
+    texts = {
+        "titles": sorted({title for session in sessions for title in session})[:768],
+        "sessions": [". ".join(session[-14:]) for session in sessions[:128]],
+    }
     rows = []
     for kind, batch in texts.items():
         rates: dict[str, list[float]] = {"ours": [], "sentence-transformers": []}
@@ -46,7 +54,9 @@ def encoder(sessions: list[list[str]], repeats: int) -> list[dict[str, Any]]:
 
 
 def locate(repeats: int, large: int) -> list[dict[str, Any]]:
-    """Seconds for 10,000 answers on 12,101 items, and milliseconds an answer on a large synthetic catalogue with its recall@5."""
+    """Seconds for 10,000 answers on 12,101 items, and milliseconds an answer on a large synthetic catalogue
+    with its recall@5.
+    """
     from model.intent.ground.localiser import Localiser
 
     chooser = np.random.default_rng(0)
@@ -54,14 +64,22 @@ def locate(repeats: int, large: int) -> list[dict[str, Any]]:
     def unit(rows: Any) -> Any:
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
-    small = Localiser([str(item) for item in range(12_101)], [""] * 12_101, unit(chooser.normal(size=(12_101, 384))), "centred", 5)
+    small = Localiser(
+        [str(item) for item in range(12_101)],
+        [""] * 12_101,
+        unit(chooser.normal(size=(12_101, 384))),
+        "centred",
+        5,
+    )
     answers = unit(chooser.normal(size=(10_000, 384)))
     seconds = []
     for _ in range(repeats):
         started = time.process_time()
         small.ground(answers)
         seconds.append(time.process_time() - started)
-    rows: list[dict[str, Any]] = [{"part": "locate", "variant": "10,000 answers on 12,101 items, s", "cpu s/prefix": spread(seconds)}]
+    rows: list[dict[str, Any]] = [
+        {"part": "locate", "variant": "10,000 answers on 12,101 items, s", "cpu s/prefix": spread(seconds)}
+    ]
     if not large:
         return rows
     centres = unit(chooser.normal(size=(2_000, 384)).astype(np.float32))
@@ -69,18 +87,39 @@ def locate(repeats: int, large: int) -> list[dict[str, Any]]:
         vectors = np.empty((large, 384), np.float32)
         for start in range(0, large, 50_000):
             part = vectors[start : start + 50_000]
-            part[:] = chooser.standard_normal(part.shape, np.float32) / 384**0.5 + mix * centres[chooser.integers(0, len(centres), len(part))]
+            part[:] = (
+                chooser.standard_normal(part.shape, np.float32) / 384**0.5
+                + mix * centres[chooser.integers(0, len(centres), len(part))]
+            )
             part /= np.linalg.norm(part, axis=1, keepdims=True)
         catalogue = Localiser([str(item) for item in range(large)], [""] * large, vectors, "raw", 5)
-        asked = unit(vectors[chooser.integers(0, large, 256)] + 0.5 * chooser.normal(size=(256, 384)) / 384**0.5)
+        asked = unit(
+            vectors[chooser.integers(0, large, 256)] + 0.5 * chooser.normal(size=(256, 384)) / 384**0.5
+        )
         truth = np.argpartition(-(asked[:64] @ catalogue.vectors.T), 5, axis=1)[:, :5]
         catalogue.search(asked[:2], 5)
         for name, size in (("batch of 256", 256), ("one at a time", 1)):
-            rows.append(_located(catalogue, asked, truth, f"{large:,} items, {kind}, blocked exact, {name}, ms/answer", size, repeats))
+            rows.append(
+                _located(
+                    catalogue,
+                    asked,
+                    truth,
+                    f"{large:,} items, {kind}, blocked exact, {name}, ms/answer",
+                    size,
+                    repeats,
+                )
+            )
         started = time.process_time()
         if catalogue.build_index():
             built = time.process_time() - started
-            row = _located(catalogue, asked, truth, f"{large:,} items, {kind}, inverted lists, one at a time, ms/answer", 1, repeats)
+            row = _located(
+                catalogue,
+                asked,
+                truth,
+                f"{large:,} items, {kind}, inverted lists, one at a time, ms/answer",
+                1,
+                repeats,
+            )
             rows.append({**row, "build s": round(built, 1)})
     return rows
 
@@ -89,15 +128,26 @@ def _located(catalogue: Any, asked: Any, truth: Any, name: str, size: int, repea
     values = []
     for _ in range(repeats):
         started = time.process_time()
-        found = np.concatenate([catalogue.search(asked[start : start + size], 5)[0] for start in range(0, max(size, 16), size)])
+        found = np.concatenate(
+            [catalogue.search(asked[start : start + size], 5)[0] for start in range(0, max(size, 16), size)]
+        )
         values.append(1000 * (time.process_time() - started) / len(found))
-    measured = np.concatenate([catalogue.search(asked[place : place + min(size, 64)], 5)[0] for place in range(0, 64, min(size, 64))])
-    recall = float(np.mean([len(np.intersect1d(one, other)) / 5 for one, other in zip(measured, truth, strict=True)]))
+    measured = np.concatenate(
+        [
+            catalogue.search(asked[place : place + min(size, 64)], 5)[0]
+            for place in range(0, 64, min(size, 64))
+        ]
+    )
+    recall = float(
+        np.mean([len(np.intersect1d(one, other)) / 5 for one, other in zip(measured, truth, strict=True)])
+    )
     return {"part": "locate", "variant": name, "cpu s/prefix": spread(values), "recall@5": recall}
 
 
 def student(repeats: int) -> list[dict[str, Any]]:
-    """Milliseconds of the student's two vectors for one prefix, and with their readable grounding on 12,101 items."""
+    """Milliseconds of the student's two vectors for one prefix, and with their readable grounding on 12,101
+    items.
+    """
     from model.intent.ground.encoder import EncoderSource
     from model.intent.ground.localiser import Localiser
     from model.intent.ground.student import train_student
@@ -122,5 +172,7 @@ def student(repeats: int) -> list[dict[str, Any]]:
             for prefix in prefixes[:100]:
                 run(prefix)
             values.append(10 * (time.perf_counter() - started))
-        rows.append({"part": "student", "variant": f"one prefix at a time, {name}", "cpu s/prefix": spread(values)})
+        rows.append(
+            {"part": "student", "variant": f"one prefix at a time, {name}", "cpu s/prefix": spread(values)}
+        )
     return rows

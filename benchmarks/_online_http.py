@@ -1,6 +1,8 @@
-"""The HTTP half of `online.py`: our server and stock `feast serve`, one worker each, over the same rows; calls take turns on kept connections.
+"""The HTTP half of `online.py`: our server and stock `feast serve`, one worker each, over the same rows;
+calls take turns on kept connections.
 
-`python benchmarks/_online_http.py REPO PORT ACCESS` is our server over a repository of the benchmark, as `python -m feature_repo serve` is over a home.
+`python benchmarks/_online_http.py REPO PORT ACCESS` is our server over a repository of the benchmark, as
+`python -m feature_repo serve` is over a home.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from feature_repo.contract.settings import load_settings
 START_SECONDS = 120.0
 
 
-def http_rows(folder: Path, configs: dict[str, dict[str, Any]], entities: int, rounds: int) -> list[dict[str, Any]]:
+def http_rows(
+    folder: Path, configs: dict[str, dict[str, Any]], entities: int, rounds: int
+) -> list[dict[str, Any]]:
     """Time reads of 1 and of 100 entities over HTTP.
 
     Parameters
@@ -43,7 +47,10 @@ def http_rows(folder: Path, configs: dict[str, dict[str, Any]], entities: int, r
     from feature_repo.serving.access import add_token
 
     access = folder / "access.toml"
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {add_token(access, 'bench', ['*'])}"}
+    headers = {
+        "Content-Type": "application/json",
+        "Authorization": f"Bearer {add_token(access, 'bench', ['*'])}",
+    }
     with ExitStack() as running:
         connections = {}
         for kind, config in configs.items():
@@ -53,13 +60,23 @@ def http_rows(folder: Path, configs: dict[str, dict[str, Any]], entities: int, r
             port = _free_port()
             command = [sys.executable, str(Path(__file__).resolve()), str(repo), str(port), str(access)]
             if kind == "stock":
-                command = [str(Path(sys.executable).with_name("feast")), "-c", str(repo), "serve", "-p", str(port), "--no-access-log"]
+                command = [
+                    str(Path(sys.executable).with_name("feast")),
+                    "-c",
+                    str(repo),
+                    "serve",
+                    "-p",
+                    str(port),
+                    "--no-access-log",
+                ]
             running.enter_context(_server(command, port))
             connections[kind] = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         return _timed(connections, headers, entities, rounds)
 
 
-def _timed(connections: dict[str, http.client.HTTPConnection], headers: dict[str, str], entities: int, rounds: int) -> list[dict[str, Any]]:
+def _timed(
+    connections: dict[str, http.client.HTTPConnection], headers: dict[str, str], entities: int, rounds: int
+) -> list[dict[str, Any]]:
     dice, rows = random.Random(2), []
     for count in (1, 100):
         seconds: dict[str, list[float]] = {kind: [] for kind in connections}
@@ -82,10 +99,14 @@ def _timed(connections: dict[str, http.client.HTTPConnection], headers: dict[str
                 _check_equal(answers)
         for kind, taken_all in seconds.items():
             name = "stock feast serve" if kind == "stock" else "python -m feature_repo serve"
-            rows.append({
-                "what": f"HTTP, {name}, 1 worker", "entities": count, "p50_ms": float(np.percentile(taken_all, 50)) * 1000,
-                "p99_ms": float(np.percentile(taken_all, 99)) * 1000,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "what": f"HTTP, {name}, 1 worker",
+                    "entities": count,
+                    "p50_ms": float(np.percentile(taken_all, 50)) * 1000,
+                    "p99_ms": float(np.percentile(taken_all, 99)) * 1000,
+                }
+            )
     return rows
 
 
@@ -93,14 +114,21 @@ def _check_equal(answers: dict[str, bytes]) -> None:
     found = []
     for raw in answers.values():
         answer = json.loads(raw)
-        found.append({name: column["values"] for name, column in zip(answer["metadata"]["feature_names"], answer["results"], strict=True)})
+        found.append(
+            {
+                name: column["values"]
+                for name, column in zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
+            }
+        )
     if any(other != found[0] for other in found[1:]):
         raise RuntimeError("the two servers answered different values")
 
 
 @contextmanager
 def _server(command: list[str], port: int) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -111,7 +139,9 @@ def _server(command: list[str], port: int) -> Iterator[None]:
                     break
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{command} did not answer on port {port} (exit {process.poll()})") from None
+                    raise RuntimeError(
+                        f"{command} did not answer on port {port} (exit {process.poll()})"
+                    ) from None
                 time.sleep(0.2)
         yield
     finally:

@@ -1,4 +1,6 @@
-"""Shared by the benchmarks: a table on the terminal and a JSON file with machine, versions, commit and date."""
+"""Shared by the benchmarks: a table on the terminal and a JSON file with machine, versions, commit and
+date.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,19 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("pyspark", "delta-spark", "feast", "dagster", "kafka-python", "torch", "transformers", "numpy", "pyarrow", "redis", "rocksdict")
+PACKAGES = (
+    "pyspark",
+    "delta-spark",
+    "feast",
+    "dagster",
+    "kafka-python",
+    "torch",
+    "transformers",
+    "numpy",
+    "pyarrow",
+    "redis",
+    "rocksdict",
+)
 
 
 def spread(values: Sequence[float]) -> str:
@@ -25,7 +39,9 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.4g} [{min(values):.4g}, {max(values):.4g}]"
 
 
-def write_result(name: str, rows: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> Path:
+def write_result(
+    name: str, rows: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None
+) -> Path:
     """Print the rows as a table and write ``results/<name>.json``."""
     show(name, rows)
     body = {"benchmark": name, **conditions(), **(extra or {}), "rows": list(rows)}
@@ -50,11 +66,22 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def conditions() -> dict[str, Any]:
     """Machine, load, versions, commit and date of a measurement."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+        check=False,
+    ).stdout.strip()
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit or "unknown",
-        "machine": {"cores": os.cpu_count(), "load": os.getloadavg(), "system": platform.platform(), "python": platform.python_version()},
+        "machine": {
+            "cores": os.cpu_count(),
+            "load": os.getloadavg(),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+        },
         "versions": {package: version(package) for package in PACKAGES},
     }
 

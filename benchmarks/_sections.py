@@ -10,8 +10,12 @@ from typing import Any
 from _report import RESULTS, conditions, show
 
 
-def write_section(name: str, section: str, rows: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None) -> Path:
-    """Print the rows and put them, with machine, versions, commit and date, under ``section`` of ``results/<name>.json``."""
+def write_section(
+    name: str, section: str, rows: Sequence[Mapping[str, Any]], extra: Mapping[str, Any] | None = None
+) -> Path:
+    """Print the rows and put them, with machine, versions, commit and date, under ``section`` of
+    ``results/<name>.json``.
+    """
     show(f"{name}: {section}", rows)
     path = RESULTS / f"{name}.json"
     body = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"benchmark": name}

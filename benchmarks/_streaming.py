@@ -1,4 +1,6 @@
-"""Shared by the streaming benchmarks: settings with topics of their own, worker processes, model folders of any size, medians."""
+"""Shared by the streaming benchmarks: settings with topics of their own, worker processes, model folders of
+any size, medians.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,21 @@ START_SECONDS = 120.0
 
 
 def settings_of(home: Path, bootstrap: str | None = None, url: str | None = None, **more: Any) -> Settings:
-    """Settings with topics and a group of their own, so that no run meets another; ``more`` with ``__`` between section and key."""
+    """Settings with topics and a group of their own, so that no run meets another; ``more`` with ``__``
+    between section and key.
+    """
     name = uuid.uuid4().hex[:6]
     overrides: dict[str, Any] = {
-        "home": str(home), "assets": os.environ.get("INTENTSTORE_ASSETS") or str(ROOT / ".intentstore" / "assets"), "kafka.clicks_topic": f"clicks-{name}",
-        "kafka.recommendations_topic": f"answers-{name}", "kafka.dead_letter_topic": f"dead-{name}", "streaming.group": f"bench-{name}",
-        "kafka.bootstrap_servers": bootstrap, "online.url": url, **{key.replace("__", "."): value for key, value in more.items()},
-    }  # fmt: skip
+        "home": str(home),
+        "assets": os.environ.get("INTENTSTORE_ASSETS") or str(ROOT / ".intentstore" / "assets"),
+        "kafka.clicks_topic": f"clicks-{name}",
+        "kafka.recommendations_topic": f"answers-{name}",
+        "kafka.dead_letter_topic": f"dead-{name}",
+        "streaming.group": f"bench-{name}",
+        "kafka.bootstrap_servers": bootstrap,
+        "online.url": url,
+        **{key.replace("__", "."): value for key, value in more.items()},
+    }
     return load_settings(Path(os.devnull), {}, overrides)
 
 
@@ -39,20 +49,34 @@ def environment(settings: Settings) -> dict[str, str]:
     """The settings as variables of a child process."""
     kafka, streaming = settings.kafka, settings.streaming
     values = {
-        "HOME": settings.home, "ASSETS": settings.assets_dir, "KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "KAFKA__CLICKS_TOPIC": kafka.clicks_topic,
-        "KAFKA__RECOMMENDATIONS_TOPIC": kafka.recommendations_topic, "KAFKA__DEAD_LETTER_TOPIC": kafka.dead_letter_topic,
-        "STREAMING__GROUP": streaming.group, "STREAMING__TRANSACTIONAL": streaming.transactional, "STREAMING__LINGER_MS": streaming.linger_ms,
-        "STREAMING__MAX_RECORDS": streaming.max_records, "ONLINE__URL": settings.online.url.get_secret_value() if settings.online.url else "",
+        "HOME": settings.home,
+        "ASSETS": settings.assets_dir,
+        "KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "KAFKA__CLICKS_TOPIC": kafka.clicks_topic,
+        "KAFKA__RECOMMENDATIONS_TOPIC": kafka.recommendations_topic,
+        "KAFKA__DEAD_LETTER_TOPIC": kafka.dead_letter_topic,
+        "STREAMING__GROUP": streaming.group,
+        "STREAMING__TRANSACTIONAL": streaming.transactional,
+        "STREAMING__LINGER_MS": streaming.linger_ms,
+        "STREAMING__MAX_RECORDS": streaming.max_records,
+        "ONLINE__URL": settings.online.url.get_secret_value() if settings.online.url else "",
         "INTENTS__SOURCE": "encoder",
-    }  # fmt: skip
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **{f"INTENTSTORE_{name}": str(value) for name, value in values.items()}}
+    }
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        **{f"INTENTSTORE_{name}": str(value) for name, value in values.items()},
+    }
 
 
 @contextlib.contextmanager
 def process(command: list[str], settings: Settings, name: str) -> Iterator[psutil.Process]:
     """A child process, ended by SIGTERM; its output goes to ``home/<name>.log``."""
     with (settings.home / f"{name}.log").open("ab") as out:
-        child = subprocess.Popen(command, cwd=ROOT, env=environment(settings), stdout=out, stderr=out, start_new_session=True)
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=environment(settings), stdout=out, stderr=out, start_new_session=True
+        )
     try:
         yield psutil.Process(child.pid)
     finally:
@@ -64,14 +88,27 @@ def process(command: list[str], settings: Settings, name: str) -> Iterator[psuti
             child.wait()
 
 
-def consumer(settings: Settings, model: Path | None, number: int = 0, prefix: Sequence[str] = ()) -> contextlib.AbstractContextManager[psutil.Process]:
+def consumer(
+    settings: Settings, model: Path | None, number: int = 0, prefix: Sequence[str] = ()
+) -> contextlib.AbstractContextManager[psutil.Process]:
     """A consumer process."""
-    command = [*prefix, sys.executable, "-m", "streaming", "consume", "--instance-id", f"w{number}", *(["--model", str(model)] if model else [])]
+    command = [
+        *prefix,
+        sys.executable,
+        "-m",
+        "streaming",
+        "consume",
+        "--instance-id",
+        f"w{number}",
+        *(["--model", str(model)] if model else []),
+    ]
     return process(command, settings, f"consumer-{number}")
 
 
 def at_realtime(on: bool, services: Any = None) -> list[str]:
-    """The prefix of a command at real-time priority, for machines that others use too (root); moves running services there as well."""
+    """The prefix of a command at real-time priority, for machines that others use too (root); moves running
+    services there as well.
+    """
     if not on:
         return []
     for pid in services.pids.values() if services is not None else ():
@@ -97,7 +134,9 @@ def write_items(folder: Path, model: Path | None) -> Path:
 
 
 def synthetic_model(folder: Path, items: int) -> Path:
-    """Write a model folder with random weights for a large catalogue: time does not depend on what they are."""
+    """Write a model folder with random weights for a large catalogue: time does not depend on what they
+    are.
+    """
     import numpy as np
     from scoring import make_scorer, with_parts
 
@@ -106,7 +145,15 @@ def synthetic_model(folder: Path, items: int) -> Path:
 
     random = np.random.default_rng(1)
     scorer = with_parts(make_scorer(items, 128 if items <= 100_000 else 64, random), random)
-    trained = Trained(scorer.config, scorer.catalogue, scorer.network.network, None, None, scorer.counts, hybrid=scorer.hybrid)
+    trained = Trained(
+        scorer.config,
+        scorer.catalogue,
+        scorer.network.network,
+        None,
+        None,
+        scorer.counts,
+        hybrid=scorer.hybrid,
+    )
     return artifact.save(trained, folder / f"synthetic-{items}")
 
 
@@ -114,16 +161,23 @@ def commit_of(settings: Settings) -> int:
     """Records that the group has committed, all partitions together."""
     from kafka import KafkaConsumer, TopicPartition
 
-    reader = KafkaConsumer(**client_options(settings), group_id=settings.streaming.group, enable_auto_commit=False)
+    reader = KafkaConsumer(
+        **client_options(settings), group_id=settings.streaming.group, enable_auto_commit=False
+    )
     try:
-        names = [TopicPartition(settings.kafka.clicks_topic, number) for number in sorted(reader.partitions_for_topic(settings.kafka.clicks_topic) or ())]
+        names = [
+            TopicPartition(settings.kafka.clicks_topic, number)
+            for number in sorted(reader.partitions_for_topic(settings.kafka.clicks_topic) or ())
+        ]
         return sum(reader.committed(name) or 0 for name in names)
     finally:
         reader.close(autocommit=False)
 
 
 def medians(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
-    """One row for the repeats of each case: the median of every number, and lowest and highest where they differ."""
+    """One row for the repeats of each case: the median of every number, and lowest and highest where they
+    differ.
+    """
     cases: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         cases.setdefault(tuple(row.get(key) for key in keys), []).append(row)

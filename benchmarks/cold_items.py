@@ -1,8 +1,11 @@
-"""Items that nobody has clicked yet: `python benchmarks/cold_items.py FOLDER [--share 5] [--seed 0] [--checkpoint DIR] [--full PREDICTIONS]`.
+"""Items that nobody has clicked yet: `python benchmarks/cold_items.py FOLDER [--share 5] [--seed 0]
+[--checkpoint DIR] [--full PREDICTIONS]`.
 
-A fifth of the items (by a hash of the id) is taken out of training and validation; test cases are told apart by whether their target is one of them.
-Beside the model: itself with those items never recommended, title kNN by MiniLM and by words, and (`--full`) the default model that saw all items, by the
-predictions it wrote. Leave-one-out, seen items removed, every case counted. Writes the section `cold items` of results/quality.json.
+A fifth of the items (by a hash of the id) is taken out of training and validation; test cases are told apart
+by whether their target is one of them. Beside the model: itself with those items never recommended, title kNN
+by MiniLM and by words, and (`--full`) the default model that saw all items, by the predictions it wrote.
+Leave-one-out, seen items removed, every case counted. Writes the section `cold items` of
+results/quality.json.
 """
 
 from __future__ import annotations
@@ -59,7 +62,9 @@ def without(sequences: Sequences, cold: np.ndarray) -> Sequences:
     keep = ~cold[sequences.items]
     lengths = np.bincount(sequences.rows[keep], minlength=len(sequences))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Sequences(sequences.session_ids, sequences.items[keep], offsets, sequences.times[keep], sequences.first_position)
+    return Sequences(
+        sequences.session_ids, sequences.items[keep], offsets, sequences.times[keep], sequences.first_position
+    )
 
 
 def warm_only(data: Dataset, cold: np.ndarray) -> Dataset:
@@ -76,7 +81,9 @@ def ranks_of(file: Path, cases: Cases) -> np.ndarray:
     said = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         case = json.loads(line)
-        said[case["case"]] = case["items"].index(case["target"]) + 1 if case["target"] in case["items"] else MISS
+        said[case["case"]] = (
+            case["items"].index(case["target"]) + 1 if case["target"] in case["items"] else MISS
+        )
     return np.array([said[case] for case in cases.ids])
 
 
@@ -88,21 +95,46 @@ def table(found: dict[str, np.ndarray], test: Cases, cold: np.ndarray) -> list[d
         for name, ranks in found.items():
             own = measure(ranks[mask], ids)
             gap = difference(found["model"][mask], ranks[mask], ids)
-            compared = {} if name == "model" else {f"model minus it, {metric}": str(gap[metric]) for metric in METRICS[:2]}
-            rows.append({"targets": kind, "cases": int(mask.sum()), "ranker": name, **{metric: str(own[metric]) for metric in METRICS}, **compared})
+            compared = (
+                {}
+                if name == "model"
+                else {f"model minus it, {metric}": str(gap[metric]) for metric in METRICS[:2]}
+            )
+            rows.append(
+                {
+                    "targets": kind,
+                    "cases": int(mask.sum()),
+                    "ranker": name,
+                    **{metric: str(own[metric]) for metric in METRICS},
+                    **compared,
+                }
+            )
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--share", type=int, default=5, help="one item in so many is cold")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", type=Path, help="a killed run goes on from here")
     parser.add_argument("--full", type=Path, help="predictions.jsonl of the default model on the same folder")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of the model's config, value as JSON")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any key of the model's config, value as JSON",
+    )
     given = parser.parse_args()
-    config = make_config({"seed": given.seed, **{key: json.loads(value) for key, value in (pair.split("=", 1) for pair in given.set)}})
+    config = make_config(
+        {
+            "seed": given.seed,
+            **{key: json.loads(value) for key, value in (pair.split("=", 1) for pair in given.set)},
+        }
+    )
     data, _ = prepare(load_settings(None, os.environ), given.folder, "leave-one-out", config, "encoder")
     cold = np.array([is_cold(item, given.share) for item in data.catalogue.item_ids])
     small = warm_only(data, cold)
@@ -111,16 +143,25 @@ def main() -> None:
     used = time.process_time() - begun
     scorer = Scorer.of(trained)
     rankers: dict[str, Ranker] = {
-        "model": scorer, Banned.name: Banned(scorer, cold), "title kNN (MiniLM)": TitleKnn.fit(small), "title kNN (words)": WordKnn.fit(small),
-    }  # fmt: skip
+        "model": scorer,
+        Banned.name: Banned(scorer, cold),
+        "title kNN (MiniLM)": TitleKnn.fit(small),
+        "title kNN (words)": WordKnn.fit(small),
+    }
     found = {name: evaluate(ranker, data.test, lists=False).removed.ranks for name, ranker in rankers.items()}
     if given.full is not None:
         found["default model that saw all items"] = ranks_of(given.full, data.test)
     facts = {
-        "data": data.name, "cold items": int(cold.sum()), "training clicks": small.train.clicks, "training clicks with them": data.train.clicks,
-        "seed": given.seed, "best epoch": trained.best_epoch, "weights": trained.hybrid.weights if trained.hybrid else {}, "train CPU s": round(used),
+        "data": data.name,
+        "cold items": int(cold.sum()),
+        "training clicks": small.train.clicks,
+        "training clicks with them": data.train.clicks,
+        "seed": given.seed,
+        "best epoch": trained.best_epoch,
+        "weights": trained.hybrid.weights if trained.hybrid else {},
+        "train CPU s": round(used),
         "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
-    }  # fmt: skip
+    }
     write_section("quality", "cold items", table(found, data.test, cold), facts)
 
 

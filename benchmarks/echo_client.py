@@ -1,7 +1,9 @@
-"""Open-loop client of the click topics: sends at fixed moments, waits for the answers, counts from the intended moment. Knows nothing of the project.
+"""Open-loop client of the click topics: sends at fixed moments, waits for the answers, counts from the
+intended moment. Knows nothing of the project.
 
-Runs under any Python with kafka-python or confluent-kafka (which is taken where both are: it costs a tenth of the processor, so that two cores
-measure the worker and not the client). Orders come as one JSON argument, results go out as one JSON line.
+Runs under any Python with kafka-python or confluent-kafka (which is taken where both are: it costs a tenth of
+the processor, so that two cores measure the worker and not the client). Orders come as one JSON argument,
+results go out as one JSON line.
 """
 
 from __future__ import annotations
@@ -28,7 +30,13 @@ def clicks(items: list[str], count: int, seed: int) -> Iterator[tuple[bytes, byt
     chosen = dice.choices(items[: len(weights)], weights, k=count)
     for number, item in enumerate(chosen):
         session, event = f"{run}-{dice.randrange(SESSIONS)}", f"{run}-{number}"
-        body = {"event_id": event, "session_id": session, "item_id": item, "event_time": int(time.time() * 1000), "schema_version": 1}
+        body = {
+            "event_id": event,
+            "session_id": session,
+            "item_id": item,
+            "event_time": int(time.time() * 1000),
+            "schema_version": 1,
+        }
         yield session.encode(), json.dumps(body, separators=(",", ":")).encode(), event
 
 
@@ -45,8 +53,18 @@ class Confluent:
         from confluent_kafka import Consumer, Producer, TopicPartition
 
         self._topic = clicks_topic
-        self._reader = Consumer({"bootstrap.servers": bootstrap, "group.id": "client", "enable.auto.commit": False, "fetch.wait.max.ms": 100})
-        ends = [self._reader.get_watermark_offsets(TopicPartition(answers_topic, number), timeout=10)[1] for number in range(partitions)]
+        self._reader = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "client",
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 100,
+            }
+        )
+        ends = [
+            self._reader.get_watermark_offsets(TopicPartition(answers_topic, number), timeout=10)[1]
+            for number in range(partitions)
+        ]
         self._reader.assign([TopicPartition(answers_topic, number, end) for number, end in enumerate(ends)])
         self._writer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "acks": 1})
 
@@ -132,11 +150,19 @@ def measure(orders: dict[str, Any]) -> dict[str, Any]:
     done.set()
     listener.join(2)
     waits = sorted((arrived[event] - moment) * 1000 for event, moment in intended.items() if event in arrived)
-    at = lambda share: round(waits[min(len(waits) - 1, int(share * len(waits)))], 3) if waits else float("nan")
+    at = lambda share: (
+        round(waits[min(len(waits) - 1, int(share * len(waits)))], 3) if waits else float("nan")
+    )
     return {
-        "client": type(ends).__name__.lower(), "clicks": len(intended), "unanswered": len(intended) - len(waits), "p50_ms": at(0.5), "p90_ms": at(0.9),
-        "p99_ms": at(0.99), "max_ms": at(1.0), "sent_late_ms": round(behind * 1000, 2),
-    }  # fmt: skip
+        "client": type(ends).__name__.lower(),
+        "clicks": len(intended),
+        "unanswered": len(intended) - len(waits),
+        "p50_ms": at(0.5),
+        "p90_ms": at(0.9),
+        "p99_ms": at(0.99),
+        "max_ms": at(1.0),
+        "sent_late_ms": round(behind * 1000, 2),
+    }
 
 
 if __name__ == "__main__":

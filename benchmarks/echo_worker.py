@@ -1,6 +1,8 @@
-"""The floor of click -> answer: a kafka-python worker that sends every value back, one burst and one flush a batch. No work of ours in it.
+"""The floor of click -> answer: a kafka-python worker that sends every value back, one burst and one flush a
+batch. No work of ours in it.
 
-``python benchmarks/echo_worker.py BOOTSTRAP CLICKS ANSWERS GROUP PACING_MS``: polls are at least so far apart (0 = as they come).
+``python benchmarks/echo_worker.py BOOTSTRAP CLICKS ANSWERS GROUP PACING_MS``: polls are at least so far apart
+(0 = as they come).
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ def main(bootstrap: str, clicks: str, answers: str, group: str, pacing: str) -> 
 
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
-    consumer = KafkaConsumer(clicks, bootstrap_servers=bootstrap, group_id=group, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(
+        clicks, bootstrap_servers=bootstrap, group_id=group, auto_offset_reset="earliest"
+    )
     producer, apart = KafkaProducer(bootstrap_servers=bootstrap), float(pacing) / 1000
     while not stopped:
         polled = consumer.poll(timeout_ms=200)

@@ -1,7 +1,9 @@
-"""Kills every Spark step of the graph at a random moment, re-executes it from failure, and compares all tables with those of an undisturbed home.
+"""Kills every Spark step of the graph at a random moment, re-executes it from failure, and compares all
+tables with those of an undisturbed home.
 
-One kill a step: ten of the batch half, five of single days, five of the live half. Each call works for at most ``--minutes`` and goes on where the last one
-stopped, so that the machine is not held for long; the result is written when all kills are done.
+One kill a step: ten of the batch half, five of single days, five of the live half. Each call works for at
+most ``--minutes`` and goes on where the last one stopped, so that the machine is not held for long; the
+result is written when all kills are done.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ def assets_of(family: Sequence[steps.Step]) -> list[str]:
     return [asset for step in family for asset in step.assets]
 
 
-# The way of both homes: the first days in batch, the rest by single days, all tables up to date, a model, the live half.
+# The way of both homes: the first days in batch, the rest by single days, all tables up to date, a model, the
+# live half.
 PHASES: tuple[tuple[str, str, list[str], tuple[steps.Step, ...]], ...] = (
     ("batch", "__ASSET_JOB", assets_of(steps.BATCH), steps.BATCH),
     ("days", "", assets_of(steps.DAILY), steps.DAILY),
@@ -81,8 +84,12 @@ class Home:
             write_shop(folder / "all", SESSIONS, days=DAYS_OF_CLICKS)
             shutil.copytree(folder / "all", folder / "shop")
             lines = (folder / "all" / "clicks.csv").read_text().splitlines(keepends=True)
-            (folder / "shop" / "clicks.csv").write_text("".join(lines[: len(lines) * LATE_FROM // DAYS_OF_CLICKS]))
-            self.config.write_text(SETTINGS.format(home=folder / "home", assets=assets, folder=folder / "shop"))
+            (folder / "shop" / "clicks.csv").write_text(
+                "".join(lines[: len(lines) * LATE_FROM // DAYS_OF_CLICKS])
+            )
+            self.config.write_text(
+                SETTINGS.format(home=folder / "home", assets=assets, folder=folder / "shop")
+            )
         self.settings: Settings = load_settings(self.config, {}, {})
 
     def save(self) -> None:
@@ -99,7 +106,8 @@ class Home:
         return server.launch(job, assets, force if again else None)
 
 
-# A run that ended well although it was shot at (the kill came after its last step) is started again, so that the steps left are shot at too.
+# A run that ended well although it was shot at (the kill came after its last step) is started again, so that
+# the steps left are shot at too.
 def go(home: Home, server: Served, rng: random.Random | None, deadline: float) -> bool:
     """Walk on; with a random generator each step of a phase is killed once. True when all phases are done."""
     while home.state["phase"] < len(PHASES):
@@ -132,11 +140,15 @@ def go(home: Home, server: Served, rng: random.Random | None, deadline: float) -
 
 
 def kill_in(server: Served, home: Home, run: str, step: str, rng: random.Random) -> dict[str, Any] | None:
-    """Wait until a step has begun, wait a random part of what it took undisturbed, and kill its process or the JVM."""
+    """Wait until a step has begun, wait a random part of what it took undisturbed, and kill its process or
+    the JVM.
+    """
     victim, share = rng.choice(VICTIMS), rng.random()
     seen, cursor = "", None
     until = time.monotonic() + MAX_WAIT_SECONDS
-    begun = {f"{one.name}{tail}" for one in (*steps.BATCH, *steps.LIVE, *steps.DAILY) for tail in (" ", "...")}
+    begun = {
+        f"{one.name}{tail}" for one in (*steps.BATCH, *steps.LIVE, *steps.DAILY) for tail in (" ", "...")
+    }
     while time.monotonic() < until:
         lines, cursor = server.messages(run, cursor)
         for line in lines:
@@ -180,7 +192,10 @@ def main() -> None:
             continue
         rng = random.Random(f"{given.seed} {len(home.state['kills'])}") if home is rough else None
         home.state["seconds"] = undisturbed_seconds(calm.settings)
-        with served(home.settings, home.config, home.folder / "logs") as server, services_guard.services(home.settings):
+        with (
+            served(home.settings, home.config, home.folder / "logs") as server,
+            services_guard.services(home.settings),
+        ):
             for sensor in ("new_files", "automation"):  # their runs would come between
                 server.stop_sensor(sensor)
             if not go(home, server, rng, deadline):
@@ -193,22 +208,50 @@ def main() -> None:
 
 
 def scores_apart(calm: Settings, rough: Settings) -> float:
-    """Return the largest difference of a live score: sessions that are scored in one batch or in two differ in the last bits of float32."""
-    logs = [lake.read(home.table(columns.SCORE_LOG), ["event_id", "scores"]).to_pylist() for home in (calm, rough)]
+    """Return the largest difference of a live score: sessions that are scored in one batch or in two differ
+    in the last bits of float32.
+    """
+    logs = [
+        lake.read(home.table(columns.SCORE_LOG), ["event_id", "scores"]).to_pylist() for home in (calm, rough)
+    ]
     by_click = [{row["event_id"]: row["scores"] for row in log} for log in logs]
-    return max((abs(one - other) for click, scores in by_click[0].items() for one, other in zip(scores, by_click[1][click], strict=True)), default=0.0)
+    return max(
+        (
+            abs(one - other)
+            for click, scores in by_click[0].items()
+            for one, other in zip(scores, by_click[1][click], strict=True)
+        ),
+        default=0.0,
+    )
 
 
 def compare(calm: Home, rough: Home, seed: int) -> None:
     """Compare the tables and write the result."""
     wanted, found = digests(calm.settings), digests(rough.settings)
     rows = [
-        {"table": table, "undisturbed": wanted[table], "killed": found.get(table, "missing"), "equal": wanted[table] == found.get(table)} for table in wanted
+        {
+            "table": table,
+            "undisturbed": wanted[table],
+            "killed": found.get(table, "missing"),
+            "equal": wanted[table] == found.get(table),
+        }
+        for table in wanted
     ]
     apart = scores_apart(calm.settings, rough.settings)
-    rows.append({"table": "score_log, scores", "undisturbed": "", "killed": f"at most {apart:.1e} apart", "equal": apart <= ROUNDING})
+    rows.append(
+        {
+            "table": "score_log, scores",
+            "undisturbed": "",
+            "killed": f"at most {apart:.1e} apart",
+            "equal": apart <= ROUNDING,
+        }
+    )
     kills = rough.state["kills"]
-    write_result("kills", rows, {"seed": seed, "kills": kills, "number": len(kills), "all_equal": all(row["equal"] for row in rows)})
+    write_result(
+        "kills",
+        rows,
+        {"seed": seed, "kills": kills, "number": len(kills), "all_equal": all(row["equal"] for row in rows)},
+    )
     print(f"{len(kills)} kills; tables equal: {sum(row['equal'] for row in rows)} of {len(rows)}")
 
 

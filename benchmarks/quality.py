@@ -1,6 +1,8 @@
-"""Ranking quality on Beauty, Yoochoose and ML-100K beside every baseline, for several seeds; peers by the predictions they wrote.
+"""Ranking quality on Beauty, Yoochoose and ML-100K beside every baseline, for several seeds; peers by the
+predictions they wrote.
 
-Data are given by path and never copied: `python benchmarks/quality.py --beauty DIR --yoochoose DIR [--ml-100k DIR] [--peer NAME=FILE]`.
+Data are given by path and never copied: `python benchmarks/quality.py --beauty DIR --yoochoose DIR [--ml-100k
+DIR] [--peer NAME=FILE]`.
 """
 
 from __future__ import annotations
@@ -42,14 +44,20 @@ PROTOCOLS = {"beauty": "leave-one-out", "yoochoose": "next-item", "ml-100k": "ne
 
 
 def line(data: str, name: str, found: Evaluation, seen: Seen, seconds: float, **facts: Any) -> dict[str, Any]:
-    """One row of the table: the quoted rule first, the other rule's R@10 and N@10 beside it under their own names."""
+    """One row of the table: the quoted rule first, the other rule's R@10 and N@10 beside it under their own
+    names.
+    """
     own, other = found.metrics(seen), found.metrics(SEEN[seen == "removed"], samples=0)
     cells: dict[str, Any] = {metric: str(own[metric]) for metric in METRICS}
-    cells |= {f"{metric}, seen {SEEN[seen == 'removed']}": round(other[metric].mean, 4) for metric in METRICS[:2]}
+    cells |= {
+        f"{metric}, seen {SEEN[seen == 'removed']}": round(other[metric].mean, 4) for metric in METRICS[:2]
+    }
     return {"data": data, "model": name, "seen": seen, **cells, "s": round(seconds, 1), **facts}
 
 
-def of_baselines(data: str, dataset: Dataset, seen: Seen, ease: bool) -> tuple[list[dict[str, Any]], dict[str, Evaluation]]:
+def of_baselines(
+    data: str, dataset: Dataset, seen: Seen, ease: bool
+) -> tuple[list[dict[str, Any]], dict[str, Evaluation]]:
     rows, found = [], {}
     for baseline in baselines(dataset, ease=ease or None):
         started = time.perf_counter()
@@ -63,18 +71,27 @@ def of_baselines(data: str, dataset: Dataset, seen: Seen, ease: bool) -> tuple[l
     return rows, found
 
 
-def of_seeds(data: str, dataset: Dataset, config: ModelConfig, seen: Seen, seeds: list[int], best: Evaluation) -> list[dict[str, Any]]:
+def of_seeds(
+    data: str, dataset: Dataset, config: ModelConfig, seen: Seen, seeds: list[int], best: Evaluation
+) -> list[dict[str, Any]]:
     rows = []
     for seed in seeds:
         trained = train(dataset, config.model_copy(update={"seed": seed}))
         found = evaluate(Scorer.of(trained), dataset.test, lists=False)
-        gap = difference(found.ranking(seen).ranks, best.ranking(seen).ranks, dataset.test.prefixes.session_ids)
+        gap = difference(
+            found.ranking(seen).ranks, best.ranking(seen).ranks, dataset.test.prefixes.session_ids
+        )
         facts = {
-            "epochs": trained.best_epoch, "train s": round(trained.seconds, 1), "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
-            "weights": {} if trained.hybrid is None else trained.hybrid.weights, f"N@10 over {best.name}": str(gap["N@10"]),
-        }  # fmt: skip
+            "epochs": trained.best_epoch,
+            "train s": round(trained.seconds, 1),
+            "peak MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
+            "weights": {} if trained.hybrid is None else trained.hybrid.weights,
+            f"N@10 over {best.name}": str(gap["N@10"]),
+        }
         refitted = ", validation put back" if trained.refitted else ""
-        rows.append(line(data, f"{described(trained)}, seed {seed}{refitted}", found, seen, trained.seconds, **facts))
+        rows.append(
+            line(data, f"{described(trained)}, seed {seed}{refitted}", found, seen, trained.seconds, **facts)
+        )
         rows += of_parts(data, seed, dataset, found, seen)
     return rows
 
@@ -89,12 +106,16 @@ def of_parts(data: str, seed: int, dataset: Dataset, found: Evaluation, seen: Se
     for name, mask in (("new items", ~again), ("repeated items", again)):
         part = measure(found.ranking(seen).ranks[mask], [ids[place] for place in mask.nonzero()[0].tolist()])
         shown = {metric: str(part[metric]) for metric in METRICS}
-        rows.append({"data": data, "model": f"seed {seed}: {name} ({int(mask.sum())} cases)", "seen": seen, **shown})
+        rows.append(
+            {"data": data, "model": f"seed {seed}: {name} ({int(mask.sum())} cases)", "seen": seen, **shown}
+        )
     return rows
 
 
 def of_peers(data: str, dataset: Dataset, files: list[str], seen: Seen) -> list[dict[str, Any]]:
-    """Judge peers by the predictions.jsonl that they wrote in their own environment: same cases, a case that is missing counts as a miss."""
+    """Judge peers by the predictions.jsonl that they wrote in their own environment: same cases, a case that
+    is missing counts as a miss.
+    """
     rows = []
     ids = dataset.catalogue.item_ids
     for given in files:
@@ -111,25 +132,55 @@ def of_peers(data: str, dataset: Dataset, files: list[str], seen: Seen) -> list[
             ranks.append(items.index(ids[target]) + 1 if ids[target] in items else MISS)
         found = measure(np.array(ranks), dataset.test.prefixes.session_ids)
         missing = len(dataset.test) - sum(case in said for case in dataset.test.ids)
-        rows.append({"data": data, "model": name, "seen": seen, **{metric: str(found[metric]) for metric in METRICS}, "cases missing": missing})
+        rows.append(
+            {
+                "data": data,
+                "model": name,
+                "seen": seen,
+                **{metric: str(found[metric]) for metric in METRICS},
+                "cases missing": missing,
+            }
+        )
     return rows
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--beauty", type=Path, help="folder with sequences.txt and items.csv")
-    parser.add_argument("--yoochoose", type=Path, help="folder with train.tsv and test.tsv (SessionId, ItemId, Time)")
-    parser.add_argument("--ml-100k", type=Path, help="folder with ml-100k.inter and ml-100k.item; default: the fetched asset")
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--refit", action="store_true", help="put the validation items back before the last training")
-    parser.add_argument("--ease", action="store_true", help="also EASE on large catalogues (a minute and 2.3 GB at 12,000 items)")
     parser.add_argument(
-        "--peer", action="append", default=[], metavar="DATA:NAME=FILE",
-        help="predictions.jsonl that a peer (RecTools, RecBole) wrote under the same rule about seen items, e.g. beauty:RecTools=p.jsonl",
-    )  # fmt: skip
+        "--yoochoose", type=Path, help="folder with train.tsv and test.tsv (SessionId, ItemId, Time)"
+    )
+    parser.add_argument(
+        "--ml-100k", type=Path, help="folder with ml-100k.inter and ml-100k.item; default: the fetched asset"
+    )
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument(
+        "--refit", action="store_true", help="put the validation items back before the last training"
+    )
+    parser.add_argument(
+        "--ease",
+        action="store_true",
+        help="also EASE on large catalogues (a minute and 2.3 GB at 12,000 items)",
+    )
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="DATA:NAME=FILE",
+        help=(
+            "predictions.jsonl that a peer (RecTools, RecBole) wrote under the same rule about seen items, "
+            "e.g. beauty:RecTools=p.jsonl"
+        ),
+    )
     given = parser.parse_args()
     settings = load_settings(None, os.environ)
-    sources = {"beauty": given.beauty, "yoochoose": given.yoochoose, "ml-100k": given.ml_100k or settings.assets_dir / "ml-100k"}
+    sources = {
+        "beauty": given.beauty,
+        "yoochoose": given.yoochoose,
+        "ml-100k": given.ml_100k or settings.assets_dir / "ml-100k",
+    }
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for data, folder in sources.items():
@@ -145,10 +196,14 @@ def main() -> int:
             seen = default_seen(dataset)
             own, found = of_baselines(data, dataset, seen, given.ease)
             best = max(found.values(), key=lambda one: one.metrics(seen, samples=0)["N@10"].mean)
-            rows += own + of_seeds(data, dataset, config, seen, [int(seed) for seed in given.seeds.split(",")], best)
+            rows += own + of_seeds(
+                data, dataset, config, seen, [int(seed) for seed in given.seeds.split(",")], best
+            )
             rows += of_peers(data, dataset, given.peer, seen)
             section = data + (", validation put back before the last training" if given.refit else "")
-            write_section("quality", section, [row for row in rows if row["data"] == data], {"refit": given.refit})
+            write_section(
+                "quality", section, [row for row in rows if row["data"] == data], {"refit": given.refit}
+            )
     return 0 if rows else 2
 
 

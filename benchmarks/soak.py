@@ -1,6 +1,8 @@
-"""Faults against the live half: clicks at a rate while consumers, broker and valkey are killed; then the oracle looks at every effect.
+"""Faults against the live half: clicks at a rate while consumers, broker and valkey are killed; then the
+oracle looks at every effect.
 
-``python benchmarks/soak.py --clicks 20000 --rate 300 --kills 30 --seed 7`` or ``--minutes N``. Exit code 1 when anything is wrong.
+``python benchmarks/soak.py --clicks 20000 --rate 300 --kills 30 --seed 7`` or ``--minutes N``. Exit code 1
+when anything is wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:] = [str(ROOT), *(path for path in sys.path if path != str(ROOT))]  # the package `streaming` before the benchmark of that name
+# the package `streaming` before the benchmark of that name
+sys.path[:] = [str(ROOT), *(path for path in sys.path if path != str(ROOT))]
 
 import soak_oracle  # noqa: E402
 
@@ -35,18 +38,30 @@ from streaming.topics.lag import measure  # noqa: E402
 log = logging.getLogger("intentstore.soak")
 DRAIN_SECONDS = 120.0
 POISON = (
-    b"not json", b"[1,2]", b"{}", b'{"event_id":"x","session_id":"","item_id":"i","event_time":1700000000000}', b"\xff\xfe\x00", None, b"\x1f\x8b" + b"0" * 50,
-    b'{"event_id":"x","session_id":"poison","item_id":"i","event_time":"yesterday"}', b'{"event_id":"x","session_id":"poison","item_id":"i","event_time":-5}',
-    b'{"event_id":"x","session_id":"poison","item_id":"i","event_time":4102444800000}', b'{"event_id":1,"session_id":"poison","item_id":"i","event_time":1}',
+    b"not json",
+    b"[1,2]",
+    b"{}",
+    b'{"event_id":"x","session_id":"","item_id":"i","event_time":1700000000000}',
+    b"\xff\xfe\x00",
+    None,
+    b"\x1f\x8b" + b"0" * 50,
+    b'{"event_id":"x","session_id":"poison","item_id":"i","event_time":"yesterday"}',
+    b'{"event_id":"x","session_id":"poison","item_id":"i","event_time":-5}',
+    b'{"event_id":"x","session_id":"poison","item_id":"i","event_time":4102444800000}',
+    b'{"event_id":1,"session_id":"poison","item_id":"i","event_time":1}',
     b'{"event_id":"x","session_id":"poison","item_id":"i","event_time":1700000000000,"schema_version":9}',
     b'{"event_id":"x","session_id":"other","item_id":"i","event_time":1700000000000}',
-)  # fmt: skip
-LARGE_POISON = b'{"event_id":"' + b"x" * 1_000_000 + b'","session_id":"poison","item_id":"i","event_time":1700000000000}'
+)
+LARGE_POISON = (
+    b'{"event_id":"' + b"x" * 1_000_000 + b'","session_id":"poison","item_id":"i","event_time":1700000000000}'
+)
 
 
 @dataclass
 class Scenario:
-    """What is done to the system; counts are spread evenly at random over the clicks. ``joins``: a second consumer comes and goes so often."""
+    """What is done to the system; counts are spread evenly at random over the clicks. ``joins``: a second
+    consumer comes and goes so often.
+    """
 
     clicks: int = 20_000
     rate: float = 300.0
@@ -70,10 +85,24 @@ class Fleet:
 
     def start(self, name: str) -> None:
         """Start a consumer with this static id."""
-        command = [sys.executable, "-m", "streaming", "consume", "--instance-id", name, *(["--model", str(self.model)] if self.model else [])]
-        environment = {**os.environ, "INTENTSTORE_HOME": str(self.settings.home), "INTENTSTORE_ASSETS": str(self.settings.assets_dir)}
+        command = [
+            sys.executable,
+            "-m",
+            "streaming",
+            "consume",
+            "--instance-id",
+            name,
+            *(["--model", str(self.model)] if self.model else []),
+        ]
+        environment = {
+            **os.environ,
+            "INTENTSTORE_HOME": str(self.settings.home),
+            "INTENTSTORE_ASSETS": str(self.settings.assets_dir),
+        }
         with (self.settings.home / f"consumer-{name}.log").open("ab") as out:
-            self.running[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True)
+            self.running[name] = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
+            )
 
     def kill(self, name: str) -> None:
         """Kill -9 and start again."""
@@ -118,8 +147,13 @@ class Sender:
         else:
             late = self._random.randrange(900_000) if dice < 0.08 else 0
             session = f"s{min(int(self._random.expovariate(1) * self._sessions / 3), self._sessions)}"
-            click = {"event_id": f"{self._run}-{number}", "session_id": session, "item_id": self._random.choice(self._items),
-                     "event_time": int(time.time() * 1000) - late, "schema_version": 1}  # fmt: skip
+            click = {
+                "event_id": f"{self._run}-{number}",
+                "session_id": session,
+                "item_id": self._random.choice(self._items),
+                "event_time": int(time.time() * 1000) - late,
+                "schema_version": 1,
+            }
             key, value = session.encode(), json.dumps(click).encode()
             self._sent.append((key, value))
             del self._sent[:-1000]
@@ -144,7 +178,9 @@ def read_topic(settings: Settings, topic: str) -> list[Any]:
     """Read a topic from its beginning to its present end."""
     from kafka import KafkaConsumer, TopicPartition
 
-    reader = KafkaConsumer(**client_options(settings), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest")
+    reader = KafkaConsumer(
+        **client_options(settings), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
     names = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
     reader.assign(names)
     ends, found = reader.end_offsets(names), []
@@ -159,9 +195,16 @@ def read_topic(settings: Settings, topic: str) -> list[Any]:
 def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
     """Run the scenario and check it; services must be up. Gives counts; see ``faults_of``."""
     dice = random.Random(scenario.seed + 1)
-    moments = sorted((dice.randrange(scenario.clicks), what) for what, times in (
-        ("kill", scenario.kills), ("broker", scenario.broker_restarts), ("valkey", scenario.valkey_restarts), ("join", 2 * scenario.joins),
-    ) for _ in range(times))  # fmt: skip
+    moments = sorted(
+        (dice.randrange(scenario.clicks), what)
+        for what, times in (
+            ("kill", scenario.kills),
+            ("broker", scenario.broker_restarts),
+            ("valkey", scenario.valkey_restarts),
+            ("join", 2 * scenario.joins),
+        )
+        for _ in range(times)
+    )
     topics.ensure(settings)
     fleet, sender = Fleet(settings, scenario.model), Sender(settings, scenario)
     fleet.start("a")
@@ -182,9 +225,12 @@ def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
             process.kill()
     result = check(settings)
     return {
-        **result, "not_drained": int(not drained), "bad_exit_codes": sum(code != 0 for code in codes),
-        "crashed": fleet.crashed, "seconds": round(time.monotonic() - began),
-    }  # fmt: skip
+        **result,
+        "not_drained": int(not drained),
+        "bad_exit_codes": sum(code != 0 for code in codes),
+        "crashed": fleet.crashed,
+        "seconds": round(time.monotonic() - began),
+    }
 
 
 def _strike(settings: Settings, fleet: Fleet, what: str, dice: random.Random) -> None:
@@ -221,24 +267,43 @@ def check(settings: Settings) -> dict[str, int]:
     assert services is not None, "the services are gone"
     online = dict(zip(names, LiveFeatureReader(services.online_store_url).read(names), strict=True))
     return {
-        "sessions": len(names), "duplicates": expected.duplicates,
+        "sessions": len(names),
+        "duplicates": expected.duplicates,
         **soak_oracle.check_answers(expected, read_topic(settings, settings.kafka.recommendations_topic)),
         **soak_oracle.check_letters(expected, read_topic(settings, settings.kafka.dead_letter_topic)),
-        **soak_oracle.check_features(expected, online, "online"), **soak_oracle.check_features(expected, stored_features(settings), "state"),
+        **soak_oracle.check_features(expected, online, "online"),
+        **soak_oracle.check_features(expected, stored_features(settings), "state"),
         **soak_oracle.check_score_log(expected, settings.home / "score_log"),
-    }  # fmt: skip
+    }
 
 
 def faults_of(result: dict[str, int]) -> dict[str, int]:
     """Give the counts that must be 0 and are not."""
-    words = ("missing", "extra", "contradicting", "wrong", "other_bytes", "doubled", "not_drained", "bad_exit", "crashed")
+    words = (
+        "missing",
+        "extra",
+        "contradicting",
+        "wrong",
+        "other_bytes",
+        "doubled",
+        "not_drained",
+        "bad_exit",
+        "crashed",
+    )
     return {name: number for name, number in result.items() if number and any(word in name for word in words)}
 
 
 def run(scenario: Scenario) -> dict[str, int]:
     """Play a scenario with services of its own; the folder is kept when anything is wrong."""
     home = Path(tempfile.mkdtemp(prefix="soak-"))
-    settings = load_settings(None, os.environ, {"home": str(home), "assets": os.environ.get("INTENTSTORE_ASSETS") or str(ROOT / ".intentstore" / "assets")})
+    settings = load_settings(
+        None,
+        os.environ,
+        {
+            "home": str(home),
+            "assets": os.environ.get("INTENTSTORE_ASSETS") or str(ROOT / ".intentstore" / "assets"),
+        },
+    )
     broker.up(settings)
     try:
         result = play(settings, scenario)
@@ -257,7 +322,14 @@ def run(scenario: Scenario) -> dict[str, int]:
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, kind in (("clicks", int), ("rate", float), ("sessions", int), ("kills", int), ("joins", int), ("seed", int)):
+    for name, kind in (
+        ("clicks", int),
+        ("rate", float),
+        ("sessions", int),
+        ("kills", int),
+        ("joins", int),
+        ("seed", int),
+    ):
         parser.add_argument(f"--{name}", type=kind, default=getattr(Scenario, name))
     parser.add_argument("--broker-restarts", type=int, default=Scenario.broker_restarts)
     parser.add_argument("--valkey-restarts", type=int, default=Scenario.valkey_restarts)

@@ -1,4 +1,6 @@
-"""Independent oracle of the live half: plain Python over the clicks topic in offset order. Shares no rule with the consumer but the written contract."""
+"""Independent oracle of the live half: plain Python over the clicks topic in offset order. Shares no rule
+with the consumer but the written contract.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,13 @@ class Session:
         self.accepted.append(event)
         self.created = max(arrival, self.created + 1)
         if not self.count or time - self.newest > GAP_US:
-            self.clicks, self.newest, self.start, self.count, self.late = [(time, number, item)], time, time, 1, 0
+            self.clicks, self.newest, self.start, self.count, self.late = (
+                [(time, number, item)],
+                time,
+                time,
+                1,
+                0,
+            )
             return True
         self.late += time < self.newest
         if self.start - time > GAP_US:
@@ -46,12 +54,19 @@ class Session:
         kept = self.clicks[-KEPT:]
         items, times = [item for _, _, item in kept], [time for time, _, _ in kept]
         return {
-            "items": items, "last_item": items[-1], "click_count": self.count, "distinct_items": len(set(items)),
-            "repeat_share": (len(items) - len(set(items))) / len(items), "duration_seconds": (self.newest - self.start) / 1e6,
+            "items": items,
+            "last_item": items[-1],
+            "click_count": self.count,
+            "distinct_items": len(set(items)),
+            "repeat_share": (len(items) - len(set(items))) / len(items),
+            "duration_seconds": (self.newest - self.start) / 1e6,
             "mean_gap_seconds": (times[-1] - times[0]) / (len(times) - 1) / 1e6 if len(times) > 1 else 0.0,
-            "last_gap_seconds": (times[-1] - times[-2]) / 1e6 if len(times) > 1 else 0.0, "late_clicks": self.late, "session_start": self.start,
-            "event_timestamp_us": self.newest, "created_us": self.created,
-        }  # fmt: skip
+            "last_gap_seconds": (times[-1] - times[-2]) / 1e6 if len(times) > 1 else 0.0,
+            "late_clicks": self.late,
+            "session_start": self.start,
+            "event_timestamp_us": self.newest,
+            "created_us": self.created,
+        }
 
 
 def valid(value: bytes | None, key: bytes | None, broker_us: int) -> dict[str, Any] | None:
@@ -90,7 +105,9 @@ def truth(records: list[Any]) -> Truth:
         click = valid(record.value, record.key, record.timestamp * 1000)
         if click is None:
             result.poison[at] = (record.key, record.value)
-        elif result.sessions[click["session_id"]].click(number, click["event_id"], click["item_id"], click["time"], record.timestamp * 1000):
+        elif result.sessions[click["session_id"]].click(
+            number, click["event_id"], click["item_id"], click["time"], record.timestamp * 1000
+        ):
             result.answered[at] = click["event_id"]
         else:
             result.duplicates += 1
@@ -107,10 +124,13 @@ def check_answers(expected: Truth, records: list[Any]) -> dict[str, int]:
         sources.add((answer["source"]["partition"], answer["source"]["offset"]))
     wanted = set(expected.answered)
     return {
-        "answers_wanted": len(wanted), "answer_records": len(records), "answers_missing": len(wanted - sources), "answers_extra": len(sources - wanted),
+        "answers_wanted": len(wanted),
+        "answer_records": len(records),
+        "answers_missing": len(wanted - sources),
+        "answers_extra": len(sources - wanted),
         "answers_contradicting": sum(len(contents) > 1 for contents in by_event.values()),
         "answers_repeated_identically": len(records) - sum(len(contents) for contents in by_event.values()),
-    }  # fmt: skip
+    }
 
 
 def check_letters(expected: Truth, records: list[Any]) -> dict[str, int]:
@@ -119,18 +139,31 @@ def check_letters(expected: Truth, records: list[Any]) -> dict[str, int]:
     for record in records:
         headers = dict(record.headers)
         found[(int(headers["partition"]), int(headers["offset"]))] = (record.key, record.value)
-    wrong = sum(found[at] != (key, value) and not (key is None and value is None) for at, (key, value) in expected.poison.items() if at in found)
+    wrong = sum(
+        found[at] != (key, value) and not (key is None and value is None)
+        for at, (key, value) in expected.poison.items()
+        if at in found
+    )
     return {
-        "letters_wanted": len(expected.poison), "letters_missing": len(set(expected.poison) - set(found)),
-        "letters_extra": len(set(found) - set(expected.poison)), "letters_with_other_bytes": wrong, "letters_repeated": len(records) - len(found),
-    }  # fmt: skip
+        "letters_wanted": len(expected.poison),
+        "letters_missing": len(set(expected.poison) - set(found)),
+        "letters_extra": len(set(found) - set(expected.poison)),
+        "letters_with_other_bytes": wrong,
+        "letters_repeated": len(records) - len(found),
+    }
 
 
 def check_features(expected: Truth, rows: dict[str, dict[str, Any] | None], name: str) -> dict[str, int]:
     """Compare features by session, exactly."""
     missing = sum(rows.get(session) is None for session in expected.sessions)
-    wrong = sum(rows[s] != state.features() for s, state in expected.sessions.items() if rows.get(s) is not None)
-    return {f"{name}_missing": missing, f"{name}_wrong": wrong, f"{name}_extra": len(set(rows) - set(expected.sessions))}
+    wrong = sum(
+        rows[s] != state.features() for s, state in expected.sessions.items() if rows.get(s) is not None
+    )
+    return {
+        f"{name}_missing": missing,
+        f"{name}_wrong": wrong,
+        f"{name}_extra": len(set(rows) - set(expected.sessions)),
+    }
 
 
 def check_score_log(expected: Truth, folder: Path) -> dict[str, int]:
@@ -143,4 +176,8 @@ def check_score_log(expected: Truth, folder: Path) -> dict[str, int]:
             table = pa.ipc.open_file(source).read_all()
         rows += list(zip(table["partition"].to_pylist(), table["offset"].to_pylist(), strict=True))
     wanted = set(expected.answered)
-    return {"log_missing": len(wanted - set(rows)), "log_extra": len(set(rows) - wanted), "log_doubled": len(rows) - len(set(rows))}
+    return {
+        "log_missing": len(wanted - set(rows)),
+        "log_extra": len(set(rows) - wanted),
+        "log_doubled": len(rows) - len(set(rows)),
+    }

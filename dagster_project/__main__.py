@@ -1,4 +1,6 @@
-"""``python -m dagster_project demo | ui``: the whole path through Dagster, and the graph in a browser. Entry point: reads the environment."""
+"""``python -m dagster_project demo | ui``: the whole path through Dagster, and the graph in a browser. Entry
+point: reads the environment.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +51,14 @@ def _run(settings: Settings, given: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m dagster_project", description="IntentStore through Dagster.")
+    parser = argparse.ArgumentParser(
+        prog="python -m dagster_project", description="IntentStore through Dagster."
+    )
     words = parser.add_subparsers(dest="word", required=True, metavar="demo|ui")
     demo = words.add_parser("demo", help="the whole path on real clicks, with a summary")
-    demo.add_argument("--max-clicks", type=int, default=0, help="replay at most so many held-out clicks; 0 = all")
+    demo.add_argument(
+        "--max-clicks", type=int, default=0, help="replay at most so many held-out clicks; 0 = all"
+    )
     ui = words.add_parser("ui", help="Dagster's graph on the state of the demo")
     ui.add_argument("--host", default="127.0.0.1")
     ui.add_argument("--port", type=int, default=3000)

@@ -1,4 +1,6 @@
-"""Which code an outcome rests on: the hash of a module's own import closure, computed and never listed. Imports nothing of it."""
+"""Which code an outcome rests on: the hash of a module's own import closure, computed and never listed.
+Imports nothing of it.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("feature_repo", "spark_jobs", "streaming", "model", "dagster_project")
 DATA_SUFFIXES = frozenset({".html", ".json", ".lua", ".toml", ".yaml"})  # read by the modules of their folder
-# Import statements are found by their form, not by a parser: parsing this tree takes 0.5 s of each process that loads
-# the definitions, this 0.02 s. A line of a docstring that happens to have the form adds a module, never hides one.
-_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n]+)|import[ \t]+([\w.]+))", re.MULTILINE)
+# Import statements are found by their form, not by a parser: parsing this tree takes 0.5 s of each process
+# that loads the definitions, this 0.02 s. A line of a docstring that happens to have the form adds a module,
+# never hides one.
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n]+)|import[ \t]+([\w.]+))", re.MULTILINE
+)
 _TYPES_ONLY = re.compile(r"^([ \t]*)if TYPE_CHECKING:\n(?:\1[ \t]+[^\n]*\n|[ \t]*\n)+", re.MULTILINE)
-# Modules that are imported by a name in quotes, as `import_module` and Feast's configuration do, and programs run by `python -m`.
+# Modules that are imported by a name in quotes, as `import_module` and Feast's configuration do, and programs
+# run by `python -m`.
 _NAMED = re.compile(rf"""["']((?:{"|".join(PACKAGES)})(?:\.\w+)+)["']""")
 _EVERY = re.compile(r"""import_module\(f["']([\w.]+)\.\{""")  # any module of a package, chosen at run time
 _RUN = re.compile(rf"""["']-m["'],\s*["']((?:{"|".join(PACKAGES)})(?:\.\w+)*)["']""")
@@ -61,7 +67,9 @@ def sources(*modules: str) -> list[Path]:
     waiting = list(modules)
     for module in waiting:
         if _file_of(module) is None:
-            raise ModuleNotFoundError(f"'{module}' is no module below '{ROOT}'; name one of its packages' modules in full")
+            raise ModuleNotFoundError(
+                f"'{module}' is no module below '{ROOT}'; name one of its packages' modules in full"
+            )
     closure: set[str] = set()
     while waiting:
         module = waiting.pop()
@@ -75,7 +83,9 @@ def sources(*modules: str) -> list[Path]:
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
-    """Modules of this project that a module imports when it or a function of it runs, its parent packages among them."""
+    """Modules of this project that a module imports when it or a function of it runs, its parent packages
+    among them.
+    """
     file = _file_of(module)
     if file is None:
         return ()
@@ -88,7 +98,9 @@ def _imports(module: str) -> tuple[str, ...]:
         files = (file.relative_to(ROOT) for file in ROOT.joinpath(*package.split(".")).rglob("*.py"))
         names.update(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files)
     names.add(module.rpartition(".")[0])
-    return tuple(sorted(name for name in names if name.split(".")[0] in PACKAGES and _file_of(name) is not None))
+    return tuple(
+        sorted(name for name in names if name.split(".")[0] in PACKAGES and _file_of(name) is not None)
+    )
 
 
 def _candidates(origin: str | None, imported: str | None, plain: str | None) -> Iterator[str]:

@@ -10,7 +10,8 @@ import dagster as dg
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
-from dagster_project.defs import automation, batch, jobs, live, new_items, training  # noqa: E402 - after the filters: these use beta features on purpose
+# after the filters: these use beta features on purpose
+from dagster_project.defs import automation, batch, jobs, live, new_items, training  # noqa: E402
 from dagster_project.resources import SettingsResource  # noqa: E402
 
 defs = dg.Definitions(
@@ -21,6 +22,7 @@ defs = dg.Definitions(
     sensors=automation.SENSORS,
     resources={"settings": SettingsResource(config=os.environ.get("DAGSTER_SETTINGS_FILE"))},
     loggers=jobs.LOGGERS,
-    # A process for each op would cost two seconds of imports each; what is heavy (Spark, the consumer) has a child of its own anyway.
+    # A process for each op would cost two seconds of imports each; what is heavy (Spark, the consumer) has a
+    # child of its own anyway.
     executor=dg.in_process_executor,
 )

@@ -20,9 +20,15 @@ class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     '/tmp/x/lake'
     """
 
-    config: str | None = Field(default=None, description="Settings file; none = intentstore.toml of the working folder.")
-    home: str | None = Field(default=None, description="Folder of everything made at run time; none = as the settings say.")
-    spark_master: str | None = Field(default=None, description="Spark master of the batch jobs; none = as the settings say.")
+    config: str | None = Field(
+        default=None, description="Settings file; none = intentstore.toml of the working folder."
+    )
+    home: str | None = Field(
+        default=None, description="Folder of everything made at run time; none = as the settings say."
+    )
+    spark_master: str | None = Field(
+        default=None, description="Spark master of the batch jobs; none = as the settings say."
+    )
 
     def overrides(self) -> dict[str, str]:
         """Return what this resource sets itself, as dotted keys."""

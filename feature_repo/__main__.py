@@ -1,4 +1,6 @@
-"""`python -m feature_repo`: apply, plan, materialize, serve, token, catalogue, nearest. The only file here that reads the environment."""
+"""`python -m feature_repo`: apply, plan, materialize, serve, token, catalogue, nearest. The only file here
+that reads the environment.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m feature_repo", description="The feature store: registry, online store, catalogue, HTTP.")
-    parser.add_argument("--config", type=Path, help="settings file; none = intentstore.toml where there is one")
+    parser = argparse.ArgumentParser(
+        prog="python -m feature_repo",
+        description="The feature store: registry, online store, catalogue, HTTP.",
+    )
+    parser.add_argument(
+        "--config", type=Path, help="settings file; none = intentstore.toml where there is one"
+    )
     parser.add_argument("--home", help="folder of run-time files; none = the settings'")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -51,27 +58,58 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _registry_commands(command: Command) -> None:
-    plan = command("plan", _plan, "Show what the definitions would change in the registry; exit code 1 when a versioned service would break.")
+    plan = command(
+        "plan",
+        _plan,
+        (
+            "Show what the definitions would change in the registry; exit code 1 when a versioned service "
+            "would break."
+        ),
+    )
     plan.add_argument("--json", action="store_true")
-    plan.add_argument("--against", type=Path, help="a committed snapshot (feature_repo/services.json) to compare with in place of the registry")
-    plan.add_argument("--update", action="store_true", help="then note the definitions in that snapshot, unless a service would break")
+    plan.add_argument(
+        "--against",
+        type=Path,
+        help="a committed snapshot (feature_repo/services.json) to compare with in place of the registry",
+    )
+    plan.add_argument(
+        "--update",
+        action="store_true",
+        help="then note the definitions in that snapshot, unless a service would break",
+    )
     apply = command("apply", _apply, "Write the definitions into the registry, after the same check as plan.")
-    apply.add_argument("--break-services", action="store_true", help="apply even what breaks a versioned service")
+    apply.add_argument(
+        "--break-services", action="store_true", help="apply even what breaks a versioned service"
+    )
     materialize = command("materialize", _materialize, "Bring the online store up to the Delta tables.")
     materialize.add_argument("--views", type=_names, help="view,view; none = all that have a table")
-    materialize.add_argument("--full", action="store_true", help="write every latest row again, not only what is new")
-    catalogue = command("catalogue", _catalogue, "Write the static catalogue (index.html and catalogue.json).")
+    materialize.add_argument(
+        "--full", action="store_true", help="write every latest row again, not only what is new"
+    )
+    catalogue = command(
+        "catalogue", _catalogue, "Write the static catalogue (index.html and catalogue.json)."
+    )
     catalogue.add_argument("--out", type=Path, help="folder; none = HOME/catalogue")
-    catalogue.add_argument("--no-statistics", action="store_true", help="from the registry alone, without reading tables (needs no Spark)")
+    catalogue.add_argument(
+        "--no-statistics",
+        action="store_true",
+        help="from the registry alone, without reading tables (needs no Spark)",
+    )
 
 
 def _serving_commands(command: Command) -> None:
-    serve = command("serve", _serve, "Serve features over HTTP: POST /get-online-features, POST /nearest, GET /health.")
+    serve = command(
+        "serve", _serve, "Serve features over HTTP: POST /get-online-features, POST /nearest, GET /health."
+    )
     serve.add_argument("--host")
     serve.add_argument("--port", type=int)
     serve.add_argument("--workers", type=int, default=2)
     serve.add_argument("--access", type=Path, help="file of tokens and rights; none = HOME/feast/access.toml")
-    serve.add_argument("--allow-writes", action="store_true", help="let tokens that may write use /push and /write-to-online-store")
+    serve.add_argument(
+        "--allow-writes",
+        action="store_true",
+        help="let tokens that may write use /push and /write-to-online-store",
+    )
     token = command("token", _token, "Make a token for `serve` and print it once.")
     token.add_argument("name", help="who holds it")
     token.add_argument("--services", type=_names, required=True, help="service,service or * for all")
@@ -81,7 +119,9 @@ def _serving_commands(command: Command) -> None:
     nearest.add_argument("text")
     nearest.add_argument("-k", type=int, default=10)
     nearest.add_argument("--of", choices=("items", "sessions"), default="items")
-    nearest.add_argument("--category", help="only items of this category, or with it as a whole word of theirs")
+    nearest.add_argument(
+        "--category", help="only items of this category, or with it as a whole word of theirs"
+    )
     nearest.add_argument("--words", help="only entries whose text holds this")
 
 
@@ -121,7 +161,9 @@ def _apply(settings: Settings, chosen: Arguments) -> int:
     from feature_repo import definitions
     from feature_repo.registry import plan
 
-    changes = plan.compare(plan.shape_of_registry(store.feature_store(settings)), plan.shape_of(definitions.OBJECTS))
+    changes = plan.compare(
+        plan.shape_of_registry(store.feature_store(settings)), plan.shape_of(definitions.OBJECTS)
+    )
     if not chosen.break_services:
         plan.refuse_breaking(changes)
     store.apply(settings)
@@ -155,7 +197,13 @@ def _token(settings: Settings, chosen: Arguments) -> int:
 def _catalogue(settings: Settings, chosen: Arguments) -> int:
     from feature_repo.catalogue.build import write_catalogue
 
-    print(write_catalogue(settings, chosen.out or settings.home / "catalogue", None if chosen.no_statistics else _spark(settings)))
+    print(
+        write_catalogue(
+            settings,
+            chosen.out or settings.home / "catalogue",
+            None if chosen.no_statistics else _spark(settings),
+        )
+    )
     return 0
 
 
@@ -164,7 +212,9 @@ def _nearest(settings: Settings, chosen: Arguments) -> int:
     from feature_repo.serving.nearest import Neighbourhood
 
     neighbourhood = Neighbourhood(settings, applied_store(settings))
-    for found in neighbourhood.nearest(chosen.text, chosen.k, of=chosen.of, words=chosen.words, category=chosen.category):
+    for found in neighbourhood.nearest(
+        chosen.text, chosen.k, of=chosen.of, words=chosen.words, category=chosen.category
+    ):
         print(f"{found.cosine:7.4f}  {found.key}")
     return 0
 

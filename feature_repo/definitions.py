@@ -1,7 +1,9 @@
-"""Every Feast object of IntentStore: entities, sources, views, services. Imports the contract absolutely and does no input or output.
+"""Every Feast object of IntentStore: entities, sources, views, services. Imports the contract absolutely and
+does no input or output.
 
-A source's relative path is a table of the lake; `DeltaOfflineStore` finds the folder. A service's name ends in its version:
-what it holds may grow, but `python -m feature_repo plan` refuses to take from it (make a new version instead).
+A source's relative path is a table of the lake; `DeltaOfflineStore` finds the folder. A service's name ends
+in its version: what it holds may grow, but `python -m feature_repo plan` refuses to take from it (make a new
+version instead).
 """
 
 from __future__ import annotations
@@ -17,11 +19,17 @@ from feast.types import Array, FeastType, Float32, Float64, Int32, Int64, String
 from feature_repo.contract import tables as columns
 
 OWNER = "intentstore-recommendations"
-NO_LIMIT = timedelta(0)  # histories may be decades old (ML-100K is of 1998); online.ttl_hours sets a maximum age where one is wanted
+# histories may be decades old (ML-100K is of 1998); online.ttl_hours sets a maximum age where one is wanted
+NO_LIMIT = timedelta(0)
 KEYS = {"session_id", "item_id"}
 _PRIMITIVES: dict[pa.DataType, FeastType] = {
-    pa.string(): String, pa.int32(): Int32, pa.int64(): Int64, pa.float32(): Float32, pa.float64(): Float64, columns.TIME: UnixTimestamp,
-}  # fmt: skip
+    pa.string(): String,
+    pa.int32(): Int32,
+    pa.int64(): Int64,
+    pa.float32(): Float32,
+    pa.float64(): Float64,
+    columns.TIME: UnixTimestamp,
+}
 
 
 def feast_type(kind: pa.DataType) -> FeastType:
@@ -69,62 +77,131 @@ def _source(table: str) -> SparkSource:
 
 
 session = Entity(
-    name="session", join_keys=["session_id"], value_type=ValueType.STRING, owner=OWNER, tags={"grain": "session"},
-    description="A visitor's clicks under one cookie or user id; the gap rule starts a new session under the same id.",
-)  # fmt: skip
+    name="session",
+    join_keys=["session_id"],
+    value_type=ValueType.STRING,
+    owner=OWNER,
+    tags={"grain": "session"},
+    description=(
+        "A visitor's clicks under one cookie or user id; the gap rule starts a new session under the same id."
+    ),
+)
 item = Entity(
-    name="item", join_keys=["item_id"], value_type=ValueType.STRING, owner=OWNER, tags={"grain": "item"},
+    name="item",
+    join_keys=["item_id"],
+    value_type=ValueType.STRING,
+    owner=OWNER,
+    tags={"grain": "item"},
     description="A thing that can be clicked and recommended.",
-)  # fmt: skip
+)
 
 session_features_source = _source(columns.SESSION_FEATURES)
 session_intents_source = _source(columns.SESSION_INTENTS)
 item_text_source = _source(columns.ITEM_VECTORS)
 item_popularity_source = _source(columns.ITEM_POPULARITY)
 session_features_push = PushSource(
-    name="session_features_push", batch_source=session_features_source, owner=OWNER, tags={"writer": "streaming consume"},
+    name="session_features_push",
+    batch_source=session_features_source,
+    owner=OWNER,
+    tags={"writer": "streaming consume"},
     description="Entry for live rows; the consumer writes the same rows by LiveFeatureWriter.",
-)  # fmt: skip
+)
 
 session_features = FeatureView(
-    name="session_features", entities=[session], ttl=NO_LIMIT, online=True, source=session_features_push, owner=OWNER,
+    name="session_features",
+    entities=[session],
+    ttl=NO_LIMIT,
+    online=True,
+    source=session_features_push,
+    owner=OWNER,
     schema=_fields(columns.SESSION_FEATURES, "event_id", "event_date"),
-    tags={"table": columns.SESSION_FEATURES, "job": "session-features", "freshness": "live: each click; batch: each run", "stage": "production"},
+    tags={
+        "table": columns.SESSION_FEATURES,
+        "job": "session-features",
+        "freshness": "live: each click; batch: each run",
+        "stage": "production",
+    },
     description="What a session did up to a click: items, counts, pauses.",
-)  # fmt: skip
+)
 session_intents = FeatureView(
-    name="session_intents", entities=[session], ttl=NO_LIMIT, online=True, source=session_intents_source, owner=OWNER,
+    name="session_intents",
+    entities=[session],
+    ttl=NO_LIMIT,
+    online=True,
+    source=session_intents_source,
+    owner=OWNER,
     schema=_fields(columns.SESSION_INTENTS, "session_date"),
     tags={"table": columns.SESSION_INTENTS, "job": "intents", "freshness": "each run", "stage": "production"},
     description="What a session seems to look for, in words, items and vectors.",
-)  # fmt: skip
+)
 item_text = FeatureView(
-    name="item_text", entities=[item], ttl=NO_LIMIT, online=True, source=item_text_source, owner=OWNER,
+    name="item_text",
+    entities=[item],
+    ttl=NO_LIMIT,
+    online=True,
+    source=item_text_source,
+    owner=OWNER,
     schema=_fields(columns.ITEM_VECTORS),
-    tags={"table": columns.ITEM_VECTORS, "job": "item-vectors", "freshness": "each run, changed items only", "stage": "production"},
+    tags={
+        "table": columns.ITEM_VECTORS,
+        "job": "item-vectors",
+        "freshness": "each run, changed items only",
+        "stage": "production",
+    },
     description="An item's text and its vector.",
-)  # fmt: skip
+)
 item_popularity = FeatureView(
-    name="item_popularity", entities=[item], ttl=NO_LIMIT, online=True, source=item_popularity_source, owner=OWNER,
+    name="item_popularity",
+    entities=[item],
+    ttl=NO_LIMIT,
+    online=True,
+    source=item_popularity_source,
+    owner=OWNER,
     schema=_fields(columns.ITEM_POPULARITY),
-    tags={"table": columns.ITEM_POPULARITY, "job": "item-popularity", "freshness": "daily", "stage": "production"},
+    tags={
+        "table": columns.ITEM_POPULARITY,
+        "job": "item-popularity",
+        "freshness": "daily",
+        "stage": "production",
+    },
     description="How often an item was clicked up to a day.",
-)  # fmt: skip
+)
 
 session_ranker_v1 = FeatureService(
-    name="session_ranker_v1", features=[session_features, session_intents[["source", "long_vector", "short_vector"]]], owner=OWNER,
-    tags={"version": "1", "consumer": "model"}, description="What the next-item model reads of a session.",
-)  # fmt: skip
+    name="session_ranker_v1",
+    features=[session_features, session_intents[["source", "long_vector", "short_vector"]]],
+    owner=OWNER,
+    tags={"version": "1", "consumer": "model"},
+    description="What the next-item model reads of a session.",
+)
 session_intents_v1 = FeatureService(
-    name="session_intents_v1", features=[session_intents], owner=OWNER,
-    tags={"version": "1"}, description="A session's intents in full: words, grounding items, vectors.",
-)  # fmt: skip
+    name="session_intents_v1",
+    features=[session_intents],
+    owner=OWNER,
+    tags={"version": "1"},
+    description="A session's intents in full: words, grounding items, vectors.",
+)
 item_text_v1 = FeatureService(
-    name="item_text_v1", features=[item_text[["text", "category", "encoder", "vector"]], item_popularity], owner=OWNER,
-    tags={"version": "1"}, description="An item's text, category, vector and popularity.",
-)  # fmt: skip
+    name="item_text_v1",
+    features=[item_text[["text", "category", "encoder", "vector"]], item_popularity],
+    owner=OWNER,
+    tags={"version": "1"},
+    description="An item's text, category, vector and popularity.",
+)
 
 OBJECTS = (
-    session, item, session_features_source, session_intents_source, item_text_source, item_popularity_source, session_features_push,
-    session_features, session_intents, item_text, item_popularity, session_ranker_v1, session_intents_v1, item_text_v1,
-)  # fmt: skip
+    session,
+    item,
+    session_features_source,
+    session_intents_source,
+    item_text_source,
+    item_popularity_source,
+    session_features_push,
+    session_features,
+    session_intents,
+    item_text,
+    item_popularity,
+    session_ranker_v1,
+    session_intents_v1,
+    item_text_v1,
+)

@@ -1,1 +1,3 @@
-"""The session model: backbones, intents, fusion, training, evaluation and scoring. Knows nothing of Spark, Kafka, Feast or Dagster."""
+"""The session model: backbones, intents, fusion, training, evaluation and scoring. Knows nothing of Spark,
+Kafka, Feast or Dagster.
+"""

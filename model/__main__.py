@@ -24,37 +24,110 @@ SHOWN_SHARE = 0.005  # of a score; smaller parts would read "0 %"
 
 def parser() -> argparse.ArgumentParser:
     """Make the command line's parser."""
-    root = argparse.ArgumentParser(prog="python -m model", description="Train, evaluate and ask recommendation models.")
+    root = argparse.ArgumentParser(
+        prog="python -m model", description="Train, evaluate and ask recommendation models."
+    )
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    bench = commands.add_parser("benchmark", help="train and evaluate on a dataset folder; writes predictions.jsonl, metrics.json and model/")
-    bench.add_argument("dataset", type=Path, help="folder with clicks.* or sequences.txt, and optional items.*")
-    bench.add_argument("--protocol", choices=("leave-one-out", "next-item"), help="default: next-item where the folder has split files, else leave-one-out")
-    bench.add_argument("--out", type=Path, required=True, help="folder for the results; a killed run goes on from its checkpoint")
+    bench = commands.add_parser(
+        "benchmark",
+        help="train and evaluate on a dataset folder; writes predictions.jsonl, metrics.json and model/",
+    )
+    bench.add_argument(
+        "dataset", type=Path, help="folder with clicks.* or sequences.txt, and optional items.*"
+    )
+    bench.add_argument(
+        "--protocol",
+        choices=("leave-one-out", "next-item"),
+        help="default: next-item where the folder has split files, else leave-one-out",
+    )
+    bench.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for the results; a killed run goes on from its checkpoint",
+    )
     bench.add_argument("--backbone", choices=BACKBONES)
-    bench.add_argument("--fusion", choices=FUSIONS, help="none = the backbone alone, paper = LLM4SBR's gates, intent = retrieval at score level (default)")
-    bench.add_argument("--intents", choices=("encoder", "llm", "endpoint", "student", "none"), default="encoder", help="source of the cases' intents")
-    bench.add_argument("--intent-calls", type=int, metavar="N", help="cases an LLM is asked about at most (default: intents.max_calls)")
-    bench.add_argument("--no-text", action="store_true", help="trained ids only: items.* is not read by the network")
-    bench.add_argument("--no-hybrid", action="store_true", help="the network alone, without transitions and retrieval")
+    bench.add_argument(
+        "--fusion",
+        choices=FUSIONS,
+        help=(
+            "none = the backbone alone, paper = LLM4SBR's gates, intent = retrieval at score level (default)"
+        ),
+    )
+    bench.add_argument(
+        "--intents",
+        choices=("encoder", "llm", "endpoint", "student", "none"),
+        default="encoder",
+        help="source of the cases' intents",
+    )
+    bench.add_argument(
+        "--intent-calls",
+        type=int,
+        metavar="N",
+        help="cases an LLM is asked about at most (default: intents.max_calls)",
+    )
+    bench.add_argument(
+        "--no-text", action="store_true", help="trained ids only: items.* is not read by the network"
+    )
+    bench.add_argument(
+        "--no-hybrid", action="store_true", help="the network alone, without transitions and retrieval"
+    )
     again = bench.add_mutually_exclusive_group()
-    again.add_argument("--refit", action="store_true", help="train once more on train + validation before the test (the default)")
-    again.add_argument("--no-refit", action="store_true", help="judge the model that never saw validation, as published protocols do")
+    again.add_argument(
+        "--refit",
+        action="store_true",
+        help="train once more on train + validation before the test (the default)",
+    )
+    again.add_argument(
+        "--no-refit",
+        action="store_true",
+        help="judge the model that never saw validation, as published protocols do",
+    )
     bench.add_argument("--score", choices=("dot", "cosine"))
-    bench.add_argument("--gap-minutes", type=float, help="a longer pause starts a new session; default: session.gap_minutes where it is set")
-    for name, kind in (("dim", int), ("epochs", int), ("batch-size", int), ("learning-rate", float), ("seed", int), ("threads", int)):
+    bench.add_argument(
+        "--gap-minutes",
+        type=float,
+        help="a longer pause starts a new session; default: session.gap_minutes where it is set",
+    )
+    for name, kind in (
+        ("dim", int),
+        ("epochs", int),
+        ("batch-size", int),
+        ("learning-rate", float),
+        ("seed", int),
+        ("threads", int),
+    ):
         bench.add_argument(f"--{name}", type=kind)
     bench.add_argument("--device")
-    bench.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any other key of model.config.ModelConfig; lists as JSON")
-    bench.add_argument("--config", type=Path, help="settings file (default: intentstore.toml where there is one)")
+    bench.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other key of model.config.ModelConfig; lists as JSON",
+    )
+    bench.add_argument(
+        "--config", type=Path, help="settings file (default: intentstore.toml where there is one)"
+    )
     bench.add_argument("--baselines", action="store_true", help="judge every baseline on the same cases too")
     bench.add_argument("--json", action="store_true", help="print the metrics as one JSON line")
     ask = commands.add_parser("recommend", help="top items and intents for one session")
-    ask.add_argument("--model", type=Path, required=True, help="model folder, or a folder of models with a promoted one")
-    ask.add_argument("--session", required=True, help="item ids, oldest first, separated by commas; or a JSON list of strings")
+    ask.add_argument(
+        "--model", type=Path, required=True, help="model folder, or a folder of models with a promoted one"
+    )
+    ask.add_argument(
+        "--session",
+        required=True,
+        help="item ids, oldest first, separated by commas; or a JSON list of strings",
+    )
     ask.add_argument("-k", type=int, default=10)
-    ask.add_argument("--config", type=Path, help="settings file (default: intentstore.toml where there is one)")
+    ask.add_argument(
+        "--config", type=Path, help="settings file (default: intentstore.toml where there is one)"
+    )
     ask.add_argument("--json", action="store_true", help="print one JSON line")
-    study = commands.add_parser(STUDY, help="the paper's tables and figures on a dataset folder (see `study --help`)", add_help=False)
+    study = commands.add_parser(
+        STUDY, help="the paper's tables and figures on a dataset folder (see `study --help`)", add_help=False
+    )
     study.add_argument("rest", nargs=argparse.REMAINDER)
     return root
 
@@ -62,13 +135,26 @@ def parser() -> argparse.ArgumentParser:
 def config_of(arguments: argparse.Namespace, base: dict[str, Any]) -> ModelConfig:
     """Merge the settings' ``[model]`` section and the flags into a config; raises ``ConfigError``."""
     values = dict(base)
-    for key in ("backbone", "fusion", "score", "dim", "epochs", "batch_size", "learning_rate", "seed", "threads", "device"):
+    for key in (
+        "backbone",
+        "fusion",
+        "score",
+        "dim",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "seed",
+        "threads",
+        "device",
+    ):
         if getattr(arguments, key) is not None:
             values[key] = getattr(arguments, key)
     for flag, key, value in (("no_text", "text", False), ("no_hybrid", "hybrid", False)):
         if getattr(arguments, flag):
             values[key] = value
-    values["refit"] = arguments.refit or (bool(values.get("refit_before_serving", True)) and not arguments.no_refit)
+    values["refit"] = arguments.refit or (
+        bool(values.get("refit_before_serving", True)) and not arguments.no_refit
+    )
     for pair in arguments.set:
         key, sign, text = pair.partition("=")
         if not sign:
@@ -84,14 +170,24 @@ def benchmark(arguments: argparse.Namespace) -> int:
 
     settings = load_settings(arguments.config, os.environ)
     if arguments.intent_calls is not None:
-        settings = settings.model_copy(update={"intents": settings.intents.model_copy(update={"max_calls": arguments.intent_calls})})
+        settings = settings.model_copy(
+            update={"intents": settings.intents.model_copy(update={"max_calls": arguments.intent_calls})}
+        )
     config = config_of(arguments, settings.model)
     session = gap_rule(settings, arguments.gap_minutes)
     with shown() as progress:
         outcome = run(
-            settings, arguments.dataset, config, arguments.out, protocol=arguments.protocol, source=arguments.intents, session=session,
-            baselines=arguments.baselines, code_commit=_commit(), progress=progress,
-        )  # fmt: skip
+            settings,
+            arguments.dataset,
+            config,
+            arguments.out,
+            protocol=arguments.protocol,
+            source=arguments.intents,
+            session=session,
+            baselines=arguments.baselines,
+            code_commit=_commit(),
+            progress=progress,
+        )
     if arguments.json:
         print(json.dumps(outcome.metrics, ensure_ascii=False))
         return 0
@@ -113,17 +209,26 @@ def _commit() -> str:
 def _print_figures(metrics: dict[str, Any], console: Console) -> None:
     from rich.table import Table
 
-    table = Table(title=f"{metrics['dataset']}, {metrics['protocol']}, {metrics['test_cases']} test cases, 95 % intervals")
+    table = Table(
+        title=(
+            f"{metrics['dataset']}, {metrics['protocol']}, {metrics['test_cases']} test cases, 95 % intervals"
+        )
+    )
     table.add_column("metric")
     for seen in ("removed", "kept"):
         table.add_column(f"seen items {seen}" + (" (first)" if metrics["seen_first"] == seen else ""))
     for name in metrics["model"]["seen_removed"]["metrics"]:
         cells = [metrics["model"][f"seen_{seen}"]["metrics"][name] for seen in ("removed", "kept")]
-        table.add_row(name, *(f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]" for cell in cells))
+        table.add_row(
+            name, *(f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]" for cell in cells)
+        )
     console.print(table)
     for role, found in metrics.get("baselines", {}).items():
         cell = found[f"seen_{metrics['seen_first']}"]["metrics"]
-        console.print(f"{role}: R@10 {cell['R@10']['mean']:.4f}, N@10 {cell['N@10']['mean']:.4f}, MRR@20 {cell['MRR@20']['mean']:.4f}")
+        console.print(
+            f"{role}: R@10 {cell['R@10']['mean']:.4f}, N@10 {cell['N@10']['mean']:.4f}, MRR@20 "
+            f"{cell['MRR@20']['mean']:.4f}"
+        )
 
 
 def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
@@ -133,11 +238,25 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
     if metrics["test_cases"]:
         _print_figures(metrics, console)
     else:
-        console.print(f"{metrics['dataset']}, {metrics['protocol']}: no test case, so nothing was measured; test sessions need two clicks", soft_wrap=True)
-    weights = ", ".join(f"{name} {weight:.2f}" for name, weight in metrics["weights"].items()) or "network alone"
-    console.print(f"best epoch {metrics['best_epoch']}, {metrics['train_seconds']} s of training, {metrics['peak_memory_mb']} MB at most; score = {weights}")
+        console.print(
+            (
+                f"{metrics['dataset']}, {metrics['protocol']}: no test case, so nothing was measured; test "
+                "sessions need two clicks"
+            ),
+            soft_wrap=True,
+        )
+    weights = (
+        ", ".join(f"{name} {weight:.2f}" for name, weight in metrics["weights"].items()) or "network alone"
+    )
+    console.print(
+        f"best epoch {metrics['best_epoch']}, {metrics['train_seconds']} s of training, "
+        f"{metrics['peak_memory_mb']} MB at most; score = {weights}"
+    )
     if metrics["refitted"]:
-        console.print(f"refit: trained once more on train + validation, for {metrics['best_epoch']} epochs; the figures are of that model")
+        console.print(
+            f"refit: trained once more on train + validation, for {metrics['best_epoch']} epochs; the "
+            "figures are of that model"
+        )
     for warning in metrics.get("warnings", []):
         console.print(f"Warning. {warning}")
     for note in metrics["notes"]:
@@ -164,8 +283,13 @@ def recommend(arguments: argparse.Namespace) -> int:
     if found["unknown"]:
         print(f"not in the model: {', '.join(found['unknown'])}")
     for place, row in enumerate(found["items"], start=1):
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in row["shares"].items() if share >= SHOWN_SHARE)
-        print(f"{place:3d}. {row['item_id']}  {row['title']}  ({row['score']:.4f}; {row['reason']}{'; ' * bool(shares)}{shares})")
+        shares = ", ".join(
+            f"{name} {share:.0%}" for name, share in row["shares"].items() if share >= SHOWN_SHARE
+        )
+        print(
+            f"{place:3d}. {row['item_id']}  {row['title']}  ({row['score']:.4f}; "
+            f"{row['reason']}{'; ' * bool(shares)}{shares})"
+        )
     return 0
 
 
@@ -180,7 +304,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(words)
     try:
         return {"benchmark": benchmark, "recommend": recommend}[arguments.command](arguments)
-    except Exception as error:  # noqa: BLE001 - the last resort of an entry point: one line, of torch and the system too
+    except Exception as error:  # noqa: BLE001
+        # the last resort of an entry point: one line, of torch and the system too
         print(f"python -m model {arguments.command}: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

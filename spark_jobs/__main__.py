@@ -1,4 +1,6 @@
-"""The command line of the batch jobs: ``python -m spark_jobs JOB``. Reads the settings, starts Spark, runs one job, prints its result."""
+"""The command line of the batch jobs: ``python -m spark_jobs JOB``. Reads the settings, starts Spark, runs
+one job, prints its result.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from spark_jobs.job import JobError, JobResult
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag of a job; `setting` = dotted setting it overrides, none = handed to the job's ``run`` by its name."""
+    """One flag of a job; `setting` = dotted setting it overrides, none = handed to the job's ``run`` by its
+    name.
+    """
 
     name: str
     help: str
@@ -36,7 +40,9 @@ class Flag:
 
 @dataclass(frozen=True)
 class Job:
-    """One word of the command line: the module with ``run``, its flags, the table that it writes, and whether it needs Spark."""
+    """One word of the command line: the module with ``run``, its flags, the table that it writes, and whether
+    it needs Spark.
+    """
 
     module: str
     help: str
@@ -54,50 +60,92 @@ def _date(text: str) -> datetime.date:
 
 
 _UNTIL = Flag("until", "with --date: the last of several days, YYYY-MM-DD", _date)
-_BROKER = Flag("bootstrap-servers", "Kafka broker, host:port[,host:port]; none = the embedded one", setting="kafka.bootstrap_servers")
+_BROKER = Flag(
+    "bootstrap-servers",
+    "Kafka broker, host:port[,host:port]; none = the embedded one",
+    setting="kafka.bootstrap_servers",
+)
 JOBS: dict[str, Job] = {
-    "ingest": Job("ingest.job", "clicks and items of a dataset folder, ML-100K or Kafka into Delta", (
-        Flag("dataset", "dataset folder (clicks.*, items.*); none = ML-100K", Path, "dataset.path"),
-        Flag("kafka", "read the clicks topic from where the table stops, instead of files", bool),
-        Flag("score-log", "commit what the consumer served (HOME/score_log) to the table score_log", bool),
-        Flag("max-offsets", "with --kafka: at most so many records of each partition", int),
-        _BROKER,
-        _UNTIL,
-    ), columns.CLICKS),
-    "quarantine": Job("ingest.quarantine", "print the rows that ingest refused, by reason (starts no Spark)", (
-        Flag("reason", "only rows whose reason holds this text", str),
-    ), spark=False),
+    "ingest": Job(
+        "ingest.job",
+        "clicks and items of a dataset folder, ML-100K or Kafka into Delta",
+        (
+            Flag("dataset", "dataset folder (clicks.*, items.*); none = ML-100K", Path, "dataset.path"),
+            Flag("kafka", "read the clicks topic from where the table stops, instead of files", bool),
+            Flag(
+                "score-log", "commit what the consumer served (HOME/score_log) to the table score_log", bool
+            ),
+            Flag("max-offsets", "with --kafka: at most so many records of each partition", int),
+            _BROKER,
+            _UNTIL,
+        ),
+        columns.CLICKS,
+    ),
+    "quarantine": Job(
+        "ingest.quarantine",
+        "print the rows that ingest refused, by reason (starts no Spark)",
+        (Flag("reason", "only rows whose reason holds this text", str),),
+        spark=False,
+    ),
     "sessionise": Job("sessions.cut", "sessions by the gap rule, split by time", (_UNTIL,), columns.SESSIONS),
     "item-vectors": Job("items.vectors", "title vectors of the text encoder", table=columns.ITEM_VECTORS),
-    "session-text": Job("sessions.text", "long and short prompts of each session", (_UNTIL,), columns.SESSION_TEXT),
-    "intents": Job("intents.job", "long and short intents: LLM under a budget, cached, grounded on items", (
-        Flag("max-calls", "at most so many sessions are sent to the LLM", int, "intents.max_calls"),
-        Flag("source", "llm, endpoint, encoder or none", str, "intents.source"),
-        Flag("explain", "print prompt, answer, grounding and cache key of one session", str),
-        Flag("prune", "drop cached answers that no table refers to", bool),
-        Flag("misread", "drop cached answers that older versions misread (thinking, preambles, refusals); they are asked again", bool),
-        _UNTIL,
-    ), columns.SESSION_INTENTS, actions=("prune",)),
+    "session-text": Job(
+        "sessions.text", "long and short prompts of each session", (_UNTIL,), columns.SESSION_TEXT
+    ),
+    "intents": Job(
+        "intents.job",
+        "long and short intents: LLM under a budget, cached, grounded on items",
+        (
+            Flag("max-calls", "at most so many sessions are sent to the LLM", int, "intents.max_calls"),
+            Flag("source", "llm, endpoint, encoder or none", str, "intents.source"),
+            Flag("explain", "print prompt, answer, grounding and cache key of one session", str),
+            Flag("prune", "drop cached answers that no table refers to", bool),
+            Flag(
+                "misread",
+                (
+                    "drop cached answers that older versions misread (thinking, preambles, refusals); they "
+                    "are asked again"
+                ),
+                bool,
+            ),
+            _UNTIL,
+        ),
+        columns.SESSION_INTENTS,
+        actions=("prune",),
+    ),
     "intents-report": Job("intents.report", "what the intents run did: calls, cached, grounded, copied"),
-    "session-features": Job("sessions.features", "features after each click, by the one fold", (_UNTIL,), columns.SESSION_FEATURES),
-    "item-popularity": Job("items.popularity", "daily click counts and ranks of each item", table=columns.ITEM_POPULARITY),
-    "training-set": Job("sessions.training_set", "cases with the features known at their time, through Feast", (
-        Flag("pin", "TABLE=VERSION[,...]: Delta versions to read instead of the newest", str),
-    ), columns.TRAINING_SET),
-    "replay": Job("live.replay", "clicks to a Kafka topic in their original order", (
-        Flag("topic", "topic to send to; none = kafka.clicks_topic", str),
-        Flag("rate", "clicks a second; none = as fast as possible", float),
-        Flag("limit", "at most so many clicks", int),
-        Flag("held-out", "send the clicks that ingest held back, instead of the table's", bool),
-        Flag("from-time", "first event time, ISO 8601", str),
-        Flag("to-time", "first event time not sent any more, ISO 8601", str),
-        Flag("pin", "Delta version of clicks to read", int),
-        _BROKER,
-    )),
-    "parity": Job("live.parity", "features served live against a batch recomputation", (
-        Flag("no-online", "leave the online store out", bool),
-    )),
-}  # fmt: skip
+    "session-features": Job(
+        "sessions.features", "features after each click, by the one fold", (_UNTIL,), columns.SESSION_FEATURES
+    ),
+    "item-popularity": Job(
+        "items.popularity", "daily click counts and ranks of each item", table=columns.ITEM_POPULARITY
+    ),
+    "training-set": Job(
+        "sessions.training_set",
+        "cases with the features known at their time, through Feast",
+        (Flag("pin", "TABLE=VERSION[,...]: Delta versions to read instead of the newest", str),),
+        columns.TRAINING_SET,
+    ),
+    "replay": Job(
+        "live.replay",
+        "clicks to a Kafka topic in their original order",
+        (
+            Flag("topic", "topic to send to; none = kafka.clicks_topic", str),
+            Flag("rate", "clicks a second; none = as fast as possible", float),
+            Flag("limit", "at most so many clicks", int),
+            Flag("held-out", "send the clicks that ingest held back, instead of the table's", bool),
+            Flag("from-time", "first event time, ISO 8601", str),
+            Flag("to-time", "first event time not sent any more, ISO 8601", str),
+            Flag("pin", "Delta version of clicks to read", int),
+            _BROKER,
+        ),
+    ),
+    "parity": Job(
+        "live.parity",
+        "features served live against a batch recomputation",
+        (Flag("no-online", "leave the online store out", bool),),
+    ),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -119,7 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done; 1 the job failed, the input is bad (one line on stderr says which), or parity found a difference; 130 interrupted.
+        0 done; 1 the job failed, the input is bad (one line on stderr says which), or parity found a
+        difference; 130 interrupted.
     """
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -134,24 +183,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (JobError, SettingsError) as error:
         return _fail(given.job, " ".join(str(error).split()))
     except KeyboardInterrupt:
-        return _fail(given.job, "interrupted; every table is at its last whole version, run the job again", 130)
-    except Exception as error:  # noqa: BLE001 - the last resort of an entry point: one line for the user, the trace in a file
+        return _fail(
+            given.job, "interrupted; every table is at its last whole version, run the job again", 130
+        )
+    except Exception as error:  # noqa: BLE001
+        # the last resort of an entry point: one line for the user, the trace in a file
         return _fail(given.job, _unexpected(error, home))
     print(result.to_json() if given.json else _shown(given.job, result))
     return 1 if given.job == "parity" and result.refused else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m spark_jobs", description="One batch job of IntentStore; each writes Delta tables and may be run again at will.")
+    parser = _Parser(
+        prog="python -m spark_jobs",
+        description="One batch job of IntentStore; each writes Delta tables and may be run again at will.",
+    )
     words = parser.add_subparsers(dest="job", required=True, metavar="JOB", parser_class=_Parser)
     for word, job in JOBS.items():
         sub = words.add_parser(word, help=job.help, description=job.help)
         sub.add_argument("--config", type=Path, help="settings file; none = intentstore.toml of this folder")
         sub.add_argument("--date", type=_date, help="one day only, YYYY-MM-DD")
         sub.add_argument("--json", action="store_true", help="print the result as one line of JSON")
-        sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting, e.g. session.gap_minutes=30")
+        sub.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="override one setting, e.g. session.gap_minutes=30",
+        )
         if job.actions:
-            sub.add_argument("action", nargs="?", choices=job.actions, help="do this alone, without the job's run: " + ", ".join(job.actions))
+            sub.add_argument(
+                "action",
+                nargs="?",
+                choices=job.actions,
+                help="do this alone, without the job's run: " + ", ".join(job.actions),
+            )
         for flag in job.flags:
             if flag.kind is bool:
                 sub.add_argument(f"--{flag.name}", action="store_true", help=flag.help)
@@ -176,8 +242,12 @@ def _settings(given: argparse.Namespace) -> Settings:
 def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
     job = JOBS[word]
     if (until := getattr(given, "until", None)) is not None and (given.date is None or until < given.date):
-        raise JobError(f"--until {until} needs a --date before it, got {given.date}; give the first and the last day")
-    names = [flag.name.replace("-", "_") for flag in job.flags if not flag.setting] + ["action"] * bool(job.actions)
+        raise JobError(
+            f"--until {until} needs a --date before it, got {given.date}; give the first and the last day"
+        )
+    names = [flag.name.replace("-", "_") for flag in job.flags if not flag.setting] + ["action"] * bool(
+        job.actions
+    )
     module = importlib.import_module(f"spark_jobs.{job.module}")
     arguments = {name: getattr(given, name) for name in names}
     result: JobResult
@@ -239,9 +309,13 @@ def _table(result: JobResult) -> str:
 
     table = Table(title=result.table, show_header=False)
     rows = {
-        "rows": f"{result.rows:,}", "inserted": f"{result.inserted:,}", "updated": f"{result.updated:,}", "refused": f"{result.refused:,}",
-        "version": str(result.delta_version), "seconds": f"{result.seconds:.1f}",
-    }  # fmt: skip
+        "rows": f"{result.rows:,}",
+        "inserted": f"{result.inserted:,}",
+        "updated": f"{result.updated:,}",
+        "refused": f"{result.refused:,}",
+        "version": str(result.delta_version),
+        "seconds": f"{result.seconds:.1f}",
+    }
     for name, value in (rows | {name: str(value) for name, value in result.details.items()}).items():
         table.add_row(name, value)
     console = Console(width=120)

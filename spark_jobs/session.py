@@ -1,4 +1,6 @@
-"""Starts the one Spark session of the batch jobs: Delta and Kafka jars, UTC, quiet, and gone when its parent is gone."""
+"""Starts the one Spark session of the batch jobs: Delta and Kafka jars, UTC, quiet, and gone when its parent
+is gone.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,8 @@ def spark_session(settings: Settings, app: str = "intentstore") -> SparkSession:
     Returns
     -------
     SparkSession
-        With Delta and the Kafka source, session time zone UTC. Everything that the JVM prints goes to a file of
-        this start in ``home/spark/logs``; the link ``home/spark/driver.log`` leads to the newest.
+        With Delta and the Kafka source, session time zone UTC. Everything that the JVM prints goes to a file
+        of this start in ``home/spark/logs``; the link ``home/spark/driver.log`` leads to the newest.
 
     Raises
     ------
@@ -64,14 +66,17 @@ def spark_session(settings: Settings, app: str = "intentstore") -> SparkSession:
     _remove_stale_scratch(scratch)
     conf = _configuration(settings, app, scratch)
     LOGGER.info("starting Spark (%s, %s of memory)", settings.spark.master, settings.spark.driver_memory)
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable  # Spark's workers take it from here only
+    # Spark's workers take it from here only
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     log = _new_log(scratch, app)
     with log.open("wb") as stream:
         return _start(conf, stream, log)
 
 
 def _new_log(scratch: Path, app: str) -> Path:
-    """Return the log file of this start, named by time, application and process, and point ``driver.log`` to it; the oldest go."""
+    """Return the log file of this start, named by time, application and process, and point ``driver.log`` to
+    it; the oldest go.
+    """
     folder = scratch / "logs"
     folder.mkdir(exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9]+", "-", app).strip("-")[:80]
@@ -97,8 +102,9 @@ def _check_java() -> None:
 
 
 def _start(conf: SparkConf, stream: IO[bytes], log: Path) -> SparkSession:
-    # The gateway is launched here rather than by the builder so that the JVM's own output can go to a file. The JVM reads a pipe
-    # from us and ends when that breaks: whatever kills this process, Ctrl-C to kill -9, takes the JVM with it.
+    # The gateway is launched here rather than by the builder so that the JVM's own output can go to a file.
+    # The JVM reads a pipe from us and ends when that breaks: whatever kills this process, Ctrl-C to kill -9,
+    # takes the JVM with it.
     from py4j.protocol import Py4JError
     from pyspark import SparkContext
     from pyspark.errors import PySparkException
@@ -110,7 +116,9 @@ def _start(conf: SparkConf, stream: IO[bytes], log: Path) -> SparkSession:
         SparkContext(conf=conf, gateway=gateway)
         return SparkSession.builder.getOrCreate()
     except (PySparkException, Py4JError, OSError) as error:
-        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-1:] or [str(error).splitlines()[0]]
+        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-1:] or [
+            str(error).splitlines()[0]
+        ]
         raise JobError(f"Spark does not start ({last[0][:300]}); its log is {log}") from None
 
 
@@ -122,7 +130,10 @@ def _configuration(settings: Settings, app: str, scratch: Path) -> SparkConf:
     local = scratch / f"local-{os.getpid()}"
     local.mkdir(exist_ok=True)
     partitions = str(settings.spark.shuffle_partitions)
-    options = f"-Duser.timezone=UTC -Dlog4j2.configurationFile={log4j.as_uri()} -Djava.io.tmpdir={local} -XX:+UseParallelGC {_java_options(settings)}"
+    options = (
+        f"-Duser.timezone=UTC -Dlog4j2.configurationFile={log4j.as_uri()} -Djava.io.tmpdir={local} "
+        f"-XX:+UseParallelGC {_java_options(settings)}"
+    )
     values = {
         "spark.master": settings.spark.master,
         "spark.app.name": app,
@@ -142,7 +153,8 @@ def _configuration(settings: Settings, app: str, scratch: Path) -> SparkConf:
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         # Delta's default of 50 costs seconds a read on one machine.
         "spark.databricks.delta.snapshotPartitions": "2",
-        # Rows are rewritten rather than marked: any reader of Parquet can follow the log, Feast's and Dagster's without a JVM too.
+        # Rows are rewritten rather than marked: any reader of Parquet can follow the log, Feast's and
+        # Dagster's without a JVM too.
         "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
         # Tables are pinned and read again by version, so old files are kept as long as their log is.
         "spark.databricks.delta.properties.defaults.deletedFileRetentionDuration": "interval 30 days",
@@ -155,7 +167,8 @@ def _configuration(settings: Settings, app: str, scratch: Path) -> SparkConf:
 
 
 def _java_options(settings: Settings) -> str:
-    # ML-100K is through before the second compiler has paid for itself: it would take as much processor time as all jobs together.
+    # ML-100K is through before the second compiler has paid for itself: it would take as much processor time
+    # as all jobs together.
     quick = settings.dataset.path is None and settings.spark.master.startswith("local")
     return settings.spark.java_options or ("-XX:TieredStopAtLevel=1" if quick else "")
 
@@ -167,8 +180,13 @@ def _jars(settings: Settings) -> dict[str, str]:
 
     folder = assets.fetch("delta", settings.assets_dir)
     own = {_artifact(path) for path in (Path(pyspark.__file__).parent / "jars").glob("*.jar")}
-    # Ivy brings older copies of what Spark has itself (jackson, log4j, hadoop); in front of Spark's they would break it.
-    jars = sorted(str(path) for path in folder.rglob("*.jar") if not any(path.name.startswith(name) or f"_{name}" in path.name for name in own))
+    # Ivy brings older copies of what Spark has itself (jackson, log4j, hadoop); in front of Spark's they
+    # would break it.
+    jars = sorted(
+        str(path)
+        for path in folder.rglob("*.jar")
+        if not any(path.name.startswith(name) or f"_{name}" in path.name for name in own)
+    )
     if not jars:
         raise JobError(f"no jars under {folder}; remove that folder, it is fetched again")
     if settings.spark.master.startswith("local"):
@@ -177,7 +195,9 @@ def _jars(settings: Settings) -> dict[str, str]:
 
 
 def _artifact(jar: Path) -> str:
-    """Return the name of a jar up to its version, with the dash: ``jackson-core-2.20.0.jar`` gives ``jackson-core-``."""
+    """Return the name of a jar up to its version, with the dash: ``jackson-core-2.20.0.jar`` gives
+    ``jackson-core-``.
+    """
     return re.split(r"-(?=\d)", jar.name, maxsplit=1)[0] + "-"
 
 

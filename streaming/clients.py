@@ -8,9 +8,11 @@ from typing import Any
 from feature_repo.contract.endpoints import bootstrap_servers
 from feature_repo.contract.settings import KafkaSettings, Settings
 
-TOOL_TIMEOUT_MS = 10_000  # a command line tool says that there is no broker after this, not after the client's 30 s
+# a command line tool says that there is no broker after this, not after the client's 30 s
+TOOL_TIMEOUT_MS = 10_000
 
-# The client logs every connection that a restarting broker drops, several times over; what matters comes to us as an exception.
+# The client logs every connection that a restarting broker drops, several times over; what matters comes to
+# us as an exception.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
@@ -31,7 +33,9 @@ def security_options(kafka: KafkaSettings) -> dict[str, Any]:
     if kafka.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = kafka.sasl_mechanism or "PLAIN"
         options["sasl_plain_username"] = kafka.sasl_username
-        options["sasl_plain_password"] = kafka.sasl_password.get_secret_value() if kafka.sasl_password else None
+        options["sasl_plain_password"] = (
+            kafka.sasl_password.get_secret_value() if kafka.sasl_password else None
+        )
     for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
         path = getattr(kafka, name)
         if path is not None:

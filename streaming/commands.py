@@ -1,4 +1,6 @@
-"""What each word of the command line does. Takes settings; prints for people or one JSON line for programs."""
+"""What each word of the command line does. Takes settings; prints for people or one JSON line for
+programs.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,11 @@ def consume(settings: Settings, options: argparse.Namespace) -> int:
     from streaming.consumer import app as run
 
     return run.main(
-        settings, model_dir=options.model, shadow_dir=options.shadow_model, until_idle_seconds=options.until_idle, accept_loss=options.rebuild_from_rest
+        settings,
+        model_dir=options.model,
+        shadow_dir=options.shadow_model,
+        until_idle_seconds=options.until_idle,
+        accept_loss=options.rebuild_from_rest,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class StreamingError(RuntimeError):
-    """Something the consumer or a tool of it cannot go on with; the text names the thing, the value and the remedy."""
+    """Something the consumer or a tool of it cannot go on with; the text names the thing, the value and the
+    remedy.
+    """
 
 
 class StateLostError(StreamingError):

@@ -12,7 +12,9 @@ from typing import Any
 
 @contextmanager
 def serve(answer: Callable[[str], str]) -> Iterator[tuple[str, list[Any]]]:
-    """Give the address and the bodies asked so far; ``answer`` makes the reply from the user's message, an empty one is a failure."""
+    """Give the address and the bodies asked so far; ``answer`` makes the reply from the user's message, an
+    empty one is a failure.
+    """
     asked: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import prometheus_client  # noqa: F401 - before Feast, whose import turns on files shared by all registries of a process
+# before Feast, whose import turns on files shared by all registries of a process
+import prometheus_client  # noqa: F401
 import pytest
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Importing an optimiser imports triton where it is installed; on a CPU it is of no use, and it reports leaks behind pytest's summary.
+# Importing an optimiser imports triton where it is installed; on a CPU it is of no use, and it reports leaks
+# behind pytest's summary.
 sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -25,7 +27,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def _may_mount() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "intentstore-probe", folder], check=False, capture_output=True)
+            mounted = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", "size=1m", "intentstore-probe", folder],
+                check=False,
+                capture_output=True,
+            )
         except FileNotFoundError:
             return False
         if mounted.returncode == 0:
@@ -38,21 +44,26 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if collection_path.name == "test_full_disk.py" and not _may_mount() else None
 
 
-# Fixtures too dear to start in each of the two processes of a run. Tests are dealt out in this order, then file by file, those with services of
-# their own before the rest: what takes minutes must not begin when the other process is already done.
+# Fixtures too dear to start in each of the two processes of a run. Tests are dealt out in this order, then
+# file by file, those with services of their own before the rest: what takes minutes must not begin when the
+# other process is already done.
 _SHARED = ("demo", "spark", "side", "services")
 _DEALT = ("spark", "demo", "side", "services")
 
 
 @pytest.hookimpl(wrapper=True)  # before xdist's own, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Keep tests together that share a fixture of the session, else those of a file, so that each is started once; long ones first."""
+    """Keep tests together that share a fixture of the session, else those of a file, so that each is started
+    once; long ones first.
+    """
     turns = {}
     for item in items:
         names = getattr(item, "fixturenames", ())
         group = next((name for name in _SHARED if name in names), str(item.path))
         item.add_marker(pytest.mark.xdist_group(group))
-        turns[item] = _DEALT.index(group) if group in _DEALT else len(_DEALT) + ("integration" not in item.path.parts)
+        turns[item] = (
+            _DEALT.index(group) if group in _DEALT else len(_DEALT) + ("integration" not in item.path.parts)
+        )
     items.sort(key=turns.__getitem__)
     yield
 
@@ -73,7 +84,11 @@ def base_settings(tmp_path_factory: pytest.TempPathFactory, assets_dir: Path) ->
     from feature_repo.contract.settings import load_settings
 
     home = tmp_path_factory.mktemp("home")
-    quick = {"spark.driver_memory": "2g", "spark.shuffle_partitions": 2, "spark.java_options": "-XX:TieredStopAtLevel=1"}
+    quick = {
+        "spark.driver_memory": "2g",
+        "spark.shuffle_partitions": 2,
+        "spark.java_options": "-XX:TieredStopAtLevel=1",
+    }
     return load_settings(Path(os.devnull), {}, {"home": str(home), "assets": str(assets_dir), **quick})
 
 

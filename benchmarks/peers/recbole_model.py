@@ -1,8 +1,9 @@
-"""RecBole's sequential models on a folder with sequences.txt; runs under a Python of its own with recbole, and knows nothing of the project.
+"""RecBole's sequential models on a folder with sequences.txt; runs under a Python of its own with recbole,
+and knows nothing of the project.
 
-``PYTHON benchmarks/peers/recbole_model.py SASRec|SRGNN FOLDER --threads 1 --batches 20`` times batches after a warm-up;
-``--epochs 1 --out FILE`` trains and writes predictions.jsonl. Prints one JSON line.
-RecBole's own leave-one-out split (every prefix is one training row) and its defaults, with softmax over all items.
+``PYTHON benchmarks/peers/recbole_model.py SASRec|SRGNN FOLDER --threads 1 --batches 20`` times batches after
+a warm-up; ``--epochs 1 --out FILE`` trains and writes predictions.jsonl. Prints one JSON line. RecBole's own
+leave-one-out split (every prefix is one training row) and its defaults, with softmax over all items.
 """
 
 from __future__ import annotations
@@ -30,17 +31,29 @@ def atomic(folder: Path, users: list[tuple[str, list[str]]]) -> None:
     target = folder / "data"
     target.mkdir(parents=True)
     rows = [f"{user}\t{item}\t{step}" for user, items in users for step, item in enumerate(items)]
-    (target / "data.inter").write_text("\n".join(["user_id:token\titem_id:token\ttimestamp:float", *rows]) + "\n", encoding="utf-8")
+    (target / "data.inter").write_text(
+        "\n".join(["user_id:token\titem_id:token\ttimestamp:float", *rows]) + "\n", encoding="utf-8"
+    )
 
 
 def settings(folder: Path, given: argparse.Namespace) -> Config:
     sys.argv = sys.argv[:1]  # RecBole reads the command line itself
     values = {
-        "data_path": str(folder), "USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "TIME_FIELD": "timestamp",
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
-        "train_neg_sample_args": None, "loss_type": "CE", "MAX_ITEM_LIST_LENGTH": BEAUTY_LENGTH, "use_gpu": False, "train_batch_size": given.batch,
-        "state": "ERROR", "show_progress": False, "worker": 0,
-    }  # fmt: skip
+        "data_path": str(folder),
+        "USER_ID_FIELD": "user_id",
+        "ITEM_ID_FIELD": "item_id",
+        "TIME_FIELD": "timestamp",
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
+        "train_neg_sample_args": None,
+        "loss_type": "CE",
+        "MAX_ITEM_LIST_LENGTH": BEAUTY_LENGTH,
+        "use_gpu": False,
+        "train_batch_size": given.batch,
+        "state": "ERROR",
+        "show_progress": False,
+        "worker": 0,
+    }
     return Config(model=given.model, dataset="data", config_dict=values)
 
 
@@ -83,7 +96,16 @@ def write(path: Path, model: Any, dataset: Any, users: list[tuple[str, list[str]
                 scores[row, [0, *items]] = float("-inf")
             best = scores.topk(20).indices.tolist()
             for (user, items), top in zip(block, best, strict=True):
-                file.write(json.dumps({"case": f"{user}:{len(items) - 1}", "target": items[-1], "items": [str(names[place]) for place in top]}) + "\n")
+                file.write(
+                    json.dumps(
+                        {
+                            "case": f"{user}:{len(items) - 1}",
+                            "target": items[-1],
+                            "items": [str(names[place]) for place in top],
+                        }
+                    )
+                    + "\n"
+                )
 
 
 def main() -> None:
@@ -112,8 +134,15 @@ def main() -> None:
     if given.out is not None:
         write(given.out, model, dataset, users)
     first, last, timed = ticks[WARM_UP - 1], ticks[-1], len(ticks) - WARM_UP
-    said = {"batches_an_epoch": len(loader), "timed_batches": timed, "seconds_an_epoch": (last[0] - first[0]) / timed * len(loader)}
-    said |= {"cpu_seconds_an_epoch": (last[1] - first[1]) / timed * len(loader), "fit_seconds": time.perf_counter() - begun}
+    said = {
+        "batches_an_epoch": len(loader),
+        "timed_batches": timed,
+        "seconds_an_epoch": (last[0] - first[0]) / timed * len(loader),
+    }
+    said |= {
+        "cpu_seconds_an_epoch": (last[1] - first[1]) / timed * len(loader),
+        "fit_seconds": time.perf_counter() - begun,
+    }
     print(json.dumps({**said, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000}))
 
 

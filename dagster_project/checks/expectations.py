@@ -1,4 +1,6 @@
-"""Which check belongs to which asset, and whether it stops what follows; run in the child right after the step, or by Dagster on request."""
+"""Which check belongs to which asset, and whether it stops what follows; run in the child right after the
+step, or by Dagster on request.
+"""
 
 from __future__ import annotations
 
@@ -65,33 +67,93 @@ UNCHECKED = (columns.QUARANTINE, columns.INTENT_CACHE, columns.SCORE_LOG)  # app
 def _of_contract() -> list[Expectation]:
     """Checks that every table gets from its entry in the contract: schema and key."""
     checked = [table for name, table in columns.TABLES.items() if name not in UNCHECKED]
-    schemas = [Expectation(table.name, "schema", "Columns and types are those of the contract.", True, schema_matches(table.name)) for table in checked]
+    schemas = [
+        Expectation(
+            table.name,
+            "schema",
+            "Columns and types are those of the contract.",
+            True,
+            schema_matches(table.name),
+        )
+        for table in checked
+    ]
     keyed = [table for table in checked if table.key]
     words = "The key {} is never blank and never repeats."
-    return schemas + [Expectation(table.name, "keys", words.format(table.key), True, keys_whole(table.name)) for table in keyed]
+    return schemas + [
+        Expectation(table.name, "keys", words.format(table.key), True, keys_whole(table.name))
+        for table in keyed
+    ]
 
 
 EXPECTATIONS: tuple[Expectation, ...] = (
     *_of_contract(),
     Expectation(columns.CLICKS, "not_empty", "There are clicks.", True, not_empty(columns.CLICKS)),
-    Expectation(columns.CLICKS, "items_known", "Few clicks are on items without a catalogue row.", False, items_known),
+    Expectation(
+        columns.CLICKS, "items_known", "Few clicks are on items without a catalogue row.", False, items_known
+    ),
     Expectation(columns.CLICKS, "volume", "The newest whole day is not far off the usual.", False, volume),
-    Expectation(columns.QUARANTINE, "refused_share", "At most dataset.max_refused_share of the rows were refused.", True, refused_share),
+    Expectation(
+        columns.QUARANTINE,
+        "refused_share",
+        "At most dataset.max_refused_share of the rows were refused.",
+        True,
+        refused_share,
+    ),
     Expectation(columns.ITEM_VECTORS, "unit_vectors", "One unit vector an item.", True, vectors_whole),
     Expectation(columns.SESSIONS, "every_click_once", "Each click is in one session.", True, sessions_cover),
-    Expectation(columns.SESSION_INTENTS, "every_session", "Each session text has its intent.", True, intents_whole),
-    Expectation(columns.SESSION_INTENTS, "model_answers", "The language model is not down.", True, model_answers),
-    Expectation(columns.SESSION_INTENTS, "calls_answered", "No call to the language model failed.", False, calls_answered),
-    Expectation(columns.SESSION_INTENTS, "copy_share", "LLM answers do not all repeat an item of the session.", False, copy_share),
+    Expectation(
+        columns.SESSION_INTENTS, "every_session", "Each session text has its intent.", True, intents_whole
+    ),
+    Expectation(
+        columns.SESSION_INTENTS, "model_answers", "The language model is not down.", True, model_answers
+    ),
+    Expectation(
+        columns.SESSION_INTENTS,
+        "calls_answered",
+        "No call to the language model failed.",
+        False,
+        calls_answered,
+    ),
+    Expectation(
+        columns.SESSION_INTENTS,
+        "copy_share",
+        "LLM answers do not all repeat an item of the session.",
+        False,
+        copy_share,
+    ),
     Expectation(columns.INTENT_CACHE, "coverage", "Each LLM intent in use is cached.", False, cache_covers),
-    Expectation(columns.SESSION_FEATURES, "every_click", "Each click has its features.", True, features_cover),
-    Expectation(columns.TRAINING_SET, "known_in_time", "No case knows its future; each has a target.", True, cases_known_in_time),
+    Expectation(
+        columns.SESSION_FEATURES, "every_click", "Each click has its features.", True, features_cover
+    ),
+    Expectation(
+        columns.TRAINING_SET,
+        "known_in_time",
+        "No case knows its future; each has a target.",
+        True,
+        cases_known_in_time,
+    ),
     Expectation("daily/clicks", "has_clicks", "There are clicks on the days of the run.", True, has_clicks),
     Expectation("daily/clicks", "every_day", "There are clicks on each of these days.", False, every_day),
-    Expectation("daily/session_intents", "model_answers", "The language model is not down.", True, model_answers),
-    Expectation("daily/session_features", "every_click", "Each click of these days has its features.", True, features_of_days),
-    Expectation("live/recommendations", "answered", "Each replayed click is answered or accounted for.", True, live_answered),
-    Expectation("live/parity", "parity", "Live features equal batch features in every row.", True, parity_holds),
+    Expectation(
+        "daily/session_intents", "model_answers", "The language model is not down.", True, model_answers
+    ),
+    Expectation(
+        "daily/session_features",
+        "every_click",
+        "Each click of these days has its features.",
+        True,
+        features_of_days,
+    ),
+    Expectation(
+        "live/recommendations",
+        "answered",
+        "Each replayed click is answered or accounted for.",
+        True,
+        live_answered,
+    ),
+    Expectation(
+        "live/parity", "parity", "Live features equal batch features in every row.", True, parity_holds
+    ),
 )
 
 
@@ -122,4 +184,12 @@ def verify(entry: Expectation, settings: Settings, details: Mapping[str, Any]) -
     except lake.LakeError as error:
         return Outcome(False, str(error))
     except (pa.ArrowException, OSError) as error:
-        return dataclasses.replace(Outcome(False, f"'{entry.asset}' cannot be read: {str(error).splitlines()[0]}; remove the table and materialise it again"))
+        return dataclasses.replace(
+            Outcome(
+                False,
+                (
+                    f"'{entry.asset}' cannot be read: {str(error).splitlines()[0]}; remove the table and "
+                    "materialise it again"
+                ),
+            )
+        )

@@ -1,4 +1,6 @@
-"""The checks of the calls to a language model: an endpoint that is down must be seen, not covered by the fallback."""
+"""The checks of the calls to a language model: an endpoint that is down must be seen, not covered by the
+fallback.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,37 @@ RETRIES = "retry.jsonl"  # written by the job `intents`: calls that failed, with
 
 
 def model_answers(settings: Settings, details: Mapping[str, Any]) -> Outcome:
-    """Demand that not every call of the run failed: then the model is down, and all its intents would be the fallback's."""
+    """Demand that not every call of the run failed: then the model is down, and all its intents would be the
+    fallback's.
+    """
     made, failed = int(details.get("llm_calls") or 0), int(details.get("failed") or 0)
     if not failed or made:
-        return Outcome(True, f"{made:,} calls answered" if made else "no call was needed", {"answered": made, "failed": failed})
+        return Outcome(
+            True,
+            f"{made:,} calls answered" if made else "no call was needed",
+            {"answered": made, "failed": failed},
+        )
     reason = _reason(settings)
-    remedy = 'start it and check the settings `endpoint` or `llm`, then re-execute from failure; or set intents.source = "encoder" to go on without it'
-    return Outcome(False, f"all {failed:,} calls to the language model failed ({reason}); {remedy}", {"answered": 0, "failed": failed, "reason": reason})
+    remedy = (
+        "start it and check the settings `endpoint` or `llm`, then re-execute from failure; or set "
+        'intents.source = "encoder" to go on without it'
+    )
+    return Outcome(
+        False,
+        f"all {failed:,} calls to the language model failed ({reason}); {remedy}",
+        {"answered": 0, "failed": failed, "reason": reason},
+    )
 
 
 def calls_answered(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     """Warn of calls that failed among others that were answered; the next run makes them again."""
     made, failed = int(details.get("llm_calls") or 0), int(details.get("failed") or 0)
     text = f"{failed:,} of {made + failed:,} calls failed"
-    return Outcome(not failed, f"{text} ({_reason(settings)}); the next run makes them again" if failed else text, {"answered": made, "failed": failed})
+    return Outcome(
+        not failed,
+        f"{text} ({_reason(settings)}); the next run makes them again" if failed else text,
+        {"answered": made, "failed": failed},
+    )
 
 
 def _reason(settings: Settings) -> str:

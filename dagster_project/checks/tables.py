@@ -1,4 +1,6 @@
-"""The checks themselves: each looks at tables of the lake and says what it found. Knows nothing of Dagster."""
+"""The checks themselves: each looks at tables of the lake and says what it found. Knows nothing of
+Dagster.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +47,21 @@ def _read(settings: Settings, table: str, *names: str) -> pa.Table:
 
 
 def _examples(table: pa.Table, mask: pa.ChunkedArray | pa.Array) -> list[dict[str, Any]]:
-    return [{key: str(value) for key, value in row.items()} for row in table.filter(mask).slice(0, EXAMPLES).to_pylist()]
+    return [
+        {key: str(value) for key, value in row.items()}
+        for row in table.filter(mask).slice(0, EXAMPLES).to_pylist()
+    ]
 
 
-_KINDS = {"int32": "integer", "int64": "long", "float": "float", "double": "double", "string": "string", "date32[day]": "date", "bool": "boolean"}
+_KINDS = {
+    "int32": "integer",
+    "int64": "long",
+    "float": "float",
+    "double": "double",
+    "string": "string",
+    "date32[day]": "date",
+    "bool": "boolean",
+}
 
 
 def delta_type(kind: pa.DataType) -> str:
@@ -65,13 +78,25 @@ def delta_type(kind: pa.DataType) -> str:
 
 
 def schema_matches(table: str) -> Callable[[Settings, Mapping[str, Any]], Outcome]:
-    """Return the check that a table has the columns of the contract with their types (more columns are fine)."""
+    """Return the check that a table has the columns of the contract with their types (more columns are
+    fine).
+    """
 
     def test(settings: Settings, details: Mapping[str, Any]) -> Outcome:
         stored = lake.stored_schema(settings.table(table))
-        wanted = {name: delta_type(columns.SCHEMAS[table].field(name).type) for name in columns.SCHEMAS[table].names}
-        wrong = {name: f"is {stored.get(name, 'missing')}, expected {kind}" for name, kind in wanted.items() if stored.get(name) != kind}
-        text = f"{len(wanted)} columns as in the contract" if not wrong else f"columns of '{table}' differ: {wrong}; remove the table and materialise it again"
+        wanted = {
+            name: delta_type(columns.SCHEMAS[table].field(name).type) for name in columns.SCHEMAS[table].names
+        }
+        wrong = {
+            name: f"is {stored.get(name, 'missing')}, expected {kind}"
+            for name, kind in wanted.items()
+            if stored.get(name) != kind
+        }
+        text = (
+            f"{len(wanted)} columns as in the contract"
+            if not wrong
+            else f"columns of '{table}' differ: {wrong}; remove the table and materialise it again"
+        )
         return Outcome(not wrong, text, {"differences": wrong})
 
     return test
@@ -83,19 +108,37 @@ def keys_whole(table: str) -> Callable[[Settings, Mapping[str, Any]], Outcome]:
 
     def test(settings: Settings, details: Mapping[str, Any]) -> Outcome:
         rows = _read(settings, table, *key)
-        empty = pa.chunked_array([pa.array([False] * rows.num_rows)]) if rows.num_rows else pa.chunked_array([pa.array([], pa.bool_())])
+        empty = (
+            pa.chunked_array([pa.array([False] * rows.num_rows)])
+            if rows.num_rows
+            else pa.chunked_array([pa.array([], pa.bool_())])
+        )
         for name in key:
             column = rows[name]
-            bad = pc.or_(pc.is_null(column), pc.equal(pc.utf8_trim_whitespace(column), "")) if pa.types.is_string(column.type) else pc.is_null(column)
+            bad = (
+                pc.or_(pc.is_null(column), pc.equal(pc.utf8_trim_whitespace(column), ""))
+                if pa.types.is_string(column.type)
+                else pc.is_null(column)
+            )
             empty = pc.or_(empty, pc.fill_null(bad, True))
         nulls = pc.sum(empty).as_py() or 0
         counted = rows.group_by(list(key)).aggregate([([], "count_all")])
         repeated = pc.greater(counted["count_all"], 1)
         repeats = pc.sum(repeated).as_py() or 0
-        facts = {"rows": rows.num_rows, "blank": nulls, "repeated": repeats, "examples": _examples(rows, empty) + _examples(counted, repeated)}
+        facts = {
+            "rows": rows.num_rows,
+            "blank": nulls,
+            "repeated": repeats,
+            "examples": _examples(rows, empty) + _examples(counted, repeated),
+        }
         if nulls or repeats:
             return Outcome(
-                False, f"'{table}': {nulls} rows with a blank key {key}, {repeats} keys more than once, e.g. {facts['examples'][:1]}; see the job's log", facts
+                False,
+                (
+                    f"'{table}': {nulls} rows with a blank key {key}, {repeats} keys more than once, e.g. "
+                    f"{facts['examples'][:1]}; see the job's log"
+                ),
+                facts,
             )
         return Outcome(True, f"{rows.num_rows:,} rows, every key {key} once", facts)
 
@@ -107,24 +150,40 @@ def not_empty(table: str) -> Callable[[Settings, Mapping[str, Any]], Outcome]:
 
     def test(settings: Settings, details: Mapping[str, Any]) -> Outcome:
         rows = lake.snapshot(settings.table(table)).rows()
-        return Outcome(rows > 0, f"{rows:,} rows" if rows else f"'{table}' is empty; look at `quarantine` and at the dataset folder", {"rows": rows})
+        return Outcome(
+            rows > 0,
+            f"{rows:,} rows"
+            if rows
+            else f"'{table}' is empty; look at `quarantine` and at the dataset folder",
+            {"rows": rows},
+        )
 
     return test
 
 
 def refused_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     """Compare what ingest refused with what it took."""
-    refused = lake.snapshot(settings.table(columns.QUARANTINE)).rows() if lake.latest_version(settings.table(columns.QUARANTINE)) >= 0 else 0
+    refused = (
+        lake.snapshot(settings.table(columns.QUARANTINE)).rows()
+        if lake.latest_version(settings.table(columns.QUARANTINE)) >= 0
+        else 0
+    )
     taken = lake.snapshot(settings.table(columns.CLICKS)).rows()
     share, limit = refused / max(1, refused + taken), settings.dataset.max_refused_share
     examples: list[dict[str, Any]] = []
     if refused:
         examples = [
             {key: str(value) for key, value in row.items()}
-            for row in _read(settings, columns.QUARANTINE, "source", "line", "reason").slice(0, EXAMPLES).to_pylist()
+            for row in _read(settings, columns.QUARANTINE, "source", "line", "reason")
+            .slice(0, EXAMPLES)
+            .to_pylist()
         ]
     text = f"{refused:,} of {refused + taken:,} rows refused ({share:.2%})"
-    remedy = "" if share <= limit else f", more than {limit:.0%}; first: {examples[:1]}; correct the files named in `quarantine`"
+    remedy = (
+        ""
+        if share <= limit
+        else f", more than {limit:.0%}; first: {examples[:1]}; correct the files named in `quarantine`"
+    )
     return Outcome(share <= limit, text + remedy, {"refused": refused, "share": share, "examples": examples})
 
 
@@ -137,12 +196,21 @@ def items_known(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     share = number / max(1, clicks.num_rows)
     text = f"{number:,} of {clicks.num_rows:,} clicks are on items without a catalogue row ({share:.2%})"
     good = share <= MAX_UNKNOWN_ITEM_SHARE or len(known) == 0
-    return Outcome(good, text if good else f"{text}; add them to items.*", {"unknown": number, "share": share, "examples": _examples(clicks, unknown)})
+    return Outcome(
+        good,
+        text if good else f"{text}; add them to items.*",
+        {"unknown": number, "share": share, "examples": _examples(clicks, unknown)},
+    )
 
 
 def volume(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     """Compare the newest whole day with the median of the days before it."""
-    days = _read(settings, columns.CLICKS, "event_date").group_by("event_date").aggregate([([], "count_all")]).sort_by("event_date")
+    days = (
+        _read(settings, columns.CLICKS, "event_date")
+        .group_by("event_date")
+        .aggregate([([], "count_all")])
+        .sort_by("event_date")
+    )
     counts = [int(value) for value in days["count_all"].to_pylist()]
     if len(counts) < 8:  # fewer days say nothing about what is usual
         return Outcome(True, f"{len(counts)} days of clicks; too few to compare", {"days": len(counts)})
@@ -151,7 +219,11 @@ def volume(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     good = median / VOLUME_FACTOR <= last <= median * VOLUME_FACTOR
     day = days["event_date"].to_pylist()[-2]
     text = f"{day}: {last:,} clicks, usually {median:,} a day"
-    return Outcome(good, text if good else f"{text}; check that day's files, then ingest it again", {"day": str(day), "clicks": last, "median": median})
+    return Outcome(
+        good,
+        text if good else f"{text}; check that day's files, then ingest it again",
+        {"day": str(day), "clicks": last, "median": median},
+    )
 
 
 def sessions_cover(settings: Settings, details: Mapping[str, Any]) -> Outcome:
@@ -159,7 +231,11 @@ def sessions_cover(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     clicks = lake.snapshot(settings.table(columns.CLICKS)).rows()
     lengths = pc.sum(_read(settings, columns.SESSIONS, "length")["length"]).as_py() or 0
     text = f"{lengths:,} clicks in sessions, {clicks:,} in `clicks`"
-    return Outcome(lengths == clicks, text if lengths == clicks else f"{text}; run `sessionise` again", {"in_sessions": lengths, "clicks": clicks})
+    return Outcome(
+        lengths == clicks,
+        text if lengths == clicks else f"{text}; run `sessionise` again",
+        {"in_sessions": lengths, "clicks": clicks},
+    )
 
 
 def features_cover(settings: Settings, details: Mapping[str, Any]) -> Outcome:
@@ -182,34 +258,63 @@ def vectors_whole(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     lists = vectors["vector"].combine_chunks()
     widths = set(pc.list_value_length(lists).to_pylist())
     if len(widths) > 1:
-        return Outcome(False, f"vectors of widths {sorted(widths)}; remove `item_vectors` and encode again", {"widths": sorted(widths)})
+        return Outcome(
+            False,
+            f"vectors of widths {sorted(widths)}; remove `item_vectors` and encode again",
+            {"widths": sorted(widths)},
+        )
     width = widths.pop() if widths else 0
     matrix = np.asarray(lists.flatten()).reshape(-1, width) if width else np.zeros((0, 0))
     bad = int((np.abs(np.linalg.norm(matrix, axis=1) - 1.0) > UNIT_TOLERANCE).sum()) if width else 0
     facts = {"items": items, "vectors": vectors.num_rows, "width": width, "not_of_unit_length": bad}
     good = bad == 0 and vectors.num_rows <= items
-    return Outcome(good, f"{vectors.num_rows:,} vectors of width {width} for {items:,} items, {bad} not of unit length", facts)
+    return Outcome(
+        good,
+        f"{vectors.num_rows:,} vectors of width {width} for {items:,} items, {bad} not of unit length",
+        facts,
+    )
 
 
 def copy_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     """Measure how many LLM answers only repeat an item of their session."""
-    intents = _read(settings, columns.SESSION_INTENTS, "session_id", "event_timestamp", "source", "long_items", "short_items", "short_text")
+    intents = _read(
+        settings,
+        columns.SESSION_INTENTS,
+        "session_id",
+        "event_timestamp",
+        "source",
+        "long_items",
+        "short_items",
+        "short_text",
+    )
     texts = {
         (row["session_id"], row["event_timestamp"]): set(row["items"])
         for row in _read(settings, columns.SESSION_TEXT, "session_id", "event_timestamp", "items").to_pylist()
     }
     asked = [row for row in intents.to_pylist() if row["source"] in {"llm", "endpoint"}]
-    copied = [row for row in asked if row["short_items"] and row["short_items"][0] in texts.get((row["session_id"], row["event_timestamp"]), set())]
+    copied = [
+        row
+        for row in asked
+        if row["short_items"]
+        and row["short_items"][0] in texts.get((row["session_id"], row["event_timestamp"]), set())
+    ]
     share = len(copied) / len(asked) if asked else 0.0
-    text = f"{len(copied):,} of {len(asked):,} LLM answers are nearest to an item of their own session ({share:.0%})"
+    text = (
+        f"{len(copied):,} of {len(asked):,} LLM answers are nearest to an item of their own session "
+        f"({share:.0%})"
+    )
     facts = {
         "asked": len(asked),
         "copied": len(copied),
         "share": share,
-        "examples": [{"session_id": row["session_id"], "text": row["short_text"]} for row in copied[:EXAMPLES]],
+        "examples": [
+            {"session_id": row["session_id"], "text": row["short_text"]} for row in copied[:EXAMPLES]
+        ],
     }
     good = share <= MAX_COPY_SHARE
-    return Outcome(good, text if good else f"{text}; change the prompt or the model, or take source = encoder", facts)
+    return Outcome(
+        good, text if good else f"{text}; change the prompt or the model, or take source = encoder", facts
+    )
 
 
 def cache_covers(settings: Settings, details: Mapping[str, Any]) -> Outcome:
@@ -223,7 +328,9 @@ def cache_covers(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     number = pc.sum(lacking).as_py() or 0
     text = f"{asked.num_rows - number:,} of {asked.num_rows:,} LLM intents are in the cache"
     return Outcome(
-        number == 0, text if not number else f"{text}; run `intents` again", {"asked": asked.num_rows, "lacking": number, "examples": _examples(asked, lacking)}
+        number == 0,
+        text if not number else f"{text}; run `intents` again",
+        {"asked": asked.num_rows, "lacking": number, "examples": _examples(asked, lacking)},
     )
 
 
@@ -235,20 +342,31 @@ def intents_whole(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     expected = 0 if settings.intents.source == "none" else texts
     good = intents.num_rows >= expected
     return Outcome(
-        good, f"{intents.num_rows:,} intents for {texts:,} session texts {by_source}" + ("" if good else "; run `intents` again"), {"by_source": by_source}
+        good,
+        f"{intents.num_rows:,} intents for {texts:,} session texts {by_source}"
+        + ("" if good else "; run `intents` again"),
+        {"by_source": by_source},
     )
 
 
 def cases_known_in_time(settings: Settings, details: Mapping[str, Any]) -> Outcome:
-    """Check that no case carries features made after its own time and that none has its own target hidden in nulls."""
-    cases = _read(settings, columns.TRAINING_SET, "session_id", "event_timestamp", "session_start", "target", "split")
+    """Check that no case carries features made after its own time and that none has its own target hidden in
+    nulls.
+    """
+    cases = _read(
+        settings, columns.TRAINING_SET, "session_id", "event_timestamp", "session_start", "target", "split"
+    )
     late = pc.fill_null(pc.greater(cases["session_start"], cases["event_timestamp"]), False)
     blank = pc.or_(pc.is_null(cases["target"]), pc.equal(cases["target"], ""))
     wrong = pc.or_(late, pc.fill_null(blank, True))
     number = pc.sum(wrong).as_py() or 0
     splits = {row["values"]: row["counts"] for row in pc.value_counts(cases["split"]).to_pylist()}
     text = f"{cases.num_rows:,} cases {splits}, {number} with features from their future or without a target"
-    return Outcome(number == 0 and cases.num_rows > 0, text, {"splits": splits, "wrong": number, "examples": _examples(cases, wrong)})
+    return Outcome(
+        number == 0 and cases.num_rows > 0,
+        text,
+        {"splits": splits, "wrong": number, "examples": _examples(cases, wrong)},
+    )
 
 
 def parity_holds(settings: Settings, details: Mapping[str, Any]) -> Outcome:
@@ -265,8 +383,17 @@ def parity_holds(settings: Settings, details: Mapping[str, Any]) -> Outcome:
 
 
 def live_answered(settings: Settings, details: Mapping[str, Any]) -> Outcome:
-    """Demand that each click that was replayed got an answer, was a known duplicate, or is among the dead letters."""
+    """Demand that each click that was replayed got an answer, was a known duplicate, or is among the dead
+    letters.
+    """
     sent, answers = int(details.get("clicks") or 0), int(details.get("answers") or 0)
     accounted = answers + int(details.get("duplicates") or 0) + int(details.get("dead_letters") or 0)
-    text = f"{sent:,} clicks sent, {answers:,} answered, {details.get('dead_letters') or 0} dead letters, {details.get('duplicates') or 0} duplicates"
-    return Outcome(accounted >= sent, text if accounted >= sent else f"{text}; look at `python -m streaming lag` and `dlq list`", dict(details))
+    text = (
+        f"{sent:,} clicks sent, {answers:,} answered, {details.get('dead_letters') or 0} dead letters, "
+        f"{details.get('duplicates') or 0} duplicates"
+    )
+    return Outcome(
+        accounted >= sent,
+        text if accounted >= sent else f"{text}; look at `python -m streaming lag` and `dlq list`",
+        dict(details),
+    )

@@ -1,4 +1,6 @@
-"""What runs by itself: conditions, sensors, observations of the live half, notices of failure. All on by default."""
+"""What runs by itself: conditions, sensors, observations of the live half, notices of failure. All on by
+default.
+"""
 
 import os
 from typing import Any
@@ -19,9 +21,15 @@ FIRST_HALF = [dg.AssetKey(name) for name in catalogue.assets_of(BATCH)]
 ON = dg.DefaultSensorStatus.RUNNING
 
 conditions = dg.AutomationConditionSensorDefinition(
-    "automation", target=dg.AssetSelection.all(include_sources=False) - dg.AssetSelection.groups("daily"), default_status=ON, minimum_interval_seconds=30,
-    description="Carries out the automation conditions: tables nightly after what they read passed its checks, small assets at once.",
-)  # fmt: skip
+    "automation",
+    target=dg.AssetSelection.all(include_sources=False) - dg.AssetSelection.groups("daily"),
+    default_status=ON,
+    minimum_interval_seconds=30,
+    description=(
+        "Carries out the automation conditions: tables nightly after what they read passed its checks, "
+        "small assets at once."
+    ),
+)
 
 
 @dg.sensor(
@@ -31,7 +39,9 @@ conditions = dg.AutomationConditionSensorDefinition(
     default_status=ON,
     description="Runs the batch half when the dataset folder changes.",
 )
-def new_files(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult | dg.SkipReason:
+def new_files(
+    context: dg.SensorEvaluationContext, settings: SettingsResource
+) -> dg.SensorResult | dg.SkipReason:
     """Compare the folder with the last look; the first look only remembers."""
     now = observe.files_cursor(settings.load())
     if not now:
@@ -44,22 +54,39 @@ def new_files(context: dg.SensorEvaluationContext, settings: SettingsResource) -
 
 
 @dg.sensor(
-    name="live", minimum_interval_seconds=60, default_status=ON, description="Observes topics, consumer and online store; tells of lag and dead letters."
+    name="live",
+    minimum_interval_seconds=60,
+    default_status=ON,
+    description="Observes topics, consumer and online store; tells of lag and dead letters.",
 )
 def live(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult | dg.SkipReason:
     """Report what runs outside Dagster as observations of its assets."""
     loaded = settings.load()
     state = observe.live_state(loaded)
     if state is None:
-        return dg.SkipReason("no broker answers; start one with `python -m streaming up`, or set kafka.bootstrap_servers")
+        return dg.SkipReason(
+            "no broker answers; start one with `python -m streaming up`, or set kafka.bootstrap_servers"
+        )
     rates, group = observe.rates(state, context.cursor), state.group
     events = [
-        _observation(["kafka", "clicks"], {"records": sum(group.ends.values()), **_only(rates, "clicks_per_second")}),
-        _observation(["kafka", "recommendations"], {"records": group.answers, **_only(rates, "answers_per_second")}),
-        _observation(["kafka", "dead_letters"], {"records": group.dead_letters, **_only(rates, "dead_letters_per_second")}),
+        _observation(
+            ["kafka", "clicks"], {"records": sum(group.ends.values()), **_only(rates, "clicks_per_second")}
+        ),
+        _observation(
+            ["kafka", "recommendations"], {"records": group.answers, **_only(rates, "answers_per_second")}
+        ),
+        _observation(
+            ["kafka", "dead_letters"],
+            {"records": group.dead_letters, **_only(rates, "dead_letters_per_second")},
+        ),
         _observation(
             ["live", "consumer"],
-            {"lag": group.lag, **_only(rates, "answers_per_second"), **observe.latency(loaded), "model_version": state.model_version or "none"},
+            {
+                "lag": group.lag,
+                **_only(rates, "answers_per_second"),
+                **observe.latency(loaded),
+                "model_version": state.model_version or "none",
+            },
         ),
     ]
     store = observe.online_store(loaded)
@@ -79,7 +106,10 @@ def _only(rates: dict[str, float], name: str) -> dict[str, float]:
 
 
 @dg.sensor(
-    name="quality", minimum_interval_seconds=300, default_status=ON, description="Tells when the model that serves is clearly worse than the one before it."
+    name="quality",
+    minimum_interval_seconds=300,
+    default_status=ON,
+    description="Tells when the model that serves is clearly worse than the one before it.",
 )
 def quality(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult:
     """Notify once per drop; going back is a person's decision (job `rollback`)."""
@@ -100,9 +130,16 @@ def quality(context: dg.SensorEvaluationContext, settings: SettingsResource) -> 
 def failures(context: dg.RunFailureSensorContext) -> None:
     """Name the run, the step and the first line of what went wrong."""
     steps = [event.step_key or "?" for event in context.get_step_failure_events()]
-    text = next((line for line in (context.failure_event.message or "").splitlines() if line.strip()), "no message")
+    text = next(
+        (line for line in (context.failure_event.message or "").splitlines() if line.strip()), "no message"
+    )
     notify.send(
-        f"run {context.dagster_run.run_id[:8]} of {context.dagster_run.job_name} failed at {', '.join(steps) or 'start'}", text, os.environ.get(WEBHOOK)
+        (
+            f"run {context.dagster_run.run_id[:8]} of {context.dagster_run.job_name} failed at "
+            f"{', '.join(steps) or 'start'}"
+        ),
+        text,
+        os.environ.get(WEBHOOK),
     )
 
 
@@ -110,18 +147,31 @@ def failures(context: dg.RunFailureSensorContext) -> None:
     name="lost_runs",
     default_status=ON,
     minimum_interval_seconds=30,
-    description="Marks runs whose process was killed as failed, so that they can be re-executed and their pool is free.",
+    description=(
+        "Marks runs whose process was killed as failed, so that they can be re-executed and their pool is "
+        "free."
+    ),
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Look at the processes of the runs that have not ended."""
     closed = instance_home.close_lost_runs(context.instance)
-    return dg.SkipReason(f"marked as failed: {', '.join(run[:8] for run in closed)}" if closed else "every run that has not ended has its process")
+    return dg.SkipReason(
+        f"marked as failed: {', '.join(run[:8] for run in closed)}"
+        if closed
+        else "every run that has not ended has its process"
+    )
 
 
 SENSORS: list[dg.SensorDefinition] = [conditions, new_files, live, quality, failures, lost_runs]
 SCHEDULES: list[dg.ScheduleDefinition] = [
     dg.ScheduleDefinition(
-        name="nightly_live_check", job_name="live_check", cron_schedule="30 4 * * *", default_status=dg.DefaultScheduleStatus.RUNNING, execution_timezone="UTC",
-        description="Brings the day's live clicks and answers back to the lake and compares live with batch features.",
+        name="nightly_live_check",
+        job_name="live_check",
+        cron_schedule="30 4 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        execution_timezone="UTC",
+        description=(
+            "Brings the day's live clicks and answers back to the lake and compares live with batch features."
+        ),
     )
-]  # fmt: skip
+]

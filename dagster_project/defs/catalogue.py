@@ -1,4 +1,6 @@
-"""What each asset of a Spark step is: group, kinds, description. Words only; the graph is built from them in `defs.batch` and `defs.live`."""
+"""What each asset of a Spark step is: group, kinds, description. Words only; the graph is built from them in
+`defs.batch` and `defs.live`.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,17 @@ from dagster_project.run import metadata, steps
 from feature_repo.contract import tables as columns
 
 OWNERS = ("team:recommendations",)
-TABLE_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30))  # a nightly run may be missed once
-HAND_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=45), warn_window=timedelta(days=31))  # backfills and replays, started by a person
-MODEL_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=14), warn_window=timedelta(days=8))
+# a nightly run may be missed once
+TABLE_FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=48), warn_window=timedelta(hours=30)
+)
+# backfills and replays, started by a person
+HAND_FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(days=45), warn_window=timedelta(days=31)
+)
+MODEL_FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(days=14), warn_window=timedelta(days=8)
+)
 
 
 @dataclass(frozen=True)
@@ -28,23 +38,47 @@ class Entry:
 
 
 def _tables() -> dict[str, Entry]:
-    """Words on the assets that are tables, as the contract has them; the score log is filled by the live half."""
+    """Words on the assets that are tables, as the contract has them; the score log is filled by the live
+    half.
+    """
     made = (table for name, table in columns.TABLES.items() if name != columns.SCORE_LOG)
     return {table.name: Entry(table.group, (*table.kinds, "deltalake"), table.text) for table in made}
 
 
 CATALOGUE: dict[str, Entry] = {
     **_tables(),
-    "feature_definitions": Entry("features", ("feast",), "Entities, views and services in Feast's registry (`feast apply`)."),
-    "online_features": Entry("serving", ("feast", "redis"), "The newest features of each entity in the online store (`feast materialize`)."),
-    "live/replay": Entry("serving", ("kafka",), "The clicks that ingest held back, sent to the topic `clicks` in their original order."),
-    "live/recommendations": Entry(
-        "serving", ("kafka", "pytorch"), "The consumer's answers to the replayed clicks: rate, latency from click to answer, dead letters."
+    "feature_definitions": Entry(
+        "features", ("feast",), "Entities, views and services in Feast's registry (`feast apply`)."
     ),
-    "live/clicks": Entry("serving", ("spark", "kafka", "deltalake"), "The clicks of the topic, appended to the table `clicks` by offset range, exactly once."),
+    "online_features": Entry(
+        "serving",
+        ("feast", "redis"),
+        "The newest features of each entity in the online store (`feast materialize`).",
+    ),
+    "live/replay": Entry(
+        "serving",
+        ("kafka",),
+        "The clicks that ingest held back, sent to the topic `clicks` in their original order.",
+    ),
+    "live/recommendations": Entry(
+        "serving",
+        ("kafka", "pytorch"),
+        "The consumer's answers to the replayed clicks: rate, latency from click to answer, dead letters.",
+    ),
+    "live/clicks": Entry(
+        "serving",
+        ("spark", "kafka", "deltalake"),
+        "The clicks of the topic, appended to the table `clicks` by offset range, exactly once.",
+    ),
     "live/score_log": Entry("serving", ("spark", "deltalake"), columns.TABLES[columns.SCORE_LOG].text),
-    "live/session_features": Entry("serving", ("spark", "deltalake"), "Features of the live clicks, recomputed in batch."),
-    "live/parity": Entry("serving", ("spark",), "Served features against recomputed ones, row by row. Anything but zero differences is a fault."),
+    "live/session_features": Entry(
+        "serving", ("spark", "deltalake"), "Features of the live clicks, recomputed in batch."
+    ),
+    "live/parity": Entry(
+        "serving",
+        ("spark",),
+        "Served features against recomputed ones, row by row. Anything but zero differences is a fault.",
+    ),
     "daily/clicks": Entry("daily", ("spark", "deltalake"), "One day of the dataset into the table `clicks`."),
     "daily/sessions": Entry("daily", ("spark", "deltalake"), "Sessions of one day."),
     "daily/session_text": Entry("daily", ("spark", "deltalake"), "Prompts of one day's sessions."),
@@ -81,7 +115,9 @@ def spec(asset: str, **given: Any) -> dg.AssetSpec:
         code_version=step.code_version(),
         metadata=metadata.static_metadata(asset),
         skippable=True,
-        freshness_policy=HAND_FRESHNESS if entry.group == "daily" or step.name == "replay" else TABLE_FRESHNESS,
+        freshness_policy=HAND_FRESHNESS
+        if entry.group == "daily" or step.name == "replay"
+        else TABLE_FRESHNESS,
         **given,
     )
 
@@ -89,7 +125,12 @@ def spec(asset: str, **given: Any) -> dg.AssetSpec:
 def check_specs(assets: tuple[str, ...]) -> list[dg.AssetCheckSpec]:
     """Build the specifications of the checks on some assets."""
     return [
-        dg.AssetCheckSpec(entry.name, asset=dg.AssetKey(entry.asset.split("/")), description=entry.text, blocking=entry.blocking)
+        dg.AssetCheckSpec(
+            entry.name,
+            asset=dg.AssetKey(entry.asset.split("/")),
+            description=entry.text,
+            blocking=entry.blocking,
+        )
         for entry in expectations.of(assets)
     ]
 

@@ -13,15 +13,24 @@ from dagster_project.resources import SettingsResource
 LOGGERS = {"console": short_console}
 _DAILY = dg.AssetSelection.groups("daily")
 _EVERYTHING = dg.AssetSelection.all(include_sources=False) - _DAILY
-_LIVE = dg.AssetSelection.assets(*(dg.AssetKey(["live", name]) for name in ("replay", "recommendations", "clicks", "score_log", "session_features", "parity")))
-_BACK = _LIVE - dg.AssetSelection.assets(dg.AssetKey(["live", "replay"]), dg.AssetKey(["live", "recommendations"]))
+_LIVE = dg.AssetSelection.assets(
+    *(
+        dg.AssetKey(["live", name])
+        for name in ("replay", "recommendations", "clicks", "score_log", "session_features", "parity")
+    )
+)
+_BACK = _LIVE - dg.AssetSelection.assets(
+    dg.AssetKey(["live", "replay"]), dg.AssetKey(["live", "recommendations"])
+)
 _TRAINING = dg.AssetSelection.groups("training")
 
 
 class RollbackConfig(dg.Config):
     """Settings of a rollback."""
 
-    version: str = Field("", description="Model version to go back to; empty = the one that served before the present one.")
+    version: str = Field(
+        "", description="Model version to go back to; empty = the one that served before the present one."
+    )
     why: str = Field("rollback", description="Kept in the record of promotions.")
 
 
@@ -39,21 +48,52 @@ def switch_back(context: dg.OpExecutionContext, config: RollbackConfig, settings
         new_items.update(loaded)  # an earlier model knows fewer items
     except new_items.ERRORS as error:
         context.log.warning(f"new items stay as they were: {error}")
-    context.log_event(dg.AssetMaterialization(PROMOTED, metadata={"version": version, "why": config.why}, tags={"dagster/data_version": version}))
+    context.log_event(
+        dg.AssetMaterialization(
+            PROMOTED, metadata={"version": version, "why": config.why}, tags={"dagster/data_version": version}
+        )
+    )
 
 
-@dg.job(description="Let the model serve that served before (or a named version). The consumer picks it up without a restart.")
+@dg.job(
+    description=(
+        "Let the model serve that served before (or a named version). The consumer picks it up without a "
+        "restart."
+    )
+)
 def rollback() -> None:
     """Switch `models/promoted` back."""
     switch_back()
 
 
 JOBS: list[Any] = [
-    dg.define_asset_job("everything", _EVERYTHING, description="All that `make demo` does: files to live answers and parity. On this page: 'Materialize all'."),
-    dg.define_asset_job("batch", _EVERYTHING - _LIVE - _TRAINING, description="Files to training set and online store, in one JVM."),
+    dg.define_asset_job(
+        "everything",
+        _EVERYTHING,
+        description=(
+            "All that `make demo` does: files to live answers and parity. On this page: 'Materialize all'."
+        ),
+    ),
+    dg.define_asset_job(
+        "batch",
+        _EVERYTHING - _LIVE - _TRAINING,
+        description="Files to training set and online store, in one JVM.",
+    ),
     dg.define_asset_job("train", _TRAINING, description="Candidate, its gates, promotion, model card."),
-    dg.define_asset_job("live", _LIVE, description="Replay through Kafka, answers, and the comparison of live with batch features."),
-    dg.define_asset_job("live_check", _BACK, description="Live clicks and answers back to the lake, and the comparison, without a replay."),
-    dg.define_asset_job("days", _DAILY, description="Single days through the Spark jobs; backfill a range here: one run, one JVM."),
+    dg.define_asset_job(
+        "live",
+        _LIVE,
+        description="Replay through Kafka, answers, and the comparison of live with batch features.",
+    ),
+    dg.define_asset_job(
+        "live_check",
+        _BACK,
+        description="Live clicks and answers back to the lake, and the comparison, without a replay.",
+    ),
+    dg.define_asset_job(
+        "days",
+        _DAILY,
+        description="Single days through the Spark jobs; backfill a range here: one run, one JVM.",
+    ),
     rollback,
 ]

@@ -51,7 +51,10 @@ def run(settings: Settings, *, config: str | None = None, max_clicks: int = 0) -
             _say(f"an earlier run ({lost[:8]}) was killed; going on from where it stopped")
         try:
             with services_guard.services(settings) as up:
-                _say(f"Kafka on {up.bootstrap_servers}, online store up; materialising every asset through Dagster")
+                _say(
+                    f"Kafka on {up.bootstrap_servers}, online store up; materialising every asset through "
+                    "Dagster"
+                )
                 with shielded_children():
                     result = _materialise(instance, config, max_clicks)
                 raise_if_interrupted(result)
@@ -72,7 +75,9 @@ def _finish(settings: Settings, result: dg.ExecuteInProcessResult, seconds: floa
     return 0
 
 
-def _materialise(instance: dg.DagsterInstance, config: str | None, max_clicks: int) -> dg.ExecuteInProcessResult:
+def _materialise(
+    instance: dg.DagsterInstance, config: str | None, max_clicks: int
+) -> dg.ExecuteInProcessResult:
     from dagster_project.definitions import defs
     from dagster_project.resources import SettingsResource
 
@@ -82,7 +87,10 @@ def _materialise(instance: dg.DagsterInstance, config: str | None, max_clicks: i
         raise_on_error=False,
         resources={"settings": SettingsResource(config=config)},
         tags={instance_home.OWNER_TAG: instance_home.own_identity()},
-        run_config={"loggers": {"console": {}}, "ops": {"spark_live": {"config": {"max_clicks": max_clicks}}}},
+        run_config={
+            "loggers": {"console": {}},
+            "ops": {"spark_live": {"config": {"max_clicks": max_clicks}}},
+        },
     )
 
 
@@ -108,7 +116,10 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
         error = data.error
         while text is None and error is not None:
             text, error = (None, error.cause) if error.cause else (error.message, None)
-        found.append(f"{event.step_key}: {next((line.strip() for line in (text or 'failed').splitlines() if line.strip()), 'failed')}")
+        found.append(
+            f"{event.step_key}: "
+            f"{next((line.strip() for line in (text or 'failed').splitlines() if line.strip()), 'failed')}"
+        )
     return found or ["the run failed before any step; see its log with `make ui`"]
 
 

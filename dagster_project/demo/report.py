@@ -21,7 +21,7 @@ UI = "make ui   (then open http://127.0.0.1:3000)"
 _STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1d2730}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin:1.8rem 0 .4rem}table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.25rem .7rem .25rem 0;border-bottom:1px solid #dde3e8;vertical-align:top;font-variant-numeric:tabular-nums}
-th{color:#5b6b79;font-weight:600}p.note{color:#5b6b79;margin:.3rem 0}.bad{color:#a12622}img{max-width:100%}"""
+th{color:#5b6b79;font-weight:600}p.note{color:#5b6b79;margin:.3rem 0}.bad{color:#a12622}img{max-width:100%}"""  # noqa: E501
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,28 @@ def collect(settings: Settings, result: dg.ExecuteInProcessResult, seconds: floa
     outcomes = []
     for evaluated in result.get_asset_check_evaluations():
         asset = "/".join(evaluated.asset_key.path)
-        outcomes.append((asset, evaluated.check_name, evaluated.passed, evaluated.severity.value == "ERROR", evaluated.description or ""))
+        outcomes.append(
+            (
+                asset,
+                evaluated.check_name,
+                evaluated.passed,
+                evaluated.severity.value == "ERROR",
+                evaluated.description or "",
+            )
+        )
         facts.setdefault(asset, {})[f"check:{evaluated.check_name}"] = evaluated.description
     latest = training_run.latest(settings)
     made = (facts.get("candidate_model") or {}).get("version")
     report = latest.report if latest is not None and latest.version == made else None
     sections = (
-        demo_sections.tables(settings, facts), demo_sections.intents(facts), demo_sections.quality(facts, report), demo_sections.streaming(facts),
-        demo_sections.parity(facts), demo_sections.sessions(settings, facts), demo_sections.checks(outcomes),
-    )  # fmt: skip
+        demo_sections.tables(settings, facts),
+        demo_sections.intents(facts),
+        demo_sections.quality(facts, report),
+        demo_sections.streaming(facts),
+        demo_sections.parity(facts),
+        demo_sections.sessions(settings, facts),
+        demo_sections.checks(outcomes),
+    )
     return Summary(result.success, seconds, result.run_id, sections)
 
 
@@ -109,7 +122,8 @@ def to_text(summary: Summary, file: Path) -> str:
     console = Console(width=150, highlight=False, emoji=False, markup=False)
     with console.capture() as captured:
         for section in summary.sections:
-            console.print(section.title)  # not as the table's title, which a narrow table would break over lines
+            # not as the table's title, which a narrow table would break over lines
+            console.print(section.title)
             table = Table(box=box.SIMPLE_HEAD, show_header=any(section.head))
             for name in section.head:
                 table.add_column(name, overflow="fold")
@@ -153,7 +167,8 @@ def to_html(summary: Summary) -> str:
     Parameters
     ----------
     summary : Summary
-        What to show; every text is escaped, since titles and intents come from data and from a language model.
+        What to show; every text is escaped, since titles and intents come from data and from a language
+        model.
 
     Returns
     -------
@@ -164,15 +179,22 @@ def to_html(summary: Summary) -> str:
     state = "all assets made" if summary.success else '<span class="bad">some assets failed</span>'
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>IntentStore demo</title><style>{_STYLE}</style></head><body>'
-        f"<h1>IntentStore demo</h1><p>{when}; {summary.seconds:.0f} s; Dagster run {html.escape(summary.run_id[:8])}; {state}. "
-        f"Every figure on this page was produced by this run, or says that it was not.</p>{body}"
-        f"<h2>The graph</h2><p><code>{html.escape(UI)}</code></p></body></html>"
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>IntentStore '
+        f"demo</title><style>{_STYLE}</style></head><body>"
+        f"<h1>IntentStore demo</h1><p>{when}; {summary.seconds:.0f} s; Dagster run "
+        f"{html.escape(summary.run_id[:8])}; {state}. Every figure on this page was produced by this run, "
+        f"or says that it was not.</p>{body}<h2>The "
+        f"graph</h2><p><code>{html.escape(UI)}</code></p></body></html>"
     )
 
 
 def _section(section: Section) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in section.head) if any(section.head) else ""
-    rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in section.rows)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in section.rows
+    )
     note = f'<p class="note">{html.escape(section.note)}</p>' if section.note else ""
-    return f"<h2>{html.escape(section.title)}</h2><table>{f'<tr>{head}</tr>' if head else ''}{rows}</table>{note}"
+    return (
+        f"<h2>{html.escape(section.title)}</h2><table>{f'<tr>{head}</tr>' if head else ''}{rows}</table>"
+        f"{note}"
+    )

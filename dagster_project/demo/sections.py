@@ -1,4 +1,6 @@
-"""What the demo shows: each section made of the events of one run and the tables it left. No figure from elsewhere."""
+"""What the demo shows: each section made of the events of one run and the tables it left. No figure from
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -61,9 +63,21 @@ def tables(settings: Settings, facts: Facts) -> Section:
             continue
         state = lake.snapshot(path)
         made = [known for key, known in facts.items() if steps.TABLES.get(key) == name]
-        added = sum(int(known.get("inserted") or 0) + int(known.get("updated") or 0) for known in made if not known.get("unchanged"))
+        added = sum(
+            int(known.get("inserted") or 0) + int(known.get("updated") or 0)
+            for known in made
+            if not known.get("unchanged")
+        )
         seconds = sum(float(known.get("seconds") or 0) for known in made if not known.get("unchanged"))
-        rows.append((name, number(state.rows()), str(state.version), number(added) if made else "-", number(seconds, 1) if made else "-"))
+        rows.append(
+            (
+                name,
+                number(state.rows()),
+                str(state.version),
+                number(added) if made else "-",
+                number(seconds, 1) if made else "-",
+            )
+        )
     return Section("Tables", ("table", "rows", "Delta version", "rows written by this run", "seconds"), rows)
 
 
@@ -73,7 +87,18 @@ def intents(facts: Facts) -> Section:
     if known is None:
         return Section("Intents", ("", ""), [("intents", NOT_MADE)])
     skipped = bool(known.get("unchanged"))
-    hidden = {"dagster/row_count", "bytes", "files", "delta_version", "dagster/uri", "refused", "unchanged", "seconds", "inserted", "updated"}
+    hidden = {
+        "dagster/row_count",
+        "bytes",
+        "files",
+        "delta_version",
+        "dagster/uri",
+        "refused",
+        "unchanged",
+        "seconds",
+        "inserted",
+        "updated",
+    }
     rows = [
         ("intents in the table", number(known.get("dagster/row_count"))),
         ("seconds of this run", "0 (nothing had changed)" if skipped else number(known.get("seconds"), 1)),
@@ -81,7 +106,11 @@ def intents(facts: Facts) -> Section:
     if skipped:
         rows.append(("LLM calls of this run", "0"))
     else:
-        rows += [(name.replace("_", " "), _shown(value)) for name, value in known.items() if name not in hidden and not name.startswith(("dagster/", "check:"))]
+        rows += [
+            (name.replace("_", " "), _shown(value))
+            for name, value in known.items()
+            if name not in hidden and not name.startswith(("dagster/", "check:"))
+        ]
     return Section("Intents", ("", ""), rows, str(known.get("check:copy_share") or ""))
 
 
@@ -90,7 +119,13 @@ def _shown(value: Any) -> str:
         return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_shown(inner) for inner in value)
-    return number(value, 3) if isinstance(value, float) else number(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return (
+        number(value, 3)
+        if isinstance(value, float)
+        else number(value)
+        if isinstance(value, int) and not isinstance(value, bool)
+        else str(value)
+    )
 
 
 def quality(facts: Facts, report: Mapping[str, Any] | None) -> Section:
@@ -102,15 +137,26 @@ def quality(facts: Facts, report: Mapping[str, Any] | None) -> Section:
     for row in report.get("rows", []):
         found = row["metrics"]["metrics"]
         known_names = [name for name in METRICS if name in found and found[name]["mean"] is not None]
-        shown = {name: f"{found[name]['mean']:.3f} [{found[name]['low']:.3f}, {found[name]['high']:.3f}]" for name in known_names}
+        shown = {
+            name: f"{found[name]['mean']:.3f} [{found[name]['low']:.3f}, {found[name]['high']:.3f}]"
+            for name in known_names
+        }
         rows.append((row["name"], *(shown.get(name, "-") for name in METRICS)))
-    made = f"Model {known.get('version')}, {number(known.get('cases'))} cases, {number(known.get('seconds'), 0)} s. "
+    made = (
+        f"Model {known.get('version')}, {number(known.get('cases'))} cases, "
+        f"{number(known.get('seconds'), 0)} s. "
+    )
     kept = (
-        f"Kept from an earlier run: same code and settings, {float(known.get('new_cases_share') or 0):.1%} new cases; measured then."
+        (
+            "Kept from an earlier run: same code and settings, "
+            f"{float(known.get('new_cases_share') or 0):.1%} new cases; measured then."
+        )
         if known.get("kept")
         else "Trained and measured in this run."
     )
-    return Section("Quality on the test cases, mean and 95 % interval", ("model", *METRICS), rows, made + kept)
+    return Section(
+        "Quality on the test cases, mean and 95 % interval", ("model", *METRICS), rows, made + kept
+    )
 
 
 def streaming(facts: Facts) -> Section:
@@ -130,8 +176,17 @@ def streaming(facts: Facts) -> Section:
         ("answers a second", number(known.get("answers_per_second"), 1)),
         ("model", number(known.get("model_version"))),
     ]
-    earlier = "" if known.get("sent_by_this_run") else " All clicks were sent by an earlier run; this run read the figures from the topics."
-    return Section("Streaming", ("", ""), rows, f"Latency: from the click's record time in Kafka to that of its answer.{earlier}")
+    earlier = (
+        ""
+        if known.get("sent_by_this_run")
+        else " All clicks were sent by an earlier run; this run read the figures from the topics."
+    )
+    return Section(
+        "Streaming",
+        ("", ""),
+        rows,
+        f"Latency: from the click's record time in Kafka to that of its answer.{earlier}",
+    )
 
 
 def parity(facts: Facts) -> Section:
@@ -139,7 +194,11 @@ def parity(facts: Facts) -> Section:
     known = facts.get("live/parity")
     if known is None:
         return Section("Live against batch features", ("", ""), [("comparison", NOT_MADE)])
-    rows = [(name, number(known.get(name))) for name in ("compared", "mismatch", "missing", "extra", "stale") if known.get(name) is not None]
+    rows = [
+        (name, number(known.get(name)))
+        for name in ("compared", "mismatch", "missing", "extra", "stale")
+        if known.get(name) is not None
+    ]
     return Section("Live against batch features", ("", ""), rows, "All but `compared` must be 0.")
 
 
@@ -160,17 +219,27 @@ def sessions(settings: Settings, facts: Facts) -> Section:
                 str(answer["session_id"]),
                 " > ".join(titles.get(item, item) for item in seen) or "-",
                 f"{long.get('text') or '-'} / {short.get('text') or '-'}",
-                "; ".join(titles.get(item["item_id"], item["item_id"]) for item in answer["items"][:RECOMMENDED_SHOWN]),
+                "; ".join(
+                    titles.get(item["item_id"], item["item_id"])
+                    for item in answer["items"][:RECOMMENDED_SHOWN]
+                ),
             )
         )
-    return Section("Three sessions, answered live", ("session", "last clicks", "intent, long / short", "recommended"), rows)
+    return Section(
+        "Three sessions, answered live",
+        ("session", "last clicks", "intent, long / short", "recommended"),
+        rows,
+    )
 
 
 def _titles(settings: Settings) -> dict[str, str]:
     if lake.latest_version(settings.table(columns.ITEMS)) < 0:
         return {}
     items = lake.read(settings.table(columns.ITEMS), ["item_id", "title"])
-    return {item: title or item for item, title in zip(items["item_id"].to_pylist(), items["title"].to_pylist(), strict=True)}
+    return {
+        item: title or item
+        for item, title in zip(items["item_id"].to_pylist(), items["title"].to_pylist(), strict=True)
+    }
 
 
 def _prefixes(settings: Settings, examples: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], list[str]]:
@@ -179,12 +248,20 @@ def _prefixes(settings: Settings, examples: Sequence[Mapping[str, Any]]) -> dict
     if lake.latest_version(settings.table(columns.SCORE_LOG)) < 0:
         return {}
     wanted = [int(entry["offset"]) for entry in examples]
-    found = lake.read(settings.table(columns.SCORE_LOG), ["partition", "offset", "items"], filter=pc.field("offset").isin(wanted))
+    found = lake.read(
+        settings.table(columns.SCORE_LOG),
+        ["partition", "offset", "items"],
+        filter=pc.field("offset").isin(wanted),
+    )
     return {(row["partition"], row["offset"]): row["items"] for row in found.to_pylist()}
 
 
 def checks(outcomes: Sequence[tuple[str, str, bool, bool, str]]) -> Section:
     """List failed checks; (asset, check, passed, blocking, text) each."""
-    bad = [(f"{asset}: {name}", "stops what follows" if blocking else "warns", text) for asset, name, passed, blocking, text in outcomes if not passed]
+    bad = [
+        (f"{asset}: {name}", "stops what follows" if blocking else "warns", text)
+        for asset, name, passed, blocking, text in outcomes
+        if not passed
+    ]
     note = f"{len(outcomes) - len(bad)} of {len(outcomes)} checks passed."
     return Section("Checks", ("check", "kind", "found"), bad or [("all", "", "passed")], note)

@@ -1,4 +1,6 @@
-"""The console logger of every run: one short line for what a person waits for, nothing of Dagster's inner life."""
+"""The console logger of every run: one short line for what a person waits for, nothing of Dagster's inner
+life.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ import time
 
 import dagster as dg
 
-SHOWN_EVENTS = {"ASSET_MATERIALIZATION", "ASSET_CHECK_EVALUATION", "STEP_FAILURE", "RUN_FAILURE", "STEP_START"}
+SHOWN_EVENTS = {
+    "ASSET_MATERIALIZATION",
+    "ASSET_CHECK_EVALUATION",
+    "STEP_FAILURE",
+    "RUN_FAILURE",
+    "STEP_START",
+}
 
 
 class ShortLines(logging.Formatter):
@@ -53,10 +61,19 @@ def short(record: logging.LogRecord) -> str:
             if seconds is not None and isinstance(seconds.value, int | float)
             else ""
         )
-        return f"done   {'/'.join(done.asset_key.path)}{f': {rows.value:,} rows' if rows is not None else ''}{tail}"
+        return (
+            "done   "
+            f"{'/'.join(done.asset_key.path)}{f': {rows.value:,} rows' if rows is not None else ''}{tail}"
+        )
     if event.event_type_value == "ASSET_CHECK_EVALUATION":
         data = event.asset_check_evaluation_data
-        mark = "ok    " if data.passed else "FAILED" if data.severity == dg.AssetCheckSeverity.ERROR else "warns "
+        mark = (
+            "ok    "
+            if data.passed
+            else "FAILED"
+            if data.severity == dg.AssetCheckSeverity.ERROR
+            else "warns "
+        )
         return f"{mark} {'/'.join(data.asset_key.path)} {data.check_name}: {data.description or ''}"
     return said.splitlines()[0] if said else event.event_type_value
 
@@ -75,9 +92,14 @@ class WhatMatters(logging.Filter):
         """Decide on one record."""
         event = event_of(record)
         if event is None:
-            return record.levelno >= logging.INFO and "[pipes]" not in record.getMessage() and "Not executing" not in record.getMessage()
+            return (
+                record.levelno >= logging.INFO
+                and "[pipes]" not in record.getMessage()
+                and "Not executing" not in record.getMessage()
+            )
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
-            return not event.asset_check_evaluation_data.passed  # passed checks are many; they are in the graph
+            # passed checks are many; they are in the graph
+            return not event.asset_check_evaluation_data.passed
         return event.event_type_value in SHOWN_EVENTS and event.event_type_value != "STEP_START"
 
 

@@ -42,10 +42,12 @@ def prepare(settings: Settings) -> Path:
 
 
 def close_lost_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs whose process is gone, so that the graph does not show them as running for ever, and their pool is free again.
+    """Mark runs whose process is gone, so that the graph does not show them as running for ever, and their
+    pool is free again.
 
-    Dagster's own monitoring does not see this with the default launcher. Runs of `demo` carry the identity of its process; those that webserver and
-    daemon launched have told their pid. Both are of this machine: the code server, where this is called, starts the processes of its runs.
+    Dagster's own monitoring does not see this with the default launcher. Runs of `demo` carry the identity of
+    its process; those that webserver and daemon launched have told their pid. Both are of this machine: the
+    code server, where this is called, starts the processes of its runs.
 
     Parameters
     ----------
@@ -60,12 +62,23 @@ def close_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     import dagster as dg
 
     closed = []
-    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELING]
+    unfinished = [
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    ]
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=unfinished)):
         owner = run.tags.get(OWNER_TAG)
-        lost = not _worker_lives(instance, run.run_id) if owner is None else owner != own_identity() and not _alive(owner)
+        lost = (
+            not _worker_lives(instance, run.run_id)
+            if owner is None
+            else owner != own_identity() and not _alive(owner)
+        )
         if lost:
-            instance.report_run_failed(run, "the process of this run was killed; run it again, finished steps are not repeated")
+            instance.report_run_failed(
+                run, "the process of this run was killed; run it again, finished steps are not repeated"
+            )
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             closed.append(run.run_id)
     return closed
@@ -80,7 +93,10 @@ def _worker_lives(instance: dg.DagsterInstance, run_id: str) -> bool:
         if told is not None:
             try:
                 # Another process may have got the number since; one of ours was started with this home.
-                return os.environ.get("DAGSTER_HOME", "").encode() in Path(f"/proc/{told.value}/environ").read_bytes()
+                return (
+                    os.environ.get("DAGSTER_HOME", "").encode()
+                    in Path(f"/proc/{told.value}/environ").read_bytes()
+                )
             except OSError:
                 return False
     return True
@@ -98,6 +114,11 @@ def _alive(identity: str) -> bool:
 
 def _start_time(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        return (
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()[19]
+        )
     except (OSError, IndexError):
         return ""

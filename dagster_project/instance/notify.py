@@ -32,7 +32,9 @@ def send(title: str, text: str, webhook: str | None) -> bool:
     if not webhook:
         return True
     body = json.dumps({"title": title, "text": text}).encode()
-    request = urllib.request.Request(webhook, data=body, headers={"Content-Type": "application/json"}, method="POST")
+    request = urllib.request.Request(
+        webhook, data=body, headers={"Content-Type": "application/json"}, method="POST"
+    )
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
             return True

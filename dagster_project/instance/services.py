@@ -1,4 +1,6 @@
-"""Keeps the embedded services up as long as one process lives, and takes them down with it, kill -9 included."""
+"""Keeps the embedded services up as long as one process lives, and takes them down with it, kill -9
+included.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,8 @@ def services(settings: Settings) -> Iterator[Services]:
 def guarded(settings: Settings) -> Iterator[None]:
     """End with a ``with`` block whatever services were started in it, by whomever.
 
-    Services that ran before are left running afterwards. A small process of its own session waits for our end on a pipe, so that
-    they also go when we are killed.
+    Services that ran before are left running afterwards. A small process of its own session waits for our end
+    on a pipe, so that they also go when we are killed.
 
     Parameters
     ----------
@@ -60,7 +62,8 @@ def guarded(settings: Settings) -> Iterator[None]:
     """
     from streaming.services import services as broker
 
-    # Another guard's services are taken over: its process is gone or ends before us, and it looks at the owner before it stops anything.
+    # Another guard's services are taken over: its process is gone or ends before us, and it looks at the
+    # owner before it stops anything.
     ours = broker.running(settings) is None or _owner_file(settings.home).exists()
     if ours:
         _owner_file(settings.home).parent.mkdir(parents=True, exist_ok=True)

@@ -37,17 +37,32 @@ def run(settings: Settings, *, host: str, port: int, config: str | None = None) 
         0 after an interrupt, the code of `dagster dev` when it ended by itself.
     """
     if not _free(host, port):
-        print(f"port {port} of {host} is in use; end what listens there, or name another with --port", file=sys.stderr)
+        print(
+            f"port {port} of {host} is in use; end what listens there, or name another with --port",
+            file=sys.stderr,
+        )
         return 1
     instance_home.prepare(settings)
     if config:
         os.environ["DAGSTER_SETTINGS_FILE"] = config
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(code.ROOT / "workspace.yaml"), "-h", host, "-p", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "-w",
+        str(code.ROOT / "workspace.yaml"),
+        "-h",
+        host,
+        "-p",
+        str(port),
+    ]
     print(f"Dagster on http://{host}:{port} (state: {settings.home}); Ctrl-C ends it", flush=True)
     signal.signal(signal.SIGTERM, _interrupt)
     process = bound.start(command, cwd=code.ROOT)
     try:
-        with services_guard.guarded(settings):  # a run of the graph starts broker and online store; they go with the graph
+        # a run of the graph starts broker and online store; they go with the graph
+        with services_guard.guarded(settings):
             return process.wait()
     except KeyboardInterrupt:
         return 0

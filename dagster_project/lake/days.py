@@ -112,9 +112,20 @@ def clicks_digest(settings: Settings, days: Days) -> str:
         return ""
     # Clicks are only ever added, each commit with an ingest time of its own.
     clicks = lake.read(path, ["event_date", "ingest_time"], filter=on_days(days))
-    counted = clicks.group_by(["event_date", "ingest_time"]).aggregate([([], "count_all")]).sort_by([("event_date", "ascending"), ("ingest_time", "ascending")])
-    rows = zip(counted["event_date"].to_pylist(), pc.cast(counted["ingest_time"], "int64").to_pylist(), counted["count_all"].to_pylist(), strict=True)
-    return hashlib.sha256("\n".join(f"{day} {at} {number}" for day, at, number in rows).encode()).hexdigest()[:16]
+    counted = (
+        clicks.group_by(["event_date", "ingest_time"])
+        .aggregate([([], "count_all")])
+        .sort_by([("event_date", "ascending"), ("ingest_time", "ascending")])
+    )
+    rows = zip(
+        counted["event_date"].to_pylist(),
+        pc.cast(counted["ingest_time"], "int64").to_pylist(),
+        counted["count_all"].to_pylist(),
+        strict=True,
+    )
+    return hashlib.sha256("\n".join(f"{day} {at} {number}" for day, at, number in rows).encode()).hexdigest()[
+        :16
+    ]
 
 
 def on_days(days: Days) -> pc.Expression:

@@ -1,4 +1,6 @@
-"""Replays held-out clicks while the real consumer answers them, and measures both from the topics themselves."""
+"""Replays held-out clicks while the real consumer answers them, and measures both from the topics
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,13 @@ class LiveError(RuntimeError):
     """The consumer did not start, ended early or did not keep up; the text names the remedy."""
 
 
-# One replay, in this order; killed at any point it can be run again, because only clicks that the topic does not hold yet are sent:
-#   1 what is left to send   2 consumer up and assigned   3 replay   4 wait until nothing is left to answer   5 consumer down   6 measure
-def replay_and_answer(settings: Settings, *, clicks_per_second: float = 150.0, max_clicks: int = 0, config: str | None = None) -> dict[str, Any]:
+# One replay, in this order; killed at any point it can be run again, because only clicks that the topic does
+# not hold yet are sent:
+#   1 what is left to send   2 consumer up and assigned   3 replay   4 wait until nothing is left to answer
+#                            5 consumer down   6 measure
+def replay_and_answer(
+    settings: Settings, *, clicks_per_second: float = 150.0, max_clicks: int = 0, config: str | None = None
+) -> dict[str, Any]:
     """Replay the clicks that ingest held back and let one consumer answer them.
 
     Parameters
@@ -49,8 +55,9 @@ def replay_and_answer(settings: Settings, *, clicks_per_second: float = 150.0, m
     Returns
     -------
     dict
-        clicks, answers, dead_letters, duplicates, p50_ms, p99_ms (record time of the click to record time of its answer), answers_per_second,
-        seconds, model_version, examples and sent_by_this_run; over the whole topic when an earlier run had sent a part.
+        clicks, answers, dead_letters, duplicates, p50_ms, p99_ms (record time of the click to record time of
+        its answer), answers_per_second, seconds, model_version, examples and sent_by_this_run; over the whole
+        topic when an earlier run had sent a part.
 
     Raises
     ------
@@ -70,10 +77,17 @@ def replay_and_answer(settings: Settings, *, clicks_per_second: float = 150.0, m
     if left or state is None or state.lag:
         details = _answer(settings, source, left, config, clicks_per_second, max_clicks)
     else:
-        LOGGER.info("all %d held-out clicks are in the topic and answered; measuring from its records", len(known))
+        LOGGER.info(
+            "all %d held-out clicks are in the topic and answered; measuring from its records", len(known)
+        )
     found = measure(settings, Ends({}, {}, {}) if known else before)
     found["seconds"] = round(time.perf_counter() - started, 1)
-    return {"rows": found["clicks"], **found, "sent_by_this_run": int(details.get("sent", 0)), "replay": details}
+    return {
+        "rows": found["clicks"],
+        **found,
+        "sent_by_this_run": int(details.get("sent", 0)),
+        "replay": details,
+    }
 
 
 def _event_ids(settings: Settings) -> set[str]:
@@ -87,7 +101,14 @@ def _event_ids(settings: Settings) -> set[str]:
     return found
 
 
-def _answer(settings: Settings, source: Settings, left: int, config: str | None, clicks_per_second: float, max_clicks: int) -> dict[str, Any]:
+def _answer(
+    settings: Settings,
+    source: Settings,
+    left: int,
+    config: str | None,
+    clicks_per_second: float,
+    max_clicks: int,
+) -> dict[str, Any]:
     from spark_jobs.live import replay
 
     started = time.perf_counter()
@@ -95,8 +116,17 @@ def _answer(settings: Settings, source: Settings, left: int, config: str | None,
     consumer = bound.start(command, env=_environment(settings), log=settings.home / "demo" / "consumer.log")
     try:
         _wait_until_assigned(settings, consumer)
-        LOGGER.info("the consumer is ready after %.1f s; %d clicks to send, %.0f a second", time.perf_counter() - started, left, clicks_per_second)
-        sent = replay.run(None, source, held_out=True, rate=clicks_per_second, limit=max_clicks or None) if left else None
+        LOGGER.info(
+            "the consumer is ready after %.1f s; %d clicks to send, %.0f a second",
+            time.perf_counter() - started,
+            left,
+            clicks_per_second,
+        )
+        sent = (
+            replay.run(None, source, held_out=True, rate=clicks_per_second, limit=max_clicks or None)
+            if left
+            else None
+        )
         _wait_until_answered(settings, consumer)
     finally:
         bound.stop(consumer, settings.streaming.grace_seconds)
@@ -119,18 +149,30 @@ class Ends:
     def now(cls, settings: Settings) -> Ends:
         """Return the present ends; empty where a topic does not exist yet."""
         kafka = settings.kafka
-        return cls(*(kafka_watch.topic_ends(settings, topic) or {} for topic in (kafka.clicks_topic, kafka.recommendations_topic, kafka.dead_letter_topic)))
+        return cls(
+            *(
+                kafka_watch.topic_ends(settings, topic) or {}
+                for topic in (kafka.clicks_topic, kafka.recommendations_topic, kafka.dead_letter_topic)
+            )
+        )
 
     @classmethod
     def before_now(cls, settings: Settings, records: int) -> Ends:
         """Return offsets so many records (of each partition) before the present ends."""
         ends = cls.now(settings)
-        return cls(*({partition: max(0, end - records) for partition, end in part.items()} for part in (ends.clicks, ends.answers, ends.dead)))
+        return cls(
+            *(
+                {partition: max(0, end - records) for partition, end in part.items()}
+                for part in (ends.clicks, ends.answers, ends.dead)
+            )
+        )
 
 
 def _last_line(settings: Settings) -> str:
     """Return the last line of the consumer's log, where it says why it ended."""
-    lines = (settings.home / "demo" / "consumer.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = (
+        (settings.home / "demo" / "consumer.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    )
     return lines[-1].removeprefix("error: ") if lines else "its log is empty"
 
 
@@ -138,11 +180,17 @@ def _wait_until_assigned(settings: Settings, consumer: subprocess.Popen[bytes]) 
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if consumer.poll() is not None:
-            raise LiveError(f"the consumer ended with {consumer.returncode} before it was ready; its log is {settings.home / 'demo' / 'consumer.log'}")
+            raise LiveError(
+                f"the consumer ended with {consumer.returncode} before it was ready; its log is "
+                f"{settings.home / 'demo' / 'consumer.log'}"
+            )
         if kafka_watch.members(settings) > 0:
             return
         time.sleep(POLL_SECONDS)
-    raise LiveError(f"the consumer was not assigned any partition within {READY_SECONDS:.0f} s; look at `python -m streaming lag`")
+    raise LiveError(
+        f"the consumer was not assigned any partition within {READY_SECONDS:.0f} s; look at `python -m "
+        "streaming lag`"
+    )
 
 
 def _wait_until_answered(settings: Settings, consumer: subprocess.Popen[bytes]) -> None:
@@ -152,11 +200,17 @@ def _wait_until_answered(settings: Settings, consumer: subprocess.Popen[bytes]) 
         if state is not None and state.lag == 0:
             return
         if consumer.poll() is not None:
-            raise LiveError(f"the consumer ended with {consumer.returncode} with clicks unanswered ({_last_line(settings)}); run the step again to go on")
+            raise LiveError(
+                f"the consumer ended with {consumer.returncode} with clicks unanswered "
+                f"({_last_line(settings)}); run the step again to go on"
+            )
         if state is not None and state.lag < least:
             least, deadline = state.lag, time.monotonic() + DRAIN_SECONDS  # it moves: give it time
         time.sleep(POLL_SECONDS)
-    raise LiveError(f"{least} clicks are still unanswered after {DRAIN_SECONDS:.0f} s without progress; look at `python -m streaming lag`")
+    raise LiveError(
+        f"{least} clicks are still unanswered after {DRAIN_SECONDS:.0f} s without progress; look at `python "
+        "-m streaming lag`"
+    )
 
 
 def measure(settings: Settings, before: Ends) -> dict[str, Any]:
@@ -172,11 +226,15 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
     Returns
     -------
     dict
-        Counts, latencies in milliseconds, answered clicks a second; latencies are none when nothing was answered.
+        Counts, latencies in milliseconds, answered clicks a second; latencies are none when nothing was
+        answered.
     """
     from feature_repo.contract import messages as events
 
-    sent = {(partition, offset): stamp for partition, offset, stamp, _, _ in _records(settings, settings.kafka.clicks_topic, before.clicks)}
+    sent = {
+        (partition, offset): stamp
+        for partition, offset, stamp, _, _ in _records(settings, settings.kafka.clicks_topic, before.clicks)
+    }
     latencies: list[float] = []
     stamps: list[int] = []
     versions: set[str] = set()
@@ -188,14 +246,24 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
             latencies.append(float(stamp - clicked))
             stamps.append(stamp)
             versions.add(answer.model_version)
-            last[answer.session_id] = {"partition": answer.source.partition, "offset": answer.source.offset, "answer": json.loads(value)}
+            last[answer.session_id] = {
+                "partition": answer.source.partition,
+                "offset": answer.source.offset,
+                "answer": json.loads(value),
+            }
     dead = sum(1 for _ in _records(settings, settings.kafka.dead_letter_topic, before.dead))
     span = (max(stamps) - min(stamps)) / 1000 if len(stamps) > 1 else 0.0
     return {
-        "clicks": len(sent), "answers": len(latencies), "dead_letters": dead, "duplicates": max(0, len(sent) - len(latencies) - dead),
-        "p50_ms": quantile(latencies, 0.50), "p99_ms": quantile(latencies, 0.99), "answers_per_second": round(len(stamps) / span, 1) if span else None,
-        "model_version": ", ".join(sorted(versions)) or None, "examples": list(last.values())[-EXAMPLES:],
-    }  # fmt: skip
+        "clicks": len(sent),
+        "answers": len(latencies),
+        "dead_letters": dead,
+        "duplicates": max(0, len(sent) - len(latencies) - dead),
+        "p50_ms": quantile(latencies, 0.50),
+        "p99_ms": quantile(latencies, 0.99),
+        "answers_per_second": round(len(stamps) / span, 1) if span else None,
+        "model_version": ", ".join(sorted(versions)) or None,
+        "examples": list(last.values())[-EXAMPLES:],
+    }
 
 
 def quantile(values: list[float], share: float) -> float | None:
@@ -210,8 +278,12 @@ def quantile(values: list[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
-def _records(settings: Settings, topic: str, since: Mapping[str, int]) -> Iterator[tuple[int, int, int, bytes, bytes]]:
-    """Yield (partition, offset, record time in ms, value, key) of a topic from some offsets to its present end."""
+def _records(
+    settings: Settings, topic: str, since: Mapping[str, int]
+) -> Iterator[tuple[int, int, int, bytes, bytes]]:
+    """Yield (partition, offset, record time in ms, value, key) of a topic from some offsets to its present
+    end.
+    """
     from kafka import KafkaConsumer, TopicPartition
 
     ends = kafka_watch.topic_ends(settings, topic) or {}

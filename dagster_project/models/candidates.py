@@ -21,7 +21,8 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``version``, ``serves``, ``backbone``, ``cases``, and ``row``: that of its own quality report, none where it has no such row.
+        ``version``, ``serves``, ``backbone``, ``cases``, and ``row``: that of its own quality report, none
+        where it has no such row.
     """
     promoted = training_run.promoted_version(settings)
     found = []
@@ -30,16 +31,22 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
         report = known.get("metrics", {})
         found.append(
             {
-                "version": version, "serves": version == promoted, "backbone": str(known.get("config", {}).get("backbone", "")),
-                "cases": report.get("test_cases"), "row": next((row for row in report.get("rows", []) if row["role"] == gates.CANDIDATE), None),
+                "version": version,
+                "serves": version == promoted,
+                "backbone": str(known.get("config", {}).get("backbone", "")),
+                "cases": report.get("test_cases"),
+                "row": next((row for row in report.get("rows", []) if row["role"] == gates.CANDIDATE), None),
             }
-        )  # fmt: skip
+        )
     return found
 
 
 def markdown(found: list[dict[str, Any]]) -> str:
     """Return the table as Markdown, means with 95 % intervals; what serves is in bold."""
-    lines = ["| version | backbone | test cases | " + " | ".join(model_card.SHOWN) + " |", "|---" * (len(model_card.SHOWN) + 3) + "|"]
+    lines = [
+        "| version | backbone | test cases | " + " | ".join(model_card.SHOWN) + " |",
+        "|---" * (len(model_card.SHOWN) + 3) + "|",
+    ]
     for one in found:
         metrics = one["row"]["metrics"]["metrics"] if one["row"] else {}
         cells = [model_card.interval(metrics.get(name)) for name in model_card.SHOWN]
@@ -51,7 +58,11 @@ def markdown(found: list[dict[str, Any]]) -> str:
 def rows_to_draw(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows for `plots.quality`: those with figures, the one that serves in colour."""
     return [
-        {"name": f"{one['version']} {one['backbone']}", "role": gates.CANDIDATE if one["serves"] else "", "metrics": one["row"]["metrics"]}
+        {
+            "name": f"{one['version']} {one['backbone']}",
+            "role": gates.CANDIDATE if one["serves"] else "",
+            "metrics": one["row"]["metrics"],
+        }
         for one in found
         if one["row"]
     ]

@@ -41,7 +41,11 @@ def interval(found: Mapping[str, float | None] | None) -> str:
     >>> interval({"mean": 0.12345, "low": 0.1, "high": 0.15})
     '0.1235 [0.1000, 0.1500]'
     """
-    return "" if found is None or found["mean"] is None else f"{found['mean']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"
+    return (
+        ""
+        if found is None or found["mean"] is None
+        else f"{found['mean']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"
+    )
 
 
 def write(candidate: Candidate, manifest: dict[str, Any]) -> str:
@@ -61,9 +65,13 @@ def write(candidate: Candidate, manifest: dict[str, Any]) -> str:
     """
     config = manifest.get("config", {})
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(candidate.trained_at))
-    tables = ", ".join(f"`{name}` version {version}" for name, version in sorted(candidate.delta_versions.items()))
+    tables = ", ".join(
+        f"`{name}` version {version}" for name, version in sorted(candidate.delta_versions.items())
+    )
     chosen = ", ".join(
-        f"`{name}` = {value}" for name, value in sorted(config.items()) if name in {"backbone", "fusion", "dim", "layers", "epochs", "seed", "max_length"}
+        f"`{name}` = {value}"
+        for name, value in sorted(config.items())
+        if name in {"backbone", "fusion", "dim", "layers", "epochs", "seed", "max_length"}
     )
     return f"""# Model {candidate.version}
 
@@ -81,4 +89,4 @@ def write(candidate: Candidate, manifest: dict[str, Any]) -> str:
 
 **Limits.** Learned from one catalogue and one period of clicks: popular items are ranked better than rare ones, and later items are known only by their text.
 Intents are texts of a small language model; they explain, they are no statement about a person. Not for decisions about people.
-"""
+"""  # noqa: E501

@@ -1,4 +1,6 @@
-"""Dagster's mirror of the model's settings: the same names, types and words, each empty by default (= as in the settings file)."""
+"""Dagster's mirror of the model's settings: the same names, types and words, each empty by default (= as in
+the settings file).
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,20 @@ def _mirrored_type(annotation: Any) -> Any:
 
 def _description(name: str) -> str:
     field = ModelConfig.model_fields[name]
-    choices = f" One of {', '.join(map(str, get_args(field.annotation)))}." if get_origin(field.annotation) is Literal else ""
-    return f"{field.description or name}{choices} Empty = as in the settings' [model], else {field.default!r}."
+    choices = (
+        f" One of {', '.join(map(str, get_args(field.annotation)))}."
+        if get_origin(field.annotation) is Literal
+        else ""
+    )
+    return (
+        f"{field.description or name}{choices} Empty = as in the settings' [model], else {field.default!r}."
+    )
 
 
 _FIELDS: dict[str, Any] = {
-    name: (_mirrored_type(field.annotation) | None, Field(None, description=_description(name))) for name, field in ModelConfig.model_fields.items()
-}  # fmt: skip
+    name: (_mirrored_type(field.annotation) | None, Field(None, description=_description(name)))
+    for name, field in ModelConfig.model_fields.items()
+}
 # Made from ModelConfig, so that a new setting of the model appears in the launchpad without a second edit.
 ModelSettings: type[dg.Config] = create_model("ModelSettings", __base__=dg.Config, **_FIELDS)
 
@@ -68,4 +77,6 @@ def merged(base: Mapping[str, Any], given: dg.Config) -> ModelConfig:
     >>> merged({"dim": 32}, ModelSettings(backbone="srgnn")).dim
     32
     """
-    return make_config({**base, **{name: value for name, value in given.model_dump().items() if value is not None}})
+    return make_config(
+        {**base, **{name: value for name, value in given.model_dump().items() if value is not None}}
+    )

@@ -1,4 +1,6 @@
-"""Brings the items that the serving model has never met from the lake's tables to the file beside the models, where consumer and HTTP side find them."""
+"""Brings the items that the serving model has never met from the lake's tables to the file beside the models,
+where consumer and HTTP side find them.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,13 @@ from feature_repo.contract.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-ERRORS = (RuntimeError, ValueError, OSError)  # of the lake, the model folder and the file; the text of each names it and the remedy
+# of the lake, the model folder and the file; the text of each names it and the remedy
+ERRORS = (RuntimeError, ValueError, OSError)
 
 
 def update(settings: Settings) -> dict[str, Any]:
-    """Write what the promoted model does not know and could rank: items with a title and a vector of the model's encoder.
+    """Write what the promoted model does not know and could rank: items with a title and a vector of the
+    model's encoder.
 
     Parameters
     ----------
@@ -26,8 +30,8 @@ def update(settings: Settings) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``version`` of the promoted model (empty without one), ``rows`` written, ``changed`` whether that is another set than before,
-        ``left_out`` items whose vector is of another encoder.
+        ``version`` of the promoted model (empty without one), ``rows`` written, ``changed`` whether that is
+        another set than before, ``left_out`` items whose vector is of another encoder.
 
     Raises
     ------
@@ -37,8 +41,15 @@ def update(settings: Settings) -> dict[str, Any]:
     from model.recommender import artifact, new_items
 
     folder = artifact.promoted_dir(settings.models_dir)
-    found: dict[str, Any] = {"version": folder.name if folder else "", "rows": 0, "changed": False, "left_out": 0}
-    if folder is None or any(lake.latest_version(settings.table(name)) < 0 for name in (columns.ITEMS, columns.ITEM_VECTORS)):
+    found: dict[str, Any] = {
+        "version": folder.name if folder else "",
+        "rows": 0,
+        "changed": False,
+        "left_out": 0,
+    }
+    if folder is None or any(
+        lake.latest_version(settings.table(name)) < 0 for name in (columns.ITEMS, columns.ITEM_VECTORS)
+    ):
         return found  # clicks alone: there is nothing to rank a new item by
     encoder = str(artifact.read_manifest(folder).get("encoder", ""))
     items, left_out = _unknown(settings, _known(folder), encoder)
@@ -52,11 +63,15 @@ def _known(folder: Path) -> list[str]:
     try:
         return list(json.loads((folder / artifact.ITEMS).read_text(encoding="utf-8"))["item_ids"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise artifact.ArtifactError(f"model folder '{folder}': {artifact.ITEMS} cannot be read ({error}); copy the folder again") from None
+        raise artifact.ArtifactError(
+            f"model folder '{folder}': {artifact.ITEMS} cannot be read ({error}); copy the folder again"
+        ) from None
 
 
 def _unknown(settings: Settings, known: list[str], encoder: str) -> tuple[Any, int]:
-    """Return the catalogue of unknown items with a vector of this encoder, and how many have one of another."""
+    """Return the catalogue of unknown items with a vector of this encoder, and how many have one of
+    another.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 

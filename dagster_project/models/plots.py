@@ -1,4 +1,6 @@
-"""Pictures of a quality report: metrics with intervals, long tail, calibration. Drawn with matplotlib, shown by the graph and the report."""
+"""Pictures of a quality report: metrics with intervals, long tail, calibration. Drawn with matplotlib, shown
+by the graph and the report.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +32,24 @@ def quality(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("R@10",
     matplotlib Figure
         Rows from top to bottom as given; the candidate in colour.
     """
-    names = [textwrap.fill(row["name"], NAME_CHARACTERS) for row in rows]  # a long name would leave no room for the figures
-    drawn, axes = panels(WIDTH_INCHES, 0.9 + ROW_INCHES * sum(1 + 0.4 * name.count("\n") for name in names), len(metrics))
+    # a long name would leave no room for the figures
+    names = [textwrap.fill(row["name"], NAME_CHARACTERS) for row in rows]
+    drawn, axes = panels(
+        WIDTH_INCHES, 0.9 + ROW_INCHES * sum(1 + 0.4 * name.count("\n") for name in names), len(metrics)
+    )
     for axis, name in zip(axes, metrics, strict=True):
         for place, row in enumerate(rows):
             found = row["metrics"]["metrics"][name]
             if found["mean"] is None:  # no case, nothing measured
                 continue
             colour = OWN_COLOUR if row["role"] == "with_intents" else OTHER_COLOUR
-            axis.plot([found["low"], found["high"]], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
+            axis.plot(
+                [found["low"], found["high"]],
+                [place, place],
+                color=colour,
+                linewidth=3,
+                solid_capstyle="butt",
+            )
             axis.plot(found["mean"], place, "o", color=colour)
         axis.set_yticks(range(len(rows)), names if axis is axes[0] else [""] * len(rows), fontsize=8)
         axis.invert_yaxis()
@@ -49,12 +60,14 @@ def quality(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("R@10",
 
 
 def slices(values: Mapping[str, Mapping[str, Any]], metric: str = "R@10") -> Figure:
-    """Draw one metric by kind of case, such as recall by how often the target was clicked in training: the long tail.
+    """Draw one metric by kind of case, such as recall by how often the target was clicked in training: the
+    long tail.
 
     Parameters
     ----------
     values : mapping
-        Name of the slice to its metrics (``cases`` and ``metrics`` with mean, low, high); slices without cases are left out.
+        Name of the slice to its metrics (``cases`` and ``metrics`` with mean, low, high); slices without
+        cases are left out.
     metric : str
         What is drawn.
 
@@ -78,7 +91,8 @@ def slices(values: Mapping[str, Mapping[str, Any]], metric: str = "R@10") -> Fig
 
 
 def calibration(found: Mapping[str, Any]) -> Figure:
-    """Draw how often recommended items were clicked next, against their scores; on the diagonal scores are true.
+    """Draw how often recommended items were clicked next, against their scores; on the diagonal scores are
+    true.
 
     Parameters
     ----------
@@ -88,17 +102,23 @@ def calibration(found: Mapping[str, Any]) -> Figure:
     Returns
     -------
     matplotlib Figure
-        Both axes logarithmic; one point a range of scores with its 95 % interval, ranges without a hit left out.
+        Both axes logarithmic; one point a range of scores with its 95 % interval, ranges without a hit left
+        out.
     """
     drawn, axes = panels(WIDTH_INCHES * 0.6, WIDTH_INCHES * 0.5)
     bins = [entry for entry in found["bins"] if entry["hits"] > 0 and entry["score"] > 0]
     scores, hits = [entry["score"] for entry in bins], [entry["hits"] for entry in bins]
-    spread = [[entry["hits"] - entry["hits_low"] for entry in bins], [entry["hits_high"] - entry["hits"] for entry in bins]]
+    spread = [
+        [entry["hits"] - entry["hits_low"] for entry in bins],
+        [entry["hits_high"] - entry["hits"] for entry in bins],
+    ]
     axes[0].set_xscale("log")
     axes[0].set_yscale("log")
     ends = [min([*scores, *hits, 0.01]) / 2, max([*scores, *hits, 0.1]) * 2]
     axes[0].plot(ends, ends, color=OTHER_COLOUR, linestyle="--", label="score = share of hits")
-    axes[0].errorbar(scores, hits, yerr=spread, fmt="o", color=OWN_COLOUR, capsize=3, label="recommended items")
+    axes[0].errorbar(
+        scores, hits, yerr=spread, fmt="o", color=OWN_COLOUR, capsize=3, label="recommended items"
+    )
     axes[0].set_xlabel("mean score", fontsize=9)
     axes[0].set_ylabel("share clicked next", fontsize=9)
     axes[0].set_title(f"calibration, mean error {found['error']:.4f}", fontsize=10)

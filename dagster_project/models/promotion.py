@@ -17,7 +17,9 @@ class PromotionError(RuntimeError):
 
 
 def history(settings: Settings) -> list[dict[str, Any]]:
-    """Return every promotion and rollback, oldest first: ``version``, ``at`` (seconds since 1970), ``why``."""
+    """Return every promotion and rollback, oldest first: ``version``, ``at`` (seconds since 1970),
+    ``why``.
+    """
     file = settings.models_dir / RECORD
     if not file.exists():
         return []
@@ -49,7 +51,10 @@ def promote(settings: Settings, version: str, why: str) -> bool:
     from model.recommender import artifact
 
     if version not in training_run.versions(settings):
-        raise PromotionError(f"there is no model version '{version}' under '{settings.models_dir}'; there are {training_run.versions(settings)[-5:]}")
+        raise PromotionError(
+            f"there is no model version '{version}' under '{settings.models_dir}'; there are "
+            f"{training_run.versions(settings)[-5:]}"
+        )
     if training_run.promoted_version(settings) == version:
         return False
     artifact.promote(settings.models_dir, version)
@@ -70,4 +75,6 @@ def previous(settings: Settings) -> str:
     for entry in reversed(history(settings)):
         if entry["version"] != present and entry["version"] in there:
             return str(entry["version"])
-    raise PromotionError(f"no earlier model to go back to from '{present}'; name one of {sorted(there)} in the job's config")
+    raise PromotionError(
+        f"no earlier model to go back to from '{present}'; name one of {sorted(there)} in the job's config"
+    )

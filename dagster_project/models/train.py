@@ -1,4 +1,6 @@
-"""Trains, measures and saves one model out of the lake's tables; decides whether that is needed at all. Knows nothing of Dagster."""
+"""Trains, measures and saves one model out of the lake's tables; decides whether that is needed at all. Knows
+nothing of Dagster.
+"""
 
 from __future__ import annotations
 
@@ -64,11 +66,17 @@ class Candidate:
     growth: float = field(default=0.0)
 
     def metric(self, role: str, name: str) -> dict[str, float] | None:
-        """Return mean, low and high of one metric of one row, none when the report has no such row or there was no case to measure."""
+        """Return mean, low and high of one metric of one row, none when the report has no such row or there
+        was no case to measure.
+        """
         for row in self.report.get("rows", []):
             if row["role"] == role:
                 found = row["metrics"]["metrics"].get(name)
-                return None if found is None or found["mean"] is None else {key: float(found[key]) for key in ("mean", "low", "high")}
+                return (
+                    None
+                    if found is None or found["mean"] is None
+                    else {key: float(found[key]) for key in ("mean", "low", "high")}
+                )
         return None
 
 
@@ -103,7 +111,11 @@ def read_tables(settings: Settings) -> tuple[dict[str, pa.Table], dict[str, int]
         A table is missing.
     """
     versions = {name: lake.latest_version(settings.table(name)) for name in READS}
-    tables = {name: lake.read(settings.table(name), version=version) for name, version in versions.items() if version >= 0 or name in READS[:2]}
+    tables = {
+        name: lake.read(settings.table(name), version=version)
+        for name, version in versions.items()
+        if version >= 0 or name in READS[:2]
+    }
     return tables, versions
 
 
@@ -111,7 +123,12 @@ def dataset_of(tables: Mapping[str, pa.Table]) -> Dataset:
     """Make the model's dataset of the lake's tables."""
     from model.data.folder import from_tables
 
-    return from_tables(tables[columns.TRAINING_SET], tables[columns.SESSIONS], tables.get(columns.ITEMS), tables.get(columns.ITEM_VECTORS))
+    return from_tables(
+        tables[columns.TRAINING_SET],
+        tables[columns.SESSIONS],
+        tables.get(columns.ITEMS),
+        tables.get(columns.ITEM_VECTORS),
+    )
 
 
 def reusable(settings: Settings, config: ModelConfig, min_growth: float) -> Candidate | None:
@@ -132,11 +149,17 @@ def reusable(settings: Settings, config: ModelConfig, min_growth: float) -> Cand
         With ``reused=True``; none when code, settings or enough of the data changed, or its folder is gone.
     """
     found = latest(settings)
-    if found is None or found.identity != identity_of(config) or not (settings.models_dir / found.version / "manifest.json").exists():
+    if (
+        found is None
+        or found.identity != identity_of(config)
+        or not (settings.models_dir / found.version / "manifest.json").exists()
+    ):
         return None
     cases = lake.snapshot(settings.table(columns.TRAINING_SET)).rows()
     growth = abs(cases - found.cases) / max(1, found.cases)
-    unchanged = found.delta_versions.get(columns.TRAINING_SET) == lake.latest_version(settings.table(columns.TRAINING_SET))
+    unchanged = found.delta_versions.get(columns.TRAINING_SET) == lake.latest_version(
+        settings.table(columns.TRAINING_SET)
+    )
     if not unchanged and growth >= min_growth:
         return None
     return Candidate(**{**vars(found), "reused": True, "growth": growth})
@@ -153,8 +176,10 @@ def latest(settings: Settings) -> Candidate | None:
         return None  # written by another version of this code: train again, which writes it anew
 
 
-# One training, in this order; a crash after any step leaves the promoted model untouched, and the next run starts over (training from its checkpoint):
-#   1 read pinned tables   2 train and measure   3 fit what passed on all sessions   4 save the folder, whole or not at all
+# One training, in this order; a crash after any step leaves the promoted model untouched, and the next run
+# starts over (training from its checkpoint):
+#   1 read pinned tables   2 train and measure   3 fit what passed on all sessions   4 save the folder, whole
+#                          or not at all
 #   5 note it as the latest candidate
 def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callable[[str], None]) -> Candidate:
     """Train on the lake, measure against every baseline and control, save.
@@ -185,19 +210,37 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     tables, versions = read_tables(settings)
     dataset = filled(dataset_of(tables), settings)
     progress(
-        f"{len(dataset.train):,} training sessions, {len(dataset.valid):,} validation and {len(dataset.test):,} test cases, {len(dataset.catalogue):,} items"
+        f"{len(dataset.train):,} training sessions, {len(dataset.valid):,} validation and "
+        f"{len(dataset.test):,} test cases, {len(dataset.catalogue):,} items"
     )
     quality = report.quality_table(dataset, config, progress=progress)
     plain = quality.to_dict()
     plain["rows"] += promoted_row(settings, dataset, quality.seen)
-    plain["calibration"] = calibration(Scorer.of(quality.candidate), dataset.test, without_seen=quality.seen == "removed")
+    plain["calibration"] = calibration(
+        Scorer.of(quality.candidate), dataset.test, without_seen=quality.seen == "removed"
+    )
     served = _served(quality, progress) if config.refit_before_serving and plain["passes"] else None
     folder = artifact.save_version(
-        served or quality.candidate, settings.models_dir, measured=quality.candidate if served else None, metrics=plain, delta_versions=versions,
-        code_commit=code_commit(), feature_list=feature_list(),
-        without_seen=without_seen(dataset, config), encoder=encoder_name(tables), intent=lambda target: live.export(settings, target),
-    )  # fmt: skip
-    made = Candidate(folder.name, identity_of(config), tables[columns.TRAINING_SET].num_rows, versions, time.time() - started, plain, started)
+        served or quality.candidate,
+        settings.models_dir,
+        measured=quality.candidate if served else None,
+        metrics=plain,
+        delta_versions=versions,
+        code_commit=code_commit(),
+        feature_list=feature_list(),
+        without_seen=without_seen(dataset, config),
+        encoder=encoder_name(tables),
+        intent=lambda target: live.export(settings, target),
+    )
+    made = Candidate(
+        folder.name,
+        identity_of(config),
+        tables[columns.TRAINING_SET].num_rows,
+        versions,
+        time.time() - started,
+        plain,
+        started,
+    )
     _note(settings, made)
     return made
 
@@ -214,7 +257,8 @@ def _served(quality: QualityReport, progress: Callable[[str], None]) -> Trained 
 
 
 def promoted_row(settings: Settings, dataset: Dataset, seen: Seen) -> list[dict[str, Any]]:
-    """Measure the model that serves on the candidate's own test cases: figures of another test set would say nothing.
+    """Measure the model that serves on the candidate's own test cases: figures of another test set would say
+    nothing.
 
     Parameters
     ----------
@@ -238,14 +282,23 @@ def promoted_row(settings: Settings, dataset: Dataset, seen: Seen) -> list[dict[
         return []
     try:
         # What serves has seen the test sessions of its own time; what was measured then has not.
-        scorer = artifact.load(folder / artifact.MEASURED if (folder / artifact.MEASURED).is_dir() else folder)
+        scorer = artifact.load(
+            folder / artifact.MEASURED if (folder / artifact.MEASURED).is_dir() else folder
+        )
     except artifact.ArtifactError:
         return []  # of another version of this code: it cannot serve either, so anything is better
     if list(scorer.item_ids) != list(dataset.catalogue.item_ids):
         return []
     started = time.perf_counter()
     metrics = evaluate(scorer, dataset.test, lists=False).metrics(seen)
-    return [{"name": f"serving now: {folder.name}", "role": "promoted", "metrics": metrics.to_dict(), "seconds": round(time.perf_counter() - started, 2)}]
+    return [
+        {
+            "name": f"serving now: {folder.name}",
+            "role": "promoted",
+            "metrics": metrics.to_dict(),
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+    ]
 
 
 def encoder_name(tables: Mapping[str, pa.Table]) -> str:
@@ -255,16 +308,24 @@ def encoder_name(tables: Mapping[str, pa.Table]) -> str:
 
 
 def feature_list() -> list[str]:
-    """Return the features of `session_ranker_v1` as ``view:feature``, so that the manifest says what the model reads."""
+    """Return the features of `session_ranker_v1` as ``view:feature``, so that the manifest says what the
+    model reads.
+    """
     return [f"session_features:{name}" for name, _ in columns.SESSION_FEATURE_FIELDS] + [
         f"session_intents:{name}" for name in ("source", "long_vector", "short_vector")
-    ]  # fmt: skip
+    ]
 
 
 def code_commit() -> str:
     """Return the commit of the project's code, ``unknown`` outside a checkout."""
     try:
-        done = subprocess.run(["git", "-C", str(code.ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(code.ROOT), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
     except OSError:
         return "unknown"
     return done.stdout.strip() or "unknown"
@@ -297,4 +358,9 @@ def versions(settings: Settings) -> list[str]:
         for file in settings.models_dir.glob("*/manifest.json")
         if not file.parent.is_symlink() and file.parent.name != "promoted" and file.parent.name[0] != "."
     ]
-    return [folder.name for folder in sorted(found, key=lambda folder: (str(manifest(settings, folder.name).get("created", "")), folder.name))]
+    return [
+        folder.name
+        for folder in sorted(
+            found, key=lambda folder: (str(manifest(settings, folder.name).get("created", "")), folder.name)
+        )
+    ]

@@ -76,7 +76,9 @@ class Work:
         )
 
     def plan(self) -> Iterator[tuple[steps.Step, Days | None]]:
-        """Yield (step, days or none) in order; days in a row are one range, and all its steps come before the next range."""
+        """Yield (step, days or none) in order; days in a row are one range, and all its steps come before the
+        next range.
+        """
         family = {"batch": steps.BATCH, "live": steps.LIVE, "daily": steps.DAILY}[self.family]
         chosen = [step for step in family if step.name in self.names]
         for days in (*ranges(self.dates),) or (None,):
@@ -137,9 +139,23 @@ def run_step(step: steps.Step, days: Days | None, work: Work, spark: Callable[[]
         limits: dict[str, Any] = {"date": days.first, "until": days.last} if days else {}
         result = module.run(spark(), work.settings, **limits, **dict(step.arguments))
         details = {**result.details, **({"days": str(days)} if days else {})}
-        return Report(result.table, result.rows, result.inserted, result.updated, result.refused, result.delta_version, result.seconds, details)
+        return Report(
+            result.table,
+            result.rows,
+            result.inserted,
+            result.updated,
+            result.refused,
+            result.delta_version,
+            result.seconds,
+            details,
+        )
     details = _OWN_STEPS[step.name](work, spark)
-    return Report(step.assets[0], rows=int(details.pop("rows", 0)), seconds=time.perf_counter() - started, details=details)
+    return Report(
+        step.assets[0],
+        rows=int(details.pop("rows", 0)),
+        seconds=time.perf_counter() - started,
+        details=details,
+    )
 
 
 def _feature_definitions(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
@@ -157,9 +173,13 @@ def _online_features(work: Work, spark: Callable[[], SparkSession]) -> dict[str,
     from feature_repo.registry import store
     from streaming.services import services as broker
 
-    broker.up(work.settings)  # from a clean state nothing runs yet; services that run or are set by address are left as they are
+    # from a clean state nothing runs yet; services that run or are set by address are left as they are
+    broker.up(work.settings)
     written = store.materialize(work.settings, spark())
-    return {"rows": sum(part.rows for part in written), "rows_by_view": {part.view: part.rows for part in written}}
+    return {
+        "rows": sum(part.rows for part in written),
+        "rows_by_view": {part.view: part.rows for part in written},
+    }
 
 
 def _replay(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
@@ -169,13 +189,18 @@ def _replay(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
 
 
 _OWN_STEPS: dict[str, Callable[[Work, Callable[[], SparkSession]], dict[str, Any]]] = {
-    "feature_definitions": _feature_definitions, "online_features": _online_features, "replay": _replay,
-}  # fmt: skip
+    "feature_definitions": _feature_definitions,
+    "online_features": _online_features,
+    "replay": _replay,
+}
 
 
-# One step, in this order; a crash after any of them is repaired by running the step again, because each job is idempotent:
+# One step, in this order; a crash after any of them is repaired by running the step again, because each job
+# is idempotent:
 #   1 fingerprint of the inputs   2 job (one Delta commit)   3 checks   4 remember   5 report
-def carry_out(step: steps.Step, days: Days | None, work: Work, memory: StepMemory, spark: Callable[[], SparkSession]) -> tuple[Report, list[dict[str, Any]]]:
+def carry_out(
+    step: steps.Step, days: Days | None, work: Work, memory: StepMemory, spark: Callable[[], SparkSession]
+) -> tuple[Report, list[dict[str, Any]]]:
     """Run, check and remember one step.
 
     Parameters
@@ -195,9 +220,16 @@ def carry_out(step: steps.Step, days: Days | None, work: Work, memory: StepMemor
     report = known or run_step(step, days, work, spark)
     outcomes = outcomes_of(step, work.settings, report)
     stopped = any(entry["blocking"] and not entry["passed"] for entry in outcomes)
-    if known is None and not stopped and not report.details.get("failed"):  # calls that failed are made again by the next run
-        # These two change what they look at themselves (the topic's end, the store's being filled), so theirs is taken afterwards.
-        memory.remember(step, memory.now(step, days) if step.name in {"replay", "online_features"} else inputs, report, days)
+    # calls that failed are made again by the next run
+    if known is None and not stopped and not report.details.get("failed"):
+        # These two change what they look at themselves (the topic's end, the store's being filled), so theirs
+        # is taken afterwards.
+        memory.remember(
+            step,
+            memory.now(step, days) if step.name in {"replay", "online_features"} else inputs,
+            report,
+            days,
+        )
     return report, outcomes
 
 
@@ -207,7 +239,14 @@ def outcomes_of(step: steps.Step, settings: Settings, report: Report) -> list[di
     for entry in expectations.of(step.assets):
         outcome = expectations.verify(entry, settings, report.details)
         found.append(
-            {"asset": entry.asset, "name": entry.name, "blocking": entry.blocking, "passed": outcome.passed, "text": outcome.text, "facts": outcome.facts}
+            {
+                "asset": entry.asset,
+                "name": entry.name,
+                "blocking": entry.blocking,
+                "passed": outcome.passed,
+                "text": outcome.text,
+                "facts": outcome.facts,
+            }
         )
     return found
 
@@ -223,13 +262,27 @@ def _work_through(pipes: PipesContext, work: Work) -> str | None:
                 with Progress(shown, lambda: spark.started, LOGGER.info), memory.alone(step):
                     report, outcomes = carry_out(step, days, work, memory, spark)
             except Exception as error:
-                # The child's last resort: whatever a job raises ends as one line in the graph, its trace in the log.
+                # The child's last resort: whatever a job raises ends as one line in the graph, its trace in
+                # the log.
                 LOGGER.exception("%s failed", shown)
                 if spark.started is not None and (said := end_of_log(work.settings.home)):
-                    LOGGER.warning("Spark's own log (%s) ends with:\n%s", newest_log(work.settings.home), said)
+                    LOGGER.warning(
+                        "Spark's own log (%s) ends with:\n%s", newest_log(work.settings.home), said
+                    )
                 return f"{shown}: {one_line(error)}"
-            LOGGER.info("%s: unchanged" if report.skipped else "%s: %d rows in %.1f s", shown, *(() if report.skipped else (report.rows, report.seconds)))
-            pipes.report_custom_message({"step": step.name, "days": str(days) if days else None, "report": vars(report), "outcomes": outcomes})
+            LOGGER.info(
+                "%s: unchanged" if report.skipped else "%s: %d rows in %.1f s",
+                shown,
+                *(() if report.skipped else (report.rows, report.seconds)),
+            )
+            pipes.report_custom_message(
+                {
+                    "step": step.name,
+                    "days": str(days) if days else None,
+                    "report": vars(report),
+                    "outcomes": outcomes,
+                }
+            )
             bad = [entry for entry in outcomes if entry["blocking"] and not entry["passed"]]
             if bad:
                 return f"{shown}: check {bad[0]['asset']}/{bad[0]['name']} failed: {bad[0]['text']}"
@@ -248,7 +301,11 @@ class _ToPipes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one record on."""
         send = (
-            self._pipes.log.error if record.levelno >= logging.ERROR else self._pipes.log.warning if record.levelno >= logging.WARNING else self._pipes.log.info
+            self._pipes.log.error
+            if record.levelno >= logging.ERROR
+            else self._pipes.log.warning
+            if record.levelno >= logging.WARNING
+            else self._pipes.log.info
         )
         send(self.format(record))
 
@@ -266,7 +323,8 @@ def main() -> int:
         logger.setLevel(logging.INFO)
         logger.addHandler(_ToPipes(pipes))
         logger.propagate = False
-        logging.captureWarnings(True)  # libraries that set their own warning filters are not stopped by PYTHONWARNINGS
+        # libraries that set their own warning filters are not stopped by PYTHONWARNINGS
+        logging.captureWarnings(True)
         logging.getLogger("py.warnings").addHandler(logging.NullHandler())
         logging.getLogger("py.warnings").propagate = False
         for noisy in ("py4j", "kafka", "feast"):

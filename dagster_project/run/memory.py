@@ -1,4 +1,6 @@
-"""Remembers what each step read when it last ended well, so that a run in which nothing changed starts no JVM."""
+"""Remembers what each step read when it last ended well, so that a run in which nothing changed starts no
+JVM.
+"""
 
 from __future__ import annotations
 
@@ -67,19 +69,27 @@ def plain(value: Any) -> Any:
 
 
 def input_files(settings: Settings) -> list[tuple[str, int, int]]:
-    """List the dataset folder as (path within it, bytes, modification time in ns); empty for the fetched ML-100K, which never changes."""
+    """List the dataset folder as (path within it, bytes, modification time in ns); empty for the fetched
+    ML-100K, which never changes.
+    """
     return files_in(settings.dataset.path, "**/*") if settings.dataset.path is not None else []
 
 
 def files_in(folder: Path, pattern: str = "*") -> list[tuple[str, int, int]]:
-    """List a folder's files of a pattern as (path within it, bytes, modification time in ns); empty where there is none."""
+    """List a folder's files of a pattern as (path within it, bytes, modification time in ns); empty where
+    there is none.
+    """
     if not folder.is_dir():
         return []
     files = (file for file in folder.glob(pattern) if file.is_file())
-    return sorted((file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return sorted(
+        (file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files
+    )
 
 
-def fingerprint(settings: Settings, step: steps.Step, days: Days | None, topic_ends: Mapping[str, int] | None) -> str:
+def fingerprint(
+    settings: Settings, step: steps.Step, days: Days | None, topic_ends: Mapping[str, int] | None
+) -> str:
     """Hash everything that a step's outcome rests on.
 
     Parameters
@@ -99,14 +109,25 @@ def fingerprint(settings: Settings, step: steps.Step, days: Days | None, topic_e
         SHA-256 in hexadecimal.
     """
     resting_on = steps.with_upstream(step) if days else [step]
-    sections = {name: plain(getattr(settings, name).model_dump()) for name in sorted({name for one in resting_on for name in one.sections})}
+    sections = {
+        name: plain(getattr(settings, name).model_dump())
+        for name in sorted({name for one in resting_on for name in one.sections})
+    }
     code = [one.code_version() for one in resting_on]
     reads: dict[str, Any] = {
-        name: lake.latest_version(settings.table(steps.TABLES[name])) for name in step.reads if name in steps.TABLES and not name.startswith("daily/")
+        name: lake.latest_version(settings.table(steps.TABLES[name]))
+        for name in step.reads
+        if name in steps.TABLES and not name.startswith("daily/")
     }
     if days and len(resting_on) > 1:
         reads["clicks of the days"] = clicks_digest(settings, days)
-    facts: dict[str, Any] = {"code": code, "settings": sections, "tables": reads, "arguments": list(step.arguments), "days": str(days or "")}
+    facts: dict[str, Any] = {
+        "code": code,
+        "settings": sections,
+        "tables": reads,
+        "arguments": list(step.arguments),
+        "days": str(days or ""),
+    }
     if "click_files" in step.reads:
         facts["files"] = input_files(settings)
     if "live/recommendations" in step.reads:
@@ -124,7 +145,9 @@ def fingerprint(settings: Settings, step: steps.Step, days: Days | None, topic_e
         facts["online_store_filled"] = bool((observe.online_store(settings) or {}).get("keys"))
     if "promoted_model" in step.reads:
         promoted = settings.models_dir / "promoted"
-        facts["model"] = os.path.realpath(promoted) if not promoted.is_file() else promoted.read_text(encoding="utf-8")
+        facts["model"] = (
+            os.path.realpath(promoted) if not promoted.is_file() else promoted.read_text(encoding="utf-8")
+        )
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -139,15 +162,19 @@ class StepMemory:
         Returns end offsets of the clicks topic; asked only for steps that read it.
     """
 
-    def __init__(self, settings: Settings, topic_ends: Callable[[], Mapping[str, int] | None] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, topic_ends: Callable[[], Mapping[str, int] | None] | None = None
+    ) -> None:
         self._settings = settings
         self._topic_ends = topic_ends
         self._folder = settings.home / "dagster" / "steps"
 
     def alone(self, step: steps.Step) -> AbstractContextManager[None]:
-        """Wait until no other process of this home works on the step's table, and keep others out for the length of the block.
+        """Wait until no other process of this home works on the step's table, and keep others out for the
+        length of the block.
 
-        The pool `spark` keeps runs of one instance apart; this also keeps apart a `demo` beside `make ui`, and a job at the command line.
+        The pool `spark` keeps runs of one instance apart; this also keeps apart a `demo` beside `make ui`,
+        and a job at the command line.
         """
         return only_writer(self._settings, steps.TABLES.get(step.assets[0], step.name))
 
@@ -196,7 +223,11 @@ class StepMemory:
             The days that it was limited to.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        versions = {name: lake.latest_version(self._settings.table(steps.TABLES[name])) for name in step.assets if name in steps.TABLES}
+        versions = {
+            name: lake.latest_version(self._settings.table(steps.TABLES[name]))
+            for name in step.assets
+            if name in steps.TABLES
+        }
         text = json.dumps({"fingerprint": inputs, "versions": versions, "report": vars(report)}, default=str)
         file = self._file(step, days)
         temporary = file.with_name(f"{file.name}.{os.getpid()}")
@@ -207,4 +238,7 @@ class StepMemory:
         return self._folder / f"{step.assets[0].replace('/', '.')}{f'.{days}' if days else ''}.json"
 
     def _tables_stand(self, versions: Mapping[str, int]) -> bool:
-        return all(lake.latest_version(self._settings.table(steps.TABLES[name])) >= version for name, version in versions.items())
+        return all(
+            lake.latest_version(self._settings.table(steps.TABLES[name])) >= version
+            for name, version in versions.items()
+        )

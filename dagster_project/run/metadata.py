@@ -1,4 +1,6 @@
-"""What the graph shows of a table: schema, lineage of columns, rows, size, figures, pictures. Computes nothing else."""
+"""What the graph shows of a table: schema, lineage of columns, rows, size, figures, pictures. Computes
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +47,18 @@ def static_metadata(asset: str) -> dict[str, Any]:
             field.name,
             delta_type(field.kind),
             description=field.meaning,
-            constraints=dg.TableColumnConstraints(nullable=not field.required, unique=made.key == (field.name,)),
+            constraints=dg.TableColumnConstraints(
+                nullable=not field.required, unique=made.key == (field.name,)
+            ),
         )
         for field in made.fields
     ]
     found: dict[str, Any] = {"dagster/column_schema": dg.TableSchema(shown), "dagster/table_name": table}
-    sources = {field.name: [_dependency(origin) for origin in field.origins] for field in made.fields if field.origins}
+    sources = {
+        field.name: [_dependency(origin) for origin in field.origins]
+        for field in made.fields
+        if field.origins
+    }
     if sources and asset == table:
         found["dagster/column_lineage"] = dg.TableColumnLineage(sources)
     return found
@@ -97,7 +105,10 @@ def run_metadata(asset: str, settings: Settings, report: Report) -> dict[str, dg
     dict
         Rows, sizes, versions, durations and the step's further figures.
     """
-    found: dict[str, dg.MetadataValue[Any]] = {"seconds": figure(round(report.seconds, 3)), "unchanged": figure(report.skipped)}
+    found: dict[str, dg.MetadataValue[Any]] = {
+        "seconds": figure(round(report.seconds, 3)),
+        "unchanged": figure(report.skipped),
+    }
     table = steps.TABLES.get(asset)
     if table is not None and lake.latest_version(settings.table(table)) >= 0:
         state = lake.snapshot(settings.table(table))
@@ -142,4 +153,6 @@ def picture(drawn: Figure, title: str) -> dg.MetadataValue[Any]:
     target = io.BytesIO()
     drawn.savefig(target, format="png", dpi=PICTURE_DPI, bbox_inches="tight")
     pyplot.close(drawn)
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(target.getvalue()).decode()})")
+    return dg.MetadataValue.md(
+        f"![{title}](data:image/png;base64,{base64.b64encode(target.getvalue()).decode()})"
+    )

@@ -1,4 +1,6 @@
-"""What sensors look at: new files, the state of the live half, the quality of what serves. Plain data, no Dagster."""
+"""What sensors look at: new files, the state of the live half, the quality of what serves. Plain data, no
+Dagster.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ ONLINE_TIMEOUT_SECONDS = 2.0
 
 
 def files_cursor(settings: Settings) -> str:
-    """Return a hash of the dataset folder's names, sizes and times; empty when there is no folder of one's own."""
+    """Return a hash of the dataset folder's names, sizes and times; empty when there is no folder of one's
+    own.
+    """
     listed = step_memory.input_files(settings)
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest() if listed else ""
 
@@ -47,7 +51,14 @@ class LiveState:
 
     def cursor(self) -> str:
         """Return what the next look needs to know of this one."""
-        return json.dumps({"at": self.at, "end": sum(self.group.ends.values()), "answers": self.group.answers, "dead": self.group.dead_letters})
+        return json.dumps(
+            {
+                "at": self.at,
+                "end": sum(self.group.ends.values()),
+                "answers": self.group.answers,
+                "dead": self.group.dead_letters,
+            }
+        )
 
 
 def live_state(settings: Settings) -> LiveState | None:
@@ -75,7 +86,11 @@ def rates(state: LiveState, cursor: str | None) -> dict[str, float]:
     if not before or state.at <= before["at"]:
         return {}
     seconds = state.at - before["at"]
-    now = {"clicks": sum(state.group.ends.values()), "answers": state.group.answers, "dead_letters": state.group.dead_letters}
+    now = {
+        "clicks": sum(state.group.ends.values()),
+        "answers": state.group.answers,
+        "dead_letters": state.group.dead_letters,
+    }
     then = {"clicks": before["end"], "answers": before["answers"], "dead_letters": before["dead"]}
     return {f"{name}_per_second": round(max(0, now[name] - then[name]) / seconds, 3) for name in now}
 
@@ -84,10 +99,16 @@ def troubles(state: LiveState) -> list[str]:
     """List what a person should know of: lag, dead letters; one line each with the remedy."""
     found = []
     if state.group.lag > MAX_LAG:
-        found.append(f"{state.group.lag:,} clicks wait for an answer; start another `python -m streaming consume`, up to one a partition")
+        found.append(
+            f"{state.group.lag:,} clicks wait for an answer; start another `python -m streaming consume`, "
+            "up to one a partition"
+        )
     total = sum(state.group.ends.values())
     if total and state.group.dead_letters / total > MAX_DEAD_SHARE:
-        found.append(f"{state.group.dead_letters:,} of {total:,} clicks are dead letters; see `python -m streaming dlq list`")
+        found.append(
+            f"{state.group.dead_letters:,} of {total:,} clicks are dead letters; see `python -m streaming "
+            "dlq list`"
+        )
     return found
 
 
@@ -98,29 +119,42 @@ def online_store(settings: Settings) -> dict[str, Any] | None:
     from feature_repo.contract.endpoints import EndpointError, online_store_url
 
     try:
-        client = redis.Redis.from_url(online_store_url(settings), socket_timeout=ONLINE_TIMEOUT_SECONDS, socket_connect_timeout=ONLINE_TIMEOUT_SECONDS)
+        client = redis.Redis.from_url(
+            online_store_url(settings),
+            socket_timeout=ONLINE_TIMEOUT_SECONDS,
+            socket_connect_timeout=ONLINE_TIMEOUT_SECONDS,
+        )
         return {"keys": int(client.dbsize()), "bytes": int(client.info("memory")["used_memory"])}  # type: ignore[arg-type, index]
     except (EndpointError, redis.RedisError):
         return None
 
 
 def quality_dropped(settings: Settings) -> str | None:
-    """Say in one line that the serving model is clearly worse than the one before it; none when all is well."""
+    """Say in one line that the serving model is clearly worse than the one before it; none when all is
+    well.
+    """
     from dagster_project.models import promotion
 
     served = [entry["version"] for entry in promotion.history(settings)]
     values = []
     for version in served[-2:]:
         rows = training_run.manifest(settings, version).get("metrics", {}).get("rows", [])
-        found = training_run.Candidate(version, "", 0, {}, 0.0, {"rows": rows}, 0.0).metric(gates.CANDIDATE, gates.METRIC)
+        found = training_run.Candidate(version, "", 0, {}, 0.0, {"rows": rows}, 0.0).metric(
+            gates.CANDIDATE, gates.METRIC
+        )
         values.append(found["mean"] if found else 0.0)
     if len(values) < 2 or values[1] >= values[0] * (1 - QUALITY_DROP):
         return None
-    return f"{gates.METRIC} fell from {values[0]:.4f} ({served[-2]}) to {values[1]:.4f} ({served[-1]}); the job `rollback` goes back"
+    return (
+        f"{gates.METRIC} fell from {values[0]:.4f} ({served[-2]}) to {values[1]:.4f} ({served[-1]}); the "
+        "job `rollback` goes back"
+    )
 
 
 def latency(settings: Settings) -> dict[str, float]:
-    """Return p50 and p99 from click to answer, in milliseconds, of the most recent answers; empty when there is none."""
+    """Return p50 and p99 from click to answer, in milliseconds, of the most recent answers; empty when there
+    is none.
+    """
     from dagster_project.live import replay as live_run
 
     found = live_run.measure(settings, live_run.Ends.before_now(settings, RECENT))

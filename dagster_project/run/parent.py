@@ -65,9 +65,12 @@ def run_family(
     Raises
     ------
     dagster.Failure
-        A step failed, a blocking check failed, or the child died; one line with the remedy. What was reported before stands.
+        A step failed, a blocking check failed, or the child died; one line with the remedy. What was reported
+        before stands.
     """
-    selected = {key_text(key) for key in context.selected_asset_keys} | {key_text(check.asset_key) for check in context.selected_asset_check_keys}
+    selected = {key_text(key) for key in context.selected_asset_keys} | {
+        key_text(check.asset_key) for check in context.selected_asset_check_keys
+    }
     every = {"batch": steps.BATCH, "live": steps.LIVE, "daily": steps.DAILY}[family]
     chosen = [step for step in every if selected.intersection(step.assets)]
     settings = resource.load()
@@ -88,10 +91,14 @@ def run_family(
         "force": force,
         "options": dict(options or {}),
     }
-    yield from _child(context, resource, {step.name: step for step in chosen}, extras, [str(days) for days in ranges(dates)])
+    yield from _child(
+        context, resource, {step.name: step for step in chosen}, extras, [str(days) for days in ranges(dates)]
+    )
 
 
-def _nothing_changed(resource: SettingsResource, chosen: Sequence[steps.Step]) -> list[tuple[steps.Step, Report]] | None:
+def _nothing_changed(
+    resource: SettingsResource, chosen: Sequence[steps.Step]
+) -> list[tuple[steps.Step, Report]] | None:
     settings = resource.load()
     memory = StepMemory(settings, lambda: kafka_watch.topic_ends(settings))
     known = []
@@ -104,13 +111,20 @@ def _nothing_changed(resource: SettingsResource, chosen: Sequence[steps.Step]) -
 
 
 def _child(
-    context: dg.AssetExecutionContext, resource: SettingsResource, by_name: Mapping[str, steps.Step], extras: dict[str, Any], parts: list[str]
+    context: dg.AssetExecutionContext,
+    resource: SettingsResource,
+    by_name: Mapping[str, steps.Step],
+    extras: dict[str, Any],
+    parts: list[str],
 ) -> Iterator[Event]:
     failed: str | None = None
     waiting: dict[str, list[dict[str, Any]]] = {}
     heard = 0  # the session keeps its messages, so we count those we have dealt with
     with dg.open_pipes_session(
-        context=context, context_injector=dg.PipesTempFileContextInjector(), message_reader=dg.PipesTempFileMessageReader(), extras=extras
+        context=context,
+        context_injector=dg.PipesTempFileContextInjector(),
+        message_reader=dg.PipesTempFileMessageReader(),
+        extras=extras,
     ) as session:
         environment = {
             **os.environ,
@@ -126,7 +140,9 @@ def _child(
                     heard += 1
                     failed = message.get("failed") or failed
                     if "step" in message and _last_part(message, parts, waiting):
-                        yield from _message_events(context, resource, by_name[message["step"]], waiting.pop(message["step"]))
+                        yield from _message_events(
+                            context, resource, by_name[message["step"]], waiting.pop(message["step"])
+                        )
                 if ended:
                     break
                 time.sleep(POLL_SECONDS)
@@ -136,24 +152,39 @@ def _child(
     for message in session.get_custom_messages()[heard:]:
         failed = message.get("failed") or failed
         if "step" in message and _last_part(message, parts, waiting):
-            yield from _message_events(context, resource, by_name[message["step"]], waiting.pop(message["step"]))
+            yield from _message_events(
+                context, resource, by_name[message["step"]], waiting.pop(message["step"])
+            )
     if failed or process.returncode:
-        text = (
-            failed
-            or f"the child process ended with {process.returncode} (killed, or out of memory); run the step again: tables are at their last whole version"
+        text = failed or (
+            f"the child process ended with {process.returncode} (killed, or out of memory); run the "
+            "step again: tables are at their last whole version"
         )
         raise dg.Failure(
-            description=text, metadata={"remedy": dg.MetadataValue.text("Correct what the message names, then 'Re-execute from failure'.")}, allow_retries=False
+            description=text,
+            metadata={
+                "remedy": dg.MetadataValue.text(
+                    "Correct what the message names, then 'Re-execute from failure'."
+                )
+            },
+            allow_retries=False,
         )
 
 
 def _last_part(message: dict[str, Any], parts: list[str], waiting: dict[str, list[dict[str, Any]]]) -> bool:
-    """Collect the reports of a step's ranges of days; true when the last one has come (or there are no days)."""
+    """Collect the reports of a step's ranges of days; true when the last one has come (or there are no
+    days).
+    """
     waiting.setdefault(message["step"], []).append(message)
     return not parts or message["days"] == parts[-1]
 
 
-def _message_events(context: dg.AssetExecutionContext, resource: SettingsResource, step: steps.Step, messages: list[dict[str, Any]]) -> Iterator[Event]:
+def _message_events(
+    context: dg.AssetExecutionContext,
+    resource: SettingsResource,
+    step: steps.Step,
+    messages: list[dict[str, Any]],
+) -> Iterator[Event]:
     reports = [Report(**message["report"]) for message in messages]
     report = reports[-1]
     if messages[0]["days"]:
@@ -161,9 +192,19 @@ def _message_events(context: dg.AssetExecutionContext, resource: SettingsResourc
             str(message["days"]): {name: getattr(one, name) for name in ("inserted", "updated", "refused")}
             for message, one in zip(messages, reports, strict=True)
         }
-        totals = {name: sum(getattr(one, name) for one in reports) for name in ("inserted", "updated", "refused", "seconds")}
+        totals = {
+            name: sum(getattr(one, name) for one in reports)
+            for name in ("inserted", "updated", "refused", "seconds")
+        }
         details = {**report.details, "days": days}
-        report = Report(report.table, report.rows, delta_version=report.delta_version, details=details, skipped=all(one.skipped for one in reports), **totals)
+        report = Report(
+            report.table,
+            report.rows,
+            delta_version=report.delta_version,
+            details=details,
+            skipped=all(one.skipped for one in reports),
+            **totals,
+        )
     yield from _events(context, resource, step, report, _worst([message["outcomes"] for message in messages]))
 
 
@@ -179,7 +220,11 @@ def _worst(parts: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _events(
-    context: dg.AssetExecutionContext, resource: SettingsResource, step: steps.Step, report: Report, outcomes: Sequence[Mapping[str, Any]]
+    context: dg.AssetExecutionContext,
+    resource: SettingsResource,
+    step: steps.Step,
+    report: Report,
+    outcomes: Sequence[Mapping[str, Any]],
 ) -> Iterator[Event]:
     settings = resource.load()
     selected = {key_text(key) for key in context.selected_asset_keys}
@@ -206,4 +251,7 @@ def _events(
 def _refuse(step: steps.Step, outcomes: Sequence[Mapping[str, Any]]) -> None:
     for entry in outcomes:
         if entry["blocking"] and not entry["passed"]:
-            raise dg.Failure(description=f"{step.name}: check {entry['asset']}/{entry['name']} failed: {entry['text']}", allow_retries=False)
+            raise dg.Failure(
+                description=f"{step.name}: check {entry['asset']}/{entry['name']} failed: {entry['text']}",
+                allow_retries=False,
+            )

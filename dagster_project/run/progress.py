@@ -1,4 +1,6 @@
-"""Lines on how far Spark is, for whoever watches a run: tasks of the running stages, and the end of Spark's own log when a step fails."""
+"""Lines on how far Spark is, for whoever watches a run: tasks of the running stages, and the end of Spark's
+own log when a step fails.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ LOG_BYTES = 8192
 
 
 class Progress:
-    """Tells regularly which Spark stages run and how many of their tasks are done, until the ``with`` block ends.
+    """Tells regularly which Spark stages run and how many of their tasks are done, until the ``with`` block
+    ends.
 
     Parameters
     ----------
@@ -31,7 +34,13 @@ class Progress:
         Pause between the lines; nothing is said when nothing runs or nothing has moved.
     """
 
-    def __init__(self, name: str, session: Callable[[], SparkSession | None], say: Callable[[str], None], every_seconds: float = EVERY_SECONDS) -> None:
+    def __init__(
+        self,
+        name: str,
+        session: Callable[[], SparkSession | None],
+        say: Callable[[str], None],
+        every_seconds: float = EVERY_SECONDS,
+    ) -> None:
         self._name, self._session, self._say, self._every = name, session, say, every_seconds
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="spark-progress", daemon=True)
@@ -41,7 +50,9 @@ class Progress:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End; the session may be stopped after this."""
         self._over.set()
         self._thread.join()
@@ -62,7 +73,11 @@ def stages(session: SparkSession) -> str:
 
     try:
         tracker = session.sparkContext.statusTracker()
-        known = [found for stage in tracker.getActiveStageIds() if (found := tracker.getStageInfo(stage)) is not None]
+        known = [
+            found
+            for stage in tracker.getActiveStageIds()
+            if (found := tracker.getStageInfo(stage)) is not None
+        ]
     except (Py4JError, OSError):
         return ""  # the JVM is ending: who waits for the step learns of it, this only tells of progress
     return ", ".join(f"stage {one.stageId}: {one.numCompletedTasks} of {one.numTasks} tasks" for one in known)

@@ -1,4 +1,6 @@
-"""The steps that run in one JVM: which job, which assets, what they read. Plain data, shared by the graph and its child process."""
+"""The steps that run in one JVM: which job, which assets, what they read. Plain data, shared by the graph and
+its child process.
+"""
 
 from __future__ import annotations
 
@@ -51,56 +53,144 @@ def with_upstream(step: Step) -> list[Step]:
     """
     found = [step]
     for one in found:  # grows while it is walked
-        found += [step_of(name) for name in one.reads if name.startswith("daily/") and step_of(name) not in found]
+        found += [
+            step_of(name) for name in one.reads if name.startswith("daily/") and step_of(name) not in found
+        ]
     return found
 
 
-_SERVED = (columns.SESSION_FEATURES, columns.SESSION_INTENTS, columns.ITEM_VECTORS, columns.ITEM_POPULARITY)  # tables behind Feast's views
+# tables behind Feast's views
+_SERVED = (columns.SESSION_FEATURES, columns.SESSION_INTENTS, columns.ITEM_VECTORS, columns.ITEM_POPULARITY)
 _INTENTS = ("intents", "llm", "endpoint", "encoder")  # sections of settings
 _TRAINING = (columns.SESSIONS, columns.SESSION_FEATURES, columns.SESSION_INTENTS, "feature_definitions")
 
 BATCH: tuple[Step, ...] = (
-    Step("ingest", (columns.CLICKS, columns.ITEMS, columns.QUARANTINE), ("click_files",), ("dataset",), "spark_jobs.ingest.job"),
+    Step(
+        "ingest",
+        (columns.CLICKS, columns.ITEMS, columns.QUARANTINE),
+        ("click_files",),
+        ("dataset",),
+        "spark_jobs.ingest.job",
+    ),
     Step("item_vectors", (columns.ITEM_VECTORS,), (columns.ITEMS,), ("encoder",), "spark_jobs.items.vectors"),
     Step("sessionise", (columns.SESSIONS,), (columns.CLICKS,), ("session",), "spark_jobs.sessions.cut"),
-    Step("session_text", (columns.SESSION_TEXT,), (columns.SESSIONS, columns.ITEMS), ("intents",), "spark_jobs.sessions.text"),
     Step(
-        "intents", (columns.SESSION_INTENTS, columns.INTENT_CACHE), (columns.SESSION_TEXT, columns.ITEM_VECTORS), _INTENTS,
+        "session_text",
+        (columns.SESSION_TEXT,),
+        (columns.SESSIONS, columns.ITEMS),
+        ("intents",),
+        "spark_jobs.sessions.text",
+    ),
+    Step(
+        "intents",
+        (columns.SESSION_INTENTS, columns.INTENT_CACHE),
+        (columns.SESSION_TEXT, columns.ITEM_VECTORS),
+        _INTENTS,
         "spark_jobs.intents.job",
     ),
-    Step("session_features", (columns.SESSION_FEATURES,), (columns.CLICKS,), ("session",), "spark_jobs.sessions.features"),
+    Step(
+        "session_features",
+        (columns.SESSION_FEATURES,),
+        (columns.CLICKS,),
+        ("session",),
+        "spark_jobs.sessions.features",
+    ),
     Step("item_popularity", (columns.ITEM_POPULARITY,), (columns.CLICKS,), (), "spark_jobs.items.popularity"),
-    Step("feature_definitions", ("feature_definitions",), _SERVED, ("online",), "feature_repo.registry.store"),
-    Step("training_set", (columns.TRAINING_SET,), _TRAINING, ("session",), "spark_jobs.sessions.training_set"),
-    Step("online_features", ("online_features",), ("feature_definitions", *_SERVED), ("online",), "feature_repo.registry.materialize"),
-)  # fmt: skip
+    Step(
+        "feature_definitions", ("feature_definitions",), _SERVED, ("online",), "feature_repo.registry.store"
+    ),
+    Step(
+        "training_set", (columns.TRAINING_SET,), _TRAINING, ("session",), "spark_jobs.sessions.training_set"
+    ),
+    Step(
+        "online_features",
+        ("online_features",),
+        ("feature_definitions", *_SERVED),
+        ("online",),
+        "feature_repo.registry.materialize",
+    ),
+)
 
 LIVE: tuple[Step, ...] = (
     Step(
-        "replay", ("live/replay", "live/recommendations"), (columns.CLICKS, "online_features", "promoted_model", "kafka/clicks"),
-        ("streaming",), "dagster_project.live.replay",
+        "replay",
+        ("live/replay", "live/recommendations"),
+        (columns.CLICKS, "online_features", "promoted_model", "kafka/clicks"),
+        ("streaming",),
+        "dagster_project.live.replay",
     ),
-    Step("kafka_clicks", ("live/clicks",), ("live/replay", "kafka/clicks"), ("kafka",), "spark_jobs.ingest.job", (("kafka", True),)),
-    Step("score_log", ("live/score_log",), ("live/recommendations",), (), "spark_jobs.ingest.job", (("score_log", True),)),
-    Step("live_features", ("live/session_features",), ("live/clicks",), ("session",), "spark_jobs.sessions.features"),
-    Step("parity", ("live/parity",), ("live/score_log", "live/session_features", "live/clicks"), ("session",), "spark_jobs.live.parity"),
-)  # fmt: skip
+    Step(
+        "kafka_clicks",
+        ("live/clicks",),
+        ("live/replay", "kafka/clicks"),
+        ("kafka",),
+        "spark_jobs.ingest.job",
+        (("kafka", True),),
+    ),
+    Step(
+        "score_log",
+        ("live/score_log",),
+        ("live/recommendations",),
+        (),
+        "spark_jobs.ingest.job",
+        (("score_log", True),),
+    ),
+    Step(
+        "live_features",
+        ("live/session_features",),
+        ("live/clicks",),
+        ("session",),
+        "spark_jobs.sessions.features",
+    ),
+    Step(
+        "parity",
+        ("live/parity",),
+        ("live/score_log", "live/session_features", "live/clicks"),
+        ("session",),
+        "spark_jobs.live.parity",
+    ),
+)
 
 # The same jobs for some days; each partition is a day of UTC.
 DAILY: tuple[Step, ...] = (
     Step("ingest", ("daily/clicks",), ("click_files",), ("dataset",), "spark_jobs.ingest.job"),
     Step("sessionise", ("daily/sessions",), ("daily/clicks",), ("session",), "spark_jobs.sessions.cut"),
-    Step("session_text", ("daily/session_text",), ("daily/sessions",), ("intents",), "spark_jobs.sessions.text"),
-    Step("intents", ("daily/session_intents",), ("daily/session_text", columns.ITEM_VECTORS), _INTENTS, "spark_jobs.intents.job"),
-    Step("session_features", ("daily/session_features",), ("daily/clicks",), ("session",), "spark_jobs.sessions.features"),
+    Step(
+        "session_text", ("daily/session_text",), ("daily/sessions",), ("intents",), "spark_jobs.sessions.text"
+    ),
+    Step(
+        "intents",
+        ("daily/session_intents",),
+        ("daily/session_text", columns.ITEM_VECTORS),
+        _INTENTS,
+        "spark_jobs.intents.job",
+    ),
+    Step(
+        "session_features",
+        ("daily/session_features",),
+        ("daily/clicks",),
+        ("session",),
+        "spark_jobs.sessions.features",
+    ),
 )
 
 # Delta table behind an asset, where its name is not the table's.
 TABLES: dict[str, str] = {
-    "live/clicks": columns.CLICKS, "live/score_log": columns.SCORE_LOG, "live/session_features": columns.SESSION_FEATURES,
-    **{f"daily/{name}": name for name in (columns.CLICKS, columns.SESSIONS, columns.SESSION_TEXT, columns.SESSION_INTENTS, columns.SESSION_FEATURES)},
+    "live/clicks": columns.CLICKS,
+    "live/score_log": columns.SCORE_LOG,
+    "live/session_features": columns.SESSION_FEATURES,
+    **{
+        f"daily/{name}": name
+        for name in (
+            columns.CLICKS,
+            columns.SESSIONS,
+            columns.SESSION_TEXT,
+            columns.SESSION_INTENTS,
+            columns.SESSION_FEATURES,
+        )
+    },
     **{name: name for name in columns.SCHEMAS if name != columns.SCORE_LOG},
-}  # fmt: skip
+}
 
 
 def step_of(asset: str) -> Step:

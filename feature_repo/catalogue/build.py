@@ -1,4 +1,5 @@
-"""The catalogue: what other teams can find of the features, as JSON and as a static page that needs no server.
+"""The catalogue: what other teams can find of the features, as JSON and as a static page that needs no
+server.
 
 The page's snippets are made here from the registry's names, so that they run as they are shown.
 """
@@ -26,7 +27,8 @@ CHANGES_KEPT = 200
 
 
 def write_catalogue(settings: Settings, out: Path, spark: SparkSession | None = None) -> Path:
-    """Write ``catalogue.json`` and ``index.html`` from the registry, and from the tables where a session is given.
+    """Write ``catalogue.json`` and ``index.html`` from the registry, and from the tables where a session is
+    given.
 
     Parameters
     ----------
@@ -55,7 +57,9 @@ def write_catalogue(settings: Settings, out: Path, spark: SparkSession | None = 
     return index
 
 
-def build(store: FeatureStore, statistics: Mapping[str, ViewStatistics], before: Mapping[str, Any], now: str) -> dict[str, Any]:
+def build(
+    store: FeatureStore, statistics: Mapping[str, ViewStatistics], before: Mapping[str, Any], now: str
+) -> dict[str, Any]:
     """Collect the catalogue as plain data.
 
     Parameters
@@ -71,7 +75,14 @@ def build(store: FeatureStore, statistics: Mapping[str, ViewStatistics], before:
     shape = shape_of_registry(store)
     services = sorted(store.list_feature_services(), key=lambda service: service.name)
     views = sorted(store.list_feature_views(), key=lambda view: view.name)
-    readers = {view.name: [service.name for service in services if any(p.name == view.name for p in service.feature_view_projections)] for view in views}
+    readers = {
+        view.name: [
+            service.name
+            for service in services
+            if any(p.name == view.name for p in service.feature_view_projections)
+        ]
+        for view in views
+    }
     return {
         "project": store.project,
         "made": now,
@@ -93,30 +104,49 @@ def _service(service: FeatureService, shape: Shape) -> dict[str, Any]:
     views = [projection.name for projection in service.feature_view_projections]
     key = sorted({part.split(" ")[0] for view in views for part in shape.keys[view]})
     return {
-        "name": service.name, "owner": service.owner, "description": service.description, "tags": dict(service.tags), "keys": key,
-        "features": [{"name": name, "type": kind} for name, kind in shape.services[service.name].items()], "snippets": snippets(service.name, key),
-    }  # fmt: skip
+        "name": service.name,
+        "owner": service.owner,
+        "description": service.description,
+        "tags": dict(service.tags),
+        "keys": key,
+        "features": [{"name": name, "type": kind} for name, kind in shape.services[service.name].items()],
+        "snippets": snippets(service.name, key),
+    }
 
 
 def _view(view: FeatureView, readers: list[str], statistics: ViewStatistics | None) -> dict[str, Any]:
     features = []
     for feature in view.features:
         counted = statistics.features.get(feature.name) if statistics else None
-        features.append({
-            "name": feature.name, "type": str(feature.dtype), "description": feature.description,
-            "statistics": asdict(counted) if counted else None,
-        })  # fmt: skip
+        features.append(
+            {
+                "name": feature.name,
+                "type": str(feature.dtype),
+                "description": feature.description,
+                "statistics": asdict(counted) if counted else None,
+            }
+        )
     return {
-        "name": view.name, "owner": view.owner, "description": view.description, "tags": dict(view.tags),
-        "keys": sorted(map(str, view.join_keys)), "ttl_seconds": view.ttl.total_seconds() if view.ttl else 0.0, "services": readers,
+        "name": view.name,
+        "owner": view.owner,
+        "description": view.description,
+        "tags": dict(view.tags),
+        "keys": sorted(map(str, view.join_keys)),
+        "ttl_seconds": view.ttl.total_seconds() if view.ttl else 0.0,
+        "services": readers,
         "lineage": {
-            "table": view.batch_source.path, "job": f"python -m spark_jobs {view.tags.get('job', '')}".strip(),
-            "event_time": view.batch_source.timestamp_field, "created": view.batch_source.created_timestamp_column,
+            "table": view.batch_source.path,
+            "job": f"python -m spark_jobs {view.tags.get('job', '')}".strip(),
+            "event_time": view.batch_source.timestamp_field,
+            "created": view.batch_source.created_timestamp_column,
             "push_source": view.stream_source.name if view.stream_source else None,
         },
-        "freshness": view.tags.get("freshness", ""), "rows": statistics.rows if statistics else None,
-        "newest": statistics.newest if statistics else None, "delta_version": statistics.version if statistics else None, "features": features,
-    }  # fmt: skip
+        "freshness": view.tags.get("freshness", ""),
+        "rows": statistics.rows if statistics else None,
+        "newest": statistics.newest if statistics else None,
+        "delta_version": statistics.version if statistics else None,
+        "features": features,
+    }
 
 
 def snippets(service: str, keys: list[str]) -> dict[str, str]:
@@ -129,26 +159,36 @@ def snippets(service: str, keys: list[str]) -> dict[str, str]:
     """
     entities = ", ".join(f'"{key}": ["1"]' for key in keys)
     start = (
-        "import os\nfrom feature_repo.contract.settings import load_settings\nfrom feature_repo.registry.store import feature_store\n\n"
+        "import os\nfrom feature_repo.contract.settings import load_settings\nfrom "
+        "feature_repo.registry.store import feature_store\n\n"
         "settings = load_settings(None, os.environ)\nstore = feature_store(settings)\n"
     )
     history = (
-        "import pandas as pd\nfrom spark_jobs.session import spark_session\n" + start + "spark_session(settings)\n"
-        f'rows = pd.DataFrame({{{entities}, "event_timestamp": [pd.Timestamp.now(tz="UTC")]}})\n'
-        f'job = store.get_historical_features(entity_df=rows, features=store.get_feature_service("{service}"))\n'
-        "print(job.to_df())\nprint(job.delta_versions)  # keep these: store.pinned(...) reads the same set again\n"
+        "import pandas as pd\nfrom spark_jobs.session import spark_session\n"
+        + start
+        + (
+            "spark_session(settings)\n"
+            f'rows = pd.DataFrame({{{entities}, "event_timestamp": [pd.Timestamp.now(tz="UTC")]}})\n'
+            "job = store.get_historical_features(entity_df=rows, "
+            f'features=store.get_feature_service("{service}"))\n'
+            "print(job.to_df())\nprint(job.delta_versions)  # keep these: store.pinned(...) reads the same "
+            "set again\n"
+        )
     )
     online = start + (
-        f'answer = store.get_online_features(features=store.get_feature_service("{service}"), entity_rows={{{entities}}})\nprint(answer.to_dict())\n'
+        f'answer = store.get_online_features(features=store.get_feature_service("{service}"), '
+        f"entity_rows={{{entities}}})\nprint(answer.to_dict())\n"
     )
     http = (
         "import json, os, urllib.request\n\n"
         f'body = {{"feature_service": "{service}", "entities": {{{entities}}}}}\n'
         'address = os.environ.get("FEATURES_URL", "http://127.0.0.1:8750") + "/get-online-features"\n'
-        'headers = {"Authorization": "Bearer " + os.environ["FEATURES_TOKEN"], "Content-Type": "application/json"}\n'
+        'headers = {"Authorization": "Bearer " + os.environ["FEATURES_TOKEN"], "Content-Type": '
+        '"application/json"}\n'
         "request = urllib.request.Request(address, json.dumps(body).encode(), headers)\n"
         "answer = json.load(urllib.request.urlopen(request))\n"
-        'print(dict(zip(answer["metadata"]["feature_names"], [result["values"] for result in answer["results"]])))\n'
+        'print(dict(zip(answer["metadata"]["feature_names"], [result["values"] for result in '
+        'answer["results"]])))\n'
     )
     return {"history": history, "online": online, "http": http}
 
@@ -159,5 +199,7 @@ def _changes(before: Mapping[str, Any], shape: Shape, now: str) -> list[dict[str
         return earlier
     old = before["shape"]
     keys = {view: tuple(names) for view, names in old["keys"].items()}
-    new = [{"when": now, **row} for row in as_rows(compare(Shape(old["services"], old["views"], keys), shape))]
+    new = [
+        {"when": now, **row} for row in as_rows(compare(Shape(old["services"], old["views"], keys), shape))
+    ]
     return (new + earlier)[:CHANGES_KEPT]

@@ -1,4 +1,6 @@
-"""The catalogue's page: one HTML file with its style, script and plots inside, opened straight from the disk."""
+"""The catalogue's page: one HTML file with its style, script and plots inside, opened straight from the
+disk.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,14 @@ def bars(counted: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
     drawn = []
     for number, (label, count) in enumerate(counted):
         height = round(_HEIGHT * count / highest, 1)
-        drawn.append({
-            "x": round(number * width, 1), "y": round(_HEIGHT - height, 1), "width": round(max(1.0, width - 1), 1), "height": height,
-            "label": label, "count": count,
-        })  # fmt: skip
+        drawn.append(
+            {
+                "x": round(number * width, 1),
+                "y": round(_HEIGHT - height, 1),
+                "width": round(max(1.0, width - 1), 1),
+                "height": height,
+                "label": label,
+                "count": count,
+            }
+        )
     return drawn

@@ -1,4 +1,6 @@
-"""Null shares, ranges and distributions of a view's features, counted in Spark in two passes over the table."""
+"""Null shares, ranges and distributions of a view's features, counted in Spark in two passes over the
+table.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,12 @@ def view_statistics(spark: SparkSession, store: FeatureStore, view: FeatureView)
 
     config = store.config
     try:
-        table = tables.open_source(spark, view.batch_source, config.offline_store.lake, Path(config.repo_path) if config.repo_path else None)
+        table = tables.open_source(
+            spark,
+            view.batch_source,
+            config.offline_store.lake,
+            Path(config.repo_path) if config.repo_path else None,
+        )
     except tables.FeatureTableError:
         return None
     names = [feature.name for feature in view.features if feature.name in table.frame.columns]
@@ -88,11 +95,20 @@ def _measure(frame: DataFrame, name: str) -> tuple[str, Column]:
     return "text", column.cast("string")
 
 
-def _bars(frame: DataFrame, kind: str, column: Column, low: float | None, high: float | None) -> list[tuple[str, int]]:
+def _bars(
+    frame: DataFrame, kind: str, column: Column, low: float | None, high: float | None
+) -> list[tuple[str, int]]:
     from pyspark.sql import functions as F
 
     if kind == "text":
-        top = frame.where(column.isNotNull()).groupBy(column.alias("text")).count().orderBy(F.desc("count"), "text").limit(TOP).collect()
+        top = (
+            frame.where(column.isNotNull())
+            .groupBy(column.alias("text"))
+            .count()
+            .orderBy(F.desc("count"), "text")
+            .limit(TOP)
+            .collect()
+        )
         return [(row["text"][:60], int(row["count"])) for row in top]
     if low is None or high is None:
         return []

@@ -1,1 +1,3 @@
-"""The lowest layer: settings, names and schemas, wire types, the session fold. Knows nothing of Spark, Kafka, Feast or Dagster."""
+"""The lowest layer: settings, names and schemas, wire types, the session fold. Knows nothing of Spark, Kafka,
+Feast or Dagster.
+"""

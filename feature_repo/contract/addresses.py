@@ -1,4 +1,6 @@
-"""Addresses of servers: checked before anything connects, and printed without what must not be seen. Connects to nothing."""
+"""Addresses of servers: checked before anything connects, and printed without what must not be seen. Connects
+to nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from typing import Final
 _HOST: Final = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+"
 # A login ends at the last '@'; none may follow the host, or nobody could tell where the password ends.
 _ADDRESS: Final = re.compile(
-    rf"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://|(?!\S*://))(?:(?P<login>[^/?#\s]*)@)?(?P<host>{_HOST})?(?::(?P<port>\d*))?"
-    r"(?P<path>/[^?#@\s]*)?(?:\?(?P<query>[^#@\s]*))?(?:#[^@\s]*)?"
+    r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://|(?!\S*://))(?:(?P<login>[^/?#\s]*)@)?(?P<host>"
+    rf"{_HOST})?(?::(?P<port>\d*))?(?P<path>/[^?#@\s]*)?(?:\?(?P<query>[^#@\s]*))?(?:#[^@\s]*)?"
 )
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BROKER: Final = re.compile(rf"(?P<host>{_HOST}):(?P<port>\d+)")
@@ -23,7 +25,9 @@ ENCODING: Final = (
 
 
 class AddressError(ValueError):
-    """An address that cannot be used; the text says why and the remedy, and never holds user, password or query."""
+    """An address that cannot be used; the text says why and the remedy, and never holds user, password or
+    query.
+    """
 
 
 def shown(address: str) -> str:
@@ -89,7 +93,8 @@ def checked(address: str, schemes: Sequence[str], example: str) -> str:
     Raises
     ------
     AddressError
-        No or another scheme, no host, a bad port, more than one host, or a character that has to be percent-encoded.
+        No or another scheme, no host, a bad port, more than one host, or a character that has to be
+        percent-encoded.
     """
     text = address.strip()
     scheme = _SCHEME.match(text)
@@ -97,16 +102,22 @@ def checked(address: str, schemes: Sequence[str], example: str) -> str:
         raise AddressError(f"address {shown(text)} has no scheme; write it like {example}")
     if "sentinel" in scheme[1].lower():
         raise AddressError(
-            f"address {shown(text)} is that of a sentinel; write the address of the server it watches, like {example} "
-            "(redis-cli -h SENTINEL -p 26379 SENTINEL GET-MASTER-ADDR-BY-NAME name tells it)"
+            f"address {shown(text)} is that of a sentinel; write the address of the server it watches, like "
+            f"{example} (redis-cli -h SENTINEL -p 26379 SENTINEL GET-MASTER-ADDR-BY-NAME name tells it)"
         )
     if scheme[1].lower() not in schemes:
-        raise AddressError(f"address {shown(text)} has the scheme '{scheme[1]}'; expected {' or '.join(schemes)}, like {example}")
+        raise AddressError(
+            f"address {shown(text)} has the scheme '{scheme[1]}'; expected {' or '.join(schemes)}, like "
+            f"{example}"
+        )
     found = _ADDRESS.fullmatch(text)
     if found is None and _several(text):
         raise AddressError(f"address {shown(text)} names several hosts; write one, like {example}")
     if found is None:
-        raise AddressError(f"address {shown(text)} cannot be taken apart: write {example}; a port is a number, and {ENCODING}")
+        raise AddressError(
+            f"address {shown(text)} cannot be taken apart: write {example}; a port is a number, and "
+            f"{ENCODING}"
+        )
     if _LONE_PERCENT.search(found["login"] or ""):
         raise AddressError(f"address {shown(text)}: a % in user or password stands alone; {ENCODING}")
     if not found["host"] and scheme[1].lower() != "unix":
@@ -139,11 +150,13 @@ def checked_brokers(addresses: str) -> str:
     for part in parts:
         if "@" in part:
             raise AddressError(
-                f"address {shown(part)} holds a user; write host:port, and the rest into kafka.sasl_username and kafka.sasl_password"
+                f"address {shown(part)} holds a user; write host:port, and the rest into "
+                "kafka.sasl_username and kafka.sasl_password"
             )
         if "://" in part:
             raise AddressError(
-                f"address {shown(part)} has a scheme; write host:port, like {example}, and the protocol into kafka.security_protocol"
+                f"address {shown(part)} has a scheme; write host:port, like {example}, and the protocol "
+                "into kafka.security_protocol"
             )
         found = _BROKER.fullmatch(part)
         if found is None:
@@ -162,4 +175,6 @@ def _several(text: str) -> bool:
 
 def _check_port(port: str, address: str, example: str) -> None:
     if not port or not 0 < int(port) <= HIGHEST_PORT:
-        raise AddressError(f"address {address}: port '{port}' is none from 1 to {HIGHEST_PORT}; write it like {example}")
+        raise AddressError(
+            f"address {address}: port '{port}' is none from 1 to {HIGHEST_PORT}; write it like {example}"
+        )

@@ -1,4 +1,6 @@
-"""Tells where the broker and the online store are: the settings' addresses, or the embedded services'. Starts nothing."""
+"""Tells where the broker and the online store are: the settings' addresses, or the embedded services'. Starts
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def bootstrap_servers(settings: Settings) -> str:
     EndpointError
         If neither names one.
     """
-    return settings.kafka.bootstrap_servers or _embedded(settings, "bootstrap_servers", "kafka.bootstrap_servers")
+    return settings.kafka.bootstrap_servers or _embedded(
+        settings, "bootstrap_servers", "kafka.bootstrap_servers"
+    )
 
 
 def online_store_url(settings: Settings) -> str:
@@ -70,6 +74,9 @@ def _embedded(settings: Settings, key: str, setting: str) -> str:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return str(found[key])
     except FileNotFoundError:
-        raise EndpointError(f"'{setting}' is not set and no embedded services run below '{settings.home}'; set it, or {_REMEDY}") from None
+        raise EndpointError(
+            f"'{setting}' is not set and no embedded services run below '{settings.home}'; set it, or "
+            f"{_REMEDY}"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EndpointError(f"'{file}' cannot be read ({error}); {_REMEDY}") from None

@@ -1,4 +1,6 @@
-"""Kinds of texts among the settings: secrets, addresses, Spark's own settings. Refusals say why and never hold the value."""
+"""Kinds of texts among the settings: secrets, addresses, Spark's own settings. Refusals say why and never
+hold the value.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ def token(secret: SecretStr) -> SecretStr:
     if not text:
         raise ValueError("is empty; give the token, or leave the setting out")
     if not all("!" <= letter <= "~" for letter in text):
-        raise ValueError("holds a blank, a line break or a character beyond ASCII, which no HTTP header carries; copy it again")
+        raise ValueError(
+            "holds a blank, a line break or a character beyond ASCII, which no HTTP header carries; copy "
+            "it again"
+        )
     return SecretStr(text)
 
 
@@ -55,7 +60,8 @@ def password(secret: SecretStr) -> SecretStr:
 
 
 def flat_texts(values: Any) -> Any:
-    """Give a table of plain values as texts under dotted keys, as Spark names its settings; anything else is returned as it is.
+    """Give a table of plain values as texts under dotted keys, as Spark names its settings; anything else is
+    returned as it is.
 
     Examples
     --------
@@ -69,7 +75,13 @@ def flat_texts(values: Any) -> Any:
         if isinstance(value, Mapping):
             flat |= {f"{key}.{rest}": text for rest, text in flat_texts(value).items()}
         else:
-            flat[key] = str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
+            flat[key] = (
+                str(value).lower()
+                if isinstance(value, bool)
+                else str(value)
+                if isinstance(value, int | float)
+                else value
+            )
     return flat
 
 
@@ -91,7 +103,10 @@ def redis_address(address: str) -> str:
     """
     text = checked(address, ("redis", "rediss", "unix"), "redis://host:6379/0")
     if not text.startswith("unix") and not re.fullmatch(r"(?:/\d*)?", urlsplit(text).path):
-        raise AddressError(f"address {shown(text)}: what follows the port is the number of a database; write it like redis://host:6379/0")
+        raise AddressError(
+            f"address {shown(text)}: what follows the port is the number of a database; write it like "
+            "redis://host:6379/0"
+        )
     return text
 
 

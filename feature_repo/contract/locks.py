@@ -15,7 +15,8 @@ log = logging.getLogger("intentstore.locks")
 
 @contextmanager
 def only_one(lock_file: Path) -> Iterator[None]:
-    """Let one process into the block; the others say so and wait. The kernel frees the lock when its holder dies.
+    """Let one process into the block; the others say so and wait. The kernel frees the lock when its holder
+    dies.
 
     Parameters
     ----------
@@ -40,7 +41,8 @@ def only_one(lock_file: Path) -> Iterator[None]:
 def only_writer(settings: Settings, table: str) -> AbstractContextManager[None]:
     """Keep other processes of this machine from working on a table for the length of the block.
 
-    Delta lets two writers append to a table that both found empty, and its rows would be there twice; so jobs read and write a table as its only writer.
+    Delta lets two writers append to a table that both found empty, and its rows would be there twice; so jobs
+    read and write a table as its only writer.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""Wire types: the click and the recommendation as JSON on Kafka, and the rules by which a click is refused."""
+"""Wire types: the click and the recommendation as JSON on Kafka, and the rules by which a click is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,13 @@ MAX_ID_LENGTH = 1024
 MAX_VALUE_BYTES = 1_000_000  # a click is a few hundred bytes; more is an attack or a mistake
 EARLIEST_US = 946_684_800_000_000  # 2000-01-01T00:00:00Z
 MAX_AHEAD_US = 86_400_000_000  # one day
-# Epoch numbers are told apart by size: below 1e11 seconds (year 5138), below 1e14 milliseconds, above microseconds.
+# Epoch numbers are told apart by size: below 1e11 seconds (year 5138), below 1e14 milliseconds, above
+# microseconds.
 _SECONDS_BELOW, _MILLISECONDS_BELOW = 10**11, 10**14
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
-# Numbers that are dates written out: as seconds or milliseconds they would fall into 1970, 1976 or after 2600.
-_WRITTEN_OUT = ((20000101, 20991231), (200001010000, 209912312359), (20000101000000, 20991231235959))  # to the day, minute, second
+# Numbers that are dates written out: as seconds or milliseconds they would fall into 1970, 1976 or after
+# 2600. to the day, minute, second
+_WRITTEN_OUT = ((20000101, 20991231), (200001010000, 209912312359), (20000101000000, 20991231235959))
 _ZONE_WORDS = (" UTC", " GMT")
 
 
@@ -98,7 +102,8 @@ _CLICK_FIELDS = frozenset({"event_id", "session_id", "item_id", "event_time", "s
 
 
 def written_out(number: float) -> int | None:
-    """Read a number such as 20240301 or 20240301235959 as the date that its digits write, in microseconds UTC; None = it writes none.
+    """Read a number such as 20240301 or 20240301235959 as the date that its digits write, in microseconds
+    UTC; None = it writes none.
 
     Examples
     --------
@@ -124,9 +129,9 @@ def parse_time(value: object) -> int:
     Parameters
     ----------
     value : object
-        ISO 8601 text (no zone, ``Z``, `` UTC`` = UTC), a date written as one number (see ``written_out``), or epoch seconds,
-        milliseconds or microseconds as number or text, told apart by size: below 1e11 seconds, below 1e14 milliseconds, else
-        microseconds.
+        ISO 8601 text (no zone, ``Z``, `` UTC`` = UTC), a date written as one number (see ``written_out``), or
+        epoch seconds, milliseconds or microseconds as number or text, told apart by size: below 1e11 seconds,
+        below 1e14 milliseconds, else microseconds.
 
     Returns
     -------
@@ -162,7 +167,9 @@ def parse_time(value: object) -> int:
             raise OverflowError
         return microseconds
     except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"event_time {str(value)[:60]!r} is no timestamp; expected ISO 8601 or epoch milliseconds") from None
+        raise ValueError(
+            f"event_time {str(value)[:60]!r} is no timestamp; expected ISO 8601 or epoch milliseconds"
+        ) from None
 
 
 def format_time(microseconds: int) -> str:
@@ -195,8 +202,8 @@ def decode_click(value: bytes | None, key: bytes | None, now_us: int) -> Click:
     Raises
     ------
     ClickError
-        With one of the reasons null_value, too_large, not_utf8, not_json, wrong_shape, unknown_schema_version, bad_id, bad_time,
-        wrong_key.
+        With one of the reasons null_value, too_large, not_utf8, not_json, wrong_shape,
+        unknown_schema_version, bad_id, bad_time, wrong_key.
 
     Examples
     --------
@@ -210,7 +217,10 @@ def decode_click(value: bytes | None, key: bytes | None, now_us: int) -> Click:
     fields = _decode_object(value)
     version = fields.get("schema_version", SCHEMA_VERSION)
     if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise ClickError("unknown_schema_version", f"schema_version {str(version)[:60]!r} is unknown; this consumer reads {SCHEMA_VERSION}")
+        raise ClickError(
+            "unknown_schema_version",
+            f"schema_version {str(version)[:60]!r} is unknown; this consumer reads {SCHEMA_VERSION}",
+        )
     for name in ("event_id", "session_id", "item_id"):
         check_id(name, fields.get(name))
     try:
@@ -219,7 +229,13 @@ def decode_click(value: bytes | None, key: bytes | None, now_us: int) -> Click:
         raise ClickError("bad_time", str(error)) from None
     check_time(time, now_us)
     if key is None or key != fields["session_id"].encode():
-        raise ClickError("wrong_key", f"record key {str(key)[:60]} is not the session id {fields['session_id'][:60]!r}; send with key = session_id")
+        raise ClickError(
+            "wrong_key",
+            (
+                f"record key {str(key)[:60]} is not the session id {fields['session_id'][:60]!r}; send with "
+                "key = session_id"
+            ),
+        )
     extra = {name: item for name, item in fields.items() if name not in _CLICK_FIELDS}
     return Click(fields["event_id"], fields["session_id"], fields["item_id"], time, SCHEMA_VERSION, extra)
 
@@ -240,7 +256,9 @@ def check_id(name: str, value: object) -> None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ClickError("bad_id", f"{name} {value[:60]!r} holds a lone surrogate; send valid Unicode") from None
+        raise ClickError(
+            "bad_id", f"{name} {value[:60]!r} holds a lone surrogate; send valid Unicode"
+        ) from None
 
 
 def check_time(time_us: int, now_us: int) -> None:
@@ -252,35 +270,56 @@ def check_time(time_us: int, now_us: int) -> None:
         With reason ``bad_time``.
     """
     if time_us < EARLIEST_US:
-        raise ClickError("bad_time", f"event_time {time_us} us is before 2000-01-01; expected the time of the click")
+        raise ClickError(
+            "bad_time", f"event_time {time_us} us is before 2000-01-01; expected the time of the click"
+        )
     if time_us > now_us + MAX_AHEAD_US:
-        raise ClickError("bad_time", f"event_time {time_us} us is more than a day ahead of the broker's clock ({now_us} us); check the sender's clock")
+        raise ClickError(
+            "bad_time",
+            (
+                f"event_time {time_us} us is more than a day ahead of the broker's clock ({now_us} us); "
+                "check the sender's clock"
+            ),
+        )
 
 
 def _decode_object(value: bytes | None) -> dict[str, Any]:
     if value is None:
         raise ClickError("null_value", "the record has no value; expected a JSON object")
     if len(value) > MAX_VALUE_BYTES:
-        raise ClickError("too_large", f"the value has {len(value):,} bytes; at most {MAX_VALUE_BYTES:,} are read")
+        raise ClickError(
+            "too_large", f"the value has {len(value):,} bytes; at most {MAX_VALUE_BYTES:,} are read"
+        )
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ClickError("not_utf8", f"byte {error.start} of the value is not UTF-8; expected UTF-8 JSON") from None
+        raise ClickError(
+            "not_utf8", f"byte {error.start} of the value is not UTF-8; expected UTF-8 JSON"
+        ) from None
     try:
         fields = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ClickError("not_json", f"the value is not JSON ({error}); expected a JSON object") from None
     if not isinstance(fields, dict):
-        raise ClickError("wrong_shape", f"the value is a JSON {type(fields).__name__}; expected an object with event_id, session_id, item_id, event_time")
+        raise ClickError(
+            "wrong_shape",
+            (
+                f"the value is a JSON {type(fields).__name__}; expected an object with event_id, "
+                "session_id, item_id, event_time"
+            ),
+        )
     return fields
 
 
 def encode_click(click: Click) -> bytes:
     """Write a click as JSON; the inverse of ``decode_click`` (key = ``session_id``)."""
     fields = {
-        "event_id": click.event_id, "session_id": click.session_id, "item_id": click.item_id,
-        "event_time": format_time(click.event_time), "schema_version": click.schema_version,
-    }  # fmt: skip
+        "event_id": click.event_id,
+        "session_id": click.session_id,
+        "item_id": click.item_id,
+        "event_time": format_time(click.event_time),
+        "schema_version": click.schema_version,
+    }
     return json.dumps({**click.extra, **fields}, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -1,4 +1,6 @@
-"""Runs a command that dies with its parent: `python -m feature_repo.contract.processes PARENT_PID -- COMMAND...`. Knows nothing of Dagster."""
+"""Runs a command that dies with its parent: `python -m feature_repo.contract.processes PARENT_PID --
+COMMAND...`. Knows nothing of Dagster.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,12 @@ def bind_to_parent(parent_pid: int) -> None:
 
 
 def start(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, log: Path | None = None, new_group: bool = True
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    log: Path | None = None,
+    new_group: bool = True,
 ) -> subprocess.Popen[bytes]:
     """Start a command that cannot outlive this process.
 
@@ -61,10 +68,20 @@ def start(
     group = 0 if new_group else None
     environment = None if env is None else dict(env)
     if log is None:
-        return subprocess.Popen(wrapped, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, process_group=group)
+        return subprocess.Popen(
+            wrapped, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, process_group=group
+        )
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
-        return subprocess.Popen(wrapped, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=file, process_group=group)
+        return subprocess.Popen(
+            wrapped,
+            env=environment,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            process_group=group,
+        )
 
 
 def stop(process: subprocess.Popen[bytes], grace_seconds: float = GRACE_SECONDS) -> None:
@@ -106,10 +123,14 @@ def main(arguments: Sequence[str]) -> int:  # noqa: RET503 - execvp does not ret
         Only on bad arguments (2); otherwise the process becomes the command.
     """
     if len(arguments) < 3 or arguments[1] != "--":
-        print("usage: python -m feature_repo.contract.processes PARENT_PID -- COMMAND [ARGUMENT...]", file=sys.stderr)
+        print(
+            "usage: python -m feature_repo.contract.processes PARENT_PID -- COMMAND [ARGUMENT...]",
+            file=sys.stderr,
+        )
         return 2
     bind_to_parent(int(arguments[0]))
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ignored signals are inherited, and `stop` asks with this one
+    # ignored signals are inherited, and `stop` asks with this one
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.execvp(arguments[2], list(arguments[2:]))
 
 

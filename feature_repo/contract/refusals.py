@@ -62,7 +62,9 @@ class Tally:
         Examples
         --------
         >>> tally = Tally()
-        >>> tally.add(["c.csv line 2: item_id '' is blank; give one", "c.csv line 3: item_id '' is blank; give one"])
+        >>> tally.add(
+        ...     ["c.csv line 2: item_id '' is blank; give one", "c.csv line 3: item_id '' is blank; give one"]
+        ... )
         >>> tally.summary()
         "2 x item_id ... is blank (c.csv line 2: item_id '' is blank; give one)"
         """
@@ -93,13 +95,19 @@ def too_many(name: str, tally: Tally, taken: int, limit: float) -> str:
 
     Examples
     --------
-    >>> too_many("shop", Tally({"event_time ... is no timestamp": 2}, {"event_time ... is no timestamp": "line 2: x"}), 98, 0.1)
+    >>> too_many(
+    ...     "shop",
+    ...     Tally({"event_time ... is no timestamp": 2}, {"event_time ... is no timestamp": "line 2: x"}),
+    ...     98,
+    ...     0.1,
+    ... )
     ''
     """
     share = tally.total / max(1, tally.total + taken)
     if share <= limit:
         return ""
     return (
-        f"'{name}': {tally.total:,} of {tally.total + taken:,} rows refused ({share:.1%}), more than dataset.max_refused_share = {limit:g}; "
-        f"most frequent: {tally.summary()}; correct the files, or raise the setting (INTENTSTORE_DATASET__MAX_REFUSED_SHARE)"
+        f"'{name}': {tally.total:,} of {tally.total + taken:,} rows refused ({share:.1%}), more than "
+        f"dataset.max_refused_share = {limit:g}; most frequent: {tally.summary()}; correct the files, or "
+        "raise the setting (INTENTSTORE_DATASET__MAX_REFUSED_SHARE)"
     )

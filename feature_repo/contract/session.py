@@ -1,7 +1,7 @@
 """The session fold: clicks in arrival order to features. Knows nothing of Spark, Kafka or Feast.
 
-One implementation serves batch and live, so that both agree bit for bit. The state is immutable and bounded; times are
-integer microseconds since 1970 UTC, so no rounding depends on where it runs.
+One implementation serves batch and live, so that both agree bit for bit. The state is immutable and bounded;
+times are integer microseconds since 1970 UTC, so no rounding depends on where it runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import msgspec
 from feature_repo.contract.settings import SessionSettings
 
 MICROSECONDS = 1_000_000
-SEEN_EVENTS = 256  # event ids remembered for duplicates: five times the items kept, a few hundred bytes packed
+# event ids remembered for duplicates: five times the items kept, a few hundred bytes packed
+SEEN_EVENTS = 256
 STATE_VERSION = 1
 
 
@@ -42,7 +43,8 @@ class FoldConfig(msgspec.Struct, frozen=True):
 class FoldClick(msgspec.Struct, frozen=True, gc=False):
     """One click as the fold sees it; times in microseconds UTC.
 
-    ``arrival_time_us`` is when it could be known: the Kafka record's time, or for files the event time itself.
+    ``arrival_time_us`` is when it could be known: the Kafka record's time, or for files the event time
+    itself.
     """
 
     event_id: str
@@ -51,7 +53,8 @@ class FoldClick(msgspec.Struct, frozen=True, gc=False):
     arrival_time_us: int
 
 
-class SessionState(msgspec.Struct, frozen=True, array_like=True, gc=False):  # strings and integers only: no cycle to look for
+# strings and integers only: no cycle to look for
+class SessionState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Everything the fold remembers of one session id.
 
     Attributes
@@ -117,15 +120,18 @@ def apply(state: SessionState, click: FoldClick, config: FoldConfig) -> SessionS
 
     Notes
     -----
-    A click older than the current session's start by more than the gap belongs to a session that is over: it is counted
-    as late and changes no other feature. A late click within the session is inserted at its event time.
+    A click older than the current session's start by more than the gap belongs to a session that is over: it
+    is counted as late and changes no other feature. A late click within the session is inserted at its event
+    time.
 
     Examples
     --------
     >>> config = FoldConfig(gap_us=600 * MICROSECONDS, max_items=3)
     >>> state = empty()
     >>> for n, (item, second) in enumerate([("a", 0), ("c", 20), ("b", 10)]):
-    ...     state = apply(state, FoldClick(f"e{n}", item, second * MICROSECONDS, second * MICROSECONDS), config)
+    ...     state = apply(
+    ...         state, FoldClick(f"e{n}", item, second * MICROSECONDS, second * MICROSECONDS), config
+    ...     )
     >>> state.items, state.late, apply(state, FoldClick("e1", "c", 0, 0), config) is state
     (('a', 'b', 'c'), 1, True)
     >>> apply(state, FoldClick("e9", "z", 10_000 * MICROSECONDS, 0), config).items
@@ -141,14 +147,36 @@ def apply(state: SessionState, click: FoldClick, config: FoldConfig) -> SessionS
         return SessionState((click.item_id,), (time,), seen, 1, time, 0, time, created)
     late = state.late + (time < state.event_timestamp_us)
     if gap is not None and state.start_us - time > gap:
-        return SessionState(state.items, state.times, seen, state.count, state.start_us, late, state.event_timestamp_us, created)
-    if time >= state.event_timestamp_us:  # the usual case, spelled out for speed: the newest click goes to the end
-        items, times = (*state.items, click.item_id)[-config.max_items :], (*state.times, time)[-config.max_items :]
+        return SessionState(
+            state.items,
+            state.times,
+            seen,
+            state.count,
+            state.start_us,
+            late,
+            state.event_timestamp_us,
+            created,
+        )
+    # the usual case, spelled out for speed: the newest click goes to the end
+    if time >= state.event_timestamp_us:
+        items, times = (
+            (*state.items, click.item_id)[-config.max_items :],
+            (*state.times, time)[-config.max_items :],
+        )
         return SessionState(items, times, seen, state.count + 1, state.start_us, state.late, time, created)
     at = bisect_right(state.times, time)
     items = (*state.items[:at], click.item_id, *state.items[at:])[-config.max_items :]
     times = (*state.times[:at], time, *state.times[at:])[-config.max_items :]
-    return SessionState(items, times, seen, state.count + 1, min(state.start_us, time), late, max(state.event_timestamp_us, time), created)
+    return SessionState(
+        items,
+        times,
+        seen,
+        state.count + 1,
+        min(state.start_us, time),
+        late,
+        max(state.event_timestamp_us, time),
+        created,
+    )
 
 
 def features(state: SessionState) -> dict[str, Any]:
@@ -211,14 +239,19 @@ def decode(data: bytes) -> SessionState:
     Raises
     ------
     ValueError
-        If the bytes are no state, or one of another version; the remedy is to rebuild the store from the topic.
+        If the bytes are no state, or one of another version; the remedy is to rebuild the store from the
+        topic.
     """
     try:
         version, state = _DECODER.decode(data)
     except msgspec.DecodeError as error:
-        raise ValueError(f"stored session state cannot be read ({error}); delete the state folder to rebuild it from the topic") from None
+        raise ValueError(
+            f"stored session state cannot be read ({error}); delete the state folder to rebuild it from the "
+            "topic"
+        ) from None
     if version != STATE_VERSION:
         raise ValueError(
-            f"stored session state has version {version}, this program reads {STATE_VERSION}; delete the state folder to rebuild it from the topic"
+            f"stored session state has version {version}, this program reads {STATE_VERSION}; delete the "
+            "state folder to rebuild it from the topic"
         )
     return state

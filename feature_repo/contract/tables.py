@@ -1,4 +1,6 @@
-"""Every Delta table: columns with type, meaning and origin, merge key, and the job that fills it. Schemas, lineage, graph and Feast are views of this."""
+"""Every Delta table: columns with type, meaning and origin, merge key, and the job that fills it. Schemas,
+lineage, graph and Feast are views of this.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ import pyarrow as pa
 
 TIME = pa.timestamp("us", tz="UTC")  # all times are microseconds UTC
 VECTOR = pa.list_(pa.float32())
-TEXT_DIM = 384  # of all-MiniLM-L6-v2, the default encoder; other encoders bring their own, recorded in item_vectors' metadata
+# of all-MiniLM-L6-v2, the default encoder; other encoders bring their own, recorded in item_vectors' metadata
+TEXT_DIM = 384
 
 CLICKS = "clicks"
 ITEMS = "items"
@@ -114,16 +117,25 @@ class Table:
 _S, _F, _D, _L, _I = pa.string(), pa.float32(), pa.float64(), pa.int64(), pa.int32()
 _DATE, _TEXTS, _TIMES = pa.date32(), pa.list_(_S), pa.list_(TIME)
 
-_SESSION_ID = Field("session_id", _S, "Cookie or user whose clicks these are; the gap rule starts a new session under the same id.")
+_SESSION_ID = Field(
+    "session_id",
+    _S,
+    "Cookie or user whose clicks these are; the gap rule starts a new session under the same id.",
+)
 _ITEM_ID = Field("item_id", _S, "Id of the item in the catalogue.")
-_AS_OF = Field("event_timestamp", TIME, "Instant from which the row was known; as-of reads take the latest one.")
+_AS_OF = Field(
+    "event_timestamp", TIME, "Instant from which the row was known; as-of reads take the latest one."
+)
 _CREATED = Field("created", TIME, "When the row was written; decides between rows of the same instant.")
 _EVENT_ID = Field("event_id", _S, "Id of the click.")
 
 # Arrival order of a session's clicks = (ingest_time, arrival_seq).
 _CLICKS = Table(
     CLICKS,
-    "Every click that was accepted, from files and from Kafka, once per `event_id`. From the dataset folder (`dataset.path`) or ML-100K.",
+    (
+        "Every click that was accepted, from files and from Kafka, once per `event_id`. From the dataset "
+        "folder (`dataset.path`) or ML-100K."
+    ),
     (
         _EVENT_ID,
         _SESSION_ID,
@@ -136,7 +148,11 @@ _CLICKS = Table(
         Field("topic", _S, "Kafka topic; null for files.", False),
         Field("partition", _I, "Kafka partition; null for files.", False),
         Field("offset", _L, "Kafka offset; null for files.", False),
-        Field("arrival_time", TIME, "Instant from which the click could be known: the Kafka record's time, for files the event time."),
+        Field(
+            "arrival_time",
+            TIME,
+            "Instant from which the click could be known: the Kafka record's time, for files the event time.",
+        ),
         Field("arrival_seq", _L, "Order of arrival: the Kafka offset, for files the rank by event time."),
         Field("ingest_time", TIME, "When the row was written."),
         Field("event_date", _DATE, "Day of the event time, UTC."),
@@ -157,7 +173,9 @@ _ITEMS = Table(
         _AS_OF,
         _CREATED,
         # Tables made by earlier versions get this column at their next write.
-        Field("raw", _S, "Texts as they came, JSON by column, where HTML entities in them were decoded.", False),
+        Field(
+            "raw", _S, "Texts as they came, JSON by column, where HTML entities in them were decoded.", False
+        ),
     ),
     ("item_id",),
     "ingest",
@@ -169,10 +187,18 @@ _ITEM_VECTORS = Table(
     "One unit vector per item from the text encoder; only items whose text changed are encoded again.",
     (
         _ITEM_ID.made_of("items.item_id"),
-        Field("text", _S, "What was encoded for the item: title, then category.", True, ("items.title", "items.category")),
+        Field(
+            "text",
+            _S,
+            "What was encoded for the item: title, then category.",
+            True,
+            ("items.title", "items.category"),
+        ),
         Field("content_hash", _S, "Changes when the text or the encoder changes."),
         Field("encoder", _S, "Identity of the text encoder."),
-        Field("vector", VECTOR, "Text vector of the item, unit length.", True, ("items.title", "items.category")),
+        Field(
+            "vector", VECTOR, "Text vector of the item, unit length.", True, ("items.title", "items.category")
+        ),
         _AS_OF,
         _CREATED,
         Field(
@@ -198,8 +224,16 @@ _SESSIONS = Table(
         Field("session_end", TIME, "Event time of the last click.", True, ("clicks.event_time",)),
         Field("first_position", _L, "Index of the first click in the whole history of the session id."),
         Field("items", _TEXTS, "Clicked items, oldest first.", True, ("clicks.item_id",)),
-        Field("event_ids", _TEXTS, "Ids of the clicks, in the order of the items.", True, ("clicks.event_id",)),
-        Field("times", _TIMES, "Event times of the clicks, in the order of the items.", True, ("clicks.event_time",)),
+        Field(
+            "event_ids", _TEXTS, "Ids of the clicks, in the order of the items.", True, ("clicks.event_id",)
+        ),
+        Field(
+            "times",
+            _TIMES,
+            "Event times of the clicks, in the order of the items.",
+            True,
+            ("clicks.event_time",),
+        ),
         Field("length", _I, "Number of clicks."),
         Field("split", _S, "train, valid or test.", True, ("clicks.event_time", "clicks.split")),
         Field("session_date", _DATE, "Day of the session's end, UTC."),
@@ -216,9 +250,27 @@ _SESSION_TEXT = Table(
         _SESSION_ID.made_of("sessions.session_id"),
         Field("event_timestamp", TIME, "Time of the prefix's last click.", True, ("sessions.times",)),
         Field("items", _TEXTS, "Items of the prefix, oldest first.", True, ("sessions.items",)),
-        Field("titles", _TEXTS, "Their titles as the prompt shows them.", True, ("items.title", "sessions.items")),
-        Field("long_prompt", _S, "Question for the intent of the whole session.", True, ("items.title", "sessions.items")),
-        Field("short_prompt", _S, "Question for the intent of the latest clicks.", True, ("items.title", "sessions.items")),
+        Field(
+            "titles",
+            _TEXTS,
+            "Their titles as the prompt shows them.",
+            True,
+            ("items.title", "sessions.items"),
+        ),
+        Field(
+            "long_prompt",
+            _S,
+            "Question for the intent of the whole session.",
+            True,
+            ("items.title", "sessions.items"),
+        ),
+        Field(
+            "short_prompt",
+            _S,
+            "Question for the intent of the latest clicks.",
+            True,
+            ("items.title", "sessions.items"),
+        ),
         Field("prompt_version", _S, "Version of the prompts' wording."),
         Field("session_date", _DATE, "Day of the session's end, UTC."),
     ),
@@ -232,7 +284,13 @@ def _view(view: str, of_what: str) -> tuple[Field, ...]:
     prompt = f"session_text.{view}_prompt"
     return (
         Field(f"{view}_text", _S, f"The intent of {of_what} in words.", False, (prompt,)),
-        Field(f"{view}_items", _TEXTS, f"Items the {view} intent is grounded on, nearest first.", True, ("item_vectors.item_id", prompt)),
+        Field(
+            f"{view}_items",
+            _TEXTS,
+            f"Items the {view} intent is grounded on, nearest first.",
+            True,
+            ("item_vectors.item_id", prompt),
+        ),
         Field(f"{view}_cosines", VECTOR, f"Cosine of each grounding item to the {view} intent."),
         Field(
             f"{view}_vector",
@@ -253,7 +311,9 @@ _SESSION_INTENTS = Table(
         _AS_OF,
         _CREATED,
         Field("source", _S, "What inferred the intent: llm, endpoint, student or encoder."),
-        Field("cache_key", _S, "Content address of the inference: model, prompt, decoding, encoder and items."),
+        Field(
+            "cache_key", _S, "Content address of the inference: model, prompt, decoding, encoder and items."
+        ),
         *_view("long", "the whole session"),
         *_view("short", "the latest clicks"),
         Field("session_date", _DATE, "Day of the session's end, UTC."),
@@ -266,24 +326,55 @@ _SESSION_INTENTS = Table(
 
 # What the fold gives after each click; the column names are the feature names in Feast.
 _FOLDED = (
-    Field("items", _TEXTS, "Last clicked items of the current session, oldest first, by event time.", True, ("clicks.item_id", "clicks.arrival_time")),
+    Field(
+        "items",
+        _TEXTS,
+        "Last clicked items of the current session, oldest first, by event time.",
+        True,
+        ("clicks.item_id", "clicks.arrival_time"),
+    ),
     Field("last_item", _S, "The item clicked last, by event time.", True, ("clicks.item_id",)),
-    Field("click_count", _L, "Distinct valid clicks of the current session, also those beyond the kept items.", True, ("clicks.event_id",)),
+    Field(
+        "click_count",
+        _L,
+        "Distinct valid clicks of the current session, also those beyond the kept items.",
+        True,
+        ("clicks.event_id",),
+    ),
     Field("distinct_items", _I, "Different items among the kept ones."),
-    Field("repeat_share", _D, "Share of the kept clicks that repeat an item: 1 - distinct_items / kept clicks."),
-    Field("duration_seconds", _D, "Seconds from the first to the last click of the current session.", True, ("clicks.event_time",)),
+    Field(
+        "repeat_share", _D, "Share of the kept clicks that repeat an item: 1 - distinct_items / kept clicks."
+    ),
+    Field(
+        "duration_seconds",
+        _D,
+        "Seconds from the first to the last click of the current session.",
+        True,
+        ("clicks.event_time",),
+    ),
     Field("mean_gap_seconds", _D, "Mean pause between the kept clicks, in seconds; 0 for a single click."),
     Field("last_gap_seconds", _D, "Pause before the last click, in seconds; 0 for a single click."),
-    Field("late_clicks", _L, "Clicks of the session that came after a click with a later event time.", True, ("clicks.arrival_time", "clicks.event_time")),
+    Field(
+        "late_clicks",
+        _L,
+        "Clicks of the session that came after a click with a later event time.",
+        True,
+        ("clicks.arrival_time", "clicks.event_time"),
+    ),
     Field(
         "session_start",
         TIME,
-        "Event time of the session's first click (exact to the microsecond in Delta and packed reads, to the second in Feast messages).",
+        (
+            "Event time of the session's first click (exact to the microsecond in Delta and packed reads, "
+            "to the second in Feast messages)."
+        ),
         True,
         ("clicks.event_time",),
     ),
 )
-SESSION_FEATURE_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple((field.name, field.kind) for field in _FOLDED)
+SESSION_FEATURE_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple(
+    (field.name, field.kind) for field in _FOLDED
+)
 
 _SESSION_FEATURES = Table(
     SESSION_FEATURES,
@@ -321,7 +412,10 @@ _ITEM_POPULARITY = Table(
 
 _TRAINING_SET = Table(
     TRAINING_SET,
-    "One row a case: the prefix, its features and intents as they were known at its time (as-of join), and the next item.",
+    (
+        "One row a case: the prefix, its features and intents as they were known at its time (as-of join), "
+        "and the next item."
+    ),
     (
         _SESSION_ID.made_of("sessions.session_id"),
         Field("event_timestamp", TIME, "Time of the prefix's last click."),
@@ -330,8 +424,20 @@ _TRAINING_SET = Table(
         Field("split", _S, "train, valid or test.", True, ("sessions.split",)),
         *(field.optional().made_of(f"session_features.{field.name}") for field in _FOLDED),
         Field("intent_source", _S, "What inferred the prefix's intents.", False, ("session_intents.source",)),
-        Field("long_vector", VECTOR, "Long intent known at the prefix's time.", False, ("session_intents.long_vector",)),
-        Field("short_vector", VECTOR, "Short intent known at the prefix's time.", False, ("session_intents.short_vector",)),
+        Field(
+            "long_vector",
+            VECTOR,
+            "Long intent known at the prefix's time.",
+            False,
+            ("session_intents.long_vector",),
+        ),
+        Field(
+            "short_vector",
+            VECTOR,
+            "Short intent known at the prefix's time.",
+            False,
+            ("session_intents.short_vector",),
+        ),
     ),
     ("session_id", "position"),
     "training-set",
@@ -379,7 +485,8 @@ _QUARANTINE = Table(
     "ingest",
 )
 
-# Content-addressed: key = hash(model, revision, prompt version, decoding, encoder, ordered recent items with their titles).
+# Content-addressed: key = hash(model, revision, prompt version, decoding, encoder, ordered recent items with
+# their titles).
 _INTENT_CACHE = Table(
     INTENT_CACHE,
     "Every LLM answer that was ever paid for, by the hash of everything it depends on.",

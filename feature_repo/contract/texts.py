@@ -1,4 +1,6 @@
-"""Texts of variables and flags as values of settings: a text stays a text until the type of its field says otherwise."""
+"""Texts of variables and flags as values of settings: a text stays a text until the type of its field says
+otherwise.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +75,9 @@ def value_of(annotation: Any, text: str) -> Any:
     Returns
     -------
     object
-        ``None`` for ``none``, ``null`` and an empty text where the field may be none and has no such word itself; the text itself
-        for texts, paths and secrets; lists and tables parsed (TOML or JSON); numbers and words trimmed.
+        ``None`` for ``none``, ``null`` and an empty text where the field may be none and has no such word
+        itself; the text itself for texts, paths and secrets; lists and tables parsed (TOML or JSON); numbers
+        and words trimmed.
 
     Raises
     ------
@@ -123,9 +126,11 @@ def put(tree: dict[str, Any], model: type[BaseModel], keys: Sequence[str], value
 
     Examples
     --------
-    >>> class Part(BaseModel): conf: dict[str, str]
+    >>> class Part(BaseModel):
+    ...     conf: dict[str, str]
     >>> tree = {}
-    >>> put(tree, Part, ["conf", "spark", "memory"], "8"); tree
+    >>> put(tree, Part, ["conf", "spark", "memory"], "8")
+    >>> tree
     {'conf': {'spark.memory': '8'}}
     """
     kind, depth = type_at(model, keys)
@@ -150,7 +155,10 @@ def _parsed(text: str) -> Any:
             continue
         if isinstance(value, list | dict):
             return value
-    raise TextError('is neither a list nor a table; write e.g. ["first", "second"] or { "key" = "value" }, texts in quotes')
+    raise TextError(
+        'is neither a list nor a table; write e.g. ["first", "second"] or { "key" = "value" }, texts in '
+        "quotes"
+    )
 
 
 def _toml(text: str) -> Any:

@@ -10,23 +10,40 @@ import pyarrow.compute as pc
 
 from feature_repo.contract.messages import parse_time, written_out
 
-# The limits of events.parse_time: seconds stay below 1e11 until the year 5138, milliseconds pass it since March 1973.
+# The limits of events.parse_time: seconds stay below 1e11 until the year 5138, milliseconds pass it since
+# March 1973.
 SECONDS_BELOW = 1e11
 MILLISECONDS_BELOW = 1e14
 MICROSECONDS_BELOW = 1e17  # the year 5138 again; a larger number is none of the three units
 _NUMBER_RE2 = r"^\s*[+-]?\d+(\.\d+)?\s*$"
 EXPECTED = "expected ISO 8601 or epoch seconds or milliseconds"
-# What numbers before 2000, or too large for a time stamp, count when all of a column lie in these limits (most: of 2000 to 2050).
+# What numbers before 2000, or too large for a time stamp, count when all of a column lie in these limits
+# (most: of 2000 to 2050).
 _UNITS = (
     (1e17, float("inf"), "nanoseconds since 1970; divide by 1000"),
     (1990, 2100, "years; write dates as ISO 8601"),
     (10_957, 29_220, "days since 1970; multiply by 86400"),
-    (36_526, 73_050, "days as spreadsheets count them (1 = 1900-01-01); subtract 25569 and multiply by 86400"),
+    (
+        36_526,
+        73_050,
+        "days as spreadsheets count them (1 = 1900-01-01); subtract 25569 and multiply by 86400",
+    ),
     (200_001, 209_912, "months such as 202403; write dates as ISO 8601"),
     (262_968, 701_280, "hours since 1970; multiply by 3600"),
     (15_778_080, 42_076_800, "minutes since 1970; multiply by 60"),
-    (631_152_000, 946_684_799, "seconds since 1970, of the years 1990 to 1999; write them as ISO 8601, which is taken as it stands"),
-    (631_152_000_000, 946_684_799_999, "milliseconds since 1970, of the years 1990 to 1999; write them as ISO 8601, which is taken as it stands"),
+    (
+        631_152_000,
+        946_684_799,
+        "seconds since 1970, of the years 1990 to 1999; write them as ISO 8601, which is taken as it stands",
+    ),
+    (
+        631_152_000_000,
+        946_684_799_999,
+        (
+            "milliseconds since 1970, of the years 1990 to 1999; write them as ISO 8601, which is taken as "
+            "it stands"
+        ),
+    ),
 )
 
 
@@ -74,7 +91,13 @@ def parse_times(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 def holds_times(kind: pa.DataType) -> bool:
     """Tell whether values of a type can be points in time; durations and times of day are none."""
     texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
-    numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_timestamp, pa.types.is_date)
+    numbers = (
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_decimal,
+        pa.types.is_timestamp,
+        pa.types.is_date,
+    )
     return any(is_kind(kind) for is_kind in (*texts, *numbers))
 
 
@@ -83,9 +106,19 @@ def read_times(column: pa.Array) -> Times:
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        moments = column.cast(pa.timestamp("us"), safe=False) if column.type != pa.timestamp("us", tz="UTC") else column
-        return Times(_filled(moments.cast(pa.int64())), _mask(pc.is_valid(column)), np.zeros(len(column), dtype=bool))
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        moments = (
+            column.cast(pa.timestamp("us"), safe=False)
+            if column.type != pa.timestamp("us", tz="UTC")
+            else column
+        )
+        return Times(
+            _filled(moments.cast(pa.int64())), _mask(pc.is_valid(column)), np.zeros(len(column), dtype=bool)
+        )
+    if (
+        pa.types.is_integer(column.type)
+        or pa.types.is_floating(column.type)
+        or pa.types.is_decimal(column.type)
+    ):
         return _from_numbers(column)
     return _from_strings(column.cast(pa.string()))
 
@@ -128,16 +161,24 @@ def _from_numbers(column: pa.Array) -> Times:
         size = np.abs(whole.astype(np.float64))
         valid = given & (size < MICROSECONDS_BELOW)
         unit = np.where(size < SECONDS_BELOW, 1_000_000, np.where(size < MILLISECONDS_BELOW, 1_000, 1))
-        return _with_dates(np.where(valid, whole, 0).astype(np.int64) * unit, valid, np.where(whole > 0, size, 0))
+        return _with_dates(
+            np.where(valid, whole, 0).astype(np.int64) * unit, valid, np.where(whole > 0, size, 0)
+        )
     numbers = _filled(column.cast(pa.float64()))
     size = np.abs(numbers)
     valid = given & np.isfinite(numbers) & (size < MICROSECONDS_BELOW)
     unit = np.where(size < SECONDS_BELOW, 1e6, np.where(size < MILLISECONDS_BELOW, 1e3, 1.0))
-    return _with_dates(np.rint(np.where(valid, numbers, 0.0) * unit).astype(np.int64), valid, np.where(numbers > 0, numbers, 0.0))
+    return _with_dates(
+        np.rint(np.where(valid, numbers, 0.0) * unit).astype(np.int64),
+        valid,
+        np.where(numbers > 0, numbers, 0.0),
+    )
 
 
 def _with_dates(times: np.ndarray, valid: np.ndarray, numbers: np.ndarray) -> Times:
-    """Put dates that are written as one number in the place of what they would be as seconds or milliseconds."""
+    """Put dates that are written as one number in the place of what they would be as seconds or
+    milliseconds.
+    """
     counted = np.ones(len(times), dtype=bool)
     may_be = valid & np.isin(np.floor(np.log10(np.maximum(numbers, 1))), (7, 11, 13))
     if may_be.any():

@@ -1,8 +1,12 @@
-"""Materialisation: from the Delta tables into the online store, by Spark's workers, only what is new, as often as one likes.
+"""Materialisation: from the Delta tables into the online store, by Spark's workers, only what is new, as
+often as one likes.
 
-One view, in this order; a crash after any step is repaired by running again, since the server keeps the newer row:
-  1 look up the version that was last written (kept in the online store, beside the rows)   2 pin the table's present version
-  3 take the rows of the files that are new since then   4 the latest row of each key   5 workers write   6 record the version
+One view, in this order; a crash after any step is repaired by running again, since the server keeps the newer
+row:
+  1 look up the version that was last written (kept in the online store, beside the rows)   2 pin the table's
+  present version
+  3 take the rows of the files that are new since then   4 the latest row of each key   5 workers write   6
+  record the version
 """
 
 from __future__ import annotations
@@ -49,7 +53,12 @@ class Materialized:
 
 
 def materialize(
-    settings: Settings, spark: SparkSession, *, views: Sequence[str] | None = None, full: bool = False, url: str | None = None
+    settings: Settings,
+    spark: SparkSession,
+    *,
+    views: Sequence[str] | None = None,
+    full: bool = False,
+    url: str | None = None,
 ) -> list[Materialized]:
     """Bring the online store up to the Delta tables.
 
@@ -61,7 +70,8 @@ def materialize(
     views : sequence of str, optional
         Names; none = every view whose table exists.
     full : bool
-        Write everything again; needed after a view was changed or the online store lost data but not its watermark.
+        Write everything again; needed after a view was changed or the online store lost data but not its
+        watermark.
     url : str, optional
         Address of the online store in place of the settings'.
 
@@ -86,7 +96,10 @@ def materialize(
     known = {view.name: view for view in store.list_feature_views() if view.online}
     unknown = sorted(set(views or ()) - set(known))
     if unknown:
-        raise FeatureTableError(f"no feature view {unknown} in the registry; it has {sorted(known)} (python -m feature_repo apply registers them)")
+        raise FeatureTableError(
+            f"no feature view {unknown} in the registry; it has {sorted(known)} (python -m feature_repo "
+            "apply registers them)"
+        )
     done = []
     for name in sorted(views or known):
         try:
@@ -97,7 +110,9 @@ def materialize(
     return done
 
 
-def _materialize_view(store: FeatureStore, view: FeatureView, spark: SparkSession, full: bool) -> Materialized:
+def _materialize_view(
+    store: FeatureStore, view: FeatureView, spark: SparkSession, full: bool
+) -> Materialized:
     from feature_repo.stores.offline import asof
     from feature_repo.stores.offline import sources as tables
 
@@ -105,8 +120,13 @@ def _materialize_view(store: FeatureStore, view: FeatureView, spark: SparkSessio
     repo = Path(config.repo_path) if config.repo_path else None
     table = tables.open_source(spark, view.batch_source, config.offline_store.lake, repo)
     if table.version is None:
-        raise tables.FeatureTableError(f"source '{table.name}' of view '{view.name}' is no Delta table; materialise it with Feast's own command")
-    identity = tables.table_id(spark, tables.location(str(view.batch_source.path), config.offline_store.lake, repo))
+        raise tables.FeatureTableError(
+            f"source '{table.name}' of view '{view.name}' is no Delta table; materialise it with Feast's "
+            "own command"
+        )
+    identity = tables.table_id(
+        spark, tables.location(str(view.batch_source.path), config.offline_store.lake, repo)
+    )
     mark = {} if full else online.watermark(config, view)
     since = mark.get("version") if mark.get("table_id") == identity else None
     rows, taken = 0, 0
@@ -115,7 +135,9 @@ def _materialize_view(store: FeatureStore, view: FeatureView, spark: SparkSessio
         writer = _writer(store, view)
         keys, features = [column for _, column in writer.keys], [column for _, column in writer.features]
         latest = asof.latest(frame, keys, writer.event, writer.created, features)
-        counts = latest.mapInArrow(writer, "rows long, taken long").agg({"rows": "sum", "taken": "sum"}).first()
+        counts = (
+            latest.mapInArrow(writer, "rows long, taken long").agg({"rows": "sum", "taken": "sum"}).first()
+        )
         rows, taken = int(counts["sum(rows)"] or 0), int(counts["sum(taken)"] or 0)
     online.set_watermark(config, view, table.version, identity)
     return Materialized(view.name, table.version, since, rows, taken, time.monotonic() - started)
@@ -125,8 +147,12 @@ def _online(store: FeatureStore) -> Any:
     return store._get_provider().online_store  # type: ignore[attr-defined]
 
 
-def _new_rows(spark: SparkSession, table: Any, since: int, config: Any, repo: Path | None, view: FeatureView) -> DataFrame | None:
-    """Rows of the files added after version `since`; all rows when that version is not to be had any more, none when no file is new."""
+def _new_rows(
+    spark: SparkSession, table: Any, since: int, config: Any, repo: Path | None, view: FeatureView
+) -> DataFrame | None:
+    """Rows of the files added after version `since`; all rows when that version is not to be had any more,
+    none when no file is new.
+    """
     from pyspark.errors import PySparkException
     from pyspark.sql import functions as F
 
@@ -146,7 +172,9 @@ def _new_rows(spark: SparkSession, table: Any, since: int, config: Any, repo: Pa
     if len(new) <= FILES_BY_NAME:
         return table.frame.where(F.col("_metadata.file_path").isin(new))  # type: ignore[no-any-return]
     names = spark.createDataFrame([(name,) for name in new], "file_path string")
-    return table.frame.join(F.broadcast(names), F.col("_metadata.file_path") == F.col("file_path"), "left_semi")  # type: ignore[no-any-return]
+    return table.frame.join(
+        F.broadcast(names), F.col("_metadata.file_path") == F.col("file_path"), "left_semi"
+    )  # type: ignore[no-any-return]
 
 
 def _writer(store: FeatureStore, view: FeatureView) -> PartitionWriter:

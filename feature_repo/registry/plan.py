@@ -1,4 +1,6 @@
-"""What an edit of the definitions would do to the registry and to those who read it; refuses to break a versioned service."""
+"""What an edit of the definitions would do to the registry and to those who read it; refuses to break a
+versioned service.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Shape:
-    """What matters to readers: features by service and by view, each with its type, and the keys of each view."""
+    """What matters to readers: features by service and by view, each with its type, and the keys of each
+    view.
+    """
 
     services: Mapping[str, Mapping[str, str]]
     views: Mapping[str, Mapping[str, str]]
@@ -82,7 +86,9 @@ def shape_of(objects: Iterable[Any]) -> Shape:
         keys[view.name] = tuple(f"{name} {typed[view.name].get(name, '?')}" for name in key_names)
     for service in (thing for thing in listed if isinstance(thing, FeatureService)):
         services[service.name] = {
-            f"{projection.name_to_use()}:{field.name}": typed.get(projection.name, {}).get(field.name, _type(field))
+            f"{projection.name_to_use()}:{field.name}": typed.get(projection.name, {}).get(
+                field.name, _type(field)
+            )
             for projection in service.feature_view_projections
             for field in projection.features
         }
@@ -108,11 +114,26 @@ def compare(before: Shape, after: Shape) -> list[Change]:
     changes = []
     for kind, what, old, new in _differences(_flat(before.views), _flat(after.views)):
         readers = users.get(what, ())
-        changes.append(Change(kind, what, old, new, readers, kind != "added" and any(map(VERSIONED.search, readers))))
+        changes.append(
+            Change(kind, what, old, new, readers, kind != "added" and any(map(VERSIONED.search, readers)))
+        )
     for view in sorted(set(before.keys) & set(after.keys)):
         if before.keys[view] != after.keys[view]:
-            readers = tuple(sorted({user for what, names in users.items() if what.startswith(f"{view}:") for user in names}))
-            changes.append(Change("rekeyed", view, ", ".join(before.keys[view]), ", ".join(after.keys[view]), readers, bool(readers)))
+            readers = tuple(
+                sorted(
+                    {user for what, names in users.items() if what.startswith(f"{view}:") for user in names}
+                )
+            )
+            changes.append(
+                Change(
+                    "rekeyed",
+                    view,
+                    ", ".join(before.keys[view]),
+                    ", ".join(after.keys[view]),
+                    readers,
+                    bool(readers),
+                )
+            )
     changes.extend(_service_changes(before, after))
     return sorted(changes, key=lambda change: not change.breaking)
 
@@ -129,7 +150,8 @@ def refuse_breaking(changes: Sequence[Change]) -> None:
     if breaking:
         listed = "; ".join(f"{change.kind} {change.what}" for change in breaking)
         raise BreakingChangeError(
-            f"{len(breaking)} breaking change(s) of versioned services: {listed}. Keep these, and make a new version of the service instead"
+            f"{len(breaking)} breaking change(s) of versioned services: {listed}. Keep these, and make a "
+            "new version of the service instead"
         )
 
 
@@ -148,29 +170,59 @@ def read_snapshot(file: Path) -> Shape:
     """
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-        return Shape(raw["services"], raw["views"], {view: tuple(names) for view, names in raw["keys"].items()})
+        return Shape(
+            raw["services"], raw["views"], {view: tuple(names) for view, names in raw["keys"].items()}
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SnapshotError(f"{file} is no snapshot of the services ({error!r}); write one: python -m feature_repo plan --against {file} --update") from None
+        raise SnapshotError(
+            f"{file} is no snapshot of the services ({error!r}); write one: python -m feature_repo plan "
+            f"--against {file} --update"
+        ) from None
 
 
 def write_snapshot(file: Path, shape: Shape) -> None:
     """Write a shape as JSON, one feature a line, so that a change of the contract is read in the review."""
-    file.write_text(json.dumps({"services": shape.services, "views": shape.views, "keys": shape.keys}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    file.write_text(
+        json.dumps(
+            {"services": shape.services, "views": shape.views, "keys": shape.keys}, indent=1, sort_keys=True
+        )
+        + "\n",
+        encoding="utf-8",
+    )
 
 
 def _service_changes(before: Shape, after: Shape) -> list[Change]:
-    changes = [Change("added", name, "", "", (), False) for name in sorted(set(after.services) - set(before.services))]
-    changes += [Change("removed", name, "", "", (), VERSIONED.search(name) is not None) for name in sorted(set(before.services) - set(after.services))]
+    changes = [
+        Change("added", name, "", "", (), False)
+        for name in sorted(set(after.services) - set(before.services))
+    ]
+    changes += [
+        Change("removed", name, "", "", (), VERSIONED.search(name) is not None)
+        for name in sorted(set(before.services) - set(after.services))
+    ]
     for name in sorted(set(before.services) & set(after.services)):
         for kind, what, old, new in _differences(before.services[name], after.services[name]):
-            changes.append(Change(kind, f"{name} {what}", old, new, (), kind != "added" and VERSIONED.search(name) is not None))
+            changes.append(
+                Change(
+                    kind,
+                    f"{name} {what}",
+                    old,
+                    new,
+                    (),
+                    kind != "added" and VERSIONED.search(name) is not None,
+                )
+            )
     return changes
 
 
 def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
     found = [("removed", name, before[name], "") for name in sorted(set(before) - set(after))]
     found += [("added", name, "", after[name]) for name in sorted(set(after) - set(before))]
-    return found + [("retyped", name, before[name], after[name]) for name in sorted(set(before) & set(after)) if before[name] != after[name]]
+    return found + [
+        ("retyped", name, before[name], after[name])
+        for name in sorted(set(before) & set(after))
+        if before[name] != after[name]
+    ]
 
 
 def _flat(views: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

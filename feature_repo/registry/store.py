@@ -1,4 +1,6 @@
-"""The feature store of a home: configuration from the settings, `apply`, historical reads. Holds no definitions and no storage code."""
+"""The feature store of a home: configuration from the settings, `apply`, historical reads. Holds no
+definitions and no storage code.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,15 @@ REPO = Path(__file__).resolve().parents[1]
 
 
 def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
-    """Build Feast's configuration: ``feature_store.yaml`` with the home's paths and the online store's address.
+    """Build Feast's configuration: ``feature_store.yaml`` with the home's paths and the online store's
+    address.
 
     Parameters
     ----------
     settings : Settings
     url : str, optional
-        Address of the online store; none = the settings' or the embedded one's, or where there is none (offline work) one that answers nothing.
+        Address of the online store; none = the settings' or the embedded one's, or where there is none
+        (offline work) one that answers nothing.
 
     Returns
     -------
@@ -48,20 +52,28 @@ def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
         try:
             url = online_store_url(settings)
         except EndpointError:
-            url = "redis://127.0.0.1:1/0"  # offline work goes on without a server; an online read says that none is there
+            # offline work goes on without a server; an online read says that none is there
+            url = "redis://127.0.0.1:1/0"
     ttl = settings.online.ttl_hours
-    raw["online_store"].update(url=url, cluster=settings.online.cluster, ttl_seconds=None if ttl is None else ttl * 3600)
+    raw["online_store"].update(
+        url=url, cluster=settings.online.cluster, ttl_seconds=None if ttl is None else ttl * 3600
+    )
     config = RepoConfig(**raw)
     config.repo_path = REPO
     return config
 
 
 def quiet() -> None:
-    """Import Feast, and silence what it says on every start about parts that we replace or tests of ours cover."""
+    """Import Feast, and silence what it says on every start about parts that we replace or tests of ours
+    cover.
+    """
     feast_import.import_feast()
-    from feast.infra.offline_stores.contrib.spark_offline_store import spark  # noqa: F401  # it resets the filters when it is imported
+    # it resets the filters when it is imported
+    from feast.infra.offline_stores.contrib.spark_offline_store import spark  # noqa: F401
 
-    warnings.filterwarnings("ignore", category=RuntimeWarning, message=".*experimental feature in alpha development.*")
+    warnings.filterwarnings(
+        "ignore", category=RuntimeWarning, message=".*experimental feature in alpha development.*"
+    )
     logging.getLogger("feast.repo_config").setLevel(logging.ERROR)
 
 
@@ -93,7 +105,10 @@ def applied_store(settings: Settings, *, url: str | None = None) -> FeatureStore
     """
     store = feature_store(settings, url=url)
     if not store.list_feature_views():
-        raise RegistryError(f"the registry of home '{settings.home}' holds no feature view; register them with `python -m feature_repo apply`")
+        raise RegistryError(
+            f"the registry of home '{settings.home}' holds no feature view; register them with `python -m "
+            "feature_repo apply`"
+        )
     return store
 
 
@@ -108,18 +123,32 @@ def apply(settings: Settings, *, url: str | None = None) -> FeatureStore:
     store = feature_store(settings, url=url)
     from feature_repo import definitions
 
-    store.apply(list(definitions.OBJECTS), objects_to_delete=_no_longer_defined(store, definitions.OBJECTS), partial=False)
+    store.apply(
+        list(definitions.OBJECTS),
+        objects_to_delete=_no_longer_defined(store, definitions.OBJECTS),
+        partial=False,
+    )
     return store
 
 
 def _no_longer_defined(store: FeatureStore, objects: tuple[Any, ...]) -> list[Any]:
     kept = {(type(thing).__name__, thing.name) for thing in objects}
-    found = [*store.list_feature_services(), *store.list_feature_views(), *store.list_entities(), *store.list_data_sources()]
-    return [thing for thing in found if (type(thing).__name__, thing.name) not in kept and not thing.name.startswith("__")]
+    found = [
+        *store.list_feature_services(),
+        *store.list_feature_views(),
+        *store.list_entities(),
+        *store.list_data_sources(),
+    ]
+    return [
+        thing
+        for thing in found
+        if (type(thing).__name__, thing.name) not in kept and not thing.name.startswith("__")
+    ]
 
 
 def pinned(versions: Mapping[str, int | str]) -> Any:
-    """Pin tables for the historical reads of a ``with`` block: table name to Delta version (int) or timestamp (ISO text).
+    """Pin tables for the historical reads of a ``with`` block: table name to Delta version (int) or timestamp
+    (ISO text).
 
     Returns
     -------

@@ -1,4 +1,6 @@
-"""Who may read which feature service over HTTP: tokens by hash in a file, and the gate in front of Feast's server."""
+"""Who may read which feature service over HTTP: tokens by hash in a file, and the gate in front of Feast's
+server.
+"""
 
 from __future__ import annotations
 
@@ -55,11 +57,25 @@ def read_grants(file: Path) -> list[Grant]:
     """
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))["token"]
-        grants = [Grant(table.pop("name"), table.pop("sha256"), frozenset(table.pop("services")), bool(table.pop("write", False))) for table in tables]
+        grants = [
+            Grant(
+                table.pop("name"),
+                table.pop("sha256"),
+                frozenset(table.pop("services")),
+                bool(table.pop("write", False)),
+            )
+            for table in tables
+        ]
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise AccessError(f"access file {file} grants nothing ({error}); make a token: python -m feature_repo token NAME --services SERVICE,...") from None
+        raise AccessError(
+            f"access file {file} grants nothing ({error}); make a token: python -m feature_repo token NAME "
+            "--services SERVICE,..."
+        ) from None
     if any(tables) or not grants:
-        raise AccessError(f"access file {file} has unknown keys {[list(table) for table in tables if table]}; a token has name, sha256, services, write")
+        raise AccessError(
+            f"access file {file} has unknown keys {[list(table) for table in tables if table]}; a token has "
+            "name, sha256, services, write"
+        )
     return grants
 
 
@@ -69,7 +85,10 @@ def add_token(file: Path, name: str, services: list[str], write: bool = False) -
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch(mode=0o600, exist_ok=True)
     listed = ", ".join(json.dumps(service) for service in services)
-    entry = f'[[token]]\nname = {json.dumps(name)}\nsha256 = "{digest(token)}"\nservices = [{listed}]\nwrite = {str(write).lower()}\n\n'
+    entry = (
+        f'[[token]]\nname = {json.dumps(name)}\nsha256 = "{digest(token)}"\nservices = [{listed}]\nwrite = '
+        f"{str(write).lower()}\n\n"
+    )
     with file.open("a", encoding="utf-8") as stream:
         stream.write(entry)
     return token
@@ -81,7 +100,8 @@ def digest(token: str) -> str:
 
 
 class Gate:
-    """ASGI middleware: lets known tokens through to the services they may read, in measure; everything else never reaches Feast.
+    """ASGI middleware: lets known tokens through to the services they may read, in measure; everything else
+    never reaches Feast.
 
     Parameters
     ----------
@@ -95,7 +115,15 @@ class Gate:
         Whether write tokens may write at all.
     """
 
-    def __init__(self, app: Any, grants: list[Grant], *, max_body_bytes: int, max_entities: int, allow_writes: bool = False) -> None:
+    def __init__(
+        self,
+        app: Any,
+        grants: list[Grant],
+        *,
+        max_body_bytes: int,
+        max_entities: int,
+        allow_writes: bool = False,
+    ) -> None:
         self._app, self._grants = app, grants
         self._max_body, self._max_entities, self._allow_writes = max_body_bytes, max_entities, allow_writes
 
@@ -119,7 +147,9 @@ class Gate:
             return b""
         grant = self._grant(scope)
         if path in WRITES and not (self._allow_writes and grant.write):
-            raise RefusalError(403, f"token '{grant.name}' may not write here; features are written by their jobs")
+            raise RefusalError(
+                403, f"token '{grant.name}' may not write here; features are written by their jobs"
+            )
         body = await self._body(scope, receive)
         if path == "/get-online-features":
             self._check_read(grant, body)
@@ -145,11 +175,14 @@ class Gate:
             arrived += len(part)
             if arrived <= self._max_body:
                 body += part
-            # The rest of a body that is too large is read and dropped: a client that is still sending would not see the answer.
+            # The rest of a body that is too large is read and dropped: a client that is still sending would
+            # not see the answer.
             if not message.get("more_body") or arrived > DRAINED_BYTES:
                 break
         if arrived > self._max_body:
-            raise RefusalError(413, f"the request is larger than {self._max_body} bytes; ask for fewer entities at once")
+            raise RefusalError(
+                413, f"the request is larger than {self._max_body} bytes; ask for fewer entities at once"
+            )
         return bytes(body)
 
     def _check_read(self, grant: Grant, body: bytes) -> None:
@@ -158,25 +191,49 @@ class Gate:
             service, entities = asked.get("feature_service"), asked["entities"]
             counts = [len(values) for values in entities.values()]
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise RefusalError(422, 'the request is not {"feature_service": NAME, "entities": {KEY: [VALUES]}}') from None
+            raise RefusalError(
+                422, 'the request is not {"feature_service": NAME, "entities": {KEY: [VALUES]}}'
+            ) from None
         if service is None and "*" not in grant.services:
             raise RefusalError(403, f"token '{grant.name}' reads whole services only; name a feature_service")
         if service is not None and not grant.services & {"*", service}:
-            raise RefusalError(403, f"token '{grant.name}' may not read service '{service}'; it may read {sorted(grant.services)}")
+            raise RefusalError(
+                403,
+                (
+                    f"token '{grant.name}' may not read service '{service}'; it may read "
+                    f"{sorted(grant.services)}"
+                ),
+            )
         if not counts or min(counts) == 0 or len(set(counts)) != 1:
-            raise RefusalError(422, f"the entity keys have {counts} values; give every key the same number, at least one")
+            raise RefusalError(
+                422, f"the entity keys have {counts} values; give every key the same number, at least one"
+            )
         if counts[0] > self._max_entities:
-            raise RefusalError(413, f"{counts[0]} entities asked for, {self._max_entities} allowed at once; split the request, or read history through Spark")
+            raise RefusalError(
+                413,
+                (
+                    f"{counts[0]} entities asked for, {self._max_entities} allowed at once; split the "
+                    "request, or read history through Spark"
+                ),
+            )
 
     def _check_nearest(self, grant: Grant, body: bytes) -> None:
         try:
             kind = json.loads(body).get("of", "items")
         except (ValueError, AttributeError):
-            raise RefusalError(422, 'the request is not {"text": TEXT or "vector": [NUMBERS], "k": N, "of": "items" or "sessions"}') from None
+            raise RefusalError(
+                422,
+                (
+                    'the request is not {"text": TEXT or "vector": [NUMBERS], "k": N, "of": "items" or '
+                    '"sessions"}'
+                ),
+            ) from None
         if not isinstance(kind, str) or kind not in PLACES:
             raise RefusalError(422, f"there are no vectors of {kind!r}; ask for one of {', '.join(PLACES)}")
         if not grant.services & {"*", PLACES[kind].service}:
-            raise RefusalError(403, f"token '{grant.name}' may not read {PLACES[kind].service}, which /nearest answers from")
+            raise RefusalError(
+                403, f"token '{grant.name}' may not read {PLACES[kind].service}, which /nearest answers from"
+            )
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

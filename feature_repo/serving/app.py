@@ -1,4 +1,6 @@
-"""`python -m feature_repo serve`: Feast's own HTTP server behind the gate, with workers that neither restart nor pause for garbage."""
+"""`python -m feature_repo serve`: Feast's own HTTP server behind the gate, with workers that neither restart
+nor pause for garbage.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ class ServeOptions:
 
 
 def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | None = None) -> Any:
-    """Make the ASGI application: Feast's, our errors, ``/nearest``, whole services read without messages, and the gate in front.
+    """Make the ASGI application: Feast's, our errors, ``/nearest``, whole services read without messages, and
+    the gate in front.
 
     Without a store it is over the home's own.
 
@@ -53,15 +56,23 @@ def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | N
     """
     import_feast()
     from feast.feature_server import get_app
-    from feast.permissions.server.utils import AuthManagerType, ServerType, init_auth_manager, init_security_manager
+    from feast.permissions.server.utils import (
+        AuthManagerType,
+        ServerType,
+        init_auth_manager,
+        init_security_manager,
+    )
 
     from feature_repo.registry.store import feature_store
     from feature_repo.serving.reads import ServiceReads
 
     grants = read_grants(options.access)
     store = store or feature_store(settings)
-    init_security_manager(auth_type=AuthManagerType.NONE, fs=store)  # Feast's own checks are off: the gate has made them
-    init_auth_manager(auth_type=AuthManagerType.NONE, server_type=ServerType.REST, auth_config=store.config.auth_config)
+    # Feast's own checks are off: the gate has made them
+    init_security_manager(auth_type=AuthManagerType.NONE, fs=store)
+    init_auth_manager(
+        auth_type=AuthManagerType.NONE, server_type=ServerType.REST, auth_config=store.config.auth_config
+    )
     app = get_app(store, REGISTRY_SECONDS)
     _clear_errors(app)
     _add_nearest(app, store, settings)
@@ -83,9 +94,15 @@ def serve(settings: Settings, options: ServeOptions, store: FeatureStore | None 
     class Server(BaseApplication):  # type: ignore[misc,unused-ignore]
         def load_config(self) -> None:
             chosen = {
-                "bind": f"{options.host}:{options.port}", "workers": options.workers, "worker_class": "uvicorn_worker.UvicornWorker",
-                "max_requests": MAX_REQUESTS, "accesslog": None, "keepalive": 30, "control_socket_disable": True, "post_worker_init": _freeze,
-            }  # fmt: skip
+                "bind": f"{options.host}:{options.port}",
+                "workers": options.workers,
+                "worker_class": "uvicorn_worker.UvicornWorker",
+                "max_requests": MAX_REQUESTS,
+                "accesslog": None,
+                "keepalive": 30,
+                "control_socket_disable": True,
+                "post_worker_init": _freeze,
+            }
             for name, value in chosen.items():
                 self.cfg.set(name, value)
 
@@ -96,7 +113,9 @@ def serve(settings: Settings, options: ServeOptions, store: FeatureStore | None 
 
 
 def _freeze(worker: Any) -> None:
-    """Take everything loaded so far out of garbage collection: generation-2 sweeps cost 100 ms at the 99th percentile."""
+    """Take everything loaded so far out of garbage collection: generation-2 sweeps cost 100 ms at the 99th
+    percentile.
+    """
     gc.collect()
     gc.freeze()
 
@@ -113,7 +132,12 @@ def _clear_errors(app: Any) -> None:
 
         return handler
 
-    for kind, status in (*STATUS_OF_ERROR, (FeastObjectNotFoundException, 404), (KeyError, 422), (ValueError, 422)):
+    for kind, status in (
+        *STATUS_OF_ERROR,
+        (FeastObjectNotFoundException, 404),
+        (KeyError, 422),
+        (ValueError, 422),
+    ):
         app.add_exception_handler(kind, answer(status))
 
 
@@ -140,8 +164,13 @@ def _add_nearest(app: Any, store: FeatureStore, settings: Settings) -> None:
         if query is None or (request.text is not None and request.vector is not None):
             raise ValueError("give either a text or a vector")
         filters = {"words": request.words, "category": request.category, "among": request.among}
-        found = neighbourhood.nearest(query, request.k, of=request.of, **filters)  # type: ignore[arg-type]  # an unknown kind is refused in words
-        return {request.of: [{PLACES[request.of].key: neighbour.key, "cosine": neighbour.cosine} for neighbour in found]}
+        # an unknown kind is refused in words
+        found = neighbourhood.nearest(query, request.k, of=request.of, **filters)  # type: ignore[arg-type]
+        return {
+            request.of: [
+                {PLACES[request.of].key: neighbour.key, "cosine": neighbour.cosine} for neighbour in found
+            ]
+        }
 
     nearest.__annotations__["request"] = Nearest  # a local class: FastAPI cannot find it by name
     app.post("/nearest")(nearest)

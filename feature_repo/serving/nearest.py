@@ -1,4 +1,6 @@
-"""Nearest items and sessions for the shell and for HTTP: indexes that are loaded on first use and again after a materialisation."""
+"""Nearest items and sessions for the shell and for HTTP: indexes that are loaded on first use and again after
+a materialisation.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Kind = Literal["items", "sessions"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where the vectors of a kind are: view, vector, text and category features, the service whose readers may search them, the answers' id."""
+    """Where the vectors of a kind are: view, vector, text and category features, the service whose readers
+    may search them, the answers' id.
+    """
 
     view: str
     vector: str
@@ -31,7 +35,9 @@ class Place:
 
 PLACES: dict[str, Place] = {
     "items": Place("item_text", "vector", "text", "category", "item_text_v1", "item_id"),
-    "sessions": Place("session_intents", "long_vector", "long_text", None, "session_intents_v1", "session_id"),
+    "sessions": Place(
+        "session_intents", "long_vector", "long_text", None, "session_intents_v1", "session_id"
+    ),
 }
 
 
@@ -48,13 +54,16 @@ class Neighbourhood:
         self._settings, self._store = settings, store
         self._loaded: dict[str, tuple[dict[str, Any], VectorIndex]] = {}
 
-    def nearest(self, query: str | list[float], k: int = 10, *, of: Kind = "items", **filters: Any) -> list[Neighbour]:
+    def nearest(
+        self, query: str | list[float], k: int = 10, *, of: Kind = "items", **filters: Any
+    ) -> list[Neighbour]:
         """Find the nearest items, or the sessions of the nearest long intents.
 
         Parameters
         ----------
         query : str or list of float
-            A text, or a vector of the kind's own space: the encoder's for items, the intents' for sessions (a text is taken there).
+            A text, or a vector of the kind's own space: the encoder's for items, the intents' for sessions (a
+            text is taken there).
         k : int
             Most answers wanted.
         of : {"items", "sessions"}
@@ -73,7 +82,9 @@ class Neighbourhood:
         index = self._index(of)
         if not isinstance(query, str):
             return index.nearest(query, k, **filters)
-        return index.nearest_to_text(query, self._encode if of == "items" else self._encode_intent, k, **filters)
+        return index.nearest_to_text(
+            query, self._encode if of == "items" else self._encode_intent, k, **filters
+        )
 
     def _index(self, of: Kind) -> VectorIndex:
         place = PLACES[of]
@@ -101,5 +112,8 @@ class Neighbourhood:
 
         folder = live_folder(self._settings)
         if not folder.is_dir():
-            raise VectorError(f"sessions cannot be found by text: {folder} is missing; run `python -m spark_jobs intents`, or give a vector")
+            raise VectorError(
+                f"sessions cannot be found by text: {folder} is missing; run `python -m spark_jobs "
+                "intents`, or give a vector"
+            )
         return Localiser.load(folder).space(self._encode(texts))

@@ -1,6 +1,8 @@
-"""`POST /get-online-features` for a whole service, straight from packed values to JSON; every other request goes on to Feast's own handler.
+"""`POST /get-online-features` for a whole service, straight from packed values to JSON; every other request
+goes on to Feast's own handler.
 
-The answer is the one that Feast gives (a test holds the two equal), without a message and a Python object a value.
+The answer is the one that Feast gives (a test holds the two equal), without a message and a Python object a
+value.
 """
 
 from __future__ import annotations
@@ -24,7 +26,21 @@ from feature_repo.stores.packed.slots import EPOCH, PackedValueError
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-PLAIN = {"i64", "i32", "f64", "f32", "bool", "str", "time", "list<i64>", "list<i32>", "list<f64>", "list<f32>", "list<bool>", "list<str>"}
+PLAIN = {
+    "i64",
+    "i32",
+    "f64",
+    "f32",
+    "bool",
+    "str",
+    "time",
+    "list<i64>",
+    "list<i32>",
+    "list<f64>",
+    "list<f32>",
+    "list<bool>",
+    "list<str>",
+}
 STATUS_OF_ERROR = ((OnlineStoreError, 503), (PackedValueError, 409))
 _STATUSES = {PRESENT: "PRESENT", NOT_FOUND: "NOT_FOUND", OUTSIDE_MAX_AGE: "OUTSIDE_MAX_AGE"}
 _BITS = {"INT32": 31, "INT64": 63}
@@ -64,7 +80,8 @@ class ServiceReads:
         asked = self._asked(body)
         service = await self._service(asked["feature_service"]) if asked else None
         if asked is None or service is None or asked["entities"].keys() != service.keys.keys():
-            await self._app(scope, replay(body, receive), send)  # Feast's handler, and its words for what is wrong
+            # Feast's handler, and its words for what is wrong
+            await self._app(scope, replay(body, receive), send)
             return
         wrong = _wrong_value(service, asked["entities"])
         if wrong:
@@ -83,7 +100,11 @@ class ServiceReads:
             asked = msgspec.json.decode(body)
         except msgspec.DecodeError:
             return None
-        plain = isinstance(asked, dict) and isinstance(asked.get("feature_service"), str) and isinstance(asked.get("entities"), dict)
+        plain = (
+            isinstance(asked, dict)
+            and isinstance(asked.get("feature_service"), str)
+            and isinstance(asked.get("entities"), dict)
+        )
         if not plain or asked.get("full_feature_names") or asked.get("include_feature_view_version_metadata"):
             return None
         return asked  # type: ignore[no-any-return]
@@ -96,7 +117,9 @@ class ServiceReads:
         return service
 
     def _resolve(self, name: str) -> _Service | None:
-        """Look a service up; none where only Feast's handler will do (unknown, on-demand or renamed views, kinds that JSON has no plain form for)."""
+        """Look a service up; none where only Feast's handler will do (unknown, on-demand or renamed views,
+        kinds that JSON has no plain form for).
+        """
         from feast.errors import FeastObjectNotFoundException
 
         try:
@@ -104,17 +127,35 @@ class ServiceReads:
             views = {view.name: view for view in self._store.list_feature_views()}
         except FeastObjectNotFoundException:
             return None
-        if any(part.name not in views or part.join_key_map or part.name_to_use() != part.name for part in projections):
+        if any(
+            part.name not in views or part.join_key_map or part.name_to_use() != part.name
+            for part in projections
+        ):
             return None
         reader = OnlineReader(self._store, name)
         names = [feature for kinds in reader.kinds.values() for feature in kinds]
-        if len(set(names)) != len(names) or not {kind for kinds in reader.kinds.values() for kind in kinds.values()} <= PLAIN:
+        if (
+            len(set(names)) != len(names)
+            or not {kind for kinds in reader.kinds.values() for kind in kinds.values()} <= PLAIN
+        ):
             return None
-        keys = {column.name: column.dtype.to_value_type().name for part in projections for column in views[part.name].entity_columns}
-        return _Service(reader, keys, reader.kinds) if set(keys.values()) <= {"STRING", *_BITS} and DUMMY_KEY not in keys else None
+        keys = {
+            column.name: column.dtype.to_value_type().name
+            for part in projections
+            for column in views[part.name].entity_columns
+        }
+        return (
+            _Service(reader, keys, reader.kinds)
+            if set(keys.values()) <= {"STRING", *_BITS} and DUMMY_KEY not in keys
+            else None
+        )
 
 
-def encode(kinds: Mapping[str, Mapping[str, str]], entities: Mapping[str, Sequence[Any]], columns: Mapping[str, ViewColumns]) -> bytes:
+def encode(
+    kinds: Mapping[str, Mapping[str, str]],
+    entities: Mapping[str, Sequence[Any]],
+    columns: Mapping[str, ViewColumns],
+) -> bytes:
     """Write what was read as the JSON of Feast's server.
 
     Parameters
@@ -128,7 +169,9 @@ def encode(kinds: Mapping[str, Mapping[str, str]], entities: Mapping[str, Sequen
     """
     count = len(next(iter(entities.values())))
     present, no_times = msgspec.Raw(_encode(["PRESENT"] * count)), msgspec.Raw(_encode([_NO_TIME] * count))
-    results = [{"values": values, "statuses": present, "event_timestamps": no_times} for values in entities.values()]
+    results = [
+        {"values": values, "statuses": present, "event_timestamps": no_times} for values in entities.values()
+    ]
     for view, found in columns.items():
         statuses = msgspec.Raw(_encode([_STATUSES[status] for status in found.status.tolist()]))
         times = msgspec.Raw(_encode([_time(us) for us in found.event_us.tolist()]))
@@ -146,7 +189,11 @@ def _plain(column: np.ndarray, kind: str, present: np.ndarray) -> list[Any]:
     values = (column // 1_000_000 if kind == "time" else column).tolist()
     if column.dtype.kind == "f" and not np.isfinite(column[present]).all():
         values = [_finite_list(value) if isinstance(value, list) else _finite(value) for value in values]
-    return values if present.all() else [value if ok else None for value, ok in zip(values, present.tolist(), strict=True)]
+    return (
+        values
+        if present.all()
+        else [value if ok else None for value, ok in zip(values, present.tolist(), strict=True)]
+    )
 
 
 def _finite_list(values: list[float] | None) -> list[Any] | None:
@@ -173,7 +220,10 @@ def _wrong_value(service: _Service, entities: Mapping[str, Any]) -> str | None:
         kind = service.keys[key]
         for value in values:
             if not (type(value) is str if kind == "STRING" else _is_integer(value, _BITS[kind])):
-                return f"entity key '{key}' is {kind}; {value!r:.80} is none: send {'text' if kind == 'STRING' else 'a whole number'}"
+                return (
+                    f"entity key '{key}' is {kind}; {value!r:.80} is none: send "
+                    f"{'text' if kind == 'STRING' else 'a whole number'}"
+                )
     return None
 
 

@@ -1,6 +1,8 @@
-"""Nearest items or sessions to a vector or a text, from the vectors in the online store; every answer's id belongs to its vector.
+"""Nearest items or sessions to a vector or a text, from the vectors in the online store; every answer's id
+belongs to its vector.
 
-Exact up to `APPROXIMATE_FROM` vectors (one matrix product), an HNSW graph of faiss beyond. Feast's own vector call mixes ids up.
+Exact up to `APPROXIMATE_FROM` vectors (one matrix product), an HNSW graph of faiss beyond. Feast's own vector
+call mixes ids up.
 """
 
 from __future__ import annotations
@@ -50,7 +52,11 @@ class VectorIndex:
 
     Examples
     --------
-    >>> index = VectorIndex(["a", "b", "c"], np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]), categories=["Toys", "Books", "Old Books"])
+    >>> index = VectorIndex(
+    ...     ["a", "b", "c"],
+    ...     np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]]),
+    ...     categories=["Toys", "Books", "Old Books"],
+    ... )
     >>> [(found.key, round(found.cosine, 3)) for found in index.nearest([0.0, 1.0], k=2)]
     [('b', 1.0), ('c', 0.707)]
     >>> [found.key for found in index.nearest([1.0, 0.0], category="books")]
@@ -71,14 +77,25 @@ class VectorIndex:
         chosen = kept.tolist()
         self.keys = [keys[number] for number in chosen]
         self.texts = [texts[number].casefold() for number in chosen] if texts is not None else None
-        self.categories = [plain(categories[number] or "") for number in chosen] if categories is not None else None
-        self.vectors = np.ascontiguousarray(vectors[kept] / lengths[kept, None], dtype=np.float32) if len(kept) else np.zeros((0, 0), np.float32)
+        self.categories = (
+            [plain(categories[number] or "") for number in chosen] if categories is not None else None
+        )
+        self.vectors = (
+            np.ascontiguousarray(vectors[kept] / lengths[kept, None], dtype=np.float32)
+            if len(kept)
+            else np.zeros((0, 0), np.float32)
+        )
         self.approximate = len(self.keys) > APPROXIMATE_FROM if approximate is None else approximate
         self._graph = _graph(self.vectors) if self.approximate and len(self.keys) else None
 
     @classmethod
     def from_online(
-        cls, store: FeatureStore, view: str = "item_text", vector: str = "vector", text: str | None = "text", category: str | None = "category"
+        cls,
+        store: FeatureStore,
+        view: str = "item_text",
+        vector: str = "vector",
+        text: str | None = "text",
+        category: str | None = "category",
     ) -> VectorIndex:
         """Load the vectors of a view out of the online store.
 
@@ -105,11 +122,17 @@ class VectorIndex:
         stored = sorted(client.keys(storage_key(store.project, view, b"*")))
         keys, rows = _read(client, schema_of(registered), stored, names)
         if not keys:
-            raise VectorError(f"view '{view}' has no vectors in the online store; run `python -m feature_repo materialize --views {view}`")
+            raise VectorError(
+                f"view '{view}' has no vectors in the online store; run `python -m feature_repo materialize "
+                f"--views {view}`"
+            )
         columns = {name: [row[name] for row in rows] for name in names}
         widths = sorted({len(row) for row in columns[vector]})
         if len(widths) != 1:
-            raise VectorError(f"view '{view}' holds vectors of the lengths {widths} online; run `python -m feature_repo materialize --views {view} --full`")
+            raise VectorError(
+                f"view '{view}' holds vectors of the lengths {widths} online; run `python -m feature_repo "
+                f"materialize --views {view} --full`"
+            )
         return cls(
             keys,
             np.stack(columns[vector]),
@@ -138,28 +161,45 @@ class VectorIndex:
         words : str, optional
             Only entries whose text holds this, in any case.
         category : str, optional
-            Only entries whose category is this, or holds it as whole words, in any case: ``Comedy`` finds ``Animation Comedy``.
+            Only entries whose category is this, or holds it as whole words, in any case: ``Comedy`` finds
+            ``Animation Comedy``.
 
         Returns
         -------
         list of Neighbour
-            Nearest first; equal cosines by key. Several filters hold together; what is filtered is exact, also beyond `APPROXIMATE_FROM` vectors.
+            Nearest first; equal cosines by key. Several filters hold together; what is filtered is exact,
+            also beyond `APPROXIMATE_FROM` vectors.
 
         Raises
         ------
         VectorError
-            Wrong dimension, a vector that is zero or not finite, k below 1, or a filter that this index knows nothing of.
+            Wrong dimension, a vector that is zero or not finite, k below 1, or a filter that this index knows
+            nothing of.
         """
         target = self._checked(query, k)
         allowed = self._allowed(among, words, category)
         if allowed is None and self._graph is not None:
             cosines, found = self._graph.search(target[None, :], min(k, len(self.keys)))
-            pairs = [(number, float(cosine)) for number, cosine in zip(found[0].tolist(), cosines[0].tolist(), strict=True) if number >= 0]
+            pairs = [
+                (number, float(cosine))
+                for number, cosine in zip(found[0].tolist(), cosines[0].tolist(), strict=True)
+                if number >= 0
+            ]
         else:
             cosines = self.vectors[allowed] @ target if allowed is not None else self.vectors @ target
-            best = np.argpartition(-cosines, min(k, len(cosines)) - 1)[:k] if len(cosines) else np.zeros(0, np.int64)
-            pairs = [(int(allowed[place]) if allowed is not None else int(place), float(cosines[place])) for place in best.tolist()]
-        return [Neighbour(self.keys[number], cosine) for number, cosine in sorted(pairs, key=lambda pair: (-pair[1], self.keys[pair[0]]))]
+            best = (
+                np.argpartition(-cosines, min(k, len(cosines)) - 1)[:k]
+                if len(cosines)
+                else np.zeros(0, np.int64)
+            )
+            pairs = [
+                (int(allowed[place]) if allowed is not None else int(place), float(cosines[place]))
+                for place in best.tolist()
+            ]
+        return [
+            Neighbour(self.keys[number], cosine)
+            for number, cosine in sorted(pairs, key=lambda pair: (-pair[1], self.keys[pair[0]]))
+        ]
 
     def nearest_to_text(self, text: str, encode: Encode, k: int = 10, **filters: Any) -> list[Neighbour]:
         """Encode a text and find the nearest vectors; `encode` is the encoder of the indexed vectors."""
@@ -170,7 +210,10 @@ class VectorIndex:
     def _checked(self, query: Sequence[float] | np.ndarray, k: int) -> np.ndarray:
         target = np.asarray(query, dtype=np.float32)
         if target.shape != self.vectors.shape[1:]:
-            raise VectorError(f"the query has shape {target.shape}, the index holds vectors of shape {self.vectors.shape[1:]}; use the same encoder")
+            raise VectorError(
+                f"the query has shape {target.shape}, the index holds vectors of shape "
+                f"{self.vectors.shape[1:]}; use the same encoder"
+            )
         length = float(np.linalg.norm(target))
         if not np.isfinite(length) or length == 0:
             raise VectorError("the query vector is zero or not finite; it is near to nothing")
@@ -178,16 +221,24 @@ class VectorIndex:
             raise VectorError(f"k is {k}; ask for at least one neighbour")
         return target / length
 
-    def _allowed(self, among: Collection[str] | None, words: str | None, category: str | None) -> np.ndarray | None:
+    def _allowed(
+        self, among: Collection[str] | None, words: str | None, category: str | None
+    ) -> np.ndarray | None:
         """Places of the entries that pass every filter, ascending; none when there is no filter."""
         parts = []
         if among is not None:
-            parts.append(np.array(sorted(self._place[key] for key in set(among) if key in self._place), dtype=np.int64))
+            parts.append(
+                np.array(sorted(self._place[key] for key in set(among) if key in self._place), dtype=np.int64)
+            )
         if words is not None:
             if self.texts is None:
-                raise VectorError("this index holds no texts; load it with the text feature, or filter by keys")
+                raise VectorError(
+                    "this index holds no texts; load it with the text feature, or filter by keys"
+                )
             part = words.casefold()
-            parts.append(np.flatnonzero(np.fromiter((part in text for text in self.texts), bool, len(self.texts))))
+            parts.append(
+                np.flatnonzero(np.fromiter((part in text for text in self.texts), bool, len(self.texts)))
+            )
         if category is not None:
             parts.append(self._of_category(category))
         if not parts:
@@ -199,7 +250,10 @@ class VectorIndex:
 
     def _of_category(self, category: str) -> np.ndarray:
         if self.categories is None:
-            raise VectorError("this index holds no categories; load it with the category feature, or filter by words or keys")
+            raise VectorError(
+                "this index holds no categories; load it with the category feature, or filter by words or "
+                "keys"
+            )
         wanted = plain(category)
         if not wanted.strip():
             raise VectorError(f"category {category!r} holds no letter or digit; name one, for example Comedy")
@@ -210,7 +264,9 @@ class VectorIndex:
     @cached_property
     def _category_numbers(self) -> tuple[list[str], np.ndarray]:
         names: dict[str, int] = {}
-        numbers = np.array([names.setdefault(name, len(names)) for name in self.categories or ()], dtype=np.int64)
+        numbers = np.array(
+            [names.setdefault(name, len(names)) for name in self.categories or ()], dtype=np.int64
+        )
         return list(names), numbers
 
     @cached_property
@@ -229,7 +285,9 @@ def plain(category: str) -> str:
     return " " + " ".join(re.findall(r"\w+", category.casefold())) + " "
 
 
-def _read(client: Any, schema: Any, stored: list[bytes], names: list[str]) -> tuple[list[str], list[dict[str, Any]]]:
+def _read(
+    client: Any, schema: Any, stored: list[bytes], names: list[str]
+) -> tuple[list[str], list[dict[str, Any]]]:
     keys, rows = [], []
     for start in range(0, len(stored), READ_AT_ONCE):
         part = stored[start : start + READ_AT_ONCE]

@@ -1,4 +1,6 @@
-"""Our Feast stores and the light codec beneath them; importing this package costs nothing, each name is loaded on first use."""
+"""Our Feast stores and the light codec beneath them; importing this package costs nothing, each name is
+loaded on first use.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Feast finds a store and its config class by attribute of one module; the consumer must not pay for Feast's import.
+    # Feast finds a store and its config class by attribute of one module; the consumer must not pay for
+    # Feast's import.
     if name not in _HOMES:
-        raise AttributeError(f"module 'feature_repo.stores' has no attribute '{name}'; it has {', '.join(_HOMES)}")
+        raise AttributeError(
+            f"module 'feature_repo.stores' has no attribute '{name}'; it has {', '.join(_HOMES)}"
+        )
     if not name.startswith("Live"):
         feast_import.import_feast()
     return getattr(import_module(_HOMES[name]), name)

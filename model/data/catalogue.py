@@ -1,4 +1,6 @@
-"""Items as the model sees them: the text that is encoded for one item, and the catalogue. Knows nothing of tables or networks."""
+"""Items as the model sees them: the text that is encoded for one item, and the catalogue. Knows nothing of
+tables or networks.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def item_text(title: str | None, category: str | None = None) -> str:
 
 def _one_line(text: str | None) -> str:
     head = (text or "")[: 2 * MAX_TEXT_CHARACTERS]
-    clean = "".join(" " if unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} else letter for letter in head)
+    clean = "".join(
+        " " if unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} else letter for letter in head
+    )
     return " ".join(clean.split())[:MAX_TEXT_CHARACTERS]
 
 
@@ -87,22 +91,40 @@ class Catalogue:
 
     def __post_init__(self) -> None:
         if not len(self.item_ids) == len(self.titles) == len(self.categories):
-            raise ValueError(f"catalogue has {len(self.item_ids)} ids, {len(self.titles)} titles and {len(self.categories)} categories; give one each")
+            raise ValueError(
+                f"catalogue has {len(self.item_ids)} ids, {len(self.titles)} titles and "
+                f"{len(self.categories)} categories; give one each"
+            )
         if len(self.index) != len(self.item_ids):
             twice = next(name for place, name in enumerate(self.item_ids) if self.index[name] != place)
             raise ValueError(f"catalogue: item id '{twice}' stands twice; keep one row an item")
         if self.vectors is not None:
             if self.vectors.ndim != 2 or len(self.vectors) != len(self.item_ids):
-                raise ValueError(f"catalogue: vectors of shape {self.vectors.shape} for {len(self.item_ids)} items; give one row an item")
+                raise ValueError(
+                    f"catalogue: vectors of shape {self.vectors.shape} for {len(self.item_ids)} items; give "
+                    "one row an item"
+                )
             broken = np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))
             if len(broken):
-                raise ValueError(f"catalogue: the vector of item '{self.item_ids[broken[0]]}' holds NaN or infinity; encode it again")
+                raise ValueError(
+                    f"catalogue: the vector of item '{self.item_ids[broken[0]]}' holds NaN or infinity; "
+                    "encode it again"
+                )
 
     @classmethod
-    def build(cls, item_ids: Sequence[str], titles: Sequence[str | None] | None = None, categories: Sequence[str | None] | None = None) -> Catalogue:
+    def build(
+        cls,
+        item_ids: Sequence[str],
+        titles: Sequence[str | None] | None = None,
+        categories: Sequence[str | None] | None = None,
+    ) -> Catalogue:
         """Make a catalogue of ids and, where known, titles and categories."""
         blank = [""] * len(item_ids)
-        return cls(list(item_ids), [title or "" for title in titles or blank], [category or "" for category in categories or blank])
+        return cls(
+            list(item_ids),
+            [title or "" for title in titles or blank],
+            [category or "" for category in categories or blank],
+        )
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -112,7 +134,9 @@ class Catalogue:
     @cached_property
     def texts(self) -> list[str]:
         """What is encoded, one text an item; empty without a title."""
-        return [item_text(title, category) for title, category in zip(self.titles, self.categories, strict=True)]
+        return [
+            item_text(title, category) for title, category in zip(self.titles, self.categories, strict=True)
+        ]
 
     @property
     def has_text(self) -> bool:
@@ -123,7 +147,9 @@ class Catalogue:
         return len(self.item_ids)
 
     def encoded(self, encoder: Encoder) -> Catalogue:
-        """Return the catalogue with text vectors; items without text get a zero row, and no text at all leaves None."""
+        """Return the catalogue with text vectors; items without text get a zero row, and no text at all
+        leaves None.
+        """
         named = [place for place, text in enumerate(self.texts) if text]
         if not named:
             return self
@@ -133,5 +159,7 @@ class Catalogue:
         return replace(self, vectors=vectors)
 
     def known(self, items: Sequence[str]) -> list[int]:
-        """Return the places of those items that the catalogue holds, in order; unknown ones are news and are left out."""
+        """Return the places of those items that the catalogue holds, in order; unknown ones are news and are
+        left out.
+        """
         return [self.index[name] for name in items if name in self.index]

@@ -1,4 +1,6 @@
-"""Prefixes as rows of weights, the form in which every count-based ranker reads a case, and their products with item tables."""
+"""Prefixes as rows of weights, the form in which every count-based ranker reads a case, and their products
+with item tables.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,11 @@ from torch import Tensor
 
 from model.data.sequences import Sequences
 
-DENSE_ITEMS = 4_000  # an item x item table has 64 MB there, and a prefix's rows of it are added up in a few microseconds
-SUM = 0  # the number of this mode of torch.embedding_bag; its wrapper in torch.nn costs a single prefix more than the sum
+# an item x item table has 64 MB there, and a prefix's rows of it are added up in a few microseconds
+DENSE_ITEMS = 4_000
+# the number of this mode of torch.embedding_bag; its wrapper in torch.nn costs a single prefix more than the
+# sum
+SUM = 0
 
 
 def weighted(sequences: Sequences, weights: np.ndarray, items: int) -> sparse.csr_matrix:
@@ -50,7 +55,9 @@ def last_items(sequences: Sequences) -> np.ndarray:
 
 @lru_cache(maxsize=1024)
 def powers(decay: float, count: int) -> np.ndarray:
-    """Return ``decay`` to the powers 0, 1, ..., count - 1, float32, not to be written to; the few decays and lengths that occur are kept."""
+    """Return ``decay`` to the powers 0, 1, ..., count - 1, float32, not to be written to; the few decays and
+    lengths that occur are kept.
+    """
     found: np.ndarray = (decay ** np.arange(count)).astype(np.float32)
     found.setflags(write=False)
     return found
@@ -63,7 +70,8 @@ def decayed(sequences: Sequences, decay: float) -> Tensor:
 
 
 def decayed_sums(sequences: Sequences, decay: float, table: Tensor) -> Tensor:
-    """Add up the rows of a prefix's items, older clicks weighing less: a product with a weighted incidence that only reads the rows it needs.
+    """Add up the rows of a prefix's items, older clicks weighing less: a product with a weighted incidence
+    that only reads the rows it needs.
 
     Parameters
     ----------
@@ -113,8 +121,11 @@ def expanded(bounds: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.nda
     return owner, np.arange(len(owner)) + (starts - ends + lengths)[owner]
 
 
-def spread(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, matrix: sparse.csr_matrix, count: int) -> Tensor:
-    """Multiply sparse weights with a sparse matrix into dense rows, without the checks that cost scipy more than a single prefix's product.
+def spread(
+    rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, matrix: sparse.csr_matrix, count: int
+) -> Tensor:
+    """Multiply sparse weights with a sparse matrix into dense rows, without the checks that cost scipy more
+    than a single prefix's product.
 
     Parameters
     ----------
@@ -130,7 +141,9 @@ def spread(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, matrix: s
 
     Examples
     --------
-    >>> spread(np.array([0, 0]), np.array([0, 2]), np.array([1.0, 2.0]), sparse.identity(3, format="csr"), 1).tolist()
+    >>> spread(
+    ...     np.array([0, 0]), np.array([0, 2]), np.array([1.0, 2.0]), sparse.identity(3, format="csr"), 1
+    ... ).tolist()
     [[1.0, 0.0, 2.0]]
     """
     owner, flat = expanded(matrix.indptr, columns)
@@ -143,7 +156,8 @@ def spread(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, matrix: s
 
 
 def block(matrix: sparse.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return some rows and columns of a sparse matrix as a dense one, without the checks of scipy's own indexing.
+    """Return some rows and columns of a sparse matrix as a dense one, without the checks of scipy's own
+    indexing.
 
     Parameters
     ----------
@@ -192,7 +206,8 @@ def products(matrix: sparse.csr_matrix, left: np.ndarray, right: np.ndarray) -> 
     [[3, 13]]
     """
     owner, entry = expanded(matrix.indptr, right)
-    words, place = np.unique(matrix.indices[entry], return_inverse=True)  # a few of many columns: the others add nothing
+    # a few of many columns: the others add nothing
+    words, place = np.unique(matrix.indices[entry], return_inverse=True)
     dense = np.zeros((len(words), len(right)), dtype=matrix.dtype)
     np.add.at(dense, (place, owner), matrix.data[entry])
     return block(matrix, left, words) @ dense

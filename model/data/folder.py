@@ -1,4 +1,6 @@
-"""Datasets for the model: out of a dataset folder, or out of the lake's tables as Arrow. Knows nothing of Spark or of networks."""
+"""Datasets for the model: out of a dataset folder, or out of the lake's tables as Arrow. Knows nothing of
+Spark or of networks.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.dataset.folder import CLICK_ROWS, DatasetFolderError, FolderClicks, read_clicks, read_item_blocks
+from feature_repo.contract.dataset.folder import (
+    CLICK_ROWS,
+    DatasetFolderError,
+    FolderClicks,
+    read_clicks,
+    read_item_blocks,
+)
 from feature_repo.contract.dataset.rules import FolderRules, Settled, single_items
 from feature_repo.contract.refusals import Tally, too_many
 from feature_repo.contract.session_cut import gap_note, session_begins
@@ -22,7 +30,18 @@ from model.data.lake import from_tables
 from model.data.sequences import Cases, Sequences, expand, last_steps
 from model.data.splits import PROTOCOLS, Dataset, Parts, Protocol, leave_one_out, next_item
 
-__all__ = ["Cases", "Catalogue", "Dataset", "DatasetError", "Protocol", "Sequences", "expand", "from_tables", "last_steps", "load_folder"]
+__all__ = [
+    "Cases",
+    "Catalogue",
+    "Dataset",
+    "DatasetError",
+    "Protocol",
+    "Sequences",
+    "expand",
+    "from_tables",
+    "last_steps",
+    "load_folder",
+]
 
 DatasetError = DatasetFolderError
 MINUTE_US = 60_000_000
@@ -30,22 +49,32 @@ _log = logging.getLogger("intentstore.model.data")
 MOST_KINDS = 5  # kinds of refused rows that are named one by one
 _CLICK_COLUMNS = ["event_id", "session_id", "item_id", "event_time", "user_id"]
 _SPLIT = pa.dictionary(pa.int32(), pa.string())
-_EMPTY = pa.schema([*(CLICK_ROWS.field(name) for name in _CLICK_COLUMNS), ("split", _SPLIT), ("again", pa.bool_())]).empty_table()
+_EMPTY = pa.schema(
+    [*(CLICK_ROWS.field(name) for name in _CLICK_COLUMNS), ("split", _SPLIT), ("again", pa.bool_())]
+).empty_table()
 
 
 def load_folder(
-    path: Path | str, session: SessionSettings | None = None, *, protocol: Protocol | None = None, now_us: int | None = None, max_refused_share: float = 1.0
+    path: Path | str,
+    session: SessionSettings | None = None,
+    *,
+    protocol: Protocol | None = None,
+    now_us: int | None = None,
+    max_refused_share: float = 1.0,
 ) -> Dataset:
     """Read a dataset folder and split it.
 
     Parameters
     ----------
     path : Path or str
-        Folder with ``clicks.*`` (and ``clicks_valid.*``, ``clicks_test.*``, ``items.*``) or ``sequences.txt`` (and ``items.*``).
+        Folder with ``clicks.*`` (and ``clicks_valid.*``, ``clicks_test.*``, ``items.*``) or ``sequences.txt``
+        (and ``items.*``).
     session : SessionSettings, optional
-        Gap rule and least length; None = one session an id, any length. The gap never applies to ``sequences.txt``.
+        Gap rule and least length; None = one session an id, any length. The gap never applies to
+        ``sequences.txt``.
     protocol : str, optional
-        ``leave-one-out`` or ``next-item``; none = next-item where the folder has split files, else leave-one-out.
+        ``leave-one-out`` or ``next-item``; none = next-item where the folder has split files, else
+        leave-one-out.
     now_us : int, optional
         The caller's clock; clicks more than a day ahead of it are refused.
     max_refused_share : float
@@ -59,7 +88,8 @@ def load_folder(
     Raises
     ------
     DatasetError
-        If the folder cannot be read, no click is valid, too many rows were refused, or there is nothing to train on; one line with the remedy.
+        If the folder cannot be read, no click is valid, too many rows were refused, or there is nothing to
+        train on; one line with the remedy.
     """
     if protocol is not None and protocol not in PROTOCOLS:
         raise DatasetError(f"protocol '{protocol}' is unknown; use one of {', '.join(PROTOCOLS)}")
@@ -75,17 +105,40 @@ def load_folder(
         raise DatasetError(stop)
     minutes = None if session is None or (folder / "sequences.txt").is_file() else session.gap_minutes
     chosen = protocol or ("next-item" if settled.own_split else "leave-one-out")
-    notes = (*_notes(tally), *settled.notes(), *_about_split(clicks, chosen), *filter(None, [spelling, gap_note(settled.sessions, settled.rows.time, minutes)]))
+    notes = (
+        *_notes(tally),
+        *settled.notes(),
+        *_about_split(clicks, chosen),
+        *filter(None, [spelling, gap_note(settled.sessions, settled.rows.time, minutes)]),
+    )
     for note in notes:
         _log.warning("%s: %s", folder, note)
-    parts = _split(clicks, catalogue, chosen, None if minutes is None else minutes * MINUTE_US, 1 if session is None else session.min_length)
-    dataset = Dataset(folder.name, chosen, catalogue, parts.train, parts.valid, parts.test, validation_sequences=parts.validation_sequences)
+    parts = _split(
+        clicks,
+        catalogue,
+        chosen,
+        None if minutes is None else minutes * MINUTE_US,
+        1 if session is None else session.min_length,
+    )
+    dataset = Dataset(
+        folder.name,
+        chosen,
+        catalogue,
+        parts.train,
+        parts.valid,
+        parts.test,
+        validation_sequences=parts.validation_sequences,
+    )
     own = settled.own_split and chosen == "next-item"
-    return check_trainable(replace(dataset, refused=tally.total, refused_by=tally.ranked(), notes=notes, own_split=own))
+    return check_trainable(
+        replace(dataset, refused=tally.total, refused_by=tally.ranked(), notes=notes, own_split=own)
+    )
 
 
 def _read(folder: Path, now_us: int | None, tally: Tally) -> tuple[pa.Table, Settled]:
-    """Return the clicks that the rules of the contract take, with ``split`` and ``again`` (stands in an earlier file of the split too)."""
+    """Return the clicks that the rules of the contract take, with ``split`` and ``again`` (stands in an
+    earlier file of the split too).
+    """
     rules = FolderRules()
     blocks: list[FolderClicks] = []
     for block in rules.watch(read_clicks(folder, now_us)):
@@ -106,13 +159,18 @@ def _catalogue(folder: Path, clicks: pa.Table, tally: Tally) -> tuple[Catalogue,
     rows: dict[str, tuple[str | None, str | None]] = {}
     for block in single_items(read_item_blocks(folder)):
         tally.add(row.reason for row in block.refused)
-        for name, title, category in zip(*(block.rows.column(column).to_pylist() for column in ("item_id", "title", "category")), strict=True):
+        for name, title, category in zip(
+            *(block.rows.column(column).to_pylist() for column in ("item_id", "title", "category")),
+            strict=True,
+        ):
             rows[name] = (title, category)
     clicked = pc.unique(clicks.column("item_id")).to_pylist()
     spelling = spelling_note(clicked, rows)
     for name in clicked:
         rows.setdefault(name, (None, None))
-    return Catalogue.build(list(rows), [title for title, _ in rows.values()], [category for _, category in rows.values()]), spelling
+    return Catalogue.build(
+        list(rows), [title for title, _ in rows.values()], [category for _, category in rows.values()]
+    ), spelling
 
 
 def _notes(tally: Tally) -> Iterator[str]:
@@ -131,12 +189,19 @@ def _about_split(clicks: pa.Table, protocol: Protocol) -> Iterator[str]:
         yield "there is no click in clicks_test.*: the newest sessions of clicks.* are the test"
 
 
-def _split(clicks: pa.Table, catalogue: Catalogue, protocol: Protocol, gap_us: float | None, least: int) -> Parts:
+def _split(
+    clicks: pa.Table, catalogue: Catalogue, protocol: Protocol, gap_us: float | None, least: int
+) -> Parts:
     if protocol == "leave-one-out":
-        return leave_one_out(_sequences(clicks.filter(pc.invert(clicks.column("again"))), catalogue, gap_us, least))
+        return leave_one_out(
+            _sequences(clicks.filter(pc.invert(clicks.column("again"))), catalogue, gap_us, least)
+        )
     splits = clicks.column("split").cast(pa.string())
     files = {name: clicks.filter(pc.equal(splits, name)) for name in ("train", "valid", "test")}
-    made = {name: _sequences(table, catalogue, gap_us, least) if table.num_rows else None for name, table in files.items()}
+    made = {
+        name: _sequences(table, catalogue, gap_us, least) if table.num_rows else None
+        for name, table in files.items()
+    }
     train = made["train"]
     if train is None:
         raise DatasetError("clicks.* has no valid click; training needs some")
@@ -154,13 +219,21 @@ def _sequences(clicks: pa.Table, catalogue: Catalogue, gap_us: float | None, lea
     first = np.flatnonzero(session_begins(new_id, times, gap_us))
     offsets = np.append(first, len(items)).astype(np.int64)
     history_start = np.flatnonzero(new_id)[np.cumsum(new_id)[first] - 1]
-    made = Sequences([names[code] for code in codes[first]], items, offsets, times, (first - history_start).astype(np.int64))
+    made = Sequences(
+        [names[code] for code in codes[first]],
+        items,
+        offsets,
+        times,
+        (first - history_start).astype(np.int64),
+    )
     return made.select(made.lengths >= least)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     encoded = column.combine_chunks().dictionary_encode()
-    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64), encoded.dictionary.to_pylist()
+    return np.asarray(
+        encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64
+    ), encoded.dictionary.to_pylist()
 
 
 def _places(column: pa.ChunkedArray, catalogue: Catalogue) -> np.ndarray:
@@ -169,12 +242,17 @@ def _places(column: pa.ChunkedArray, catalogue: Catalogue) -> np.ndarray:
 
 
 def check_trainable(dataset: Dataset) -> Dataset:
-    """Return the dataset; raise a ``DatasetError`` when no session has two clicks to learn from, or there are fewer than two items."""
+    """Return the dataset; raise a ``DatasetError`` when no session has two clicks to learn from, or there are
+    fewer than two items.
+    """
     if len(dataset.catalogue) < 2:
-        raise DatasetError(f"dataset '{dataset.name}' has {len(dataset.catalogue)} item; ranking needs two or more")
+        raise DatasetError(
+            f"dataset '{dataset.name}' has {len(dataset.catalogue)} item; ranking needs two or more"
+        )
     if not (dataset.train.lengths >= 2).any():
         raise DatasetError(
-            f"dataset '{dataset.name}' has no session of two or more clicks to train on (sessions: {len(dataset.train)}, protocol "
-            f"{dataset.protocol}); give longer sessions, or a wider session.gap_minutes"
+            f"dataset '{dataset.name}' has no session of two or more clicks to train on (sessions: "
+            f"{len(dataset.train)}, protocol {dataset.protocol}); give longer sessions, or a wider "
+            "session.gap_minutes"
         )
     return dataset

@@ -1,4 +1,6 @@
-"""A dataset out of the lake's tables, given as Arrow: the pinned training set, sessions, items and item vectors. Knows nothing of Spark or Delta."""
+"""A dataset out of the lake's tables, given as Arrow: the pinned training set, sessions, items and item
+vectors. Knows nothing of Spark or Delta.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,12 @@ from model.data.splits import Dataset
 
 
 def from_tables(
-    training_set: pa.Table, sessions: pa.Table, items: pa.Table | None = None, item_vectors: pa.Table | None = None, *, name: str = "lake"
+    training_set: pa.Table,
+    sessions: pa.Table,
+    items: pa.Table | None = None,
+    item_vectors: pa.Table | None = None,
+    *,
+    name: str = "lake",
 ) -> Dataset:
     """Make a dataset of tables with the schemas of ``feature_repo.contract.tables``.
 
@@ -21,7 +28,8 @@ def from_tables(
     training_set : pa.Table
         One row a case; its ``split`` says train, valid or test.
     sessions : pa.Table
-        Those of split ``train`` are learned from; a click that is the target of a validation or test case, and all after it, is cut off.
+        Those of split ``train`` are learned from; a click that is the target of a validation or test case,
+        and all after it, is cut off.
     items, item_vectors : pa.Table, optional
     name : str
 
@@ -36,21 +44,40 @@ def from_tables(
         If a table lacks a column or there are no sessions to learn from.
     """
     for table, label, columns in (
-        (training_set, "training_set", ("session_id", "position", "target", "split", "items", "event_timestamp")),
+        (
+            training_set,
+            "training_set",
+            ("session_id", "position", "target", "split", "items", "event_timestamp"),
+        ),
         (sessions, "sessions", ("session_id", "items", "times", "first_position", "split")),
     ):
         missing = [column for column in columns if column not in table.column_names]
         if missing:
-            raise DatasetFolderError(f"table {label}: column '{missing[0]}' is missing; run the jobs again with this version")
+            raise DatasetFolderError(
+                f"table {label}: column '{missing[0]}' is missing; run the jobs again with this version"
+            )
     catalogue = _catalogue(sessions, training_set, items, item_vectors)
     splits = np.array(training_set.column("split").to_pylist(), dtype=object)
     everything = _cases(training_set, catalogue)
     valid, test = everything.select(splits == "valid"), everything.select(splits == "test")
     train, before = _train(sessions, catalogue, valid, test)
     if not (train.lengths >= 2).any():
-        raise DatasetFolderError("table sessions: no training session has two clicks or more; check session.min_length and the split")
+        raise DatasetFolderError(
+            "table sessions: no training session has two clicks or more; check session.min_length and the "
+            "split"
+        )
     known = _sessions(sessions, catalogue)
-    return Dataset(name, "tables", catalogue, train, valid, test, everything.select(splits == "train"), before, all_sequences=known.select(known.lengths > 0))
+    return Dataset(
+        name,
+        "tables",
+        catalogue,
+        train,
+        valid,
+        test,
+        everything.select(splits == "train"),
+        before,
+        all_sequences=known.select(known.lengths > 0),
+    )
 
 
 def joined(items: pa.Table, item_vectors: pa.Table) -> Catalogue:
@@ -73,20 +100,36 @@ def joined(items: pa.Table, item_vectors: pa.Table) -> Catalogue:
     DatasetFolderError
         If vectors differ in length.
     """
-    named = {item: (title, category) for item, title, category in zip(*(items[name].to_pylist() for name in ("item_id", "title", "category"))) if title}
+    named = {
+        item: (title, category)
+        for item, title, category in zip(
+            *(items[name].to_pylist() for name in ("item_id", "title", "category"))
+        )
+        if title
+    }
     matrix = _vectors(item_vectors["vector"]) if item_vectors.num_rows else None
-    places = {item: row for row, item in enumerate(item_vectors["item_id"].to_pylist()) if item in named} if matrix is not None else {}
+    places = (
+        {item: row for row, item in enumerate(item_vectors["item_id"].to_pylist()) if item in named}
+        if matrix is not None
+        else {}
+    )
     ids = sorted(places)
     catalogue = Catalogue.build(ids, [named[item][0] for item in ids], [named[item][1] for item in ids])
     if matrix is None or not ids:
         return catalogue
-    return Catalogue(catalogue.item_ids, catalogue.titles, catalogue.categories, matrix[[places[item] for item in ids]])
+    return Catalogue(
+        catalogue.item_ids, catalogue.titles, catalogue.categories, matrix[[places[item] for item in ids]]
+    )
 
 
-def _catalogue(sessions: pa.Table, training_set: pa.Table, items: pa.Table | None, item_vectors: pa.Table | None) -> Catalogue:
+def _catalogue(
+    sessions: pa.Table, training_set: pa.Table, items: pa.Table | None, item_vectors: pa.Table | None
+) -> Catalogue:
     rows: dict[str, tuple[str | None, str | None]] = {}
     if items is not None:
-        listed = zip(*(items.column(column).to_pylist() for column in ("item_id", "title", "category")), strict=True)
+        listed = zip(
+            *(items.column(column).to_pylist() for column in ("item_id", "title", "category")), strict=True
+        )
         rows = {item: (title, category) for item, title, category in listed}
     lists = [table.column("items").combine_chunks().flatten() for table in (sessions, training_set)]
     clicked = [*lists, training_set.column("target").combine_chunks()]
@@ -94,7 +137,9 @@ def _catalogue(sessions: pa.Table, training_set: pa.Table, items: pa.Table | Non
         for item in column.unique().to_pylist():
             if item is not None:
                 rows.setdefault(item, (None, None))
-    catalogue = Catalogue.build(list(rows), [title for title, _ in rows.values()], [category for _, category in rows.values()])
+    catalogue = Catalogue.build(
+        list(rows), [title for title, _ in rows.values()], [category for _, category in rows.values()]
+    )
     if item_vectors is None or item_vectors.num_rows == 0:
         return catalogue
     matrix = _vectors(item_vectors.column("vector"))
@@ -115,9 +160,14 @@ def _vectors(column: pa.ChunkedArray) -> np.ndarray | None:
     if dim == 0:
         return None
     if not np.isin(lengths, (0, dim)).all():
-        raise DatasetFolderError(f"vectors of {sorted(set(lengths.tolist()) - {0})} dimensions in one column; encode all with one encoder")
+        raise DatasetFolderError(
+            f"vectors of {sorted(set(lengths.tolist()) - {0})} dimensions in one column; encode all with "
+            "one encoder"
+        )
     matrix = np.zeros((len(array), dim), dtype=np.float32)
-    matrix[lengths == dim] = np.asarray(array.flatten().to_numpy(zero_copy_only=False), dtype=np.float32).reshape(-1, dim)
+    matrix[lengths == dim] = np.asarray(
+        array.flatten().to_numpy(zero_copy_only=False), dtype=np.float32
+    ).reshape(-1, dim)
     return matrix
 
 
@@ -129,9 +179,15 @@ def _cases(table: pa.Table, catalogue: Catalogue) -> Cases:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     moments = table.column("event_timestamp").cast(pa.int64()).to_numpy()
     flat = np.array([item for prefix in prefixes for item in prefix], dtype=np.int32)
-    # The prefix is the last clicks before the target, all stamped with the instant at which they were known together.
+    # The prefix is the last clicks before the target, all stamped with the instant at which they were known
+    # together.
     ids = table.column("session_id").to_pylist()
-    made = Cases(Sequences(ids, flat, offsets, np.repeat(moments, lengths), positions - lengths), targets, positions, *_intents(table))
+    made = Cases(
+        Sequences(ids, flat, offsets, np.repeat(moments, lengths), positions - lengths),
+        targets,
+        positions,
+        *_intents(table),
+    )
     return made.select(lengths > 0)
 
 
@@ -140,10 +196,18 @@ def _intents(table: pa.Table) -> tuple[np.ndarray | None, np.ndarray | None]:
         return None, None
     found = {name: _vectors(table.column(name)) for name in ("long_vector", "short_vector")}
     for name, vectors in found.items():
-        broken = np.zeros(0, dtype=np.int64) if vectors is None else np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        broken = (
+            np.zeros(0, dtype=np.int64)
+            if vectors is None
+            else np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        )
         if len(broken):
-            case = ":".join(str(table.column(column)[int(broken[0])].as_py()) for column in ("session_id", "position"))
-            raise DatasetFolderError(f"table training_set: {name} of case {case} holds NaN or infinity; infer the intents again")
+            case = ":".join(
+                str(table.column(column)[int(broken[0])].as_py()) for column in ("session_id", "position")
+            )
+            raise DatasetFolderError(
+                f"table training_set: {name} of case {case} holds NaN or infinity; infer the intents again"
+            )
     return found["long_vector"], found["short_vector"]
 
 
@@ -164,7 +228,11 @@ def _sessions(table: pa.Table, catalogue: Catalogue) -> Sequences:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     encoded = lists.flatten().dictionary_encode()
     places = np.array([catalogue.index[item] for item in encoded.dictionary.to_pylist()], dtype=np.int32)
-    items = places[np.asarray(encoded.indices.to_numpy(zero_copy_only=False))] if len(places) else np.array([], dtype=np.int32)
+    items = (
+        places[np.asarray(encoded.indices.to_numpy(zero_copy_only=False))]
+        if len(places)
+        else np.array([], dtype=np.int32)
+    )
     moments = np.asarray(times.flatten().cast(pa.int64()).to_numpy(zero_copy_only=False))
     first = np.asarray(table.column("first_position").to_numpy(), dtype=np.int64)
     return Sequences(table.column("session_id").to_pylist(), items, offsets, moments, first)
@@ -178,7 +246,9 @@ def _first_held_out(sessions: Sequences, cases: Cases) -> np.ndarray:
     keep = sessions.lengths.copy()
     for place, name in enumerate(sessions.session_ids):
         start = int(sessions.first_position[place])
-        inside = [position - start for position in earliest.get(name, ()) if start <= position < start + keep[place]]
+        inside = [
+            position - start for position in earliest.get(name, ()) if start <= position < start + keep[place]
+        ]
         if inside:
             keep[place] = min(inside)
     return keep

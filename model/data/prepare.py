@@ -1,4 +1,6 @@
-"""`python -m model.prepare SRC DST`: other people's click logs to a dataset folder, by renaming columns; says each choice that it makes."""
+"""`python -m model.prepare SRC DST`: other people's click logs to a dataset folder, by renaming columns; says
+each choice that it makes.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ _SEPARATORS = {"yoochoose-clicks": ",", "yoochoose-test": ",", "UserBehavior": "
 
 @dataclass(frozen=True)
 class Choices:
-    """What the user says of the source: columns by our names, separator and unit of times; and who hears of every other choice."""
+    """What the user says of the source: columns by our names, separator and unit of times; and who hears of
+    every other choice.
+    """
 
     renamed: dict[str, str] = field(default_factory=dict)
     separator: str | None = None
@@ -74,8 +78,8 @@ def prepare(
     Parameters
     ----------
     source : Path
-        Folder with ``train``, ``valid``, ``test`` or ``clicks`` tables (csv, tsv, parquet, also packed, or RecBole's ``.inter`` and
-        ``.item``), and ``items``; or one table of clicks.
+        Folder with ``train``, ``valid``, ``test`` or ``clicks`` tables (csv, tsv, parquet, also packed, or
+        RecBole's ``.inter`` and ``.item``), and ``items``; or one table of clicks.
     target : Path
         Made if missing; its files of the same names are written anew.
     renamed : dict, optional
@@ -133,8 +137,9 @@ def _tables(source: Path, choices: Choices) -> dict[str, Path]:
         if len(others) != 1:
             names = ", ".join(path.name for path in (others or sorted(source.iterdir()))[:5]) or "nothing"
             raise DatasetFolderError(
-                f"folder '{source}' holds no clicks; expected train.*, clicks.* or *.inter ({', '.join(SUFFIXES)}, also .gz and .zst), "
-                f"found {names}; name the file itself, or rename it"
+                f"folder '{source}' holds no clicks; expected train.*, clicks.* or *.inter "
+                f"({', '.join(SUFFIXES)}, also .gz and .zst), found {names}; name the file itself, or "
+                "rename it"
             )
         found["train"] = others[0]
     return found
@@ -254,7 +259,8 @@ def _time_column(block: Block, name: str) -> pa.Array:
     column = one_array(block.rows, name)
     if not holds_times(column.type):
         raise DatasetFolderError(
-            f"{block.file}: column '{name}' has the type {column.type}, which is no point in time; name another with --event-time"
+            f"{block.file}: column '{name}' has the type {column.type}, which is no point in time; name "
+            "another with --event-time"
         )
     return column
 
@@ -300,4 +306,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, rows in written.items():
         print(f"{given['target'] / name}: {rows:,} rows")
     return 0
-

@@ -1,4 +1,6 @@
-"""Times of public click logs as time stamps, where numbers alone would not be taken for times. Knows nothing of files."""
+"""Times of public click logs as time stamps, where numbers alone would not be taken for times. Knows nothing
+of files.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,15 @@ from feature_repo.contract.messages import EARLIEST_US, format_time
 from feature_repo.contract.times import Times, likely_unit, read_times
 
 UNITS = {  # microseconds in one; days as spreadsheets count them begin at 1899-12-30
-    "seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1, "nanoseconds": 0.001, "minutes": 60_000_000, "hours": 3_600_000_000,
-    "days": 86_400_000_000, "spreadsheet-days": 86_400_000_000,
-}  # fmt: skip
+    "seconds": 1_000_000,
+    "milliseconds": 1_000,
+    "microseconds": 1,
+    "nanoseconds": 0.001,
+    "minutes": 60_000_000,
+    "hours": 3_600_000_000,
+    "days": 86_400_000_000,
+    "spreadsheet-days": 86_400_000_000,
+}
 _SPREADSHEET_START_DAYS = 25_569
 _FIRST_LOG_US = 31_536_000 * 1_000_000  # 1971: the seconds of a log of the nineties are seconds all the same
 _TIME = pa.timestamp("us", tz="UTC")
@@ -83,13 +91,16 @@ def _refuse_all_early(texts: pa.Array, found: Times, early: np.ndarray, file: st
     numbers = [float(text) for text in texts.filter(pa.array(early)).to_pylist()]
     what = likely_unit(min(numbers), max(numbers))
     raise DatasetFolderError(
-        f"{file}: no event_time is the time of a click ({min(numbers):.15g} to {max(numbers):.15g}, most likely {what}); see --time-unit"
+        f"{file}: no event_time is the time of a click ({min(numbers):.15g} to {max(numbers):.15g}, most "
+        f"likely {what}); see --time-unit"
     )
 
 
 def read_offsets(column: pa.ChunkedArray, file: str) -> np.ndarray:
     """Read milliseconds to add as microseconds; missing ones are 0."""
-    return np.asarray(np.rint(_numbers(column.combine_chunks().fill_null("0"), "timeframe", file) * 1_000), dtype=np.int64)
+    return np.asarray(
+        np.rint(_numbers(column.combine_chunks().fill_null("0"), "timeframe", file) * 1_000), dtype=np.int64
+    )
 
 
 def _counted(texts: pa.Array, unit: str, file: str) -> np.ndarray:

@@ -39,12 +39,20 @@ class Sequences:
 
     @classmethod
     def of(cls, sessions: Sequence[Sequence[int]]) -> Sequences:
-        """Make sequences of plain lists; click n of every session happens at second n (for tests and examples)."""
+        """Make sequences of plain lists; click n of every session happens at second n (for tests and
+        examples).
+        """
         lengths = [len(session) for session in sessions]
         items = np.array([item for session in sessions for item in session], dtype=np.int32)
         times = np.array([step * 1_000_000 for length in lengths for step in range(length)], dtype=np.int64)
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-        return cls([str(number) for number in range(len(sessions))], items, offsets, times, np.zeros(len(sessions), dtype=np.int64))
+        return cls(
+            [str(number) for number in range(len(sessions))],
+            items,
+            offsets,
+            times,
+            np.zeros(len(sessions), dtype=np.int64),
+        )
 
     def __len__(self) -> int:
         return len(self.session_ids)
@@ -55,7 +63,9 @@ class Sequences:
         return self.items[self.offsets[place] : self.offsets[place + 1]]
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (self.items[start:stop] for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True))
+        return (
+            self.items[start:stop] for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True)
+        )
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -69,7 +79,9 @@ class Sequences:
 
     @cached_property
     def steps_back(self) -> np.ndarray:
-        """For each click how many clicks of its session follow it, int64, shape (clicks,); the last click has 0."""
+        """For each click how many clicks of its session follow it, int64, shape (clicks,); the last click has
+        0.
+        """
         return np.asarray(np.repeat(self.offsets[1:] - 1, self.lengths) - np.arange(self.clicks))
 
     @property
@@ -90,13 +102,19 @@ class Sequences:
     def part(self, places: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> Sequences:
         """Return clicks ``starts[i]:stops[i]`` of session ``places[i]`` as new sequences."""
         offsets = np.concatenate([[0], np.cumsum(stops - starts)]).astype(np.int64)
-        flat = np.arange(offsets[-1]) + np.repeat(self.offsets[places] + starts - offsets[:-1], stops - starts)
+        flat = np.arange(offsets[-1]) + np.repeat(
+            self.offsets[places] + starts - offsets[:-1], stops - starts
+        )
         names = [self.session_ids[place] for place in places.tolist()]
-        return Sequences(names, self.items[flat], offsets, self.times[flat], self.first_position[places] + starts)
+        return Sequences(
+            names, self.items[flat], offsets, self.times[flat], self.first_position[places] + starts
+        )
 
     def cut(self, keep: np.ndarray) -> Sequences:
         """Return every session's first ``keep[i]`` clicks."""
-        return self.part(np.arange(len(self)), np.zeros(len(self), dtype=np.int64), np.minimum(keep, self.lengths))
+        return self.part(
+            np.arange(len(self)), np.zeros(len(self), dtype=np.int64), np.minimum(keep, self.lengths)
+        )
 
     def joined(self, other: Sequences) -> Sequences:
         """Return these sessions followed by others."""
@@ -142,7 +160,10 @@ class Cases:
     @property
     def ids(self) -> list[str]:
         """Case ids, ``<session_id>:<position of the target>``."""
-        return [f"{name}:{position}" for name, position in zip(self.prefixes.session_ids, self.positions.tolist(), strict=True)]
+        return [
+            f"{name}:{position}"
+            for name, position in zip(self.prefixes.session_ids, self.positions.tolist(), strict=True)
+        ]
 
     def select(self, chosen: np.ndarray) -> Cases:
         """Return the cases named by a boolean mask or by places, in that order."""
@@ -184,9 +205,17 @@ def last_steps(sequences: Sequences) -> Cases:
     return cases_at(sequences, places, sequences.lengths[places] - 1)
 
 
-def without_targets(prefixes: Sequences, long: np.ndarray | None = None, short: np.ndarray | None = None) -> Cases:
+def without_targets(
+    prefixes: Sequences, long: np.ndarray | None = None, short: np.ndarray | None = None
+) -> Cases:
     """Make cases of live prefixes, whose next click nobody knows; the targets are -1."""
-    return Cases(prefixes, np.full(len(prefixes), -1, dtype=np.int32), prefixes.first_position + prefixes.lengths, long, short)
+    return Cases(
+        prefixes,
+        np.full(len(prefixes), -1, dtype=np.int32),
+        prefixes.first_position + prefixes.lengths,
+        long,
+        short,
+    )
 
 
 def cases_at(sequences: Sequences, places: np.ndarray, stops: np.ndarray) -> Cases:

@@ -17,11 +17,17 @@ RankerT = TypeVar("RankerT", bound=Ranker)
 
 def sample(cases: Cases, count: int = SAMPLE) -> Cases:
     """Return evenly spread cases, at most ``count``."""
-    return cases if len(cases) <= count else cases.select(np.linspace(0, len(cases) - 1, count).astype(np.int64))
+    return (
+        cases if len(cases) <= count else cases.select(np.linspace(0, len(cases) - 1, count).astype(np.int64))
+    )
 
 
-def choose(dataset: Dataset, candidates: Sequence[Callable[[Dataset], RankerT]], seen: Seen | None = None) -> tuple[RankerT, int]:
-    """Fit each candidate and return the one with the best NDCG@10 on validation, and its place; the first where there is no validation."""
+def choose(
+    dataset: Dataset, candidates: Sequence[Callable[[Dataset], RankerT]], seen: Seen | None = None
+) -> tuple[RankerT, int]:
+    """Fit each candidate and return the one with the best NDCG@10 on validation, and its place; the first
+    where there is no validation.
+    """
     if len(dataset.valid) == 0 or len(candidates) == 1:
         return candidates[0](dataset), 0
     rule, cases = seen or default_seen(dataset), sample(dataset.valid)
@@ -37,15 +43,22 @@ def choose(dataset: Dataset, candidates: Sequence[Callable[[Dataset], RankerT]],
 
 
 def climb(
-    dataset: Dataset, grid: Mapping[str, Sequence[Any]], fit: Callable[..., RankerT], *, cases: int = SAMPLE, seen: Seen | None = None
-) -> tuple[RankerT, dict[str, Any]]:  # fmt: skip
-    """Choose settings one after the other: each keeps the value with the best NDCG@10 on validation, given those before it.
+    dataset: Dataset,
+    grid: Mapping[str, Sequence[Any]],
+    fit: Callable[..., RankerT],
+    *,
+    cases: int = SAMPLE,
+    seen: Seen | None = None,
+) -> tuple[RankerT, dict[str, Any]]:
+    """Choose settings one after the other: each keeps the value with the best NDCG@10 on validation, given
+    those before it.
 
     Parameters
     ----------
     dataset : Dataset
     grid : mapping
-        Setting to values; the first of each is the start, and stays where nothing is better or there is no validation.
+        Setting to values; the first of each is the start, and stays where nothing is better or there is no
+        validation.
     fit : callable
         The dataset and one value of every setting, by name, to a ranker.
     cases : int

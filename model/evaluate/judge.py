@@ -20,7 +20,8 @@ SEEN: tuple[Seen, ...] = ("removed", "kept")
 TOP = 20
 BATCH = 512  # 512 x 12,000 float32 scores are 25 MB
 FIRST_CASES = 16  # scored before it is known how wide the catalogue is: 200 MB at 3,000,000 items
-SCORES_AT_ONCE = 67_108_864  # 256 MB of float32; beyond 131,000 items fewer cases than BATCH are scored at a time
+# 256 MB of float32; beyond 131,000 items fewer cases than BATCH are scored at a time
+SCORES_AT_ONCE = 67_108_864
 
 
 class Ranker(Protocol):
@@ -43,9 +44,11 @@ class Ranking:
     Attributes
     ----------
     ranks : ndarray int64, shape (cases,)
-        1 + other items with a score not below the target's; beyond the catalogue and every k where the target itself was removed.
+        1 + other items with a score not below the target's; beyond the catalogue and every k where the target
+        itself was removed.
     top : ndarray int32, shape (cases, up to 20)
-        Places of the best items, best first; a target stands behind those it ties with. -1 fills a short catalogue.
+        Places of the best items, best first; a target stands behind those it ties with. -1 fills a short
+        catalogue.
     """
 
     ranks: np.ndarray
@@ -75,16 +78,21 @@ class Evaluation:
         return self.removed if seen == "removed" else self.kept
 
     def metrics(self, seen: Seen, *, samples: int = 1000) -> Metrics:
-        """Return R, N and MRR at 5, 10 and 20 with intervals over sessions; ``samples`` = 0 leaves the intervals out."""
+        """Return R, N and MRR at 5, 10 and 20 with intervals over sessions; ``samples`` = 0 leaves the
+        intervals out.
+        """
         return measure(self.ranking(seen).ranks, self.cases.prefixes.session_ids, samples=samples)
 
     def to_dict(self, samples: int = 1000) -> dict[str, Any]:
         """Return both rules' metrics, and the scoring speed, for JSON."""
         speed = len(self.cases) / self.seconds if self.seconds else 0.0
-        return {f"seen_{seen}": self.metrics(seen, samples=samples).to_dict() for seen in SEEN} | {"cases_per_second": speed}
+        return {f"seen_{seen}": self.metrics(seen, samples=samples).to_dict() for seen in SEEN} | {
+            "cases_per_second": speed
+        }
 
 
-MANY_REPEATS = 0.01  # share of validation targets that were clicked before; above it, removing them throws real answers away
+# share of validation targets that were clicked before; above it, removing them throws real answers away
+MANY_REPEATS = 0.01
 
 
 def default_seen(data: Dataset | str) -> Seen:
@@ -98,8 +106,9 @@ def default_seen(data: Dataset | str) -> Seen:
     Returns
     -------
     str
-        ``removed`` for leave-one-out (as the published figures); otherwise by the share of validation targets that repeat an item
-        of their session (``kept`` where there is no validation, or only a name was given).
+        ``removed`` for leave-one-out (as the published figures); otherwise by the share of validation targets
+        that repeat an item of their session (``kept`` where there is no validation, or only a name was
+        given).
     """
     protocol = data if isinstance(data, str) else data.protocol
     if protocol == "leave-one-out":
@@ -143,6 +152,7 @@ def evaluate(ranker: Ranker, cases: Cases, *, batch: int = BATCH, lists: bool = 
     >>> from model.data.sequences import Sequences, expand
     >>> class Constant:
     ...     name = "constant"
+    ...
     ...     def scores(self, cases):
     ...         return np.ones((len(cases), 4))
     >>> evaluate(Constant(), expand(Sequences.of([[0, 1]]))).kept.ranks.tolist()
@@ -165,7 +175,8 @@ def evaluate(ranker: Ranker, cases: Cases, *, batch: int = BATCH, lists: bool = 
 
 
 def rows_at_once(items: int, most: int = BATCH) -> int:
-    """Return how many cases are scored at a time, at most ``most``, so that their scores of a whole catalogue fit into memory.
+    """Return how many cases are scored at a time, at most ``most``, so that their scores of a whole catalogue
+    fit into memory.
 
     Examples
     --------
@@ -183,10 +194,16 @@ def _joined(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray,
 
 def _checked(scores: np.ndarray, cases: Cases, name: str) -> np.ndarray:
     if scores.ndim != 2 or len(scores) != len(cases):
-        raise ValueError(f"ranker '{name}' gave scores of shape {scores.shape} for {len(cases)} cases; one row a case is needed")
+        raise ValueError(
+            f"ranker '{name}' gave scores of shape {scores.shape} for {len(cases)} cases; one row a case is "
+            "needed"
+        )
     if np.isnan(scores).any():
         row = int(np.flatnonzero(np.isnan(scores).any(axis=1))[0])
-        raise ValueError(f"ranker '{name}' gave NaN for case '{cases.ids[row]}'; look for NaN in the item vectors or a diverged training")
+        raise ValueError(
+            f"ranker '{name}' gave NaN for case '{cases.ids[row]}'; look for NaN in the item vectors or a "
+            "diverged training"
+        )
     return np.array(scores, dtype=np.float32)  # a copy: it is overwritten below
 
 
@@ -197,7 +214,8 @@ def _both(scores: np.ndarray, cases: Cases, lists: bool) -> dict[Seen, tuple[np.
     above = np.bincount(rows[scores[rows, seen] >= own[rows]], minlength=len(cases))
     gone = np.zeros(len(cases), dtype=bool)
     gone[rows[seen == cases.targets[rows]]] = True
-    removed = np.where(gone, scores.shape[1] + TOP, kept - above)  # beyond every list, however small the catalogue
+    # beyond every list, however small the catalogue
+    removed = np.where(gone, scores.shape[1] + TOP, kept - above)
     kept_top = _top(scores, cases.targets, kept, lists)
     scores[rows, seen] = -np.inf
     return {"kept": (kept, kept_top), "removed": (removed, _top(scores, cases.targets, removed, lists))}
@@ -212,7 +230,9 @@ def seen_pairs(cases: Cases) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _top(scores: np.ndarray, targets: np.ndarray, ranks: np.ndarray, lists: bool) -> np.ndarray:
-    """Best items without the target, then the target put at its rank: so lists and ranks agree on every tie."""
+    """Best items without the target, then the target put at its rank: so lists and ranks agree on every
+    tie.
+    """
     count = min(TOP, scores.shape[1])
     if not lists:
         return np.zeros((len(scores), 0), dtype=np.int32)
@@ -229,7 +249,8 @@ def _top(scores: np.ndarray, targets: np.ndarray, ranks: np.ndarray, lists: bool
 
 
 def best_items(scores: np.ndarray, count: int) -> np.ndarray:
-    """Return the places of the ``count`` best scores of every row, best first, ties by place; -1 where the score is -inf.
+    """Return the places of the ``count`` best scores of every row, best first, ties by place; -1 where the
+    score is -inf.
 
     Examples
     --------
@@ -255,9 +276,14 @@ def write_predictions(path: Path, evaluation: Evaluation, item_ids: Sequence[str
     """
     top = evaluation.ranking(seen).top
     with path.open("w", encoding="utf-8") as file:
-        for name, target, row in zip(evaluation.cases.ids, evaluation.cases.targets.tolist(), top.tolist(), strict=True):
+        for name, target, row in zip(
+            evaluation.cases.ids, evaluation.cases.targets.tolist(), top.tolist(), strict=True
+        ):
             items = [item_ids[place] for place in row if place >= 0]
-            file.write(json.dumps({"case": name, "target": item_ids[target], "items": items}, ensure_ascii=False) + "\n")
+            file.write(
+                json.dumps({"case": name, "target": item_ids[target], "items": items}, ensure_ascii=False)
+                + "\n"
+            )
 
 
 def speed(ranker: Ranker, cases: Cases, *, singles: int = 200) -> dict[str, float]:
@@ -279,4 +305,8 @@ def speed(ranker: Ranker, cases: Cases, *, singles: int = 200) -> dict[str, floa
         begun = time.perf_counter()
         ranker.scores(one)
         times.append(1000 * (time.perf_counter() - begun))
-    return {"cases_per_second": throughput, "p50_ms": float(np.percentile(times, 50)), "p99_ms": float(np.percentile(times, 99))}
+    return {
+        "cases_per_second": throughput,
+        "p50_ms": float(np.percentile(times, 50)),
+        "p99_ms": float(np.percentile(times, 99)),
+    }

@@ -1,4 +1,6 @@
-"""Ranks to R, N and MRR with bootstrap intervals, paired differences and slices. Knows nothing of scores or items."""
+"""Ranks to R, N and MRR with bootstrap intervals, paired differences and slices. Knows nothing of scores or
+items.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,15 @@ CUTOFFS = (5, 10, 20)
 NAMES = tuple(f"{metric}@{k}" for metric in ("R", "N", "MRR") for k in CUTOFFS)
 NOT_MEASURED = "not measured"
 LEVEL = 0.95
-BLOCKS = 20  # in which bootstrap samples are added up: the weights of all at once as numbers of 8 bytes would take 180 MB
+# in which bootstrap samples are added up: the weights of all at once as numbers of 8 bytes would take 180 MB
+BLOCKS = 20
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % bootstrap interval; low = high = mean where none was asked for, all NaN where there was no case."""
+    """A mean and its 95 % bootstrap interval; low = high = mean where none was asked for, all NaN where there
+    was no case.
+    """
 
     mean: float
     low: float
@@ -35,7 +40,11 @@ class Interval:
 
     def to_dict(self) -> dict[str, float | None]:
         """Return plain numbers for JSON; null where there was no case."""
-        return {"mean": None, "low": None, "high": None} if isnan(self.mean) else {"mean": self.mean, "low": self.low, "high": self.high}
+        return (
+            {"mean": None, "low": None, "high": None}
+            if isnan(self.mean)
+            else {"mean": self.mean, "low": self.low, "high": self.high}
+        )
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,8 @@ def gains(ranks: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray float64, shape (cases, 9)
-        Columns as ``NAMES``. With one target R = hit rate, N = 1 / log2(rank + 1), MRR = 1 / rank, all 0 beyond k.
+        Columns as ``NAMES``. With one target R = hit rate, N = 1 / log2(rank + 1), MRR = 1 / rank, all 0
+        beyond k.
     """
     hit = ranks[:, None] <= np.array(CUTOFFS)
     ndcg, reciprocal = 1.0 / np.log2(ranks + 1.0), 1.0 / ranks
@@ -80,7 +90,8 @@ def gains(ranks: np.ndarray) -> np.ndarray:
 
 
 def measure(ranks: np.ndarray, session_ids: Sequence[str], *, samples: int = 1000, seed: int = 0) -> Metrics:
-    """Average the gains, with percentile intervals of a bootstrap over sessions (cases of one session are not independent).
+    """Average the gains, with percentile intervals of a bootstrap over sessions (cases of one session are not
+    independent).
 
     Parameters
     ----------
@@ -99,10 +110,14 @@ def measure(ranks: np.ndarray, session_ids: Sequence[str], *, samples: int = 100
     return _mean(gains(ranks), session_ids, samples, seed)
 
 
-def difference(ranks: np.ndarray, other: np.ndarray, session_ids: Sequence[str], *, samples: int = 1000, seed: int = 0) -> Metrics:
+def difference(
+    ranks: np.ndarray, other: np.ndarray, session_ids: Sequence[str], *, samples: int = 1000, seed: int = 0
+) -> Metrics:
     """Average the paired differences (first minus other) on the same cases, with intervals over sessions."""
     if len(ranks) != len(other):
-        raise ValueError(f"paired difference of {len(ranks)} and {len(other)} cases; both must be ranked on the same cases")
+        raise ValueError(
+            f"paired difference of {len(ranks)} and {len(other)} cases; both must be ranked on the same cases"
+        )
     return _mean(gains(ranks) - gains(other), session_ids, samples, seed)
 
 
@@ -117,16 +132,25 @@ def _mean(values: np.ndarray, session_ids: Sequence[str], samples: int, seed: in
     low = high = means
     if samples:
         totals = np.column_stack([sums, counts])
-        drawn = np.concatenate([block.astype(np.float64) @ totals for block in np.array_split(_weights(sessions, samples, seed), BLOCKS)])
+        drawn = np.concatenate(
+            [
+                block.astype(np.float64) @ totals
+                for block in np.array_split(_weights(sessions, samples, seed), BLOCKS)
+            ]
+        )
         resampled = drawn[:, :-1] / drawn[:, -1:]
         low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     rows = zip(NAMES, means.tolist(), low.tolist(), high.tolist(), strict=True)
-    return Metrics({name: Interval(mean, bottom, top) for name, mean, bottom, top in rows}, len(values), sessions)
+    return Metrics(
+        {name: Interval(mean, bottom, top) for name, mean, bottom, top in rows}, len(values), sessions
+    )
 
 
 @lru_cache(maxsize=2)
 def _weights(sessions: int, samples: int, seed: int) -> np.ndarray:
-    """How often each session is drawn in each bootstrap sample; the same for all rankers, so that differences are paired."""
+    """How often each session is drawn in each bootstrap sample; the same for all rankers, so that differences
+    are paired.
+    """
     rng = np.random.default_rng(seed)
     found = np.empty((samples, sessions), dtype=np.uint16)  # 45 MB for 1,000 samples of 22,000 sessions
     for row in found:
@@ -139,7 +163,10 @@ def bands(values: np.ndarray, edges: Sequence[int], labels: Sequence[str]) -> di
 
     Examples
     --------
-    >>> {name: mask.sum().item() for name, mask in bands(np.array([0, 3, 99]), [0, 4], ["none", "few", "many"]).items()}
+    >>> {
+    ...     name: mask.sum().item()
+    ...     for name, mask in bands(np.array([0, 3, 99]), [0, 4], ["none", "few", "many"]).items()
+    ... }
     {'none': 1, 'few': 1, 'many': 1}
     """
     band = np.searchsorted(np.asarray(edges), values, side="left")

@@ -1,4 +1,6 @@
-"""Ranks of targets and best items out of full score rows, as tensors, for training and serving; `model.evaluate.judge` is the judge of results."""
+"""Ranks of targets and best items out of full score rows, as tensors, for training and serving;
+`model.evaluate.judge` is the judge of results.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ def seen_pairs(prefixes: Prefixes) -> tuple[Tensor, Tensor]:
 
 
 def pessimistic_ranks(scores: Tensor, targets: Tensor) -> Tensor:
-    """Rank of every row's target: 1 + other items with a score at least as high; NaN counts against the target.
+    """Rank of every row's target: 1 + other items with a score at least as high; NaN counts against the
+    target.
 
     Parameters
     ----------
@@ -84,16 +87,20 @@ def best_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     rows, width = scores.shape
     count = min(k, width)
-    # Column c belongs to block c % blocks. The best `count` items stand in the `count` blocks with the highest maxima, so one pass
-    # for the maxima and two small selections replace a selection over the whole row; with this depth the selections are about equal.
+    # Column c belongs to block c % blocks. The best `count` items stand in the `count` blocks with the
+    # highest maxima, so one pass for the maxima and two small selections replace a selection over the whole
+    # row; with this depth the selections are about equal.
     depth = math.isqrt(width // count)
     blocks = width // max(depth, 1)
     if rows * width < SMALL or depth < 2 or blocks < LEAST_BLOCKS * count:
         found = torch.topk(scores, count, dim=1)
         return found.values, found.indices
     inside = torch.arange(depth, device=scores.device) * blocks
-    best = torch.topk(scores[:, : depth * blocks].view(rows, depth, blocks).amax(1), count, dim=1, sorted=False).indices
-    tail = torch.arange(depth * blocks, width, device=scores.device).expand(rows, -1)  # columns that fill no whole layer
+    best = torch.topk(
+        scores[:, : depth * blocks].view(rows, depth, blocks).amax(1), count, dim=1, sorted=False
+    ).indices
+    # columns that fill no whole layer
+    tail = torch.arange(depth * blocks, width, device=scores.device).expand(rows, -1)
     candidates = torch.cat([(best[:, :, None] + inside).flatten(1), tail], dim=1)
     found = torch.topk(scores.gather(1, candidates), count, dim=1)
     return found.values, candidates.gather(1, found.indices)

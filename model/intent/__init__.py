@@ -1,1 +1,3 @@
-"""Intents of sessions: prompts, sources, cache keys, budget, grounding and the student. Knows nothing of Spark or Kafka."""
+"""Intents of sessions: prompts, sources, cache keys, budget, grounding and the student. Knows nothing of
+Spark or Kafka.
+"""

@@ -1,4 +1,6 @@
-"""Prompts of the intent LLM: versioned templates, and titles made harmless before they enter one. Knows nothing of models."""
+"""Prompts of the intent LLM: versioned templates, and titles made harmless before they enter one. Knows
+nothing of models.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,12 @@ NEUTRAL: Final = "-neutral"  # ends the version of a prompt that names no view
 UNTITLED: Final = "untitled item"
 CHARACTERS_PER_TOKEN: Final = 8  # a bound before the tokenizer sees a 10 MB title; real titles have 3 to 5
 BYTES_PER_TOKEN: Final = 4
-JOINERS: Final = frozenset("\u200c\u200d")  # Persian, Indic scripts and emoji need them; every other format character goes
+# Persian, Indic scripts and emoji need them; every other format character goes
+JOINERS: Final = frozenset("\u200c\u200d")
 ROLE_MARK = re.compile(r"(?i)\b(system|user|assistant|human|model|tool|answer|instruction|response)\s*:")
-OPENERS: Final = str.maketrans({"<": "‹", ">": "›", "[": "(", "]": ")", "{": "(", "}": ")", "|": "/", "`": "'", '"': "'"})
+OPENERS: Final = str.maketrans(
+    {"<": "‹", ">": "›", "[": "(", "]": ")", "{": "(", "}": ")", "|": "/", "`": "'", '"': "'"}
+)
 
 
 class PromptError(ValueError):
@@ -38,12 +43,13 @@ class PromptTemplate:
     opening : str
         Before the numbered list.
     closing : str
-        After it; ``{view}`` stands as late as it can, so that both views share almost all their tokens. Without ``{view}`` the prompt is neutral.
+        After it; ``{view}`` stands as late as it can, so that both views share almost all their tokens.
+        Without ``{view}`` the prompt is neutral.
     views : tuple of (view, words)
         What ``{view}`` becomes; empty for a neutral prompt.
     lead : str
-        How the answer begins; it ends with an open quote, so that a small model gives a name and stops at the closing quote. Endpoints
-        cannot begin an answer and are asked without it.
+        How the answer begins; it ends with an open quote, so that a small model gives a name and stops at the
+        closing quote. Endpoints cannot begin an answer and are asked without it.
     """
 
     version: str
@@ -55,7 +61,9 @@ class PromptTemplate:
 
     @property
     def asked(self) -> tuple[View, ...]:
-        """The views that are asked for, in the order of ``VIEWS``; a neutral prompt is asked once, and both views get its answer."""
+        """The views that are asked for, in the order of ``VIEWS``; a neutral prompt is asked once, and both
+        views get its answer.
+        """
         return VIEWS if self.views else VIEWS[:1]
 
     def user_text(self, titles: Sequence[str], view: View) -> str:
@@ -113,15 +121,20 @@ def template(version: str) -> PromptTemplate:
     --------
     >>> template("v0")
     Traceback (most recent call last):
-    model.intent.prompts.PromptError: prompt version 'v0' is unknown; set intents.prompt_version to one of: v1, v1-neutral
+    model.intent.prompts.PromptError: prompt version 'v0' is unknown; set intents.prompt_version to one of:
+    v1, v1-neutral
     """
     if version not in TEMPLATES:
-        raise PromptError(f"prompt version '{version}' is unknown; set intents.prompt_version to one of: {', '.join(sorted(TEMPLATES))}")
+        raise PromptError(
+            f"prompt version '{version}' is unknown; set intents.prompt_version to one of: "
+            f"{', '.join(sorted(TEMPLATES))}"
+        )
     return TEMPLATES[version]
 
 
 def neutral(version: str) -> PromptTemplate:
-    """Return the prompt of the same words that tells no long view from a short one (the ablation of LLM4SBR, fig. 6).
+    """Return the prompt of the same words that tells no long view from a short one (the ablation of LLM4SBR,
+    fig. 6).
 
     Raises
     ------
@@ -141,8 +154,9 @@ def neutral(version: str) -> PromptTemplate:
 def safe_title(title: str | None) -> str:
     r"""Make a title harmless inside a prompt.
 
-    Control, format and line characters go, so that a title stays on its numbered line; brackets that open role markers and
-    special tokens become look-alikes; a word like ``Assistant:`` loses its colon. What is left is data on one line.
+    Control, format and line characters go, so that a title stays on its numbered line; brackets that open
+    role markers and special tokens become look-alikes; a word like ``Assistant:`` loses its colon. What is
+    left is data on one line.
 
     Parameters
     ----------
@@ -212,17 +226,26 @@ class TitleCutter:
 
 
 def count_tokens(tokenizer_file: Path, texts: Sequence[str]) -> int:
-    """Return the tokens of the longest of some texts; of scripts that the vocabulary does not know, a quarter of their bytes."""
+    """Return the tokens of the longest of some texts; of scripts that the vocabulary does not know, a quarter
+    of their bytes.
+    """
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     counts = [len(one.ids) for one in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-    return max(max(count, len(text.encode()) // BYTES_PER_TOKEN) for count, text in zip(counts, texts, strict=True))
+    return max(
+        max(count, len(text.encode()) // BYTES_PER_TOKEN) for count, text in zip(counts, texts, strict=True)
+    )
 
 
-def recent_titles(items: Sequence[str], titles: Callable[[str], str | None], cut: Callable[[str | None], str], max_items: int) -> tuple[list[str], list[str]]:
+def recent_titles(
+    items: Sequence[str],
+    titles: Callable[[str], str | None],
+    cut: Callable[[str | None], str],
+    max_items: int,
+) -> tuple[list[str], list[str]]:
     """Return the items and titles that a prompt shows.
 
     Parameters

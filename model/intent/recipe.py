@@ -1,4 +1,6 @@
-"""Content keys of LLM answers: equal content, equal key, whoever asks and whenever. Knows nothing of where answers are kept."""
+"""Content keys of LLM answers: equal content, equal key, whoever asks and whenever. Knows nothing of where
+answers are kept.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ class Recipe:
 
     @cached_property
     def _head(self) -> str:
-        return _JSON.encode([self.source, self.model, self.revision, self.prompt_version, self.decoding, self.encoder])
+        return _JSON.encode(
+            [self.source, self.model, self.revision, self.prompt_version, self.decoding, self.encoder]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON."""

@@ -1,4 +1,6 @@
-"""What an intent is: a readable answer, the items it is grounded on, and a vector, for the long and the short view."""
+"""What an intent is: a readable answer, the items it is grounded on, and a vector, for the long and the short
+view.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ class SessionIntent:
 
 
 def no_view(dim: int) -> ViewIntent:
-    """Return the view of a prefix about which nothing is known: no text, no items, a zero vector of length ``dim``."""
+    """Return the view of a prefix about which nothing is known: no text, no items, a zero vector of length
+    ``dim``.
+    """
     return ViewIntent("", (), (), np.zeros(dim, np.float32))
 
 

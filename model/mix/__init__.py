@@ -1,4 +1,5 @@
-"""The parts that stand beside the network in the hybrid score, each as rows of probabilities. Knows nothing of weights.
+"""The parts that stand beside the network in the hybrid score, each as rows of probabilities. Knows nothing
+of weights.
 
 transitions  what followed the recent clicks in other sessions (decayed Markov)
 neighbours   what like sessions clicked (the family of V-SKNN and STAN)
@@ -24,20 +25,52 @@ from model.mix.repeats import Repeats
 from model.mix.text import Intents, Kinds, Titles, Words
 
 __all__ = [
-    "KINDS", "QUICK_EASE_ITEMS", "Cosines", "Intents", "Items", "Kinds", "Neighbours", "Part", "Popular", "Repeats", "Titles", "Transitions",
-    "Votes", "Words", "applicable", "fitted",
-]  # fmt: skip
+    "KINDS",
+    "QUICK_EASE_ITEMS",
+    "Cosines",
+    "Intents",
+    "Items",
+    "Kinds",
+    "Neighbours",
+    "Part",
+    "Popular",
+    "Repeats",
+    "Titles",
+    "Transitions",
+    "Votes",
+    "Words",
+    "applicable",
+    "fitted",
+]
 
-QUICK_EASE_ITEMS = 4_000  # 4 s of one core and 64 MB; at 12,000 items a minute and 600 MB in every model folder
-MOST_TEXT_ITEMS = 200_000  # beyond, a pass over all title vectors costs more than the whole budget of a request
+# 4 s of one core and 64 MB; at 12,000 items a minute and 600 MB in every model folder
+QUICK_EASE_ITEMS = 4_000
+# beyond, a pass over all title vectors costs more than the whole budget of a request
+MOST_TEXT_ITEMS = 200_000
 
 Kind = (
-    type[Transitions] | type[Neighbours] | type[Items] | type[Cosines] | type[Repeats] | type[Popular] | type[Titles] | type[Words] | type[Intents]
+    type[Transitions]
+    | type[Neighbours]
+    | type[Items]
+    | type[Cosines]
+    | type[Repeats]
+    | type[Popular]
+    | type[Titles]
+    | type[Words]
+    | type[Intents]
 )
 KINDS: dict[str, Kind] = {
-    "transitions": Transitions, "neighbours": Neighbours, "items": Items, "cosines": Cosines, "repeats": Repeats, "popular": Popular,
-    "titles": Titles, "words": Words, "categories": Kinds, "intents": Intents,
-}  # fmt: skip
+    "transitions": Transitions,
+    "neighbours": Neighbours,
+    "items": Items,
+    "cosines": Cosines,
+    "repeats": Repeats,
+    "popular": Popular,
+    "titles": Titles,
+    "words": Words,
+    "categories": Kinds,
+    "intents": Intents,
+}
 
 
 def fitted(name: str, dataset: Dataset) -> Part:
@@ -74,5 +107,7 @@ def applicable(dataset: Dataset, seen: Seen = "kept") -> tuple[str, ...]:
     names += ["titles"] if dense else []
     names += ["words"] if small and catalogue.has_text else []
     names += ["categories"] if small and any(catalogue.categories) else []
-    with_intents = dense and any(view is not None and bool(view.any()) for view in (dataset.valid.long, dataset.valid.short))
+    with_intents = dense and any(
+        view is not None and bool(view.any()) for view in (dataset.valid.long, dataset.valid.short)
+    )
     return (*names, "intents") if with_intents else tuple(names)

@@ -1,4 +1,6 @@
-"""How items with few or no clicks are mixed: a source may count more or less for them than for items that are known well. Chooses nothing."""
+"""How items with few or no clicks are mixed: a source may count more or less for them than for items that are
+known well. Chooses nothing.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,14 @@ LENT = ("transitions",)  # nobody clicked the item after anything
 
 @dataclass(frozen=True)
 class ColdMix:
-    """Factors of the sources by clicks: ``exp(trust * doubt)``, where doubt is 1 without a click and halves with each.
+    """Factors of the sources by clicks: ``exp(trust * doubt)``, where doubt is 1 without a click and halves
+    with each.
 
     Attributes
     ----------
     trust : tuple of float
-        Of the sources that know items by their text, and of the others; chosen on validation (`model.mix.weights.trusted`).
+        Of the sources that know items by their text, and of the others; chosen on validation
+        (`model.mix.weights.trusted`).
     doubt : ndarray float32, shape (items,)
     """
 
@@ -49,8 +53,12 @@ class ColdMix:
         for name, votes in sources:
             side = int(name not in TEXT)
             total = sums[side]
-            sums[side] = votes.values * votes.scale if total is None else total.addcmul_(votes.values, votes.scale)
-        found = [total.mul_(table) for total, table in zip(sums, self.tables, strict=True) if total is not None]
+            sums[side] = (
+                votes.values * votes.scale if total is None else total.addcmul_(votes.values, votes.scale)
+            )
+        found = [
+            total.mul_(table) for total, table in zip(sums, self.tables, strict=True) if total is not None
+        ]
         return found[0] if len(found) == 1 else found[0].add_(found[1])
 
     def factor(self, name: str, items: np.ndarray) -> np.ndarray:
@@ -58,5 +66,7 @@ class ColdMix:
         return np.asarray(self.tables[int(name not in TEXT)].numpy()[items])
 
     def said(self, name: str, given: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Return what a source gave to recommended items as far as it can be a reason: lent transitions are none. Shapes as of ``items``, float32."""
+        """Return what a source gave to recommended items as far as it can be a reason: lent transitions are
+        none. Shapes as of ``items``, float32.
+        """
         return np.asarray(given * (self.doubt[items] < 1 if name in LENT else self.factor(name, items)))

@@ -20,12 +20,15 @@ from model.rankers.session_knn import SessionKnn, Settings
 from model.rankers.tuning import neighbours as tuned
 from model.text.stand_ins import stand_ins
 
-SMALLEST_SHARE = 0.3  # of the mean count: smaller lent transitions are left out; with all of them the matrix is five times as large and ranks no better
+# of the mean count: smaller lent transitions are left out; with all of them the matrix is five times as large
+# and ranks no better
+SMALLEST_SHARE = 0.3
 
 
 @dataclass(frozen=True)
 class Transitions(Part):
-    """See the module. An item without a click has the transitions of the clicked items with the likest titles, from it and to it.
+    """See the module. An item without a click has the transitions of the clicked items with the likest
+    titles, from it and to it.
 
     Attributes
     ----------
@@ -61,7 +64,14 @@ class Transitions(Part):
     def lent(self, dataset: Dataset) -> Transitions:
         """Give items without a click the transitions of their stand-ins."""
         cold = np.flatnonzero(dataset.item_counts == 0)
-        return replace(self, ranker=replace(self.ranker, transitions=with_stand_ins(self.ranker.transitions, cold, cold, dataset.catalogue)), cold=cold)
+        return replace(
+            self,
+            ranker=replace(
+                self.ranker,
+                transitions=with_stand_ins(self.ranker.transitions, cold, cold, dataset.catalogue),
+            ),
+            cold=cold,
+        )
 
     def votes(self, cases: Cases) -> Votes:
         """Return the decayed transitions."""
@@ -75,27 +85,47 @@ class Transitions(Part):
         return found
 
     def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the click with the most transitions to the item; those of stand-ins say nothing about a click."""
+        """Name the click with the most transitions to the item; those of stand-ins say nothing about a
+        click.
+        """
         return strongest_click(
-            cases, rows, items, self.ranker.query_decay,
-            lambda clicked, given: self.ranker.weights(clicked, given) * (self.counted[clicked] & self.counted[given]),
-        )  # fmt: skip
+            cases,
+            rows,
+            items,
+            self.ranker.query_decay,
+            lambda clicked, given: (
+                self.ranker.weights(clicked, given) * (self.counted[clicked] & self.counted[given])
+            ),
+        )
 
     def arrays(self) -> Arrays:
         """Return the transition matrix, the decay and the items with stand-ins."""
         matrix = self.ranker.transitions
         decay = np.array([self.ranker.query_decay])
-        return {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "decay": decay, "cold": self.cold}
+        return {
+            "data": matrix.data,
+            "indices": matrix.indices,
+            "indptr": matrix.indptr,
+            "decay": decay,
+            "cold": self.cold,
+        }
 
     @classmethod
     def of(cls, arrays: Arrays, catalogue: Catalogue) -> Transitions:
-        """Rebuild; items that joined the catalogue later have the transitions of their stand-ins. Older folders know no stand-ins for the others."""
+        """Rebuild; items that joined the catalogue later have the transitions of their stand-ins. Older
+        folders know no stand-ins for the others.
+        """
         known, items = len(arrays["indptr"]) - 1, len(catalogue)
-        matrix = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(known, known))
+        matrix = sparse.csr_matrix(
+            (arrays["data"], arrays["indices"], arrays["indptr"]), shape=(known, known)
+        )
         matrix.resize((items, items))
         joined = np.arange(known, items, dtype=np.int64)
         cold = np.concatenate([np.asarray(arrays.get("cold", joined[:0]), dtype=np.int64), joined])
-        return cls(DecayedMarkov(with_stand_ins(matrix, joined, cold, catalogue), float(arrays["decay"][0])), cold=cold)
+        return cls(
+            DecayedMarkov(with_stand_ins(matrix, joined, cold, catalogue), float(arrays["decay"][0])),
+            cold=cold,
+        )
 
 
 @dataclass(frozen=True)
@@ -106,7 +136,9 @@ class Neighbours(Part):
 
     @classmethod
     def fit(cls, dataset: Dataset) -> Neighbours:
-        """Index the sessions, with the settings of the family of V-SKNN and STAN that rank best on validation."""
+        """Index the sessions, with the settings of the family of V-SKNN and STAN that rank best on
+        validation.
+        """
         return cls(tuned(dataset))
 
     def refit(self, dataset: Dataset) -> Neighbours:
@@ -124,22 +156,42 @@ class Neighbours(Part):
     def arrays(self) -> Arrays:
         """Return the sessions and the settings."""
         sessions, chosen = self.ranker.sessions, self.ranker.settings
-        # A model folder holds finite numbers only, so that a broken one is told by NaN or infinity: here 0 stands for "does not matter".
+        # A model folder holds finite numbers only, so that a broken one is told by NaN or infinity: here 0
+        # stands for "does not matter".
         days, distance = (0.0 if np.isinf(value) else value for value in (chosen.days, chosen.distance))
-        numbers = [chosen.neighbours, chosen.linear, chosen.recency, days, distance, chosen.backward, chosen.rare_items]
-        return {"items": sessions.items, "offsets": sessions.offsets, "times": sessions.times, "settings": np.array(numbers, dtype=np.float64)}
+        numbers = [
+            chosen.neighbours,
+            chosen.linear,
+            chosen.recency,
+            days,
+            distance,
+            chosen.backward,
+            chosen.rare_items,
+        ]
+        return {
+            "items": sessions.items,
+            "offsets": sessions.offsets,
+            "times": sessions.times,
+            "settings": np.array(numbers, dtype=np.float64),
+        }
 
     @classmethod
     def of(cls, arrays: Arrays, catalogue: Catalogue) -> Neighbours:
         """Rebuild the index; the sessions' names are not kept."""
         count, linear, recency, days, distance, backward, rare = arrays["settings"].tolist()
-        settings = Settings(int(count), bool(linear), recency, days or np.inf, distance or np.inf, backward, bool(rare))
+        settings = Settings(
+            int(count), bool(linear), recency, days or np.inf, distance or np.inf, backward, bool(rare)
+        )
         total = len(arrays["offsets"]) - 1
-        sessions = Sequences([""] * total, arrays["items"], arrays["offsets"], arrays["times"], np.zeros(total, dtype=np.int64))
+        sessions = Sequences(
+            [""] * total, arrays["items"], arrays["offsets"], arrays["times"], np.zeros(total, dtype=np.int64)
+        )
         return cls(SessionKnn.index(sessions, len(catalogue), settings, "STAN"))
 
 
-def with_stand_ins(transitions: sparse.csr_matrix, places: np.ndarray, cold: np.ndarray, catalogue: Catalogue) -> sparse.csr_matrix:
+def with_stand_ins(
+    transitions: sparse.csr_matrix, places: np.ndarray, cold: np.ndarray, catalogue: Catalogue
+) -> sparse.csr_matrix:
     """Lend the transitions of like titles to items without a click.
 
     Parameters
@@ -175,4 +227,3 @@ def _large(matrix: sparse.csr_matrix, least: float) -> sparse.csr_matrix:
 
 def _transitions(settings: dict[str, Any], dataset: Dataset) -> DecayedMarkov:
     return DecayedMarkov.fit(dataset, **settings)
-

@@ -1,4 +1,6 @@
-"""What sources are worth for items that nobody clicked, learned by hiding clicked ones. Changes no part and no network."""
+"""What sources are worth for items that nobody clicked, learned by hiding clicked ones. Changes no part and
+no network.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,18 @@ Source = Callable[[Cases], np.ndarray]
 
 
 def hidden_trust(
-    dataset: Dataset, sources: Mapping[str, Source], parts: Mapping[str, Part], weights: Mapping[str, float], rule: Seen,
+    dataset: Dataset,
+    sources: Mapping[str, Source],
+    parts: Mapping[str, Part],
+    weights: Mapping[str, float],
+    rule: Seen,
     network: Callable[[np.ndarray], Source] | None,
-) -> Trust:  # fmt: skip
-    """Choose how far sources are trusted on items without a click where validation itself has too few such targets.
+) -> Trust:
+    """Choose how far sources are trusted on items without a click where validation itself has too few such
+    targets.
 
-    A fifth of the clicked items loses its clicks; parts are fitted anew without them. Chosen is what ranks these items best as targets,
-    among what costs the other targets at most ``WARM_LOSS``.
+    A fifth of the clicked items loses its clicks; parts are fitted anew without them. Chosen is what ranks
+    these items best as targets, among what costs the other targets at most ``WARM_LOSS``.
 
     Parameters
     ----------
@@ -64,7 +71,10 @@ def hidden_trust(
     if network is not None and "network" in names:
         blind["network"] = network(small.item_counts)
     doubt, share = doubts(small.item_counts), np.array([weights[name] for name in names])
-    cold, warm = (pool({name: blind[name] for name in names}, cases.select(chosen), rule, doubt, TEXT) for chosen in (aimed, ~aimed))
+    cold, warm = (
+        pool({name: blind[name] for name in names}, cases.select(chosen), rule, doubt, TEXT)
+        for chosen in (aimed, ~aimed)
+    )
     whole = pool({name: sources[name] for name in names}, cases.select(~aimed), rule)
     return _chosen(cold, warm, share, (1.0 - WARM_LOSS) * float(whole.gains(share).sum()))
 
@@ -91,5 +101,7 @@ def without(sessions: Sequences, hidden: np.ndarray) -> Sequences:
     keep = ~hidden[sessions.items]
     lengths = np.bincount(sessions.rows[keep], minlength=len(sessions))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    left = Sequences(sessions.session_ids, sessions.items[keep], offsets, sessions.times[keep], sessions.first_position)
+    left = Sequences(
+        sessions.session_ids, sessions.items[keep], offsets, sessions.times[keep], sessions.first_position
+    )
     return left.select(left.lengths > 0)

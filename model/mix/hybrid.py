@@ -1,4 +1,6 @@
-"""The hybrid score: network and parts mixed as probabilities, with weights chosen on validation. Knows nothing of how a network works."""
+"""The hybrid score: network and parts mixed as probabilities, with weights chosen on validation. Knows
+nothing of how a network works.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class HybridConfig(Protocol):
 class NetworkProbabilities(Protocol):
     """The network as the mix reads it; `model.network.scorer.NetworkScorer` is one."""
 
-    def probabilities(self, prefixes: Sequences, long: np.ndarray | None = None, short: np.ndarray | None = None) -> np.ndarray:
+    def probabilities(
+        self, prefixes: Sequences, long: np.ndarray | None = None, short: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return float32, shape (cases, items), rows sum to 1."""
         ...
 
@@ -63,7 +67,8 @@ class Hybrid:
     Attributes
     ----------
     weights : dict
-        ``network`` and part name to weight; they sum to 1. A part without proven use has weight 0 and is not kept.
+        ``network`` and part name to weight; they sum to 1. A part without proven use has weight 0 and is not
+        kept.
     parts : dict
         Part name to part, those with weight only.
     counts : ndarray int64, shape (items,)
@@ -83,13 +88,21 @@ class Hybrid:
 
     @cached_property
     def cold_mix(self) -> ColdMix | None:
-        """How items with few clicks are mixed; none where all are known well, or their sources are trusted like the others'."""
+        """How items with few clicks are mixed; none where all are known well, or their sources are trusted
+        like the others'.
+        """
         return ColdMix.of(self.trust, self.counts)
 
     @classmethod
     def fit(
-        cls, dataset: Dataset, network: Network | None, config: HybridConfig, *, seen: Seen | None = None, blind: Blind | None = None
-    ) -> Hybrid:  # fmt: skip
+        cls,
+        dataset: Dataset,
+        network: Network | None,
+        config: HybridConfig,
+        *,
+        seen: Seen | None = None,
+        blind: Blind | None = None,
+    ) -> Hybrid:
         """Fit the parts on training and choose the weights on validation, starting from the network alone.
 
         Parameters
@@ -102,7 +115,8 @@ class Hybrid:
         seen : str, optional
             Rule under which validation ranks; none = as ``config.remove_seen`` says.
         blind : callable, optional
-            Clicks of every item to the network as it would be without those of items that have 0; see `model.mix.hiding`.
+            Clicks of every item to the network as it would be without those of items that have 0; see
+            `model.mix.hiding`.
 
         Returns
         -------
@@ -117,22 +131,32 @@ class Hybrid:
         names = applicable(dataset, rule) if config.parts is None else config.parts
         unknown = [name for name in names if name not in KINDS]
         if unknown:
-            raise ValueError(f"part '{unknown[0]}' of the hybrid score is unknown; choose among {', '.join(KINDS)}")
+            raise ValueError(
+                f"part '{unknown[0]}' of the hybrid score is unknown; choose among {', '.join(KINDS)}"
+            )
         blend = f"blend of {', '.join(names)}, seen items {rule}"
-        if network is None and blend in dataset.fitted:  # the report, the training and the benchmark ask for it
+        # the report, the training and the benchmark ask for it
+        if network is None and blend in dataset.fitted:
             return dataset.fitted[blend]  # type: ignore[no-any-return]
         parts: dict[str, Part] = {name: fitted(name, dataset) for name in names}
-        sources: dict[str, Callable[[Cases], np.ndarray]] = {} if network is None else {NETWORK: partial(_ask, network)}
+        sources: dict[str, Callable[[Cases], np.ndarray]] = (
+            {} if network is None else {NETWORK: partial(_ask, network)}
+        )
         sources |= {name: part.probabilities for name, part in parts.items()}
         if not sources:
             raise ValueError("the hybrid score has neither a network nor parts; name at least one part")
         if len(dataset.valid) == 0:
             mix = Mix({name: float(place == 0) for place, name in enumerate(sources)})
         else:
-            mix = search(pool(sources, sample(dataset.valid, VALIDATION_CASES), rule, doubts(dataset.item_counts), TEXT))
+            mix = search(
+                pool(
+                    sources, sample(dataset.valid, VALIDATION_CASES), rule, doubts(dataset.item_counts), TEXT
+                )
+            )
         mix = _filled(mix)
         _log.info("hybrid weights: %s (%.0f %% to the best source)", named(mix.weights), 100 * mix.shrunk)
-        # Lent only now: validation rarely has a cold item to tell what lending is worth, and it would move the weights of the others.
+        # Lent only now: validation rarely has a cold item to tell what lending is worth, and it would move
+        # the weights of the others.
         kept = {name: part.lent(dataset) for name, part in parts.items() if mix.weights[name] > 0}
         trust = mix.trust
         if trust == (0.0, 0.0) and not natural(dataset.item_counts[dataset.valid.targets]):
@@ -144,8 +168,12 @@ class Hybrid:
         return made
 
     def refit(self, dataset: Dataset) -> Hybrid:
-        """Fit the same parts on other training data, with the same weights and the parts' own settings chosen as before."""
-        return replace(self, parts={name: part.refit(dataset) for name, part in self.parts.items()}, counts=_few(dataset))
+        """Fit the same parts on other training data, with the same weights and the parts' own settings chosen
+        as before.
+        """
+        return replace(
+            self, parts={name: part.refit(dataset) for name, part in self.parts.items()}, counts=_few(dataset)
+        )
 
     def scores(self, cases: Cases, network: np.ndarray | None) -> np.ndarray:
         """Mix.
@@ -166,7 +194,8 @@ class Hybrid:
         return np.asarray(mixed(self.sources(cases, given), self.cold_mix).numpy())
 
     def sources(self, cases: Cases, network: Tensor | None) -> list[tuple[str, Votes]]:
-        """Return each source's name and its votes, scaled to its share of the mix; sources without weight are not asked.
+        """Return each source's name and its votes, scaled to its share of the mix; sources without weight are
+        not asked.
 
         Parameters
         ----------
@@ -200,7 +229,10 @@ class Hybrid:
             Source name to float32, shape (cases, k); the shares of one recommendation sum to 1.
         """
         places = items.astype(np.int64)
-        taken = {name: self.weights[name] * np.take_along_axis(part.probabilities(cases), places, axis=1) for name, part in self.parts.items()}
+        taken = {
+            name: self.weights[name] * np.take_along_axis(part.probabilities(cases), places, axis=1)
+            for name, part in self.parts.items()
+        }
         if network is not None and self.weights.get(NETWORK, 0.0) > 0:
             taken[NETWORK] = self.weights[NETWORK] * network
         if self.cold_mix is not None:
@@ -215,7 +247,9 @@ class Hybrid:
         if total <= 0:
             raise ValueError(f"'{name}' is the only source of the hybrid score; it cannot be switched off")
         weights = {other: weight / total for other, weight in rest.items()}
-        return replace(self, weights=weights, parts={other: part for other, part in self.parts.items() if other != name})
+        return replace(
+            self, weights=weights, parts={other: part for other, part in self.parts.items() if other != name}
+        )
 
     def ranker(self, network: Network | None, name: str) -> HybridRanker:
         """Return what the judge reads."""
@@ -223,19 +257,39 @@ class Hybrid:
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what to save: plain settings for JSON, and arrays by name."""
-        arrays = {f"{name}/{key}": value for name, part in self.parts.items() for key, value in part.arrays().items()}
-        about = {"weights": self.weights, "trust": list(self.trust), "shrunk": self.shrunk, "gained": self.gained}
+        arrays = {
+            f"{name}/{key}": value
+            for name, part in self.parts.items()
+            for key, value in part.arrays().items()
+        }
+        about = {
+            "weights": self.weights,
+            "trust": list(self.trust),
+            "shrunk": self.shrunk,
+            "gained": self.gained,
+        }
         return about, arrays | {"cold/counts": self.counts}
 
     @classmethod
-    def restore(cls, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray], catalogue: Catalogue) -> Hybrid:
-        """Rebuild a saved mix over a catalogue that may have grown at its end; raises ``ValueError`` for a part of another version."""
+    def restore(
+        cls, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray], catalogue: Catalogue
+    ) -> Hybrid:
+        """Rebuild a saved mix over a catalogue that may have grown at its end; raises ``ValueError`` for a
+        part of another version.
+        """
         weights = dict(settings["weights"])
         parts: dict[str, Part] = {}
         for name in (name for name, weight in weights.items() if name != NETWORK and weight > 0):
             if name not in KINDS:
-                raise ValueError(f"part '{name}' of the saved hybrid score is unknown to this version; train the model again")
-            own = {key.split("/", 1)[1]: np.asarray(value) for key, value in arrays.items() if key.startswith(f"{name}/")}
+                raise ValueError(
+                    f"part '{name}' of the saved hybrid score is unknown to this version; train the model "
+                    "again"
+                )
+            own = {
+                key.split("/", 1)[1]: np.asarray(value)
+                for key, value in arrays.items()
+                if key.startswith(f"{name}/")
+            }
             parts[name] = KINDS[name].of(own, catalogue)
         counts = np.asarray(arrays.get("cold/counts", np.zeros(0)), dtype=np.int64)
         if not len(counts):
@@ -259,7 +313,9 @@ class HybridRanker:
 
 
 def mixed(sources: list[tuple[str, Votes]], cold: ColdMix | None = None) -> Tensor:
-    """Add up scaled votes of one or more sources, float32, shape (cases, items), items with few clicks as ``cold`` says; a new tensor."""
+    """Add up scaled votes of one or more sources, float32, shape (cases, items), items with few clicks as
+    ``cold`` says; a new tensor.
+    """
     if cold is not None:
         return cold.put(sources)
     total = sources[0][1].values * sources[0][1].scale
@@ -269,7 +325,9 @@ def mixed(sources: list[tuple[str, Votes]], cold: ColdMix | None = None) -> Tens
 
 
 def _filled(mix: Mix) -> Mix:
-    """Return the mix with a trace of a source that ranks all items, so that what a sparse source does not name comes in a sensible order."""
+    """Return the mix with a trace of a source that ranks all items, so that what a sparse source does not
+    name comes in a sensible order.
+    """
     name = next((one for one in ("popular", NETWORK) if one in mix.weights), None)
     if name is None or any(mix.weights.get(one, 0.0) > 0 for one in ("popular", NETWORK)):
         return mix

@@ -1,4 +1,6 @@
-"""Parts of item-item weights without order: EASE for some thousand items, and damped cosines, sparse, for any number."""
+"""Parts of item-item weights without order: EASE for some thousand items, and damped cosines, sparse, for any
+number.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,11 @@ from model.rankers.markov import DecayedMarkov
 REGULARISERS = (50.0, 150.0, 500.0)
 DECAYS = (0.8, 0.6, 0.9, 0.97)  # of older clicks
 COSINES: dict[str, tuple[Any, ...]] = {
-    "query_decay": DECAYS, "long_sessions": (0.5, 0.0, 1.0), "shrink": (5.0, 1.0, 20.0), "neighbours": (200, 50)
-}  # fmt: skip
+    "query_decay": DECAYS,
+    "long_sessions": (0.5, 0.0, 1.0),
+    "shrink": (5.0, 1.0, 20.0),
+    "neighbours": (200, 50),
+}
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,16 @@ class Items(Part):
     def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Name the click with the largest weight for the item."""
         table = self.ranker.table.numpy()
-        return strongest_click(cases, rows, items, self.ranker.query_decay, lambda clicked, given: table[clicked, given])
+        return strongest_click(
+            cases, rows, items, self.ranker.query_decay, lambda clicked, given: table[clicked, given]
+        )
 
     def arrays(self) -> Arrays:
         """Return the weights and the settings."""
-        return {"weights": self.ranker.weights, "settings": np.array([self.ranker.query_decay, self.ranker.regulariser])}
+        return {
+            "weights": self.ranker.weights,
+            "settings": np.array([self.ranker.query_decay, self.ranker.regulariser]),
+        }
 
     @classmethod
     def of(cls, arrays: Arrays, catalogue: Catalogue) -> Items:
@@ -64,7 +74,8 @@ class Items(Part):
 
 @dataclass(frozen=True)
 class Cosines(Part):
-    """Item neighbours: damped cosines of items that were clicked in the same sessions (Sarwar et al., 2001), in sparse form.
+    """Item neighbours: damped cosines of items that were clicked in the same sessions (Sarwar et al., 2001),
+    in sparse form.
 
     Attributes
     ----------
@@ -98,13 +109,20 @@ class Cosines(Part):
     def arrays(self) -> Arrays:
         """Return the matrix and the decay."""
         matrix = self.ranker.transitions
-        return {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "decay": np.array([self.ranker.query_decay])}
+        return {
+            "data": matrix.data,
+            "indices": matrix.indices,
+            "indptr": matrix.indptr,
+            "decay": np.array([self.ranker.query_decay]),
+        }
 
     @classmethod
     def of(cls, arrays: Arrays, catalogue: Catalogue) -> Cosines:
         """Rebuild; items that joined the catalogue later have no cosines."""
         known, items = len(arrays["indptr"]) - 1, len(catalogue)
-        matrix = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(known, known))
+        matrix = sparse.csr_matrix(
+            (arrays["data"], arrays["indices"], arrays["indptr"]), shape=(known, known)
+        )
         matrix.resize((items, items))
         return cls(DecayedMarkov(matrix, float(arrays["decay"][0])), {})
 

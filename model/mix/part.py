@@ -20,7 +20,8 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Votes:
-    """Scores before they are divided by their sum: a mix multiplies by weight and share at once, one pass instead of three.
+    """Scores before they are divided by their sum: a mix multiplies by weight and share at once, one pass
+    instead of three.
 
     Attributes
     ----------
@@ -67,7 +68,8 @@ class Part(ABC):
         Returns
         -------
         ndarray int64, shape (n,), or None
-            Place in the case's prefix, -1 where no click speaks for the item; None = the part does not read clicks one by one.
+            Place in the case's prefix, -1 where no click speaks for the item; None = the part does not read
+            clicks one by one.
         """
         return None
 
@@ -108,8 +110,15 @@ def sharpened(products: Tensor, lengths: Tensor, known: Tensor | None = None) ->
     return found if numbers.all() else Votes(votes, found.scale.mul_(lengths > 0))
 
 
-def strongest_click(cases: Cases, rows: np.ndarray, items: np.ndarray, decay: float, weights: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """Name the click with the largest decayed weight for each recommendation; arguments and result as of :meth:`Part.because`.
+def strongest_click(
+    cases: Cases,
+    rows: np.ndarray,
+    items: np.ndarray,
+    decay: float,
+    weights: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Name the click with the largest decayed weight for each recommendation; arguments and result as of
+    :meth:`Part.because`.
 
     Parameters
     ----------
@@ -119,8 +128,8 @@ def strongest_click(cases: Cases, rows: np.ndarray, items: np.ndarray, decay: fl
     decay : float
         Weight of a click, per click after it.
     weights : callable
-        Clicked items and recommended items, of shapes (pairs,) both or (clicks, 1) and (n,), to how much the one speaks for the other, in the
-        shape that these give together.
+        Clicked items and recommended items, of shapes (pairs,) both or (clicks, 1) and (n,), to how much the
+        one speaks for the other, in the shape that these give together.
     """
     prefixes = cases.prefixes
     if len(prefixes) == 1:  # the usual request: every click with every item, without lists of pairs

@@ -1,4 +1,6 @@
-"""Probabilities of candidate items of every source for validation cases, on which mixing weights are searched. Chooses nothing."""
+"""Probabilities of candidate items of every source for validation cases, on which mixing weights are
+searched. Chooses nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,15 @@ import torch
 from model.data.sequences import Cases
 from model.evaluate.judge import FIRST_CASES, Seen, rows_at_once, seen_pairs
 
-CANDIDATES = 40  # best items of each source kept a case; an item outside all of them is hardly in a mixed top 20
+# best items of each source kept a case; an item outside all of them is hardly in a mixed top 20
+CANDIDATES = 40
 BATCH = 128  # rows of all sources at once: 6 MB each at 12,000 items
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Probabilities of candidate items, for the cases whose target is among the best of any source; all other cases are misses of every mix.
+    """Probabilities of candidate items, for the cases whose target is among the best of any source; all other
+    cases are misses of every mix.
 
     Attributes
     ----------
@@ -30,7 +34,8 @@ class Pool:
     sessions : ndarray int64, shape (found cases,)
         Number of the session that a case is of.
     doubt : ndarray float32, shape (found cases, candidates)
-        1 for items without a click, halved with each click; 0 for items that are known well. See `model.mix.cold_mix`.
+        1 for items without a click, halved with each click; 0 for items that are known well. See
+        `model.mix.cold_mix`.
     text : ndarray bool, shape (sources,)
         Whether a source knows items by their text.
     """
@@ -58,10 +63,12 @@ class Pool:
         return gains(self.mixed(weights, trust))
 
     def worth(self, weights: np.ndarray) -> float:
-        """Return NDCG@10 + NDCG@20 + half of recall@10 and recall@20 of the mix; misses 0, ties against the target.
+        """Return NDCG@10 + NDCG@20 + half of recall@10 and recall@20 of the mix; misses 0, ties against the
+        target.
 
-        NDCG@10 alone is flat around its optimum, so that chance picks the weights; the longer lists and the hits themselves tell mixes apart that
-        it cannot: on Beauty's validation, chosen on one half and read on the other, recall@10 rose by .003 and NDCG@10 stayed.
+        NDCG@10 alone is flat around its optimum, so that chance picks the weights; the longer lists and the
+        hits themselves tell mixes apart that it cannot: on Beauty's validation, chosen on one half and read
+        on the other, recall@10 rose by .003 and NDCG@10 stayed.
         """
         return self.worth_of(self.mixed(weights))
 
@@ -70,15 +77,25 @@ class Pool:
         return float(gains(mixed).sum()) / max(self.cases, 1)
 
     def with_trust(self, trust: tuple[float, float]) -> Pool:
-        """Return the pool with the sources' probabilities of little known items multiplied as `mixed` does."""
+        """Return the pool with the sources' probabilities of little known items multiplied as `mixed`
+        does.
+        """
         factors = [np.exp(np.float32(log) * self.doubt) for log in trust]
-        values = np.stack([row * factors[0 if text else 1] for row, text in zip(self.values, self.text, strict=True)])
+        values = np.stack(
+            [row * factors[0 if text else 1] for row, text in zip(self.values, self.text, strict=True)]
+        )
         values[self.values < 0] = -1.0
         return replace(self, values=values)
 
     def only(self, chosen: np.ndarray, cases: int) -> Pool:
         """Return the pool of some found cases, by mask, of ``cases`` in all."""
-        return replace(self, values=self.values[:, chosen], sessions=self.sessions[chosen], doubt=self.doubt[chosen], cases=cases)
+        return replace(
+            self,
+            values=self.values[:, chosen],
+            sessions=self.sessions[chosen],
+            doubt=self.doubt[chosen],
+            cases=cases,
+        )
 
     def folds(self, count: int) -> Iterator[tuple[Pool, Pool]]:
         """Give each fold's rest and the fold; cases of one session stay together."""
@@ -98,7 +115,8 @@ def gains(mixed: np.ndarray) -> np.ndarray:
 
 
 def doubts(counts: np.ndarray) -> np.ndarray:
-    """Return how little is known of items by their clicks: 1 without any, halved with each, 0 from five on; float32, as ``counts``.
+    """Return how little is known of items by their clicks: 1 without any, halved with each, 0 from five on;
+    float32, as ``counts``.
 
     Examples
     --------
@@ -109,8 +127,12 @@ def doubts(counts: np.ndarray) -> np.ndarray:
 
 
 def pool(
-    sources: Mapping[str, Callable[[Cases], np.ndarray]], cases: Cases, seen: Seen, doubt: np.ndarray | None = None, text: tuple[str, ...] = ()
-) -> Pool:  # fmt: skip
+    sources: Mapping[str, Callable[[Cases], np.ndarray]],
+    cases: Cases,
+    seen: Seen,
+    doubt: np.ndarray | None = None,
+    text: tuple[str, ...] = (),
+) -> Pool:
     """Gather every source's best items of every case.
 
     Parameters
@@ -139,7 +161,10 @@ def pool(
         places.append(start + kept)
         start, rows = start + rows, rows_at_once(len(sources) * found[0].shape[1], BATCH)
     width = max(part.shape[2] for part in parts)
-    values = np.concatenate([np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2])), constant_values=-1.0) for part in parts], axis=1)
+    values = np.concatenate(
+        [np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2])), constant_values=-1.0) for part in parts],
+        axis=1,
+    )
     items = np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in chosen])
     _, sessions = np.unique(np.array(cases.prefixes.session_ids, dtype=str), return_inverse=True)
     known = np.zeros(items.shape, dtype=np.float32) if doubt is None else doubt[items]
@@ -147,8 +172,12 @@ def pool(
     return Pool(names, values, len(cases), sessions[np.concatenate(places)], known, np.isin(names, text))
 
 
-def _pool_batch(found: list[np.ndarray], cases: Cases, seen: Seen) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the values, the items (column 0 = the target) and the places of the cases whose target some source finds."""
+def _pool_batch(
+    found: list[np.ndarray], cases: Cases, seen: Seen
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the values, the items (column 0 = the target) and the places of the cases whose target some
+    source finds.
+    """
     matrices = [np.array(matrix, dtype=np.float32) for matrix in found]
     out = np.zeros(len(cases), dtype=bool)
     if seen == "removed":
@@ -157,11 +186,16 @@ def _pool_batch(found: list[np.ndarray], cases: Cases, seen: Seen) -> tuple[np.n
             matrix[rows, items] = -1.0
         out[rows[items == cases.targets[rows]]] = True
     count = min(CANDIDATES, matrices[0].shape[1])
-    best = [torch.topk(torch.from_numpy(matrix), count, dim=1, sorted=False).indices.numpy() for matrix in matrices]
+    best = [
+        torch.topk(torch.from_numpy(matrix), count, dim=1, sorted=False).indices.numpy()
+        for matrix in matrices
+    ]
     chosen = np.concatenate(best, axis=1)
     kept = np.flatnonzero((chosen == cases.targets[:, None]).any(axis=1) & ~out)
     chosen, targets = np.sort(chosen[kept], axis=1), cases.targets[kept, None].astype(np.int64)
-    double = np.concatenate([np.zeros((len(kept), 1), dtype=bool), chosen[:, 1:] == chosen[:, :-1]], axis=1) | (chosen == targets)
+    double = np.concatenate(
+        [np.zeros((len(kept), 1), dtype=bool), chosen[:, 1:] == chosen[:, :-1]], axis=1
+    ) | (chosen == targets)
     # Doubles go to the end, so that the pool is as wide as the case with most different items.
     order = np.argsort(double, axis=1, kind="stable")
     width = int((~double).sum(axis=1).max(initial=0))

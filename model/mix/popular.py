@@ -45,7 +45,10 @@ class Popular(Part):
     def votes(self, cases: Cases) -> Votes:
         """Return the same shares for every case."""
         counts = torch.from_numpy(self.ranker.counts)
-        return Votes(counts[None, :].repeat(len(cases), 1), torch.full((len(cases), 1), 1.0 / max(float(counts.sum()), 1.0)))
+        return Votes(
+            counts[None, :].repeat(len(cases), 1),
+            torch.full((len(cases), 1), 1.0 / max(float(counts.sum()), 1.0)),
+        )
 
     def arrays(self) -> Arrays:
         """Return the counts."""

@@ -1,4 +1,6 @@
-"""The part that says "again": the session's own items, by how often such items came back in training. Knows nothing of other sessions' items."""
+"""The part that says "again": the session's own items, by how often such items came back in training. Knows
+nothing of other sessions' items.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +23,21 @@ PRIOR = 20.0  # trials that a rate of the wider group counts for: rates of rare 
 
 @dataclass(frozen=True)
 class Repeats(Part):
-    """The items of a session, each with the rate at which items clicked so long ago and so often were clicked next.
+    """The items of a session, each with the rate at which items clicked so long ago and so often were clicked
+    next.
 
-    Rows sum to the rate at which sessions of such a length and with so many repeats so far repeat next (not to 1): where little
-    comes back, this part says little. Rates of one group of clicks after another, each leaning on the wider group, in the manner
-    of repeat consumption models (Anderson et al., 2014, "The dynamics of repeat consumption": recency first, then frequency).
+    Rows sum to the rate at which sessions of such a length and with so many repeats so far repeat next (not
+    to 1): where little comes back, this part says little. Rates of one group of clicks after another, each
+    leaning on the wider group, in the manner of repeat consumption models (Anderson et al., 2014, "The
+    dynamics of repeat consumption": recency first, then frequency).
 
     Attributes
     ----------
     items : int
         Size of the catalogue.
     rates : ndarray float32, shape (LAGS, COUNTS)
-        Share of clicks, by clicks since the item's last one (from 1) and clicks on it so far (from 1), that came next.
+        Share of clicks, by clicks since the item's last one (from 1) and clicks on it so far (from 1), that
+        came next.
     moods : ndarray float32, shape (len(LENGTHS) + 1, len(SHARES) + 1)
         Share of next clicks that repeat, by the session's length and its share of repeats so far.
     """
@@ -51,7 +56,9 @@ class Repeats(Part):
         return Repeats.fit(dataset)
 
     def votes(self, cases: Cases) -> Votes:
-        """Return the rates of the session's items, scaled so that a row sums to the session's rate of repeats."""
+        """Return the rates of the session's items, scaled so that a row sums to the session's rate of
+        repeats.
+        """
         prefixes = cases.prefixes
         _, nth, last = occurrences(prefixes)
         places = np.flatnonzero(last)
@@ -80,11 +87,14 @@ class Repeats(Part):
     @classmethod
     def of(cls, arrays: Arrays, catalogue: Catalogue) -> Repeats:
         """Rebuild; items that joined the catalogue later repeat like all others."""
-        return cls(len(catalogue), np.asarray(arrays["rates"], np.float32), np.asarray(arrays["moods"], np.float32))
+        return cls(
+            len(catalogue), np.asarray(arrays["rates"], np.float32), np.asarray(arrays["moods"], np.float32)
+        )
 
 
 def occurrences(sessions: Sequences) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Say of every click when its item is clicked next in the session, the how-manieth click on it this is, and whether it is the last.
+    """Say of every click when its item is clicked next in the session, the how-manieth click on it this is,
+    and whether it is the last.
 
     Returns
     -------
@@ -100,7 +110,8 @@ def occurrences(sessions: Sequences) -> tuple[np.ndarray, np.ndarray, np.ndarray
     [[2, 4, 4], [1, 1, 2], [False, True, True]]
     """
     clicks = sessions.clicks
-    order = np.lexsort((sessions.items, sessions.rows))  # stable: clicks on an item of a session stay in order
+    # stable: clicks on an item of a session stay in order
+    order = np.lexsort((sessions.items, sessions.rows))
     same = np.zeros(clicks, dtype=bool)
     item, row = sessions.items[order], sessions.rows[order]
     same[1:] = (item[1:] == item[:-1]) & (row[1:] == row[:-1])
@@ -119,7 +130,9 @@ def recurrence(sessions: Sequences) -> np.ndarray:
     count = np.minimum(nth, COUNTS) - 1
     hits, trials = np.zeros((LAGS, COUNTS)), np.zeros((LAGS, COUNTS))
     for lag in range(1, min(LAGS, int(sessions.lengths.max(initial=1)) - 1) + 1):
-        held = (sessions.rows[lag:] == sessions.rows[:-lag]) & (following[:-lag] >= np.arange(lag, sessions.clicks))
+        held = (sessions.rows[lag:] == sessions.rows[:-lag]) & (
+            following[:-lag] >= np.arange(lag, sessions.clicks)
+        )
         back = following[:-lag] == np.arange(lag, sessions.clicks)
         trials[lag - 1] = np.bincount(count[:-lag][held], minlength=COUNTS)
         hits[lag - 1] = np.bincount(count[:-lag][back], minlength=COUNTS)

@@ -118,7 +118,8 @@ class Kinds(Words):
 
 @dataclass(frozen=True)
 class Intents(Part):
-    """See the module; the intents' vectors live in the centred title space, so titles are centred and not reduced.
+    """See the module; the intents' vectors live in the centred title space, so titles are centred and not
+    reduced.
 
     Attributes
     ----------
@@ -147,7 +148,8 @@ class Intents(Part):
 
     @cached_property
     def table(self) -> Tensor:
-        """The vectors as a tensor, shape (items, dim); in bfloat16 for large catalogues where the processor multiplies it, which reads half as much.
+        """The vectors as a tensor, shape (items, dim); in bfloat16 for large catalogues where the processor
+        multiplies it, which reads half as much.
 
         A cosine is then off by about 1e-4, and with it a vote by a thousandth.
         """
@@ -177,7 +179,10 @@ class Intents(Part):
 
 def _vectors(catalogue: Catalogue) -> np.ndarray:
     if catalogue.vectors is None:
-        raise ValueError("this part of the hybrid score needs text vectors; give items.* with titles, or leave it out of `parts`")
+        raise ValueError(
+            "this part of the hybrid score needs text vectors; give items.* with titles, or leave it out "
+            "of `parts`"
+        )
     return catalogue.vectors
 
 

@@ -1,7 +1,9 @@
-"""Choosing mixing weights on validation, out of fold: candidates are pooled once, then weights are searched on the pool.
+"""Choosing mixing weights on validation, out of fold: candidates are pooled once, then weights are searched
+on the pool.
 
-Stacking with weights on held-out predictions (Wolpert, 1992; Breiman, 1996), shrunk towards the best single source: how much is chosen by
-cross-fitting, sessions as units. A mix that is not better out of fold than its best source is not used: that source serves alone.
+Stacking with weights on held-out predictions (Wolpert, 1992; Breiman, 1996), shrunk towards the best single
+source: how much is chosen by cross-fitting, sessions as units. A mix that is not better out of fold than its
+best source is not used: that source serves alone.
 """
 
 from __future__ import annotations
@@ -16,14 +18,18 @@ from model.mix.pool import Pool
 FOLDS = 4
 FIRST_STEP, LAST_STEP = 1.0, 0.2  # weights are multiplied by e^step or e^-step
 SMALLEST = 0.01  # a weight at 0 is tried from here
-LEAST_GAIN = 1e-3  # of the worth, whose parts add up to about 0.3 on hard data: below it a part costs time and proves nothing
-# Neighbours vote session by session, a large share of a request's time where they take part: they must pay for it.
+# of the worth, whose parts add up to about 0.3 on hard data: below it a part costs time and proves nothing
+LEAST_GAIN = 1e-3
+# Neighbours vote session by session, a large share of a request's time where they take part: they must pay
+# for it.
 DEAR_GAIN = {"neighbours": 3e-3}
-SHRINK = (0.0, 0.2, 0.4, 0.6, 0.8)  # shares of the weight that may go to the best single source; 1 is that source alone
+# shares of the weight that may go to the best single source; 1 is that source alone
+SHRINK = (0.0, 0.2, 0.4, 0.6, 0.8)
 FEWEST_COLD = 30  # targets without a click; fewer tell nothing of such items
 ONLY_PROVEN = 1.64  # standard errors: 95 % of one side
 TEXT = ("titles", "words", "categories", "intents")  # they know an item by its title, clicked or not
-TRUSTS = (-4.0, -2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # logarithms of what a source counts times its weight for an item without a click
+# logarithms of what a source counts times its weight for an item without a click
+TRUSTS = (-4.0, -2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 Trust = tuple[float, float]  # of the text sources, and of the others
 
 
@@ -36,7 +42,8 @@ class Mix:
     weights : dict
         Source to weight; they sum to 1.
     trust : tuple of float
-        Logarithms of the factors of text sources and of other sources for items without a click; (0, 0) = none.
+        Logarithms of the factors of text sources and of other sources for items without a click; (0, 0) =
+        none.
     shrunk : float
         Share that the best single source got on top; 1 = it serves alone.
     gained : float
@@ -69,7 +76,10 @@ def search(pool: Pool) -> Mix:
     fitted = [(_fit(rest), held) for rest, held in pool.folds(FOLDS)]
     total = max(pool.cases, 1)
     single = sum(held.gains(one.single).sum() for one, held in fitted) / total
-    mixes = {share: sum(held.gains(one.shrunk(share), one.trust).sum() for one, held in fitted) / total for share in SHRINK}
+    mixes = {
+        share: sum(held.gains(one.shrunk(share), one.trust).sum() for one, held in fitted) / total
+        for share in SHRINK
+    }
     best = max(SHRINK, key=lambda share: mixes[share])
     if mixes[best] <= single:
         return Mix(_named(pool, whole.single), (0.0, 0.0), 1.0, 0.0)
@@ -107,7 +117,9 @@ def _fit(pool: Pool) -> Fitted:
 
 
 def climbed(pool: Pool, weights: np.ndarray) -> np.ndarray:
-    """Multiply one weight after the other while the worth rises, in ever smaller steps; weights of 0 stay 0. They sum to 1."""
+    """Multiply one weight after the other while the worth rises, in ever smaller steps; weights of 0 stay 0.
+    They sum to 1.
+    """
     weights = weights.astype(np.float64)
     mixed = pool.mixed(weights)
     best, step = pool.worth_of(mixed), FIRST_STEP
@@ -116,7 +128,8 @@ def climbed(pool: Pool, weights: np.ndarray) -> np.ndarray:
         for place in np.flatnonzero(weights):
             for factor in (np.exp(step), np.exp(-step)):
                 value = max(weights[place], SMALLEST * weights.sum()) * factor
-                trial = mixed + np.float32(value - weights[place]) * pool.values[place]  # ranks do not care what the weights sum to
+                # ranks do not care what the weights sum to
+                trial = mixed + np.float32(value - weights[place]) * pool.values[place]
                 worth = pool.worth_of(trial)
                 if worth > best:
                     best, mixed, moved = worth, trial, True
@@ -127,7 +140,9 @@ def climbed(pool: Pool, weights: np.ndarray) -> np.ndarray:
 
 
 def trusted(pool: Pool, weights: np.ndarray) -> Trust:
-    """Find the factors for items with few or no clicks with the highest worth; none unless the gain is proven."""
+    """Find the factors for items with few or no clicks with the highest worth; none unless the gain is
+    proven.
+    """
     if not pool.text.any() or int((pool.doubt[:, 0] == 1).sum()) < FEWEST_COLD:
         return 0.0, 0.0
     best: Trust = (0.0, 0.0)
@@ -143,7 +158,9 @@ def trusted(pool: Pool, weights: np.ndarray) -> Trust:
 
 
 def natural(clicks: np.ndarray) -> bool:
-    """Whether validation targets with such numbers of training clicks tell by themselves what items without a click are worth."""
+    """Whether validation targets with such numbers of training clicks tell by themselves what items without a
+    click are worth.
+    """
     return int((clicks == 0).sum()) >= FEWEST_COLD
 
 
@@ -177,4 +194,8 @@ def _named(pool: Pool, weights: np.ndarray) -> dict[str, float]:
 
 def named(weights: Mapping[str, float]) -> str:
     """Return weights in words, largest first, those of 0 left out."""
-    return ", ".join(f"{name} {weight:.2f}" for name, weight in sorted(weights.items(), key=lambda pair: -pair[1]) if weight)
+    return ", ".join(
+        f"{name} {weight:.2f}"
+        for name, weight in sorted(weights.items(), key=lambda pair: -pair[1])
+        if weight
+    )

@@ -1,4 +1,6 @@
-"""What a half-trained network adds to the mix, epoch by epoch, so that epochs which cannot change the mix are not run. Trains nothing."""
+"""What a half-trained network adds to the mix, epoch by epoch, so that epochs which cannot change the mix are
+not run. Trains nothing.
+"""
 
 from __future__ import annotations
 
@@ -66,4 +68,7 @@ def settled(history: Sequence[dict[str, float]], patience: int) -> bool:
         return False
     before, late = history[:-patience], history[-patience:]
     mix, network = (max(epoch[name] for epoch in before) for name in ("mix", "ndcg10"))
-    return max(epoch["mix"] for epoch in late) < mix + LEAST_GAIN and max(epoch["ndcg10"] for epoch in late) < RISING * network
+    return (
+        max(epoch["mix"] for epoch in late) < mix + LEAST_GAIN
+        and max(epoch["ndcg10"] for epoch in late) < RISING * network
+    )

@@ -1,4 +1,6 @@
-"""A running mean of the weights during training, which ranks better and more evenly than the weights of any one step. Knows no loss."""
+"""A running mean of the weights during training, which ranks better and more evenly than the weights of any
+one step. Knows no loss.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,13 @@ class RunningMean:
 
     @torch.no_grad()
     def update(self, steps_before: int) -> None:
-        """Take in the weights after a step; the first steps count more, so that the random start is soon forgotten."""
+        """Take in the weights after a step; the first steps count more, so that the random start is soon
+        forgotten.
+        """
         decay = min(self.decay, steps_before / (10.0 + steps_before))
-        torch._foreach_lerp_(list(self.values.values()), [value.detach() for value in self.parameters.values()], 1.0 - decay)
+        torch._foreach_lerp_(
+            list(self.values.values()), [value.detach() for value in self.parameters.values()], 1.0 - decay
+        )
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -1,4 +1,6 @@
-"""Training sequences as batches of like length, the same for the same seed and epoch; and the graph of the training sequences."""
+"""Training sequences as batches of like length, the same for the same seed and epoch; and the graph of the
+training sequences.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from model.config import ModelConfig
 from model.data.sequences import Sequences
 from model.network.backbones import Clicks, Graph
 
-PREFIXES_PER_SEQUENCE = 4  # a step of a backbone without a causal form takes batch_size * 4 prefixes, about the targets of a causal step
+# a step of a backbone without a causal form takes batch_size * 4 prefixes, about the targets of a causal step
+PREFIXES_PER_SEQUENCE = 4
 PAIR_BUDGET = 40_000  # rows * length^2 of a step for pairwise backbones: about 300 MB at dim 128
 BUCKET_STEPS = 50  # sequences are sorted by length within this many steps, so that order stays random beyond
 NEIGHBOURS = 12  # of the global graph, as in GCE-GNN
@@ -24,7 +27,8 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rows:
-    """Stretches of the flat click array that are trained on: inputs ``items[start:stop]``, targets one click later.
+    """Stretches of the flat click array that are trained on: inputs ``items[start:stop]``, targets one click
+    later.
 
     Attributes
     ----------
@@ -70,7 +74,8 @@ def training_rows(sequences: Sequences, max_length: int, every_position: bool) -
         pieces = -(-inputs // max_length)
         owner = np.repeat(np.arange(len(inputs)), pieces)
         number = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-        stop = end[owner] - number * max_length  # counted from the end, so that the newest clicks have the longest context
+        # counted from the end, so that the newest clicks have the longest context
+        stop = end[owner] - number * max_length
         return Rows(np.maximum(begin[owner], stop - max_length), stop, True)
     owner = np.repeat(np.arange(len(inputs)), inputs)
     number = np.arange(len(owner)) - np.repeat(np.cumsum(inputs) - inputs, inputs)
@@ -132,7 +137,9 @@ def gather(flat: NDArray[np.int32], start: Places, stop: Places) -> tuple[Clicks
     inside = steps[None] < lengths[:, None]
     places = np.where(inside, start[:, None] + steps, -1)
     items = np.where(inside, flat[places], 0).astype(np.int64)
-    return Clicks(torch.from_numpy(items), torch.from_numpy(lengths.astype(np.int64))), torch.from_numpy(places)
+    return Clicks(torch.from_numpy(items), torch.from_numpy(lengths.astype(np.int64))), torch.from_numpy(
+        places
+    )
 
 
 def pad(prefixes: list[NDArray[np.int32]] | Sequences, max_length: int) -> Clicks:
@@ -140,7 +147,8 @@ def pad(prefixes: list[NDArray[np.int32]] | Sequences, max_length: int) -> Click
     if not isinstance(prefixes, Sequences):
         prefixes = Sequences.of([prefix.tolist() for prefix in prefixes])
     lengths = np.minimum(prefixes.lengths, max_length)
-    # Every place of the padded rows reads the flat array; those behind a row's end read its last click and are then set to 0.
+    # Every place of the padded rows reads the flat array; those behind a row's end read its last click and
+    # are then set to 0.
     steps = np.arange(int(lengths.max(initial=1)))[None]
     places = (prefixes.offsets[1:] - lengths)[:, None] + np.minimum(steps, lengths[:, None] - 1)
     items = np.where(steps < lengths[:, None], prefixes.items[places], 0).astype(np.int64)
@@ -181,4 +189,6 @@ def make_graph(sequences: Sequences, n_items: int) -> Graph:
     weights[source[top], rank[top]] = counts[top]
     members = np.unique(items * len(sequences) + session)
     hyper = np.stack([members // len(sequences), members % len(sequences)])
-    return Graph(torch.from_numpy(neighbours), torch.from_numpy(weights), torch.from_numpy(hyper), len(sequences))
+    return Graph(
+        torch.from_numpy(neighbours), torch.from_numpy(weights), torch.from_numpy(hyper), len(sequences)
+    )

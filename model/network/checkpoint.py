@@ -1,4 +1,6 @@
-"""A training run on disk: one safetensors file, replaced in one step, so that a kill at any instant leaves a whole one."""
+"""A training run on disk: one safetensors file, replaced in one step, so that a kill at any instant leaves a
+whole one.
+"""
 
 from __future__ import annotations
 
@@ -63,15 +65,25 @@ def fingerprint(dataset: Dataset, config: ModelConfig, phase: str) -> str:
     digest.update("\0".join(dataset.catalogue.item_ids).encode())
     arrays = [dataset.train.items, dataset.train.offsets, dataset.catalogue.vectors]
     for cases in (dataset.valid, dataset.train_cases):
-        arrays += [] if cases is None else [cases.prefixes.items, cases.prefixes.offsets, cases.targets, cases.long, cases.short]
+        arrays += (
+            []
+            if cases is None
+            else [cases.prefixes.items, cases.prefixes.offsets, cases.targets, cases.long, cases.short]
+        )
     for array in arrays:
         digest.update(b"none" if array is None else array.tobytes())
     return digest.hexdigest()[:32]
 
 
 def save(
-    folder: Path, run: str, progress: Progress, network: nn.Module, optimizers: list[Optimizer], best: dict[str, Tensor] | None, mean: RunningMean | None = None
-) -> None:  # fmt: skip
+    folder: Path,
+    run: str,
+    progress: Progress,
+    network: nn.Module,
+    optimizers: list[Optimizer],
+    best: dict[str, Tensor] | None,
+    mean: RunningMean | None = None,
+) -> None:
     """Write the run's state; the file is whole at every instant.
 
     Parameters
@@ -90,12 +102,18 @@ def save(
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     for number, optimizer in enumerate(optimizers):
         for place, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
+            tensors |= {
+                f"optimizer.{number}.{place}.{name}": torch.as_tensor(value) for name, value in state.items()
+            }
     tensors |= {f"best.{name}": value for name, value in (best or {}).items()}
     tensors |= {f"mean.{name}": value for name, value in (mean.values.items() if mean is not None else ())}
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{FILE}.part"
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, {"run": run, "progress": json.dumps(vars(progress))})
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+        part,
+        {"run": run, "progress": json.dumps(vars(progress))},
+    )
     with part.open("rb") as handle:
         os.fsync(handle.fileno())
     part.replace(folder / FILE)
@@ -103,13 +121,14 @@ def save(
 
 def load(
     folder: Path, run: str, network: nn.Module, optimizers: list[Optimizer], mean: RunningMean | None = None
-) -> tuple[Progress, dict[str, Tensor] | None] | None:  # fmt: skip
+) -> tuple[Progress, dict[str, Tensor] | None] | None:
     """Put a run's state back.
 
     Returns
     -------
     (Progress, best weights or None), or None
-        None when there is no checkpoint, or it belongs to another run (other data or settings), which is then started anew.
+        None when there is no checkpoint, or it belongs to another run (other data or settings), which is then
+        started anew.
 
     Raises
     ------
@@ -127,7 +146,9 @@ def load(
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
             progress = Progress(**json.loads(about["progress"]))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise CheckpointError(f"checkpoint '{file}' cannot be read ({error}); delete it to train from the start") from None
+        raise CheckpointError(
+            f"checkpoint '{file}' cannot be read ({error}); delete it to train from the start"
+        ) from None
     network.load_state_dict(_under(tensors, "network."))
     for number, optimizer in enumerate(optimizers):
         _restore(optimizer, _under(tensors, f"optimizer.{number}."))

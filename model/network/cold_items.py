@@ -1,4 +1,6 @@
-"""Items without a training click: they get the vector that items with like titles have learned. Knows nothing of training itself."""
+"""Items without a training click: they get the vector that items with like titles have learned. Knows nothing
+of training itself.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,11 @@ from model.text.stand_ins import stand_ins
 RIDGE_SHARE = 0.3  # of the mean variance of a text direction: strong where few items teach the map
 
 
-def fill_cold(network: Network, space: TextSpace | None, catalogue: Catalogue, counts: NDArray[np.int64]) -> NDArray[np.float32] | None:
-    """Give items without a click the residual that like titles got, in place: the mean of their stand-ins', or by ridge regression where they have none.
+def fill_cold(
+    network: Network, space: TextSpace | None, catalogue: Catalogue, counts: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
+    """Give items without a click the residual that like titles got, in place: the mean of their stand-ins',
+    or by ridge regression where they have none.
 
     Returns
     -------
@@ -36,12 +41,16 @@ def fill_cold(network: Network, space: TextSpace | None, catalogue: Catalogue, c
     gram += max(RIDGE_SHARE * float(np.trace(gram)) / len(gram), 1e-6) * np.eye(len(gram))
     found = np.linalg.solve(gram, x[fit].T @ learned[fit]).astype(np.float32)
     cold = np.flatnonzero(~warm)
-    filled = by_stand_ins(stand_ins(catalogue.texts, cold, fit)[cold], learned, x[cold].astype(np.float32) @ found)
+    filled = by_stand_ins(
+        stand_ins(catalogue.texts, cold, fit)[cold], learned, x[cold].astype(np.float32) @ found
+    )
     residual[torch.from_numpy(cold)] = torch.from_numpy(filled).to(residual.device)
     return found
 
 
-def by_stand_ins(shares: sparse.csr_matrix, learned: NDArray[np.floating], otherwise: NDArray[np.float32]) -> NDArray[np.float32]:
+def by_stand_ins(
+    shares: sparse.csr_matrix, learned: NDArray[np.floating], otherwise: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """Return the mean of the stand-ins' rows, and the given rows where an item has none.
 
     Parameters

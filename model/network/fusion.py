@@ -1,6 +1,8 @@
-"""LLM4SBR's fusion (arXiv 2402.13840, eq. 6-13) for any backbone: projection, gates, concatenation, alignment and uniformity.
+"""LLM4SBR's fusion (arXiv 2402.13840, eq. 6-13) for any backbone: projection, gates, concatenation, alignment
+and uniformity.
 
-Our own fusion (`intent`) adds nothing to the network: there the intents retrieve items at score level, in `model.mix.hybrid`.
+Our own fusion (`intent`) adds nothing to the network: there the intents retrieve items at score level, in
+`model.mix.hybrid`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from torch import Tensor, nn
 from model.config import ModelConfig
 from model.network.losses import alignment, uniformity
 
-UNIFORM_ROWS = 1_024  # the paper's batch has 100; all positions of 128 long sessions are thousands, and their pairs would take most of a step
+# the paper's batch has 100; all positions of 128 long sessions are thousands, and their pairs would take most
+# of a step
+UNIFORM_ROWS = 1_024
 
 
 class PaperFusion(nn.Module):
@@ -38,7 +42,9 @@ class PaperFusion(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def project(self, long: Tensor, short: Tensor) -> tuple[Tensor, Tensor]:
-        """Project raw intent vectors (..., text_dim) to (..., dim); an all-zero intent stays zero, so that no news means no effect."""
+        """Project raw intent vectors (..., text_dim) to (..., dim); an all-zero intent stays zero, so that no
+        news means no effect.
+        """
         return tuple(self.projection(view) * (view.abs().sum(-1, keepdim=True) > 0) for view in (long, short))  # type: ignore[return-value]
 
     def forward(self, global_: Tensor, local: Tensor, z_long: Tensor, z_short: Tensor) -> Tensor:
@@ -52,10 +58,12 @@ class PaperFusion(nn.Module):
         return torch.as_tensor(self.output(fused))
 
     def auxiliary(self, global_: Tensor, local: Tensor, z_long: Tensor, z_short: Tensor) -> Tensor:
-        """Weighted tau * (alignment + uniformity) over the views in use (eq. 7-9), shape (); inputs (rows, dim).
+        """Weighted tau * (alignment + uniformity) over the views in use (eq. 7-9), shape (); inputs (rows,
+        dim).
 
-        Views are averaged as printed in the paper, or summed as in its published code (``config.view_reduction``). Uniformity is estimated on
-        ``UNIFORM_ROWS`` rows, evenly spread, where a step has more.
+        Views are averaged as printed in the paper, or summed as in its published code
+        (``config.view_reduction``). Uniformity is estimated on ``UNIFORM_ROWS`` rows, evenly spread, where a
+        step has more.
         """
         pairs = [(z_long, global_)] if self.config.views == "long" else [(z_short, local)]
         if self.config.views == "both":

@@ -1,4 +1,6 @@
-"""Losses: softmax cross-entropy over a whole catalogue (exact or sampled), alignment and uniformity. Knows no network."""
+"""Losses: softmax cross-entropy over a whole catalogue (exact or sampled), alignment and uniformity. Knows no
+network.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +13,24 @@ from torch.nn import functional
 
 CHUNK_ELEMENTS = 3_145_728  # logits held at once: 12 MB as float32, about what a core's caches keep
 
-MULTIPLE = 64  # rows are filled up to it: matrix kernels are made and kept a shape, and the targets of a batch come in any number
+# rows are filled up to it: matrix kernels are made and kept a shape, and the targets of a batch come in any
+# number
+MULTIPLE = 64
 
 
 def bfloat16_pays(device: str | torch.device) -> bool:
-    """Whether products of bfloat16 are faster than float32 here (a CPU with bfloat16 instructions, or a CUDA GPU)."""
+    """Whether products of bfloat16 are faster than float32 here (a CPU with bfloat16 instructions, or a CUDA
+    GPU).
+    """
     kind = torch.device(device).type
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return kind == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def product_dtype(precision: Literal["auto", "float32", "bfloat16"], device: str | torch.device) -> torch.dtype:
+def product_dtype(
+    precision: Literal["auto", "float32", "bfloat16"], device: str | torch.device
+) -> torch.dtype:
     """Type of the products with the catalogue for ``config.precision``."""
     if precision == "auto":
         return torch.bfloat16 if bfloat16_pays(device) else torch.float32
@@ -30,7 +38,9 @@ def product_dtype(precision: Literal["auto", "float32", "bfloat16"], device: str
 
 
 class _FullSoftmax(torch.autograd.Function):
-    """Cross-entropy whose gradients are made chunk by chunk in the forward pass, so that logits never leave the cache."""
+    """Cross-entropy whose gradients are made chunk by chunk in the forward pass, so that logits never leave
+    the cache.
+    """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, items: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
@@ -71,7 +81,9 @@ class _FullSoftmax(torch.autograd.Function):
         return grad_hidden * grads[0], grad_items * grads[0], None, None
 
 
-def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+def full_softmax(
+    hidden: Tensor, items: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Exact softmax cross-entropy over the whole catalogue, in the memory of one chunk of logits.
 
     Parameters
@@ -97,7 +109,9 @@ def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor, dtype: torch.dt
 
     Examples
     --------
-    >>> round(full_softmax(torch.zeros(2, 3), torch.eye(4, 3), torch.tensor([0, 1])).item(), 4) == round(math.log(4), 4)
+    >>> round(full_softmax(torch.zeros(2, 3), torch.eye(4, 3), torch.tensor([0, 1])).item(), 4) == round(
+    ...     math.log(4), 4
+    ... )
     True
     """
     if not len(hidden):
@@ -105,11 +119,19 @@ def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor, dtype: torch.dt
     return torch.as_tensor(_FullSoftmax.apply(hidden, items, targets, dtype)) / len(hidden)
 
 
-def sampled_softmax(hidden: Tensor, positives: Tensor, negatives: Tensor, targets: Tensor, sampled: Tensor, log_expected: Tensor) -> Tensor:
+def sampled_softmax(
+    hidden: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    targets: Tensor,
+    sampled: Tensor,
+    log_expected: Tensor,
+) -> Tensor:
     """Softmax cross-entropy with shared sampled negatives and the log-q correction.
 
-    The full sum over items is estimated by importance sampling: exp(s_target) + sum over samples of exp(s_j) / expected count of j, where a
-    sample that equals the row's target is left out. Unbiased for the sum as the number of samples grows.
+    The full sum over items is estimated by importance sampling: exp(s_target) + sum over samples of exp(s_j)
+    / expected count of j, where a sample that equals the row's target is left out. Unbiased for the sum as
+    the number of samples grows.
 
     Parameters
     ----------
@@ -185,8 +207,10 @@ def uniformity(vectors: Tensor, t: float = 2.0) -> Tensor:
     if rows < 2:
         raise ValueError(f"uniformity compares pairs, but the batch has {rows} row(s); give at least two")
     normed = functional.normalize(vectors, dim=1)
-    # |a - b|^2 = 2 - 2 a.b on the sphere; through the product, because pdist has no finite gradient at distance 0.
+    # |a - b|^2 = 2 - 2 a.b on the sphere; through the product, because pdist has no finite gradient at
+    # distance 0.
     exponent = t * (2 * (normed @ normed.T) - 2)
-    # A row with itself counts nothing. Filled, not picked out: picking pairs by a mask takes more than all the rest, with its gradient.
+    # A row with itself counts nothing. Filled, not picked out: picking pairs by a mask takes more than all
+    # the rest, with its gradient.
     exponent = exponent.masked_fill(torch.eye(rows, dtype=torch.bool, device=vectors.device), -math.inf)
     return torch.logsumexp(exponent.flatten(), dim=0) - math.log(rows * (rows - 1))

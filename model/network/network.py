@@ -1,4 +1,6 @@
-"""A backbone with its item vectors and, where asked for, the paper's fusion: clicks in, session vectors and item vectors out."""
+"""A backbone with its item vectors and, where asked for, the paper's fusion: clicks in, session vectors and
+item vectors out.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from model.network.fusion import PaperFusion
 class Network(nn.Module):
     """Item vectors = fixed text part + trained residual; session vectors = backbone (+ fusion).
 
-    The residual of an item with text starts at zero, so an item is ranked by its title until clicks say more. An item without text starts
-    at a random vector.
+    The residual of an item with text starts at zero, so an item is ranked by its title until clicks say more.
+    An item without text starts at a random vector.
 
     Parameters
     ----------
@@ -37,9 +39,14 @@ class Network(nn.Module):
     views: Tensor
 
     def __init__(
-        self, config: ModelConfig, n_items: int, text_part: Tensor | None = None, views: Tensor | None = None, graph: Graph | None = None,
+        self,
+        config: ModelConfig,
+        n_items: int,
+        text_part: Tensor | None = None,
+        views: Tensor | None = None,
+        graph: Graph | None = None,
         start: Tensor | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.config = config
         self.backbone = make_backbone(config, graph)
@@ -48,9 +55,13 @@ class Network(nn.Module):
         if text_part is not None:
             start = start * (text_part.abs().sum(1, keepdim=True) == 0)
         self.residual = nn.Embedding(n_items, config.dim, _weight=start)
-        self.register_buffer("text_part", text_part if text_part is not None else torch.zeros(0, config.dim), persistent=False)
+        self.register_buffer(
+            "text_part", text_part if text_part is not None else torch.zeros(0, config.dim), persistent=False
+        )
         self.register_buffer("views", views if views is not None else torch.zeros(0, 0), persistent=False)
-        self.fusion = PaperFusion(config, views.shape[1]) if config.fusion == "paper" and views is not None else None
+        self.fusion = (
+            PaperFusion(config, views.shape[1]) if config.fusion == "paper" and views is not None else None
+        )
         self.input_dropout = nn.Dropout(config.embedding_dropout)
 
     def item_table(self) -> Tensor:
@@ -63,10 +74,13 @@ class Network(nn.Module):
         return self.prepare(self.item_table())
 
     def extended(self, views: Tensor) -> Network:
-        """Return a network that shares all weights and also reads the titles of items behind the known ones, (new, text_dim)."""
+        """Return a network that shares all weights and also reads the titles of items behind the known ones,
+        (new, text_dim).
+        """
         if not len(self.views):
             return self
-        grown = copy.copy(self)  # shallow: the registered modules and parameters are shared, only the buffer table is its own
+        # shallow: the registered modules and parameters are shared, only the buffer table is its own
+        grown = copy.copy(self)
         grown._buffers = {**self._buffers, "views": torch.cat([self.views, views.to(self.views.device)])}
         return grown
 
@@ -95,7 +109,8 @@ class Network(nn.Module):
         return torch.as_tensor(session)
 
     def own_intents(self, clicks: Clicks, last_only: bool) -> tuple[Tensor, Tensor]:
-        """Intents without any source: recency-weighted means of the clicked titles, shape (batch[, length], text_dim).
+        """Intents without any source: recency-weighted means of the clicked titles, shape (batch[, length],
+        text_dim).
 
         Same half-lives as ``model.intent.ground.encoder``: 3 clicks for the short view, 24 for the long one.
         """
@@ -110,7 +125,9 @@ class Network(nn.Module):
             found.append(mean[:, 0] if last_only or not self.backbone.every_position else mean)
         return found[0], found[1]
 
-    def encode(self, clicks: Clicks, table: Tensor, long: Tensor | None = None, short: Tensor | None = None) -> Tensor:
+    def encode(
+        self, clicks: Clicks, table: Tensor, long: Tensor | None = None, short: Tensor | None = None
+    ) -> Tensor:
         """Session vectors after the last click, for scoring.
 
         Parameters
@@ -134,7 +151,9 @@ class Network(nn.Module):
 
 
 def _given(given: Tensor | None, own: Tensor) -> Tensor:
-    """Prefer given vectors; rows of zeros (nothing known) fall back to ``own``. Shapes equal, (batch, text_dim)."""
+    """Prefer given vectors; rows of zeros (nothing known) fall back to ``own``. Shapes equal, (batch,
+    text_dim).
+    """
     if given is None:
         return own
     return torch.where(given.abs().sum(-1, keepdim=True) > 0, given, own)

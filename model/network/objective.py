@@ -1,4 +1,6 @@
-"""One training step: rows to session vectors, cross-entropy over the warm catalogue, auxiliary losses, update."""
+"""One training step: rows to session vectors, cross-entropy over the warm catalogue, auxiliary losses,
+update.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from model.network.network import Network
 class Objective:
     """What is minimised.
 
-    Items without a training click take no part in the softmax: otherwise training would teach that they are never the answer.
+    Items without a training click take no part in the softmax: otherwise training would teach that they are
+    never the answer.
 
     Parameters
     ----------
@@ -33,8 +36,11 @@ class Objective:
         self.network, self.config = network, config
         self.flat = dataset.train.items
         counts = dataset.item_counts
-        self.sampled = config.loss == "sampled" or (config.loss is None and len(counts) > config.full_softmax_items)
-        # Backbones that look up other items (graphs) need the whole table; the others only the items of the step.
+        self.sampled = config.loss == "sampled" or (
+            config.loss is None and len(counts) > config.full_softmax_items
+        )
+        # Backbones that look up other items (graphs) need the whole table; the others only the items of the
+        # step.
         self.partial = self.sampled and config.backbone not in {"gcegnn", "s2dhcn"}
         network.residual.sparse = self.partial
         warm = np.flatnonzero(counts)
@@ -49,7 +55,9 @@ class Objective:
         self.intents = _intent_rows(dataset) if config.fusion == "paper" else None
 
     def optimizers(self) -> list[Optimizer]:
-        """Adam for all weights; item rows that a step does not touch are left alone where only part of the table is used."""
+        """Adam for all weights; item rows that a step does not touch are left alone where only part of the
+        table is used.
+        """
         rate, decay = self.config.learning_rate, self.config.weight_decay
         if not self.partial:
             return [torch.optim.Adam(self.network.parameters(), lr=rate, weight_decay=decay, fused=True)]
@@ -62,14 +70,22 @@ class Objective:
     def step(self, rows: Rows, chosen: Places, optimizers: list[Optimizer]) -> tuple[float, int]:
         """Run one update; returns the cross-entropy in nats a target, and how many targets there were."""
         clicks, places = gather(self.flat, rows.start[chosen], rows.stop[chosen])
-        ends = clicks.mask if rows.every_position else torch.arange(clicks.items.shape[1])[None] == clicks.lengths[:, None] - 1
+        ends = (
+            clicks.mask
+            if rows.every_position
+            else torch.arange(clicks.items.shape[1])[None] == clicks.lengths[:, None] - 1
+        )
         places = places[ends]
         targets = torch.from_numpy(self.flat[places.numpy() + 1].astype(np.int64))
         loss, extra = self._losses(clicks, ends, places, targets)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         (loss + extra).backward()  # type: ignore[no-untyped-call]
-        dense = [value for name, value in self.network.named_parameters() if not (self.partial and name == "residual.weight")]
+        dense = [
+            value
+            for name, value in self.network.named_parameters()
+            if not (self.partial and name == "residual.weight")
+        ]
         torch.nn.utils.clip_grad_norm_(dense, self.config.clip_norm)
         for optimizer in optimizers:
             optimizer.step()
@@ -95,9 +111,18 @@ class Objective:
             extra = extra if own is None else extra + own
         if negatives is not None and local_negatives is not None and self.chance is not None:
             expected = torch.log(self.chance[self._drawn] * len(negatives)).float().to(device)
-            loss = sampled_softmax(session, table[local_targets], table[local_negatives], targets.to(device), negatives.to(device), expected)
+            loss = sampled_softmax(
+                session,
+                table[local_targets],
+                table[local_negatives],
+                targets.to(device),
+                negatives.to(device),
+                expected,
+            )
         else:
-            loss = full_softmax(session, table if self.warm is None else table[self.warm], local_targets, self.dtype)
+            loss = full_softmax(
+                session, table if self.warm is None else table[self.warm], local_targets, self.dtype
+            )
         return loss, extra
 
     def _negatives(self) -> Tensor:
@@ -109,7 +134,9 @@ class Objective:
         self._drawn = torch.searchsorted(cumulative, draws).clamp(max=len(cumulative) - 1)
         return self.warm_items[self._drawn]
 
-    def _table(self, clicks: Clicks, targets: Tensor, negatives: Tensor | None) -> tuple[Tensor, Clicks, Tensor, Tensor | None]:
+    def _table(
+        self, clicks: Clicks, targets: Tensor, negatives: Tensor | None
+    ) -> tuple[Tensor, Clicks, Tensor, Tensor | None]:
         """Item vectors of the step, and indices into them."""
         network, device = self.network, self.config.device
         if self.partial and negatives is not None:
@@ -118,7 +145,10 @@ class Objective:
             if len(network.text_part):
                 rows = rows + network.text_part[wanted.to(device)]
             inside = Clicks(torch.searchsorted(wanted, clicks.items), clicks.lengths)
-            found = torch.searchsorted(wanted, targets).to(device), torch.searchsorted(wanted, negatives).to(device)
+            found = (
+                torch.searchsorted(wanted, targets).to(device),
+                torch.searchsorted(wanted, negatives).to(device),
+            )
             return network.prepare(rows), inside, *found
         table = network.item_table()
         if self.config.residual_dropout and len(network.text_part):
@@ -146,12 +176,20 @@ class Objective:
 
 
 def _intent_rows(dataset: Dataset) -> tuple[Places, NDArray[np.float32], NDArray[np.float32]] | None:
-    """For every training click the row of the intent that was known after it (-1 = none), and the intents' vectors."""
+    """For every training click the row of the intent that was known after it (-1 = none), and the intents'
+    vectors.
+    """
     cases = dataset.train_cases
     if cases is None or cases.long is None or cases.short is None:
         return None
     known = np.abs(cases.long).sum(1) > 0
-    rows = {(name, position): row for row, (name, position) in enumerate(zip(cases.prefixes.session_ids, cases.positions.tolist(), strict=True)) if known[row]}
+    rows = {
+        (name, position): row
+        for row, (name, position) in enumerate(
+            zip(cases.prefixes.session_ids, cases.positions.tolist(), strict=True)
+        )
+        if known[row]
+    }
     sequences = dataset.train
     found = np.full(len(sequences.items), -1, np.int64)
     for place, name in enumerate(sequences.session_ids):

@@ -1,4 +1,6 @@
-"""The network as a scorer: prefixes of item places in, logits or probabilities over the whole catalogue out."""
+"""The network as a scorer: prefixes of item places in, logits or probabilities over the whole catalogue
+out.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from model.network.losses import product_dtype
 from model.network.network import Network
 
 Floats = NDArray[np.float32]
-LARGE_CATALOGUE = 100_000  # items; beyond, the table is read in the type of products, and no second form of it is kept
+# items; beyond, the table is read in the type of products, and no second form of it is kept
+LARGE_CATALOGUE = 100_000
 
 
 class NetworkScorer:
@@ -45,15 +48,20 @@ class NetworkScorer:
             dtype = product_dtype(config.precision, self.table.device)
             if len(self.table) > LARGE_CATALOGUE:
                 self.columns = self.table.to(dtype).T
-            else:  # a copy, in which a number of the session meets its numbers of all items in one piece: a fifth less time for a single session
+            else:
+                # a copy, in which a number of the session meets its numbers of all items in one piece: a
+                # fifth less time for a single session
                 self.columns = self.table.T.contiguous()
         self.device = self.table.device
-        # Neither clicks nor text: nothing is known of these items, so the network must not prefer them to disliked ones.
+        # Neither clicks nor text: nothing is known of these items, so the network must not prefer them to
+        # disliked ones.
         self.silent = torch.nonzero((self.table == 0).all(1)).flatten()
 
     @cached_property
     def row(self) -> SingleRow | None:
-        """What reads a single prefix, where the network has such a form; it works in numpy, so on the CPU only."""
+        """What reads a single prefix, where the network has such a form; it works in numpy, so on the CPU
+        only.
+        """
         if self.device.type != "cpu" or self.network.fusion is not None:
             return None
         return self.network.backbone.single_row()
@@ -95,14 +103,18 @@ class NetworkScorer:
         return self.probabilities(cases.prefixes, cases.long, cases.short)
 
     @torch.no_grad()
-    def probabilities(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Floats:
+    def probabilities(
+        self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None
+    ) -> Floats:
         """Softmax of the logits, float32, shape (cases, n_items), rows sum to 1."""
         found: Floats = self._softmax(prefixes, long, short).numpy()
         return found
 
     @torch.no_grad()
     def shares(self, cases: Cases) -> Tensor:
-        """Return the probabilities of cases as a tensor of the processor's memory, float32, shape (cases, n_items)."""
+        """Return the probabilities of cases as a tensor of the processor's memory, float32, shape (cases,
+        n_items).
+        """
         return self._softmax(cases.prefixes, cases.long, cases.short)
 
     def _softmax(self, prefixes: Prefixes, long: Floats | None, short: Floats | None) -> Tensor:
@@ -125,4 +137,8 @@ def validation_ndcg(scorer: NetworkScorer, cases: Cases, drop_seen: bool) -> flo
 
 
 def _tensor(values: Floats | None, device: torch.device) -> Tensor | None:
-    return None if values is None else torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
+    return (
+        None
+        if values is None
+        else torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
+    )

@@ -1,4 +1,6 @@
-"""The catalogue's text vectors as a network reads them: centred, reduced, scaled; new items go through the same map."""
+"""The catalogue's text vectors as a network reads them: centred, reduced, scaled; new items go through the
+same map.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ Floats = NDArray[np.float32]
 def unit(vectors: Floats) -> Floats:
     """Scale rows to length 1; zero rows stay zero. Shape (rows, dim), float32."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Floats = np.divide(vectors, lengths, out=np.zeros_like(vectors, dtype=np.float32), where=lengths > 0)
+    scaled: Floats = np.divide(
+        vectors, lengths, out=np.zeros_like(vectors, dtype=np.float32), where=lengths > 0
+    )
     return scaled
 
 
@@ -82,11 +86,15 @@ class TextSpace:
         return cls(centre, (directions * (scale / max(size, 1e-12))).astype(np.float32))
 
     def centred(self, vectors: Floats) -> Floats:
-        """Take raw vectors to unit vectors of the centred space; zero rows stay zero. Shape (rows, text_dim)."""
+        """Take raw vectors to unit vectors of the centred space; zero rows stay zero. Shape (rows,
+        text_dim).
+        """
         known = np.abs(vectors).sum(1, keepdims=True) > 0
         return unit(np.where(known, unit(vectors) - self.centre, np.float32(0.0)).astype(np.float32))
 
     def apply(self, vectors: Floats) -> Floats:
         """Map raw text vectors to the start of item vectors; zero rows stay zero. Shape (rows, dim)."""
         known = np.abs(vectors).sum(1, keepdims=True) > 0
-        return np.where(known, (unit(vectors) - self.centre) @ self.directions, np.float32(0.0)).astype(np.float32)
+        return np.where(known, (unit(vectors) - self.centre) @ self.directions, np.float32(0.0)).astype(
+            np.float32
+        )

@@ -1,4 +1,6 @@
-"""EASE: the closed-form item-item model (Steck, 2019, "Embarrassingly shallow autoencoders for sparse data", eq. 8)."""
+"""EASE: the closed-form item-item model (Steck, 2019, "Embarrassingly shallow autoencoders for sparse data",
+eq. 8).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from model.data.decay import binary, decayed_sums
 from model.data.sequences import Cases
 from model.data.splits import Dataset
 
-MOST_ITEMS = 20_000  # the inverse is dense: 1.6 GB in float32 at 20,000 items, and its time grows with the third power
+# the inverse is dense: 1.6 GB in float32 at 20,000 items, and its time grows with the third power
+MOST_ITEMS = 20_000
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,22 @@ class Ease:
         """
         items = len(dataset.catalogue)
         if items > MOST_ITEMS:
-            raise ValueError(f"EASE needs a dense {items} x {items} matrix; leave it out above {MOST_ITEMS} items")
+            raise ValueError(
+                f"EASE needs a dense {items} x {items} matrix; leave it out above {MOST_ITEMS} items"
+            )
         incidence = binary(dataset.train, items)
         gram = np.asfortranarray((incidence.T @ incidence).toarray())
         gram[np.diag_indices(items)] += regulariser
         factor, failed = lapack.spotrf(gram, lower=0, overwrite_a=1)
         inverse, broken = lapack.spotri(factor, lower=0, overwrite_c=1)
         if failed or broken:
-            raise ValueError(f"EASE: the Gram matrix of {items} items is not positive definite; raise the regulariser ({regulariser})")
+            raise ValueError(
+                f"EASE: the Gram matrix of {items} items is not positive definite; raise the regulariser "
+                f"({regulariser})"
+            )
         lower = np.tril_indices(1024)
-        for start in range(0, items, 1024):  # only the upper triangle was written; mirrored in blocks, without a copy of the whole
+        # only the upper triangle was written; mirrored in blocks, without a copy of the whole
+        for start in range(0, items, 1024):
             stop = min(start + 1024, items)
             block = inverse[start:stop, start:stop]
             rows, columns = (index[(lower[0] < len(block)) & (lower[1] < len(block))] for index in lower)

@@ -1,4 +1,6 @@
-"""Item neighbours: items clicked in the same sessions (Sarwar et al., 2001; session form Hidasi et al., 2016)."""
+"""Item neighbours: items clicked in the same sessions (Sarwar et al., 2001; session form Hidasi et al.,
+2016).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,15 @@ class ItemKnn:
     name: str = "item kNN"
 
     @classmethod
-    def fit(cls, dataset: Dataset, *, neighbours: int = 200, shrink: float = 5.0, query_decay: float = 0.8, long_sessions: float = 0.5) -> ItemKnn:
+    def fit(
+        cls,
+        dataset: Dataset,
+        *,
+        neighbours: int = 200,
+        shrink: float = 5.0,
+        query_decay: float = 0.8,
+        long_sessions: float = 0.5,
+    ) -> ItemKnn:
         """Compute damped cosines.
 
         Parameters
@@ -48,13 +58,17 @@ class ItemKnn:
         norms = np.sqrt(np.asarray(incidence.sum(axis=0)).ravel())
         values = together.data / (norms[together.row] * norms[together.col] + shrink)
         apart = together.row != together.col
-        matrix = sparse.csr_matrix((values[apart], (together.row[apart], together.col[apart])), shape=together.shape)
+        matrix = sparse.csr_matrix(
+            (values[apart], (together.row[apart], together.col[apart])), shape=together.shape
+        )
         return cls(strongest(matrix, neighbours), query_decay)
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
         weights = self.query_decay**cases.prefixes.steps_back
-        return np.asarray((weighted(cases.prefixes, weights, self.similarity.shape[0]) @ self.similarity).toarray())
+        return np.asarray(
+            (weighted(cases.prefixes, weights, self.similarity.shape[0]) @ self.similarity).toarray()
+        )
 
 
 def strongest(matrix: sparse.csr_matrix, count: int) -> sparse.csr_matrix:

@@ -1,4 +1,6 @@
-"""Last item: whatever was clicked last is clicked again, then what came before it. The floor for data with repeats."""
+"""Last item: whatever was clicked last is clicked again, then what came before it. The floor for data with
+repeats.
+"""
 
 from __future__ import annotations
 
@@ -25,5 +27,7 @@ class LastItem:
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
         scores = np.zeros((len(cases), self.items), dtype=np.float32)
-        np.maximum.at(scores, (cases.prefixes.rows, cases.prefixes.items), 1.0 / (1.0 + cases.prefixes.steps_back))
+        np.maximum.at(
+            scores, (cases.prefixes.rows, cases.prefixes.items), 1.0 / (1.0 + cases.prefixes.steps_back)
+        )
         return scores

@@ -1,7 +1,7 @@
 """Transitions between items: first-order Markov, and its decayed form over pairs at a distance.
 
-Garcin et al., 2013 (first order); Ludewig & Jannach, 2018, "sequential rules": pairs at distance d count 1 / d.
-Here both the distance in training and the age of a click in the prefix decay.
+Garcin et al., 2013 (first order); Ludewig & Jannach, 2018, "sequential rules": pairs at distance d count 1 /
+d. Here both the distance in training and the age of a click in the prefix decay.
 """
 
 from __future__ import annotations
@@ -38,7 +38,14 @@ class DecayedMarkov:
 
     @classmethod
     def fit(
-        cls, dataset: Dataset, *, distance: int = 10, decay: float = 1.0, query_decay: float = 0.6, damping: float = 0.3, backward: float = 0.0
+        cls,
+        dataset: Dataset,
+        *,
+        distance: int = 10,
+        decay: float = 1.0,
+        query_decay: float = 0.6,
+        damping: float = 0.3,
+        backward: float = 0.0,
     ) -> DecayedMarkov:
         """Count pairs.
 
@@ -64,11 +71,17 @@ class DecayedMarkov:
 
     @cached_property
     def dense(self) -> Tensor | None:
-        """The transitions without sparsity for small catalogues, float32, shape (items, items); none for large ones."""
-        return torch.from_numpy(self.transitions.toarray()) if self.transitions.shape[0] <= DENSE_ITEMS else None
+        """The transitions without sparsity for small catalogues, float32, shape (items, items); none for
+        large ones.
+        """
+        return (
+            torch.from_numpy(self.transitions.toarray()) if self.transitions.shape[0] <= DENSE_ITEMS else None
+        )
 
     def weights(self, clicked: np.ndarray, following: np.ndarray) -> np.ndarray:
-        """Return how much clicks speak for following items, pair by pair, or for shapes (clicks, 1) and (items,) each for each."""
+        """Return how much clicks speak for following items, pair by pair, or for shapes (clicks, 1) and
+        (items,) each for each.
+        """
         if self.dense is not None:
             return np.asarray(self.dense.numpy()[clicked, following])
         if clicked.ndim == 2:
@@ -80,7 +93,13 @@ class DecayedMarkov:
         prefixes = cases.prefixes
         if self.dense is not None:
             return decayed_sums(prefixes, self.query_decay, self.dense)
-        return spread(prefixes.rows, prefixes.items, decayed(prefixes, self.query_decay).numpy(), self.transitions, len(prefixes))
+        return spread(
+            prefixes.rows,
+            prefixes.items,
+            decayed(prefixes, self.query_decay).numpy(),
+            self.transitions,
+            len(prefixes),
+        )
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
@@ -104,7 +123,9 @@ class Markov:
         return np.asarray(self.transitions[last_items(cases.prefixes)].toarray())
 
 
-def pair_counts(sequences: Sequences, items: int, distance: int, weight: Callable[[int], float]) -> sparse.csr_matrix:
+def pair_counts(
+    sequences: Sequences, items: int, distance: int, weight: Callable[[int], float]
+) -> sparse.csr_matrix:
     """Sum weights of pairs (earlier click, later click) up to a distance inside a session.
 
     Parameters

@@ -1,7 +1,9 @@
-"""Session neighbours: V-SKNN (Ludewig & Jannach, 2018, session weighting by position) and STAN (Garg et al., 2019).
+"""Session neighbours: V-SKNN (Ludewig & Jannach, 2018, session weighting by position) and STAN (Garg et al.,
+2019).
 
-Both find the k training sessions closest to a prefix and let their items vote. V-SKNN decays linearly with the age of
-a click; STAN decays exponentially with age (l1), with the time between sessions (l2) and with the distance of a voted item from the match (l3).
+Both find the k training sessions closest to a prefix and let their items vote. V-SKNN decays linearly with
+the age of a click; STAN decays exponentially with age (l1), with the time between sessions (l2) and with the
+distance of a voted item from the match (l3).
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from model.data.sequences import Cases, Sequences
 from model.data.splits import Dataset
 
 DAY_US = 86_400 * 1_000_000
-PAIRS_AT_ONCE = 4_194_304  # cases x sessions (or items) of one block, 32 MB of places: beyond it the blocks fall out of the caches
+# cases x sessions (or items) of one block, 32 MB of places: beyond it the blocks fall out of the caches
+PAIRS_AT_ONCE = 4_194_304
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class Settings:
     neighbours : int
         Sessions that vote.
     linear : bool
-        V-SKNN's decay: a click n steps back weighs ``max(0, 1 - n / 10)``; otherwise STAN's ``exp(-n / recency)``.
+        V-SKNN's decay: a click n steps back weighs ``max(0, 1 - n / 10)``; otherwise STAN's ``exp(-n /
+        recency)``.
     recency : float
         STAN's l1, in clicks.
     days : float
@@ -52,7 +56,9 @@ class Settings:
 
 
 VSKNN = Settings()
-STAN = Settings(neighbours=500, linear=False, recency=0.6, days=7.0, distance=2.0, backward=0.6, rare_items=True)
+STAN = Settings(
+    neighbours=500, linear=False, recency=0.6, days=7.0, distance=2.0, backward=0.6, rare_items=True
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class Found:
         Prefix of the block, training session; rows do not fall.
     closeness : ndarray float64, shape (neighbours,)
     match : ndarray int64, shape (neighbours,)
-        Place, in the flat clicks of training, of the session's last click on the prefix's most recent shared item.
+        Place, in the flat clicks of training, of the session's last click on the prefix's most recent shared
+        item.
     age : ndarray int64, shape (neighbours,)
         Clicks of the prefix after that shared item.
     """
@@ -78,7 +85,13 @@ class Found:
 
     def kept(self, places: np.ndarray) -> Found:
         """Return the neighbours named by places or by a mask."""
-        return Found(self.rows[places], self.sessions[places], self.closeness[places], self.match[places], self.age[places])
+        return Found(
+            self.rows[places],
+            self.sessions[places],
+            self.closeness[places],
+            self.match[places],
+            self.age[places],
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +120,9 @@ class SessionKnn:
     @classmethod
     def fit(cls, dataset: Dataset, settings: Settings = VSKNN, name: str = "V-SKNN") -> SessionKnn:
         """Index the training sessions; nothing is learned."""
-        return cls.index(dataset.train.select(dataset.train.lengths > 0), len(dataset.catalogue), settings, name)
+        return cls.index(
+            dataset.train.select(dataset.train.lengths > 0), len(dataset.catalogue), settings, name
+        )
 
     @classmethod
     def index(cls, sessions: Sequences, items: int, settings: Settings, name: str) -> SessionKnn:
@@ -121,8 +136,14 @@ class SessionKnn:
         # Last click of every (item, session) pair, in the order of the incidence's entries.
         order = np.lexsort((sessions.rows, sessions.items))  # stable, so clicks of a pair stay in order
         item, session = sessions.items[order], sessions.rows[order]
-        last = np.append((item[1:] != item[:-1]) | (session[1:] != session[:-1]), True) if len(order) else np.zeros(0, bool)
-        return cls(sessions, by_item, order[last], rarity.astype(np.float32), settings, name, sessions.last_times)
+        last = (
+            np.append((item[1:] != item[:-1]) | (session[1:] != session[:-1]), True)
+            if len(order)
+            else np.zeros(0, bool)
+        )
+        return cls(
+            sessions, by_item, order[last], rarity.astype(np.float32), settings, name, sessions.last_times
+        )
 
     @classmethod
     def stan(cls, dataset: Dataset, settings: Settings = STAN) -> SessionKnn:
@@ -134,10 +155,17 @@ class SessionKnn:
         items, width = len(self.rarity), max(len(self.rarity), len(self.sessions), 1)
         step = max(1, PAIRS_AT_ONCE // width)
         if len(cases) > step:
-            parts = [self.scores(cases.select(np.arange(start, min(start + step, len(cases))))) for start in range(0, len(cases), step)]
+            parts = [
+                self.scores(cases.select(np.arange(start, min(start + step, len(cases)))))
+                for start in range(0, len(cases), step)
+            ]
             return np.concatenate(parts)
         places, votes = self._votes(self._neighbours(cases))
-        return np.bincount(places, votes, minlength=len(cases) * items).astype(np.float32).reshape(len(cases), items)
+        return (
+            np.bincount(places, votes, minlength=len(cases) * items)
+            .astype(np.float32)
+            .reshape(len(cases), items)
+        )
 
     def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Name the click of the prefix by which the sessions were found that gave an item most of its votes.
@@ -163,18 +191,22 @@ class SessionKnn:
         chosen = wanted[order][pair] == places
         ages = np.repeat(found.age, self.sessions.lengths[found.sessions])[chosen]
         width = int(few.prefixes.lengths.max(initial=1))
-        table = np.bincount(order[pair[chosen]] * width + ages, votes[chosen], minlength=len(wanted) * width).reshape(len(wanted), width)
+        table = np.bincount(
+            order[pair[chosen]] * width + ages, votes[chosen], minlength=len(wanted) * width
+        ).reshape(len(wanted), width)
         best = table.argmax(axis=1)
         return np.where(table[np.arange(len(wanted)), best] > 0, few.prefixes.lengths[at] - 1 - best, -1)
 
     def _neighbours(self, cases: Cases) -> Found:
         """Closest sessions of every prefix, by the decayed cosine and the time between them."""
         prefixes = cases.prefixes
-        click, entry = expanded(self.incidence.indptr, prefixes.items)  # one entry a (click of a prefix, session with its item)
+        # one entry a (click of a prefix, session with its item)
+        click, entry = expanded(self.incidence.indptr, prefixes.items)
         session, row = self.incidence.indices[entry].astype(np.int64), prefixes.rows[click]
         ages = prefixes.steps_back
         weights = self._age(ages)[click] * self.incidence.data[entry]
-        # A pair's last entry stands for it: the prefix's most recent shared item. No pass over all sessions: only pairs that were met are read.
+        # A pair's last entry stands for it: the prefix's most recent shared item. No pass over all sessions:
+        # only pairs that were met are read.
         pair = row * len(self.sessions) + session
         latest = np.empty(len(cases) * len(self.sessions), dtype=np.int64)
         latest[pair] = np.arange(len(pair))
@@ -192,7 +224,9 @@ class SessionKnn:
         return self._closest(found, len(cases))
 
     def _closest(self, found: Found, rows: int) -> Found:
-        """Keep the neighbours that may vote; which of equally close ones stay does not depend on the other prefixes of the block."""
+        """Keep the neighbours that may vote; which of equally close ones stay does not depend on the other
+        prefixes of the block.
+        """
         most = self.settings.neighbours
         counts = np.bincount(found.rows, minlength=rows)
         if counts.max(initial=0) <= most:
@@ -200,7 +234,11 @@ class SessionKnn:
         ends = np.cumsum(counts)
         keep = np.ones(len(found.rows), dtype=bool)
         for end, count in zip(ends[counts > most].tolist(), counts[counts > most].tolist(), strict=True):
-            keep[end - count + np.argpartition(found.closeness[end - count : end], count - most)[: count - most]] = False
+            keep[
+                end
+                - count
+                + np.argpartition(found.closeness[end - count : end], count - most)[: count - most]
+            ] = False
         return found.kept(keep)
 
     def _votes(self, found: Found) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
-"""Titles as retrieval, without training: items whose title is close to the recent clicks' titles (content-based kNN; Pazzani & Billsus, 2007).
+"""Titles as retrieval, without training: items whose title is close to the recent clicks' titles
+(content-based kNN; Pazzani & Billsus, 2007).
 
-Two spaces: words by TF-IDF, and any dense text encoder (here MiniLM) after centring, because raw text vectors all point one way
-(WhitenRec, 2402.10602).
+Two spaces: words by TF-IDF, and any dense text encoder (here MiniLM) after centring, because raw text vectors
+all point one way (WhitenRec, 2402.10602).
 """
 
 from __future__ import annotations
@@ -42,9 +43,13 @@ class TitleKnn:
 
     @classmethod
     def fit(cls, dataset: Dataset, *, decay: float = DECAY, dim: int | None = None) -> TitleKnn:
-        """Centre the catalogue's text vectors, and reduce them to ``dim`` principal directions (none = all)."""
+        """Centre the catalogue's text vectors, and reduce them to ``dim`` principal directions (none =
+        all).
+        """
         if dataset.catalogue.vectors is None:
-            raise ValueError("title kNN needs text vectors; give items.* with titles, or leave this ranker out")
+            raise ValueError(
+                "title kNN needs text vectors; give items.* with titles, or leave this ranker out"
+            )
         return cls(reduced(dataset.catalogue.vectors, dim), decay)
 
     @cached_property
@@ -54,16 +59,22 @@ class TitleKnn:
 
     @cached_property
     def columns(self) -> Tensor:
-        """The same, columns in one piece each, float32, shape (dim, items): a single prefix's product with it takes a fifth less time."""
+        """The same, columns in one piece each, float32, shape (dim, items): a single prefix's product with it
+        takes a fifth less time.
+        """
         return self.table.T.contiguous()
 
     @cached_property
     def products(self) -> Tensor | None:
-        """Cosines of all pairs of items for small catalogues, float32, shape (items, items); none for large ones."""
+        """Cosines of all pairs of items for small catalogues, float32, shape (items, items); none for large
+        ones.
+        """
         return self.table @ self.table.T if len(self.table) <= DENSE_ITEMS else None
 
     def cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Return cosines of items with items, pair by pair, or for shapes (left, 1) and (right,) each with each."""
+        """Return cosines of items with items, pair by pair, or for shapes (left, 1) and (right,) each with
+        each.
+        """
         if self.products is not None:
             return np.asarray(self.products.numpy()[left, right])
         if left.ndim == 2:
@@ -71,14 +82,19 @@ class TitleKnn:
         return np.asarray(np.einsum("pd,pd->p", self.vectors[left], self.vectors[right]))
 
     def query(self, cases: Cases) -> tuple[Tensor, Tensor]:
-        """Return the decayed sums of the prefixes, float32, shape (cases, dim), and their lengths, shape (cases, 1)."""
+        """Return the decayed sums of the prefixes, float32, shape (cases, dim), and their lengths, shape
+        (cases, 1).
+        """
         sums = decayed_sums(cases.prefixes, self.decay, self.table)
         return sums, torch.linalg.vector_norm(sums, dim=1, keepdim=True)
 
     def products_of(self, cases: Cases) -> tuple[Tensor, Tensor]:
-        """Return the prefixes' decayed sums times every title, float32, shape (cases, items), and the sums' lengths, shape (cases, 1)."""
+        """Return the prefixes' decayed sums times every title, float32, shape (cases, items), and the sums'
+        lengths, shape (cases, 1).
+        """
         sums, lengths = self.query(cases)
-        if len(cases) <= FEW_CASES and self.products is not None:  # reads a few rows, where all titles would go through the cache once more
+        # reads a few rows, where all titles would go through the cache once more
+        if len(cases) <= FEW_CASES and self.products is not None:
             return decayed_sums(cases.prefixes, self.decay, self.products), lengths
         return sums @ self.columns, lengths
 
@@ -108,11 +124,19 @@ class WordKnn:
 
     @cached_property
     def products(self) -> Tensor | None:
-        """Products of all pairs of items for small catalogues, float32, shape (items, items); none for large ones."""
-        return torch.from_numpy((self.vectors @ self.vectors.T).toarray()) if self.vectors.shape[0] <= DENSE_ITEMS else None
+        """Products of all pairs of items for small catalogues, float32, shape (items, items); none for large
+        ones.
+        """
+        return (
+            torch.from_numpy((self.vectors @ self.vectors.T).toarray())
+            if self.vectors.shape[0] <= DENSE_ITEMS
+            else None
+        )
 
     def cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Return cosines of items with items, pair by pair, or for shapes (left, 1) and (right,) each with each."""
+        """Return cosines of items with items, pair by pair, or for shapes (left, 1) and (right,) each with
+        each.
+        """
         if self.products is not None:
             return np.asarray(self.products.numpy()[left, right])
         if left.ndim == 2:
@@ -120,7 +144,9 @@ class WordKnn:
         return np.asarray(self.vectors[left].multiply(self.vectors[right]).sum(axis=1)).ravel()
 
     def products_of(self, cases: Cases) -> tuple[Tensor, Tensor]:
-        """Return the prefixes' decayed sums of words times every title, float32, shape (cases, items), and the sums' lengths, shape (cases, 1)."""
+        """Return the prefixes' decayed sums of words times every title, float32, shape (cases, items), and
+        the sums' lengths, shape (cases, 1).
+        """
         prefixes = cases.prefixes
         weights = decayed(prefixes, self.decay)
         if self.products is not None:
@@ -128,9 +154,12 @@ class WordKnn:
             # The squared length of a sum of vectors is the weighted sum of its own products with them.
             rows = torch.from_numpy(prefixes.rows)
             parts = found[rows, torch.from_numpy(prefixes.items.astype(np.int64))].mul_(weights)
-            return found, torch.zeros(len(prefixes), 1).index_add_(0, rows, parts[:, None]).clamp_(min=0.0).sqrt_()
+            return found, torch.zeros(len(prefixes), 1).index_add_(0, rows, parts[:, None]).clamp_(
+                min=0.0
+            ).sqrt_()
         words = spread(prefixes.rows, prefixes.items, weights.numpy(), self.vectors, len(prefixes))
-        # All titles times the few sums: one pass in the order of memory, where lists by word would jump to every title that holds a frequent word.
+        # All titles times the few sums: one pass in the order of memory, where lists by word would jump to
+        # every title that holds a frequent word.
         found = self.vectors @ words.numpy().T
         return torch.from_numpy(found.T).contiguous(), torch.linalg.vector_norm(words, dim=1, keepdim=True)
 
@@ -141,11 +170,17 @@ class WordKnn:
 
 
 def tfidf(texts: Sequence[str]) -> sparse.csr_matrix:
-    """Return TF-IDF rows of length 1 (sublinear counts, words of any script), float32, shape (texts, words)."""
+    """Return TF-IDF rows of length 1 (sublinear counts, words of any script), float32, shape (texts,
+    words).
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     try:
-        return TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32).fit_transform(texts).tocsr()
+        return (
+            TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
+            .fit_transform(texts)
+            .tocsr()
+        )
     except ValueError:  # no text holds a word
         return sparse.csr_matrix((len(texts), 1), dtype=np.float32)
 

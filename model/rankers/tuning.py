@@ -1,4 +1,6 @@
-"""The grids by which neighbours of the family of V-SKNN and STAN are tuned, for baselines and for the parts of the hybrid score alike."""
+"""The grids by which neighbours of the family of V-SKNN and STAN are tuned, for baselines and for the parts
+of the hybrid score alike.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,13 @@ TRIES = 1_500_000  # clicks of neighbours read by the choice of one value: a sec
 FEWEST = 200  # cases: settings differ by far more than the noise of so many
 V_SKNN_GRID: Mapping[str, Sequence[Any]] = {"neighbours": (100, 500, 1500), "rare_items": (False, True)}
 STAN_GRID: Mapping[str, Sequence[Any]] = {
-    "recency": (0.6, 1.5, 4.0, 12.0), "distance": (2.0, 5.0, np.inf), "days": (7.0, np.inf, 30.0), "backward": (0.6, 1.0, 0.2),
-    "neighbours": (500, 100, 1500), "rare_items": (True, False),
-}  # fmt: skip
+    "recency": (0.6, 1.5, 4.0, 12.0),
+    "distance": (2.0, 5.0, np.inf),
+    "days": (7.0, np.inf, 30.0),
+    "backward": (0.6, 1.0, 0.2),
+    "neighbours": (500, 100, 1500),
+    "rare_items": (True, False),
+}
 
 
 def v_sknn(dataset: Dataset) -> SessionKnn:
@@ -47,7 +53,11 @@ def _once(dataset: Dataset, name: str, start: Settings, grid: Mapping[str, Seque
 def _tuned(dataset: Dataset, start: Settings, grid: Mapping[str, Sequence[Any]], name: str) -> SessionKnn:
     length = dataset.train.clicks / max(len(dataset.train), 1)
     most = max(20, int(VOTES / max(length, 1.0)))
-    allowed = {key: tuple(dict.fromkeys(min(value, most) for value in values)) for key, values in grid.items() if key == "neighbours"}
+    allowed = {
+        key: tuple(dict.fromkeys(min(value, most) for value in values))
+        for key, values in grid.items()
+        if key == "neighbours"
+    }
     base = SessionKnn.fit(dataset, start, name)
     other = SessionKnn.fit(dataset, replace(start, rare_items=not start.rare_items), name)
 

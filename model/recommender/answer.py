@@ -47,7 +47,8 @@ def read_session(text: str) -> list[str]:
             items = json.loads(text)
         except ValueError as error:
             raise SessionError(
-                f"--session {_short(text)} is no JSON list ({error}); give --session '[\"ITEM\",\"ITEM\"]' or 'ITEM,ITEM'"
+                f'--session {_short(text)} is no JSON list ({error}); give --session \'["ITEM","ITEM"]\' '
+                "or 'ITEM,ITEM'"
             ) from None
     for place, item in enumerate(items, start=1):
         if (
@@ -57,7 +58,8 @@ def read_session(text: str) -> list[str]:
         ):
             shown = _short(json.dumps(item, ensure_ascii=False))
             raise SessionError(
-                f'--session {_short(text)}: element {place}, {shown}, is no item id; give strings such as \'["ITEM","ITEM"]\''
+                f"--session {_short(text)}: element {place}, {shown}, is no item id; give strings such as "
+                '\'["ITEM","ITEM"]\''
             )
     if not items:
         raise SessionError(
@@ -84,8 +86,9 @@ def answer(model: LoadedModel, items: Sequence[str], k: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``items`` (item_id, title, score, reason, shares: source name to its part of the score), ``intents`` (long and short: text, items),
-        ``source`` of the intents, ``unknown`` (ids the model does not know), ``model_version``.
+        ``items`` (item_id, title, score, reason, shares: source name to its part of the score), ``intents``
+        (long and short: text, items), ``source`` of the intents, ``unknown`` (ids the model does not know),
+        ``model_version``.
     """
     catalogue = model.scorer.catalogue
     scored, intent = model.recommend([items], k)[0]
@@ -102,4 +105,10 @@ def answer(model: LoadedModel, items: Sequence[str], k: int) -> dict[str, Any]:
     ]
     unknown = [item for item in items if item not in catalogue.index]
     source = "none" if intent is None else intent.source
-    return {"items": rows, "intents": intents, "unknown": unknown, "source": source, "model_version": model.version}
+    return {
+        "items": rows,
+        "intents": intents,
+        "unknown": unknown,
+        "source": source,
+        "model_version": model.version,
+    }

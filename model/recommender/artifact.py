@@ -27,12 +27,21 @@ from model.recommender.recommender import Scorer
 from model.recommender.train import Trained
 
 FORMAT_VERSION = 1
-TENSORS, MANIFEST, ITEMS, INTENT, PROMOTED = "model.safetensors", "manifest.json", "items.json", "intent", "promoted"
+TENSORS, MANIFEST, ITEMS, INTENT, PROMOTED = (
+    "model.safetensors",
+    "manifest.json",
+    "items.json",
+    "intent",
+    "promoted",
+)
 
 
 MEASURED = "measured"  # folder of the model whose figures the manifest holds, where another serves
 FIGURES_OF = {
-    True: "measured on held-out sessions by the model in 'measured'; this one is the same recipe fitted on all sessions, the held-out ones included",
+    True: (
+        "measured on held-out sessions by the model in 'measured'; this one is the same recipe fitted on "
+        "all sessions, the held-out ones included"
+    ),
     False: "measured by this model, on sessions that it has not seen",
 }
 
@@ -75,8 +84,9 @@ def save(
     intent : callable, optional
         Writes what live intents need into the folder it is given (``intent/``).
     measured : Trained, optional
-        The model whose figures ``metrics`` are, where another is saved: the same recipe before the held-out sessions were put back. It is
-        kept in the folder ``measured``, so that the next candidate can be compared with it on sessions that neither has seen.
+        The model whose figures ``metrics`` are, where another is saved: the same recipe before the held-out
+        sessions were put back. It is kept in the folder ``measured``, so that the next candidate can be
+        compared with it on sessions that neither has seen.
 
     Returns
     -------
@@ -90,21 +100,46 @@ def save(
         tensors, hybrid = _tensors(trained)
         save_file(tensors, part / TENSORS)
         catalogue = trained.catalogue
-        items = {"item_ids": catalogue.item_ids, "titles": catalogue.titles, "categories": catalogue.categories}
+        items = {
+            "item_ids": catalogue.item_ids,
+            "titles": catalogue.titles,
+            "categories": catalogue.categories,
+        }
         (part / ITEMS).write_text(json.dumps(items, ensure_ascii=False), encoding="utf-8")
         if intent is not None:
             (part / INTENT).mkdir()
             intent(part / INTENT)
         if measured is not None:
-            save(measured, part / MEASURED, metrics=metrics, without_seen=without_seen, encoder=encoder, delta_versions=delta_versions)
+            save(
+                measured,
+                part / MEASURED,
+                metrics=metrics,
+                without_seen=without_seen,
+                encoder=encoder,
+                delta_versions=delta_versions,
+            )
         digests = {name: _digest(part / name) for name in (TENSORS, ITEMS)}
         manifest = {
-            "format": FORMAT_VERSION, "version": f"{trained.config.backbone}-{digests[TENSORS][:12]}",
-            "created": datetime.now(UTC).isoformat(timespec="seconds"), "config": trained.config.model_dump(), "feature_list": list(feature_list),
-            "items": ITEMS, "n_items": len(catalogue), "encoder": encoder, "delta_versions": dict(delta_versions or {}), "code_commit": code_commit,
-            "metrics": dict(metrics or {}), "history": trained.history, "best_epoch": trained.best_epoch, "train_seconds": round(trained.seconds, 1),
-            "refitted": trained.refitted, "figures": FIGURES_OF[measured is not None], "without_seen": without_seen, "hybrid": hybrid, "sha256": digests,
-        }  # fmt: skip
+            "format": FORMAT_VERSION,
+            "version": f"{trained.config.backbone}-{digests[TENSORS][:12]}",
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": trained.config.model_dump(),
+            "feature_list": list(feature_list),
+            "items": ITEMS,
+            "n_items": len(catalogue),
+            "encoder": encoder,
+            "delta_versions": dict(delta_versions or {}),
+            "code_commit": code_commit,
+            "metrics": dict(metrics or {}),
+            "history": trained.history,
+            "best_epoch": trained.best_epoch,
+            "train_seconds": round(trained.seconds, 1),
+            "refitted": trained.refitted,
+            "figures": FIGURES_OF[measured is not None],
+            "without_seen": without_seen,
+            "hybrid": hybrid,
+            "sha256": digests,
+        }
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
         _put_in_place(part, folder)
     except BaseException:
@@ -114,7 +149,9 @@ def save(
 
 
 def save_version(trained: Trained, models_dir: Path, **options: Any) -> Path:
-    """Write a model to ``models_dir / <its version>``; options as of ``save``. The version comes from the weights."""
+    """Write a model to ``models_dir / <its version>``; options as of ``save``. The version comes from the
+    weights.
+    """
     waiting = save(trained, models_dir / f"new-{os.getpid()}", **options)
     folder = models_dir / str(json.loads((waiting / MANIFEST).read_text(encoding="utf-8"))["version"])
     _put_in_place(waiting, folder)
@@ -132,14 +169,22 @@ def _put_in_place(part: Path, folder: Path) -> None:
 
 def _tensors(trained: Trained) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     found = {f"network.{name}": value.detach().cpu() for name, value in trained.network.state_dict().items()}
-    arrays: dict[str, np.ndarray | None] = {"counts": trained.counts, "vectors": trained.catalogue.vectors, "cold_map": trained.cold_map}
+    arrays: dict[str, np.ndarray | None] = {
+        "counts": trained.counts,
+        "vectors": trained.catalogue.vectors,
+        "cold_map": trained.cold_map,
+    }
     if trained.space is not None:
         arrays |= {"space.centre": trained.space.centre, "space.directions": trained.space.directions}
     settings = None
     if trained.hybrid is not None:
         settings, parts = trained.hybrid.state()
         arrays |= {f"hybrid.{name}": value for name, value in parts.items()}
-    found |= {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items() if value is not None}
+    found |= {
+        name: torch.from_numpy(np.ascontiguousarray(value))
+        for name, value in arrays.items()
+        if value is not None
+    }
     return {name: value.contiguous() for name, value in found.items()}, settings
 
 
@@ -158,34 +203,52 @@ def load(folder: Path) -> Scorer:
     Raises
     ------
     ArtifactError
-        Another format version, a missing or altered file, NaN in a vector, tensors that do not fit the config.
+        Another format version, a missing or altered file, NaN in a vector, tensors that do not fit the
+        config.
     """
     manifest = read_manifest(folder)
     config = _config(folder, manifest)
     tensors, items = _files(folder, manifest)
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise ArtifactError(f"model folder '{folder}': tensor '{name}' holds NaN or infinity; train again or promote another version")
+            raise ArtifactError(
+                f"model folder '{folder}': tensor '{name}' holds NaN or infinity; train again or promote "
+                "another version"
+            )
     try:
         return _scorer(manifest, config, tensors, items)
     except (KeyError, RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())[:300]
-        raise ArtifactError(f"model folder '{folder}' does not fit together ({text}); train and save the model again") from None
+        raise ArtifactError(
+            f"model folder '{folder}' does not fit together ({text}); train and save the model again"
+        ) from None
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return a model folder's manifest; raises ``ArtifactError`` when it is missing, unreadable or of another format."""
+    """Return a model folder's manifest; raises ``ArtifactError`` when it is missing, unreadable or of another
+    format.
+    """
     if not folder.is_dir():
-        raise ArtifactError(f"model folder '{folder}' does not exist; train one with `python -m model benchmark`, or promote a version")
+        raise ArtifactError(
+            f"model folder '{folder}' does not exist; train one with `python -m model benchmark`, or "
+            "promote a version"
+        )
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtifactError(f"model folder '{folder}' has no {MANIFEST}; it is no model folder, or was copied in part") from None
+        raise ArtifactError(
+            f"model folder '{folder}' has no {MANIFEST}; it is no model folder, or was copied in part"
+        ) from None
     except ValueError as error:
-        raise ArtifactError(f"model folder '{folder}': {MANIFEST} is no JSON ({error}); copy the folder again") from None
+        raise ArtifactError(
+            f"model folder '{folder}': {MANIFEST} is no JSON ({error}); copy the folder again"
+        ) from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT_VERSION:
         found = manifest.get("format") if isinstance(manifest, dict) else manifest
-        raise ArtifactError(f"model folder '{folder}' has format {found!r}, this code reads {FORMAT_VERSION}; train again with this version")
+        raise ArtifactError(
+            f"model folder '{folder}' has format {found!r}, this code reads {FORMAT_VERSION}; train again "
+            "with this version"
+        )
     return manifest
 
 
@@ -193,38 +256,67 @@ def _config(folder: Path, manifest: dict[str, Any]) -> ModelConfig:
     try:
         return make_config({**manifest["config"], "device": "cpu"})
     except (ConfigError, KeyError, TypeError) as error:
-        raise ArtifactError(f"model folder '{folder}': config of another version ({error}); train again with this version") from None
+        raise ArtifactError(
+            f"model folder '{folder}': config of another version ({error}); train again with this version"
+        ) from None
 
 
 def _files(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for name, digest in manifest.get("sha256", {}).items():
         if not (folder / name).is_file():
-            raise ArtifactError(f"model folder '{folder}': file '{name}' is missing; copy the folder again or promote another version")
+            raise ArtifactError(
+                f"model folder '{folder}': file '{name}' is missing; copy the folder again or promote "
+                "another version"
+            )
         if _digest(folder / name) != digest:
-            raise ArtifactError(f"model folder '{folder}': file '{name}' was altered or cut off; copy the folder again")
+            raise ArtifactError(
+                f"model folder '{folder}': file '{name}' was altered or cut off; copy the folder again"
+            )
     try:
         return load_file(folder / TENSORS), json.loads((folder / ITEMS).read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
-        raise ArtifactError(f"model folder '{folder}' cannot be read ({error}); copy the folder again") from None
+        raise ArtifactError(
+            f"model folder '{folder}' cannot be read ({error}); copy the folder again"
+        ) from None
 
 
-def _scorer(manifest: dict[str, Any], config: ModelConfig, tensors: dict[str, Tensor], items: dict[str, Any]) -> Scorer:
+def _scorer(
+    manifest: dict[str, Any], config: ModelConfig, tensors: dict[str, Tensor], items: dict[str, Any]
+) -> Scorer:
     vectors = tensors["vectors"].numpy() if "vectors" in tensors else None
     catalogue = Catalogue(items["item_ids"], items["titles"], items["categories"], vectors)
-    space = TextSpace(tensors["space.centre"].numpy(), tensors["space.directions"].numpy()) if "space.centre" in tensors else None
+    space = (
+        TextSpace(tensors["space.centre"].numpy(), tensors["space.directions"].numpy())
+        if "space.centre" in tensors
+        else None
+    )
     network = _network(config, catalogue, space, _under(tensors, "network."))
     hybrid = None
     if manifest["hybrid"] is not None:
         from model.mix.hybrid import Hybrid
 
-        hybrid = Hybrid.restore(manifest["hybrid"], {name: value.numpy() for name, value in _under(tensors, "hybrid.").items()}, catalogue)
+        hybrid = Hybrid.restore(
+            manifest["hybrid"],
+            {name: value.numpy() for name, value in _under(tensors, "hybrid.").items()},
+            catalogue,
+        )
     cold_map = tensors["cold_map"].numpy() if "cold_map" in tensors else None
     return Scorer(
-        manifest["version"], config, catalogue, NetworkScorer(network, config), hybrid, tensors["counts"].numpy(), space, cold_map, manifest["without_seen"]
+        manifest["version"],
+        config,
+        catalogue,
+        NetworkScorer(network, config),
+        hybrid,
+        tensors["counts"].numpy(),
+        space,
+        cold_map,
+        manifest["without_seen"],
     )
 
 
-def _network(config: ModelConfig, catalogue: Catalogue, space: TextSpace | None, weights: dict[str, Tensor]) -> Network:
+def _network(
+    config: ModelConfig, catalogue: Catalogue, space: TextSpace | None, weights: dict[str, Tensor]
+) -> Network:
     text_part = views = graph = None
     if space is not None and catalogue.vectors is not None:
         text_part = torch.from_numpy(space.apply(catalogue.vectors)) if config.text else None

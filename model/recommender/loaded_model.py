@@ -1,4 +1,6 @@
-"""A model folder in memory that answers sessions: intents, then scores. Consumer, HTTP side and command line all ask it; it knows none of them."""
+"""A model folder in memory that answers sessions: intents, then scores. Consumer, HTTP side and command line
+all ask it; it knows none of them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Items that joined the catalogue after training: one file beside the model folders, and a model that ranks them too. Knows nothing of tables."""
+"""Items that joined the catalogue after training: one file beside the model folders, and a model that ranks
+them too. Knows nothing of tables.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +45,16 @@ class NewItems(NamedTuple):
 
 
 def file_of(folder: Path) -> Path:
-    """Return where new items of a model folder (or of a link to one) are looked for: beside it, so that every version finds the same file."""
+    """Return where new items of a model folder (or of a link to one) are looked for: beside it, so that every
+    version finds the same file.
+    """
     return folder.resolve().parent / FILE
 
 
 def stamp(folder: Path) -> tuple[int, int]:
-    """Return what changes whenever the new items of a model folder do (time of writing and inode); zeros without a file."""
+    """Return what changes whenever the new items of a model folder do (time of writing and inode); zeros
+    without a file.
+    """
     try:
         found = file_of(folder).stat()
     except FileNotFoundError:
@@ -69,7 +75,8 @@ def write(models_dir: Path, items: NewItems) -> bool:
     Returns
     -------
     bool
-        False when the file said the same already; it is then left alone, so that no model is loaded again for nothing.
+        False when the file said the same already; it is then left alone, so that no model is loaded again for
+        nothing.
 
     Raises
     ------
@@ -83,9 +90,18 @@ def write(models_dir: Path, items: NewItems) -> bool:
         return existed
     _check(items.catalogue, file)
     vectors = np.ascontiguousarray(items.catalogue.vectors, dtype=np.float32)
-    listed = {"item_ids": items.catalogue.item_ids, "titles": items.catalogue.titles, "categories": items.catalogue.categories}
+    listed = {
+        "item_ids": items.catalogue.item_ids,
+        "titles": items.catalogue.titles,
+        "categories": items.catalogue.categories,
+    }
     text = json.dumps(listed, ensure_ascii=False)
-    about = {"format": FORMAT_VERSION, "encoder": items.encoder, "items": text, "sha256": _digest(items.encoder, text, vectors)}
+    about = {
+        "format": FORMAT_VERSION,
+        "encoder": items.encoder,
+        "items": text,
+        "sha256": _digest(items.encoder, text, vectors),
+    }
     if _written(file) == about["sha256"]:
         return False
     models_dir.mkdir(parents=True, exist_ok=True)
@@ -110,7 +126,10 @@ def read(file: Path) -> NewItems:
         with safe_open(file, framework="np") as opened:
             about, vectors = opened.metadata() or {}, opened.get_tensor("vectors")
         if about.get("format") != FORMAT_VERSION:
-            raise NewItemsError(f"'{file}' has format {about.get('format')!r}, this code reads {FORMAT_VERSION!r}; materialise `new_items` again")
+            raise NewItemsError(
+                f"'{file}' has format {about.get('format')!r}, this code reads {FORMAT_VERSION!r}; "
+                "materialise `new_items` again"
+            )
         if about["sha256"] != _digest(about["encoder"], about["items"], vectors):
             raise NewItemsError(f"'{file}' was altered; materialise `new_items` again")
         listed = json.loads(about["items"])
@@ -132,7 +151,8 @@ def load(folder: Path) -> Scorer:
     Returns
     -------
     Scorer
-        Of the model's own version. New items that cannot be used are left out, with one line in the log: they never cost the model.
+        Of the model's own version. New items that cannot be used are left out, with one line in the log: they
+        never cost the model.
 
     Raises
     ------
@@ -147,10 +167,18 @@ def load(folder: Path) -> Scorer:
     try:
         grown = _with(scorer, read(file), str(artifact.read_manifest(folder).get("encoder", "")))
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the model answers without it
-        _log.error("new items are left out, model %s answers without them: %s", scorer.version, " ".join(str(error).split())[:500])
+        _log.error(
+            "new items are left out, model %s answers without them: %s",
+            scorer.version,
+            " ".join(str(error).split())[:500],
+        )
         return scorer
     if grown is not scorer:
-        _log.info("model %s ranks %d items that joined after its training, from their titles", scorer.version, len(grown.item_ids) - len(scorer.item_ids))
+        _log.info(
+            "model %s ranks %d items that joined after its training, from their titles",
+            scorer.version,
+            len(grown.item_ids) - len(scorer.item_ids),
+        )
     return grown
 
 
@@ -160,19 +188,27 @@ def _with(scorer: Scorer, new: NewItems, encoder: str) -> Scorer:
     if scorer.text_dim is None:
         raise NewItemsError("this model reads no titles; train one on items with titles")
     if encoder and new.encoder and encoder != new.encoder:
-        raise NewItemsError(f"their vectors are of encoder '{new.encoder}', the model's of '{encoder}'; materialise `new_items` again, or train anew")
+        raise NewItemsError(
+            f"their vectors are of encoder '{new.encoder}', the model's of '{encoder}'; materialise "
+            "`new_items` again, or train anew"
+        )
     grown = scorer.with_items(new.catalogue)
     if grown is not scorer:
-        grown.score([ScoreRequest([scorer.item_ids[0], grown.item_ids[-1]])], 1)  # what cannot answer is found here, not at a click
+        # what cannot answer is found here, not at a click
+        grown.score([ScoreRequest([scorer.item_ids[0], grown.item_ids[-1]])], 1)
     return grown
 
 
 def _check(catalogue: Catalogue, file: Path) -> None:
     if catalogue.vectors is None:
         raise NewItemsError(f"'{file}': the items have no vectors; run the job `item-vectors`")
-    bare = next((name for name, title in zip(catalogue.item_ids, catalogue.titles, strict=True) if not title), None)
+    bare = next(
+        (name for name, title in zip(catalogue.item_ids, catalogue.titles, strict=True) if not title), None
+    )
     if bare is not None:
-        raise NewItemsError(f"'{file}': item '{bare}' has no title, by which alone it could be ranked; leave it out")
+        raise NewItemsError(
+            f"'{file}': item '{bare}' has no title, by which alone it could be ranked; leave it out"
+        )
 
 
 def _digest(encoder: str, listed: str, vectors: np.ndarray) -> str:

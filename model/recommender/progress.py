@@ -1,4 +1,6 @@
-"""How a training run is shown: a bar on a terminal, lines in a log. Knows nothing of training but its steps."""
+"""How a training run is shown: a bar on a terminal, lines in a log. Knows nothing of training but its
+steps.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def describe(step: Step) -> str:
 
 @contextmanager
 def shown() -> Iterator[ProgressCall]:
-    """Give the call that a training run reports to; a bar where standard error is a terminal, log lines otherwise."""
+    """Give the call that a training run reports to; a bar where standard error is a terminal, log lines
+    otherwise.
+    """
     if sys.stderr.isatty():
         with _bar() as call:
             yield call
@@ -60,12 +64,22 @@ def _bar() -> Iterator[ProgressCall]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} steps"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as display:
         task = display.add_task("training", total=None)
 
         def call(step: Step) -> None:
-            display.update(task, description=f"{step.phase} epoch {step.epoch}/{step.epochs}, loss {step.loss:.3f}", completed=step.step, total=step.steps)
+            display.update(
+                task,
+                description=f"{step.phase} epoch {step.epoch}/{step.epochs}, loss {step.loss:.3f}",
+                completed=step.step,
+                total=step.steps,
+            )
             if step.record is not None:
                 display.console.print(describe(step))
 

@@ -1,4 +1,6 @@
-"""Why an item is recommended, in a few words: the source that gave most of its score, and the click it goes back to. Computes no score."""
+"""Why an item is recommended, in a few words: the source that gave most of its score, and the click it goes
+back to. Computes no score.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,34 @@ from model.mix import Part
 
 LONGEST_TITLE = 40  # characters; a reason stands in every recommendation on Kafka, twenty times
 WHOLE = {
-    "network": "fits the session as a whole", "transitions": "often clicked after the last items", "neighbours": "clicked in sessions like this one",
-    "items": "goes with the items of this session", "cosines": "clicked together with the items of this session", "repeats": "clicked before",
-    "popular": "popular with everybody", "titles": "like the items just clicked", "words": "named like the items just clicked",
-    "categories": "of the kind just clicked", "intents": "fits the inferred intent",
-}  # fmt: skip
+    "network": "fits the session as a whole",
+    "transitions": "often clicked after the last items",
+    "neighbours": "clicked in sessions like this one",
+    "items": "goes with the items of this session",
+    "cosines": "clicked together with the items of this session",
+    "repeats": "clicked before",
+    "popular": "popular with everybody",
+    "titles": "like the items just clicked",
+    "words": "named like the items just clicked",
+    "categories": "of the kind just clicked",
+    "intents": "fits the inferred intent",
+}
 BECAUSE = {
-    "transitions": "often clicked after ", "neighbours": "clicked in sessions like this one, with ", "items": "goes with ", "titles": "like ",
-    "words": "named like ", "cosines": "clicked together with ", "categories": "of the same kind as ",
-}  # fmt: skip
+    "transitions": "often clicked after ",
+    "neighbours": "clicked in sessions like this one, with ",
+    "items": "goes with ",
+    "titles": "like ",
+    "words": "named like ",
+    "cosines": "clicked together with ",
+    "categories": "of the same kind as ",
+}
 
 
 @dataclass(frozen=True)
 class Reasons:
-    """Texts and the ids of the clicks they name, one a recommendation; shapes (cases, k), object arrays of str; an empty id names no click."""
+    """Texts and the ids of the clicks they name, one a recommendation; shapes (cases, k), object arrays of
+    str; an empty id names no click.
+    """
 
     texts: NDArray[np.object_]
     because: NDArray[np.object_]
@@ -50,7 +66,14 @@ class Explainer:
         """Item ids; the last one is empty and stands for no item."""
         return np.array([*self.catalogue.item_ids, ""], dtype=object)
 
-    def explain(self, names: list[str], parts: dict[str, Part], cases: Cases, items: NDArray[np.int64], strongest: NDArray[np.int64]) -> Reasons:
+    def explain(
+        self,
+        names: list[str],
+        parts: dict[str, Part],
+        cases: Cases,
+        items: NDArray[np.int64],
+        strongest: NDArray[np.int64],
+    ) -> Reasons:
         """Put reasons into words.
 
         Parameters
@@ -67,7 +90,11 @@ class Explainer:
         """
         clicked = np.full(items.shape, -1, dtype=np.int64)
         for place, name in enumerate(names):
-            rows, columns = np.nonzero(strongest == place) if name in BECAUSE and name in parts else (np.zeros(0, np.int64),) * 2
+            rows, columns = (
+                np.nonzero(strongest == place)
+                if name in BECAUSE and name in parts
+                else (np.zeros(0, np.int64),) * 2
+            )
             found = parts[name].because(cases, rows, items[rows, columns]) if len(rows) else None
             if found is not None:
                 flat = cases.prefixes.items[np.maximum(cases.prefixes.offsets[rows] + found, 0)]

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from model.recommender.train import Trained
 
 SCORES_AT_ONCE = 8_388_608  # 32 MB of float32: larger blocks fall out of the caches without being faster
-ROWS_AT_ONCE = 128  # the scores of one source then stay in a core's own cache for catalogues of some thousand items
+# the scores of one source then stay in a core's own cache for catalogues of some thousand items
+ROWS_AT_ONCE = 128
 POPULAR = "popular with everybody"
 
 Floats = NDArray[np.float32]
@@ -54,7 +55,9 @@ class ScoreRequest:
 
 @dataclass(frozen=True)
 class Scored:
-    """An answer, best item first; ``reasons[i]`` says in a few words why ``items[i]`` is there, ``because[i]`` which click it goes back to (or is empty)."""
+    """An answer, best item first; ``reasons[i]`` says in a few words why ``items[i]`` is there,
+    ``because[i]`` which click it goes back to (or is empty).
+    """
 
     items: tuple[str, ...]
     scores: tuple[float, ...]
@@ -99,9 +102,16 @@ class Scorer:
     def of(cls, trained: Trained, version: str = "unsaved", without_seen: bool = True) -> Scorer:
         """Make a scorer of a model that was just trained."""
         return cls(
-            version, trained.config, trained.catalogue, trained.network_scorer(), trained.hybrid, trained.counts,
-            trained.space, trained.cold_map, without_seen,
-        )  # fmt: skip
+            version,
+            trained.config,
+            trained.catalogue,
+            trained.network_scorer(),
+            trained.hybrid,
+            trained.counts,
+            trained.space,
+            trained.cold_map,
+            without_seen,
+        )
 
     @property
     def item_ids(self) -> list[str]:
@@ -118,7 +128,9 @@ class Scorer:
         return None if self.catalogue.vectors is None else int(self.catalogue.vectors.shape[1])
 
     def scores(self, cases: Cases) -> Floats:
-        """Final scores of all items, nothing filtered, float32, shape (cases, n_items); the form that `model.evaluate.judge` reads."""
+        """Final scores of all items, nothing filtered, float32, shape (cases, n_items); the form that
+        `model.evaluate.judge` reads.
+        """
         probabilities = self.network.of_cases(cases)
         return probabilities if self.hybrid is None else self.hybrid.scores(cases, probabilities)
 
@@ -149,9 +161,13 @@ class Scorer:
 
     def _score(self, requests: Sequence[ScoreRequest], k: int) -> list[Scored]:
         place_of = self.catalogue.index.get
-        known = [[place for item in request.items if (place := place_of(item)) is not None] for request in requests]
+        known = [
+            [place for item in request.items if (place := place_of(item)) is not None] for request in requests
+        ]
         answers: list[Scored | None] = [None] * len(requests)
-        order = sorted((place for place, items in enumerate(known) if items), key=lambda place: len(known[place]))
+        order = sorted(
+            (place for place, items in enumerate(known) if items), key=lambda place: len(known[place])
+        )
         rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // max(1, len(self.catalogue))))
         for start in range(0, len(order), rows):
             block = order[start : start + rows]
@@ -170,7 +186,9 @@ class Scorer:
         np.cumsum(lengths, out=offsets[1:])
         none = np.zeros(len(cut), dtype=np.int64)
         prefixes = Sequences([""] * len(cut), flat, offsets, np.zeros(len(flat), dtype=np.int64), none)
-        long, short = (self._views([getattr(request, view) for request in requests], view) for view in ("long", "short"))
+        long, short = (
+            self._views([getattr(request, view) for request in requests], view) for view in ("long", "short")
+        )
         return Cases(prefixes, np.zeros(len(cut), dtype=np.int32), lengths, long, short)
 
     def _views(self, vectors: list[Floats | None], view: str) -> Floats | None:
@@ -179,7 +197,10 @@ class Scorer:
         shape = (self.text_dim,)
         for vector in vectors:
             if vector is not None and np.shape(vector) != shape:
-                raise ValueError(f"{view} intent vector of shape {np.shape(vector)}; model {self.version} reads {self.text_dim} numbers, use its encoder")
+                raise ValueError(
+                    f"{view} intent vector of shape {np.shape(vector)}; model {self.version} reads "
+                    f"{self.text_dim} numbers, use its encoder"
+                )
         nothing = np.zeros(shape, dtype=np.float32)
         found = np.array([nothing if vector is None else vector for vector in vectors], dtype=np.float32)
         if not np.isfinite(found).all():
@@ -196,19 +217,35 @@ class Scorer:
         # Only the items of the answer need a reason: what each source gave to them.
         given = [votes.values.gather(1, items).mul_(votes.scale).numpy() for _, votes in sources]
         if cold is not None:
-            given = [cold.said(name, votes, items.numpy()) for (name, _), votes in zip(sources, given, strict=True)]
+            given = [
+                cold.said(name, votes, items.numpy()) for (name, _), votes in zip(sources, given, strict=True)
+            ]
         parts = {} if self.hybrid is None else self.hybrid.parts
-        said = self._explainer.explain([name for name, _ in sources], parts, cases, items.numpy(), np.argmax(np.stack(given, axis=2), axis=2))
-        counts = np.isfinite(values.numpy()).sum(axis=1).tolist()  # fewer than k where the session saw nearly all items
+        said = self._explainer.explain(
+            [name for name, _ in sources],
+            parts,
+            cases,
+            items.numpy(),
+            np.argmax(np.stack(given, axis=2), axis=2),
+        )
+        # fewer than k where the session saw nearly all items
+        counts = np.isfinite(values.numpy()).sum(axis=1).tolist()
         ids = self._explainer.ids[items.numpy()]
-        rows = zip(ids.tolist(), values.tolist(), said.texts.tolist(), said.because.tolist(), counts, strict=True)
-        return [Scored(tuple(row[:count]), tuple(scores[:count]), tuple(why[:count]), tuple(click[:count])) for row, scores, why, click, count in rows]
+        rows = zip(
+            ids.tolist(), values.tolist(), said.texts.tolist(), said.because.tolist(), counts, strict=True
+        )
+        return [
+            Scored(tuple(row[:count]), tuple(scores[:count]), tuple(why[:count]), tuple(click[:count]))
+            for row, scores, why, click, count in rows
+        ]
 
     def _sources(self, cases: Cases) -> list[tuple[str, Votes]]:
         """Names and scaled votes by source; each is computed once and serves both the sum and the reasons."""
         if self.hybrid is None:
             return [(NETWORK, Votes(self.network.shares(cases), torch.ones(len(cases), 1)))]
-        return self.hybrid.sources(cases, self.network.shares(cases) if self.hybrid.weights.get(NETWORK, 0.0) > 0 else None)
+        return self.hybrid.sources(
+            cases, self.network.shares(cases) if self.hybrid.weights.get(NETWORK, 0.0) > 0 else None
+        )
 
     def shares(self, request: ScoreRequest, items: Sequence[str]) -> list[dict[str, float]]:
         """Say how much of each recommendation's score comes from which source.
@@ -223,23 +260,36 @@ class Scorer:
         Returns
         -------
         list of dict
-            One an item: source name to its share, largest first; a dict sums to 1, and is empty where popularity alone answered.
+            One an item: source name to its share, largest first; a dict sums to 1, and is empty where
+            popularity alone answered.
         """
         known = self.catalogue.known(request.items)
         if not known or not items:
             return [{} for _ in items]
-        cases, places = self._cases([known], [request]), np.array([self.catalogue.known(items)], dtype=np.int64)
+        cases, places = (
+            self._cases([known], [request]),
+            np.array([self.catalogue.known(items)], dtype=np.int64),
+        )
         if self.hybrid is None:
             return [{NETWORK: 1.0} for _ in items]
-        found = self.hybrid.shares(cases, places, np.take_along_axis(self.network.of_cases(cases), places, axis=1))
-        rows = [{name: float(share[0, place]) for name, share in found.items()} for place in range(len(items))]
+        found = self.hybrid.shares(
+            cases, places, np.take_along_axis(self.network.of_cases(cases), places, axis=1)
+        )
+        rows = [
+            {name: float(share[0, place]) for name, share in found.items()} for place in range(len(items))
+        ]
         return [dict(sorted(row.items(), key=lambda pair: -pair[1])) for row in rows]
 
     def _popular(self, k: int) -> Scored:
         total = max(int(self.counts.sum()), 1)
         order = np.argsort(-self.counts, kind="stable")[:k].tolist()
         ids = tuple(self.catalogue.item_ids[item] for item in order)
-        return Scored(ids, tuple(float(self.counts[item]) / total for item in order), (POPULAR,) * len(order), ("",) * len(order))
+        return Scored(
+            ids,
+            tuple(float(self.counts[item]) / total for item in order),
+            (POPULAR,) * len(order),
+            ("",) * len(order),
+        )
 
     def with_items(self, new: Catalogue) -> Scorer:
         """Return a scorer that can also recommend items that joined the catalogue after training.
@@ -265,19 +315,29 @@ class Scorer:
         vectors, table = self._new_vectors(new, places)
         old = self.catalogue
         catalogue = Catalogue(
-            old.item_ids + [new.item_ids[place] for place in places], old.titles + [new.titles[place] for place in places],
-            old.categories + [new.categories[place] for place in places], None if old.vectors is None else np.concatenate([old.vectors, vectors]),
-        )  # fmt: skip
+            old.item_ids + [new.item_ids[place] for place in places],
+            old.titles + [new.titles[place] for place in places],
+            old.categories + [new.categories[place] for place in places],
+            None if old.vectors is None else np.concatenate([old.vectors, vectors]),
+        )
         inner: Network = self.network.network
         counts = np.concatenate([self.counts, np.zeros(len(places), dtype=np.int64)])
         table = table + self._new_residuals(catalogue, vectors, counts)
         grown = torch.cat([inner.item_table(), torch.from_numpy(table).to(inner.residual.weight.device)])
-        network = inner.extended(torch.from_numpy(self.space.centred(vectors))) if self.space is not None else inner
+        network = (
+            inner.extended(torch.from_numpy(self.space.centred(vectors))) if self.space is not None else inner
+        )
         hybrid = None
         if self.hybrid is not None:
             settings, tensors = self.hybrid.state()
             hybrid = type(self.hybrid).restore(settings, tensors, catalogue)
-        return replace(self, catalogue=catalogue, network=NetworkScorer(network, self.config, grown), hybrid=hybrid, counts=counts)
+        return replace(
+            self,
+            catalogue=catalogue,
+            network=NetworkScorer(network, self.config, grown),
+            hybrid=hybrid,
+            counts=counts,
+        )
 
     def _new_vectors(self, new: Catalogue, places: list[int]) -> tuple[Floats, Floats]:
         width = self.text_dim or 0
@@ -286,7 +346,10 @@ class Scorer:
         if not width or new.vectors is None:
             return vectors, table
         if new.vectors.shape[1] != width:
-            raise ValueError(f"new items have text vectors of {new.vectors.shape[1]} numbers, model {self.version} reads {width}; use its encoder")
+            raise ValueError(
+                f"new items have text vectors of {new.vectors.shape[1]} numbers, model {self.version} reads "
+                f"{width}; use its encoder"
+            )
         vectors = new.vectors[places]
         if self.config.text and self.space is not None:
             table = self.space.apply(vectors)
@@ -298,4 +361,8 @@ class Scorer:
         if self.cold_map is None or self.space is None or not self.config.text:
             return np.zeros((len(vectors), self.config.dim), dtype=np.float32)
         shares = stand_ins(catalogue.texts, np.arange(old, len(catalogue)), counts > 0)[old:, :old]
-        return by_stand_ins(shares, self.network.network.residual.weight.detach().cpu().numpy(), self.space.centred(vectors) @ self.cold_map)
+        return by_stand_ins(
+            shares,
+            self.network.network.residual.weight.detach().cpu().numpy(),
+            self.space.centred(vectors) @ self.cold_map,
+        )

@@ -1,4 +1,6 @@
-"""Training: batches, loss, early stop, checkpoints, refit. Reads top to bottom; knows no files but its checkpoint."""
+"""Training: batches, loss, early stop, checkpoints, refit. Reads top to bottom; knows no files but its
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -114,8 +116,15 @@ class Trained:
         return NetworkScorer(self.network, self.config)
 
 
-def train(dataset: Dataset, config: ModelConfig, *, checkpoint_dir: Path | None = None, progress: ProgressCall | None = None) -> Trained:
-    """Train a model: network first, then the hybrid's weights on validation, then (``config.refit``) once more with the validation items.
+def train(
+    dataset: Dataset,
+    config: ModelConfig,
+    *,
+    checkpoint_dir: Path | None = None,
+    progress: ProgressCall | None = None,
+) -> Trained:
+    """Train a model: network first, then the hybrid's weights on validation, then (``config.refit``) once
+    more with the validation items.
 
     Parameters
     ----------
@@ -145,13 +154,24 @@ def train(dataset: Dataset, config: ModelConfig, *, checkpoint_dir: Path | None 
     hybrid = fit_hybrid(dataset, trained) if config.hybrid and config.fusion == "intent" else None
     if config.refit and len(dataset.valid):
         _log.info("refit: training again on train + validation for %d epochs", trained.best_epoch)
-        return fit_again(dataset.refit(), replace(trained, hybrid=hybrid), "refit", checkpoint_dir=checkpoint_dir, progress=progress)
+        return fit_again(
+            dataset.refit(),
+            replace(trained, hybrid=hybrid),
+            "refit",
+            checkpoint_dir=checkpoint_dir,
+            progress=progress,
+        )
     return replace(trained, hybrid=hybrid)
 
 
 def fit_again(
-    dataset: Dataset, trained: Trained, phase: str, *, checkpoint_dir: Path | None = None, progress: ProgressCall | None = None
-) -> Trained:  # fmt: skip
+    dataset: Dataset,
+    trained: Trained,
+    phase: str,
+    *,
+    checkpoint_dir: Path | None = None,
+    progress: ProgressCall | None = None,
+) -> Trained:
     """Fit the same recipe (settings, epochs, weights) on other sessions.
 
     Parameters
@@ -170,11 +190,18 @@ def fit_again(
     Trained
         With the history of ``trained``, and the seconds of both.
     """
-    again = _Run(dataset, trained.config, phase, checkpoint_dir, progress).fit(max(trained.best_epoch, 1), early_stop=False)
+    again = _Run(dataset, trained.config, phase, checkpoint_dir, progress).fit(
+        max(trained.best_epoch, 1), early_stop=False
+    )
     hybrid = None if trained.hybrid is None else trained.hybrid.refit(dataset)
     return replace(
-        again, hybrid=hybrid, history=trained.history, best_epoch=trained.best_epoch, seconds=trained.seconds + again.seconds, refitted=True
-    )  # fmt: skip
+        again,
+        hybrid=hybrid,
+        history=trained.history,
+        best_epoch=trained.best_epoch,
+        seconds=trained.seconds + again.seconds,
+        refitted=True,
+    )
 
 
 def fit_hybrid(dataset: Dataset, trained: Trained) -> Hybrid:
@@ -193,7 +220,14 @@ def fit_hybrid(dataset: Dataset, trained: Trained) -> Hybrid:
 class _Run:
     """One pass of training over one dataset: builds the network, runs epochs, keeps the best."""
 
-    def __init__(self, dataset: Dataset, config: ModelConfig, phase: str, folder: Path | None, progress: ProgressCall | None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: ModelConfig,
+        phase: str,
+        folder: Path | None,
+        progress: ProgressCall | None,
+    ) -> None:
         self.dataset, self.config, self.phase, self.progress = dataset, config, phase, progress
         self.folder = None if folder is None else folder / phase
         self.counts = dataset.item_counts
@@ -203,10 +237,17 @@ class _Run:
         self.objective = Objective(self.network, dataset, config)
         self.rows = training_rows(dataset.train, config.max_length, self.network.backbone.every_position)
         if not self.rows.targets:
-            raise ValueError(f"dataset '{dataset.name}' has no training session of two clicks; nothing can be learned from it")
+            raise ValueError(
+                f"dataset '{dataset.name}' has no training session of two clicks; nothing can be learned "
+                "from it"
+            )
         self.optimizers = self.objective.optimizers()
         # Not where a step touches a few rows only: the mean would cost a pass over the whole table.
-        self.mean = RunningMean(self.network, config.averaging) if config.averaging and not self.objective.partial else None
+        self.mean = (
+            RunningMean(self.network, config.averaging)
+            if config.averaging and not self.objective.partial
+            else None
+        )
         self.best: dict[str, torch.Tensor] | None = None
         self.state = Progress(history=[])
         self.run = checkpoint.fingerprint(dataset, config, phase) if folder else ""
@@ -226,9 +267,16 @@ class _Run:
         self.network.eval().requires_grad_(False)
         cold_map = fill_cold(self.network, self.space, self.dataset.catalogue, self.counts)
         return Trained(
-            self.config, self.dataset.catalogue, self.network, self.space, cold_map, self.counts,
-            list(self.state.history or []), self.state.best_epoch or self.state.epoch, before + time.monotonic() - started,
-        )  # fmt: skip
+            self.config,
+            self.dataset.catalogue,
+            self.network,
+            self.space,
+            cold_map,
+            self.counts,
+            list(self.state.history or []),
+            self.state.best_epoch or self.state.epoch,
+            before + time.monotonic() - started,
+        )
 
     def _stale(self) -> bool:
         if settled(self.state.history or [], self.config.patience):
@@ -248,22 +296,43 @@ class _Run:
             loss, targets = self.objective.step(self.rows, chosen, self.optimizers)
             if self.mean is not None:
                 self.mean.update(state.epoch * len(batches) + state.step)
-            state.loss_sum, state.targets, state.step = state.loss_sum + loss * targets, state.targets + targets, state.step + 1
+            state.loss_sum, state.targets, state.step = (
+                state.loss_sum + loss * targets,
+                state.targets + targets,
+                state.step + 1,
+            )
             state.seconds = clock()
             if self.progress:
-                self.progress(Step(self.phase, state.epoch + 1, epochs, state.step, len(batches), state.loss_sum / state.targets))
+                self.progress(
+                    Step(
+                        self.phase,
+                        state.epoch + 1,
+                        epochs,
+                        state.step,
+                        len(batches),
+                        state.loss_sum / state.targets,
+                    )
+                )
             if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
                 self._save()
         loss = state.loss_sum / max(state.targets, 1)
         if not math.isfinite(loss):
-            raise ValueError(f"training loss is {loss} in epoch {state.epoch + 1}; lower learning_rate (now {self.config.learning_rate})")
+            raise ValueError(
+                f"training loss is {loss} in epoch {state.epoch + 1}; lower learning_rate (now "
+                f"{self.config.learning_rate})"
+            )
         state.epoch, state.step, state.loss_sum, state.targets = state.epoch + 1, 0, 0.0, 0
         value = math.nan
         if validate:
             with self.mean.in_place() if self.mean is not None else nullcontext():
                 value = self._keep_best(state)
         state.seconds = clock()
-        record = {"epoch": state.epoch, "loss": loss, "ndcg10": value if validate else 0.0, "seconds": state.seconds - begun}
+        record = {
+            "epoch": state.epoch,
+            "loss": loss,
+            "ndcg10": value if validate else 0.0,
+            "seconds": state.seconds - begun,
+        }
         if validate and self.mix_worth is not None:
             record["mix"] = self.mix_worth.of(NetworkScorer(self.network.eval(), self.config).of_cases)
         state.history = [*(state.history or []), record]
@@ -290,12 +359,16 @@ class _Run:
         if len(cases) > VALIDATION_CASES:
             cases = cases.select(np.linspace(0, len(cases) - 1, VALIDATION_CASES).astype(np.int64))
         self.network.eval()
-        return validation_ndcg(NetworkScorer(self.network, self.config), cases, without_seen(self.dataset, self.config))
+        return validation_ndcg(
+            NetworkScorer(self.network, self.config), cases, without_seen(self.dataset, self.config)
+        )
 
     def _save(self) -> None:
         self._saved = time.monotonic()
         if self.folder is not None:
-            checkpoint.save(self.folder, self.run, self.state, self.network, self.optimizers, self.best, self.mean)
+            checkpoint.save(
+                self.folder, self.run, self.state, self.network, self.optimizers, self.best, self.mean
+            )
 
     def _resume(self) -> None:
         if self.folder is None:
@@ -303,12 +376,16 @@ class _Run:
         found = checkpoint.load(self.folder, self.run, self.network, self.optimizers, self.mean)
         if found is None:
             if (self.folder / checkpoint.FILE).exists():
-                _log.warning("checkpoint in '%s' is of other data or settings; training starts anew", self.folder)
+                _log.warning(
+                    "checkpoint in '%s' is of other data or settings; training starts anew", self.folder
+                )
             return
         self.state, self.best = found
         _log.info("%s goes on at epoch %d, step %d", self.phase, self.state.epoch + 1, self.state.step + 1)
 
 
 def without_seen(dataset: Dataset, config: ModelConfig) -> bool:
-    """Whether choices are made with seen items removed: ``config.remove_seen``, else by the dataset's protocol."""
+    """Whether choices are made with seen items removed: ``config.remove_seen``, else by the dataset's
+    protocol.
+    """
     return default_seen(dataset) == "removed" if config.remove_seen is None else config.remove_seen

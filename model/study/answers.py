@@ -1,4 +1,6 @@
-"""Views and groundings of an LLM's answers for the studies: what is asked anew is the neutral prompt alone; all else comes from kept answers."""
+"""Views and groundings of an LLM's answers for the studies: what is asked anew is the neutral prompt alone;
+all else comes from kept answers.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from model.intent.prompts import neutral
 from model.study.case_intents import Encodes, Source, Vectors, with_intents
 from model.study.controls import LARGEST_R, attached
 
-ASKING: tuple[Source, ...] = ("llm", "endpoint")  # sources whose answers are texts: they can be asked otherwise, and grounded otherwise
+# sources whose answers are texts: they can be asked otherwise, and grounded otherwise
+ASKING: tuple[Source, ...] = ("llm", "endpoint")
 Attach = Callable[[Dataset], Dataset]
 
 
@@ -33,20 +36,28 @@ class Answers:
 
     def __init__(self, settings: Settings, source: Source, load: Callable[[], Encodes]) -> None:
         self.source = source
-        self._settings = settings.model_copy(update={"intents": settings.intents.model_copy(update={"source": source})})
+        self._settings = settings.model_copy(
+            update={"intents": settings.intents.model_copy(update={"source": source})}
+        )
         self._encoder = _Remembering(load)
 
     def views(self) -> dict[str, Attach]:
-        """Name the views: one, both, and the one answer to a neutral prompt for both; their dataset carries this source's answers already."""
+        """Name the views: one, both, and the one answer to a neutral prompt for both; their dataset carries
+        this source's answers already.
+        """
         return {
             "both views": lambda dataset: dataset,
             "long only": lambda dataset: attached(dataset, lambda cases: (cases.long, None)),
             "short only": lambda dataset: attached(dataset, lambda cases: (None, cases.short)),
-            "neutral prompt": lambda dataset: self._with(dataset, prompt_version=neutral(self._settings.intents.prompt_version).version),
+            "neutral prompt": lambda dataset: self._with(
+                dataset, prompt_version=neutral(self._settings.intents.prompt_version).version
+            ),
         }
 
     def groundings(self, largest: int = LARGEST_R) -> dict[str, Attach]:
-        """Name the number of items that an answer is grounded on, r = 0 to ``largest``; the same texts are grounded anew."""
+        """Name the number of items that an answer is grounded on, r = 0 to ``largest``; the same texts are
+        grounded anew.
+        """
 
         def of(top_r: int) -> Attach:
             return lambda dataset: self._with(dataset, top_r=top_r)
@@ -58,10 +69,15 @@ class Answers:
         from model.intent.ask.local import recipe_of
 
         recipe = recipe_of(self._settings)
-        return json.dumps([recipe.to_dict() if recipe else None, self._settings.intents.model_dump(mode="json")], sort_keys=True)
+        return json.dumps(
+            [recipe.to_dict() if recipe else None, self._settings.intents.model_dump(mode="json")],
+            sort_keys=True,
+        )
 
     def _with(self, dataset: Dataset, **changes: Any) -> Dataset:
-        settings = self._settings.model_copy(update={"intents": self._settings.intents.model_copy(update=changes)})
+        settings = self._settings.model_copy(
+            update={"intents": self._settings.intents.model_copy(update=changes)}
+        )
         return with_intents(dataset, settings, self.source, self._encoder)
 
 

@@ -1,4 +1,6 @@
-"""The baselines of every report, in one list, each tuned on validation by a stated grid. Knows how to fit them, not how they are judged."""
+"""The baselines of every report, in one list, each tuned on validation by a stated grid. Knows how to fit
+them, not how they are judged.
+"""
 
 from __future__ import annotations
 
@@ -39,37 +41,53 @@ class Baseline:
 
 
 def baselines(dataset: Dataset, *, ease: bool | None = None) -> list[Baseline]:
-    """Return the baselines that a dataset allows, simplest first; every choice is made on validation cases, as the model's are.
+    """Return the baselines that a dataset allows, simplest first; every choice is made on validation cases,
+    as the model's are.
 
     Parameters
     ----------
     dataset : Dataset
         Title rankers need titles.
     ease : bool, optional
-        Whether EASE takes part; none = up to ``QUICK_EASE_ITEMS`` items, because it takes a minute and 2.3 GB at 12,000.
+        Whether EASE takes part; none = up to ``QUICK_EASE_ITEMS`` items, because it takes a minute and 2.3 GB
+        at 12,000.
     """
     steps = "one after the other on validation"
     found = [
-        Baseline("popularity", partial(_ranker, "popular"), f"share of the newest clicks among {_said(WINDOWS)}"),
+        Baseline(
+            "popularity", partial(_ranker, "popular"), f"share of the newest clicks among {_said(WINDOWS)}"
+        ),
         Baseline("last-item", LastItem.fit),
         Baseline("markov", Markov.fit),
-        Baseline("decayed-markov", partial(_ranker, "transitions"), f"{len(Transitions.CANDIDATES)} sets of decays"),
+        Baseline(
+            "decayed-markov", partial(_ranker, "transitions"), f"{len(Transitions.CANDIDATES)} sets of decays"
+        ),
         Baseline("item-knn", partial(_ranker, "cosines"), f"{', '.join(COSINES)}, {steps}"),
         Baseline("v-sknn", tuning.v_sknn, f"{', '.join(tuning.V_SKNN_GRID)}, {steps}"),
         Baseline("stan", tuning.stan, f"{', '.join(tuning.STAN_GRID)}, {steps}"),
     ]
     items = len(dataset.catalogue)
     if (items <= QUICK_EASE_ITEMS) if ease is None else (ease and items <= MOST_ITEMS):
-        found.append(Baseline("ease", partial(_ranker, "items"), f"regulariser {_said(REGULARISERS)}, then decay {_said(DECAYS)}"))
+        found.append(
+            Baseline(
+                "ease",
+                partial(_ranker, "items"),
+                f"regulariser {_said(REGULARISERS)}, then decay {_said(DECAYS)}",
+            )
+        )
     if dataset.catalogue.has_text:
-        found.append(Baseline("title-knn-words", words, f"title with or without category, decay {_said(TEXT_DECAYS)}"))
+        found.append(
+            Baseline("title-knn-words", words, f"title with or without category, decay {_said(TEXT_DECAYS)}")
+        )
     if dataset.catalogue.vectors is not None and dataset.catalogue.vectors.any():
         found.append(Baseline("title-knn", partial(_ranker, "titles"), f"decay {_said(TEXT_DECAYS)}"))
     return found
 
 
 def words(dataset: Dataset) -> WordKnn:
-    """Fit title kNN by words, of the title alone or with the category, with the decay that ranks best on validation."""
+    """Fit title kNN by words, of the title alone or with the category, with the decay that ranks best on
+    validation.
+    """
     catalogue = dataset.catalogue
     texts = [catalogue.titles, catalogue.texts] if any(catalogue.categories) else [catalogue.titles]
     spaces = [WordKnn(tfidf(text)) for text in texts]

@@ -1,4 +1,6 @@
-"""`python -m model benchmark`: a dataset folder in; predictions, metrics and a model folder out. No Spark, no Kafka."""
+"""`python -m model benchmark`: a dataset folder in; predictions, metrics and a model folder out. No Spark, no
+Kafka.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +38,17 @@ class Outcome:
 
 
 def prepare(
-    settings: Settings, folder: Path, protocol: Protocol | None, config: ModelConfig, source: Source, session: SessionSettings | None = None
+    settings: Settings,
+    folder: Path,
+    protocol: Protocol | None,
+    config: ModelConfig,
+    source: Source,
+    session: SessionSettings | None = None,
 ) -> tuple[Dataset, str]:
     """Read a dataset folder, encode its titles and attach intents to its cases.
 
-    Sessions are taken as they are, unless ``session`` gives a gap rule: benchmark data come in sessions already. Where more rows are refused
-    than ``dataset.max_refused_share``, it stops.
+    Sessions are taken as they are, unless ``session`` gives a gap rule: benchmark data come in sessions
+    already. Where more rows are refused than ``dataset.max_refused_share``, it stops.
 
     Returns
     -------
@@ -50,7 +57,13 @@ def prepare(
         Name of the text encoder, empty where no text is used.
     """
     now_us = time.time_ns() // 1000
-    dataset = load_folder(folder, session, protocol=protocol, now_us=now_us, max_refused_share=settings.dataset.max_refused_share)
+    dataset = load_folder(
+        folder,
+        session,
+        protocol=protocol,
+        now_us=now_us,
+        max_refused_share=settings.dataset.max_refused_share,
+    )
     if not dataset.catalogue.has_text:
         _log.info("'%s' has no titles: the model works on behaviour alone", folder)
         return dataset, ""
@@ -66,19 +79,34 @@ def prepare(
 
 
 def gap_rule(settings: Settings, minutes: float | None) -> SessionSettings | None:
-    """Return the gap rule of a command line: the flag's, else that of ``session.gap_minutes`` where somebody set it, else none.
+    """Return the gap rule of a command line: the flag's, else that of ``session.gap_minutes`` where somebody
+    set it, else none.
 
     The rule's own default is the lake's alone: dataset folders mostly come in sessions already.
     """
-    chosen = minutes if minutes is not None or "gap_minutes" not in settings.session.model_fields_set else settings.session.gap_minutes
+    chosen = (
+        minutes
+        if minutes is not None or "gap_minutes" not in settings.session.model_fields_set
+        else settings.session.gap_minutes
+    )
     return None if chosen is None else settings.session.model_copy(update={"gap_minutes": chosen})
 
 
 def run(
-    settings: Settings, folder: Path, config: ModelConfig, out: Path, *, protocol: Protocol | None = None, source: Source = "encoder",
-    session: SessionSettings | None = None, baselines: bool = False, code_commit: str = "", progress: ProgressCall | None = None,
-) -> Outcome:  # fmt: skip
-    """Train, evaluate once on test, and write ``predictions.jsonl``, ``metrics.json``, ``curves.png`` and ``model/`` to ``out``.
+    settings: Settings,
+    folder: Path,
+    config: ModelConfig,
+    out: Path,
+    *,
+    protocol: Protocol | None = None,
+    source: Source = "encoder",
+    session: SessionSettings | None = None,
+    baselines: bool = False,
+    code_commit: str = "",
+    progress: ProgressCall | None = None,
+) -> Outcome:
+    """Train, evaluate once on test, and write ``predictions.jsonl``, ``metrics.json``, ``curves.png`` and
+    ``model/`` to ``out``.
 
     Parameters
     ----------
@@ -96,7 +124,8 @@ def run(
     session : SessionSettings, optional
         Gap rule and least length; none = one session an id.
     baselines : bool
-        Put every baseline of ``model.rankers`` beside the model in metrics.json, with a warning where one of them is above it.
+        Put every baseline of ``model.rankers`` beside the model in metrics.json, with a warning where one of
+        them is above it.
     code_commit : str
         For the manifest.
     progress : callable, optional
@@ -108,43 +137,76 @@ def run(
     dataset, encoder = prepare(settings, folder, protocol, config, source, session)
     out.mkdir(parents=True, exist_ok=True)
     _log.info(
-        "%s (%s): %d items, %d training clicks in %d sessions, %d validation and %d test cases", dataset.name, dataset.protocol,
-        len(dataset.catalogue), dataset.train.clicks, len(dataset.train), len(dataset.valid), len(dataset.test),
-    )  # fmt: skip
+        "%s (%s): %d items, %d training clicks in %d sessions, %d validation and %d test cases",
+        dataset.name,
+        dataset.protocol,
+        len(dataset.catalogue),
+        dataset.train.clicks,
+        len(dataset.train),
+        len(dataset.valid),
+        len(dataset.test),
+    )
     trained = train(dataset, config, checkpoint_dir=out / "checkpoint", progress=progress)
     rule: Seen = "removed" if without_seen(dataset, config) else "kept"
     scorer = Scorer.of(trained, without_seen=rule == "removed")
     evaluation = evaluate(scorer, dataset.test)
     metrics: dict[str, Any] = {
-        "dataset": dataset.name, "protocol": dataset.protocol, "seen_first": rule,
-        "predictions": f"seen_{rule}", "test_cases": len(dataset.test),
-        "model": evaluation.to_dict(), "weights": {} if trained.hybrid is None else trained.hybrid.weights, "best_epoch": trained.best_epoch,
-        "refitted": trained.refitted, "train_seconds": round(trained.seconds, 1), "peak_memory_mb": _peak_mb(), "history": trained.history,
-        "notes": list(dataset.notes), "refused": dataset.refused, "refused_by": dataset.refused_by, "own_split": dataset.own_split,
-        "config": config.model_dump(), "speed": speed(scorer, dataset.test) if len(dataset.test) else {},
+        "dataset": dataset.name,
+        "protocol": dataset.protocol,
+        "seen_first": rule,
+        "predictions": f"seen_{rule}",
+        "test_cases": len(dataset.test),
+        "model": evaluation.to_dict(),
+        "weights": {} if trained.hybrid is None else trained.hybrid.weights,
+        "best_epoch": trained.best_epoch,
+        "refitted": trained.refitted,
+        "train_seconds": round(trained.seconds, 1),
+        "peak_memory_mb": _peak_mb(),
+        "history": trained.history,
+        "notes": list(dataset.notes),
+        "refused": dataset.refused,
+        "refused_by": dataset.refused_by,
+        "own_split": dataset.own_split,
+        "config": config.model_dump(),
+        "speed": speed(scorer, dataset.test) if len(dataset.test) else {},
         "slices": sliced(evaluation, dataset.item_counts, rule) if len(dataset.test) else {},
-    }  # fmt: skip
+    }
     if baselines:
         metrics |= _baselines(dataset, config, evaluation, rule)
     history(trained.history).savefig(out / "curves.png", dpi=120)
     write_predictions(out / "predictions.jsonl", evaluation, dataset.catalogue.item_ids, rule)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
     artifact.save(
-        trained, out / "model", metrics=metrics["model"], code_commit=code_commit, without_seen=scorer.without_seen, encoder=encoder,
-    )  # fmt: skip
+        trained,
+        out / "model",
+        metrics=metrics["model"],
+        code_commit=code_commit,
+        without_seen=scorer.without_seen,
+        encoder=encoder,
+    )
     return Outcome(metrics, trained)
 
 
 def _baselines(dataset: Dataset, config: ModelConfig, model: Evaluation, rule: Seen) -> dict[str, Any]:
-    """Fit and judge every baseline on the same test cases: role to metrics under both rules, and what must be said where one of them is above the model."""
+    """Fit and judge every baseline on the same test cases: role to metrics under both rules, and what must be
+    said where one of them is above the model.
+    """
     from model.study.baselines import baselines
     from model.study.quality import CANDIDATE, QualityRow, warnings
 
-    fits: dict[str, Callable[[], Ranker]] = {baseline.role: partial(baseline.fit, dataset) for baseline in baselines(dataset)}
+    fits: dict[str, Callable[[], Ranker]] = {
+        baseline.role: partial(baseline.fit, dataset) for baseline in baselines(dataset)
+    }
     fits["no-training-blend"] = lambda: Hybrid.fit(dataset, None, config).ranker(None, "no-training blend")
     found = {role: evaluate(fit(), dataset.test, lists=False) for role, fit in fits.items()}
-    rows = [QualityRow(one.name, role, one.metrics(rule), one.metrics(rule), one.seconds) for role, one in (found | {CANDIDATE: model}).items()]
-    return {"baselines": {role: one.to_dict() for role, one in found.items()}, "warnings": list(warnings(rows))}
+    rows = [
+        QualityRow(one.name, role, one.metrics(rule), one.metrics(rule), one.seconds)
+        for role, one in (found | {CANDIDATE: model}).items()
+    ]
+    return {
+        "baselines": {role: one.to_dict() for role, one in found.items()},
+        "warnings": list(warnings(rows)),
+    }
 
 
 def _peak_mb() -> float:

@@ -1,4 +1,6 @@
-"""Intents of a dataset folder's validation and test cases, by any source, without Spark: what `python -m model benchmark --intents` attaches."""
+"""Intents of a dataset folder's validation and test cases, by any source, without Spark: what `python -m
+model benchmark --intents` attaches.
+"""
 
 from __future__ import annotations
 
@@ -55,11 +57,12 @@ def with_intents(dataset: Dataset, settings: Settings, source: Source, encoder: 
     dataset : Dataset
         With text vectors of ``encoder``; without any it is returned as it is.
     settings : Settings
-        ``intents.max_calls`` bounds the prefixes that an LLM is asked about, spread evenly over the cases; answers are kept under ``home`` by content,
-        so that a second run asks nothing. ``intents.fallback`` serves the other cases.
+        ``intents.max_calls`` bounds the prefixes that an LLM is asked about, spread evenly over the cases;
+        answers are kept under ``home`` by content, so that a second run asks nothing. ``intents.fallback``
+        serves the other cases.
     source : str
-        ``encoder`` = recency-weighted titles; ``llm`` and ``endpoint`` = answers grounded on items; ``student`` = a network that learned such answers
-        on validation cases, for all cases; ``none``.
+        ``encoder`` = recency-weighted titles; ``llm`` and ``endpoint`` = answers grounded on items;
+        ``student`` = a network that learned such answers on validation cases, for all cases; ``none``.
     encoder : Encodes
         Reads the answers.
 
@@ -76,28 +79,44 @@ def with_intents(dataset: Dataset, settings: Settings, source: Source, encoder: 
     catalogue = dataset.catalogue
     if source == "none" or catalogue.vectors is None:
         return dataset
-    localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors, settings.intents.vectors, settings.intents.top_r)
+    localiser = Localiser(
+        catalogue.item_ids,
+        catalogue.titles,
+        catalogue.vectors,
+        settings.intents.vectors,
+        settings.intents.top_r,
+    )
     fallback = EncoderSource(localiser, settings.intents.recency_half_life)
     names = np.array(catalogue.item_ids, dtype=object)
-    prefixes = [[names[prefix].tolist() for prefix in cases.prefixes] for cases in (dataset.valid, dataset.test)]
+    prefixes = [
+        [names[prefix].tolist() for prefix in cases.prefixes] for cases in (dataset.valid, dataset.test)
+    ]
     both = prefixes[0] + prefixes[1]
     long, short = fallback.vectors(both)
     if source != "encoder":
-        long, short, note = _answered(settings, source, both, len(prefixes[0]), localiser, encoder, (long, short))
+        long, short, note = _answered(
+            settings, source, both, len(prefixes[0]), localiser, encoder, (long, short)
+        )
         dataset = replace(dataset, notes=(*dataset.notes, note))
     bound = len(prefixes[0])
-    return replace(dataset, valid=_attached(dataset.valid, long[:bound], short[:bound]), test=_attached(dataset.test, long[bound:], short[bound:]))
+    return replace(
+        dataset,
+        valid=_attached(dataset.valid, long[:bound], short[:bound]),
+        test=_attached(dataset.test, long[bound:], short[bound:]),
+    )
 
 
 def filled(dataset: Dataset, settings: Settings) -> Dataset:
-    """Give the fallback's intents to validation and test cases that have none, where others have: an LLM is asked about some prefixes only.
+    """Give the fallback's intents to validation and test cases that have none, where others have: an LLM is
+    asked about some prefixes only.
 
     Parameters
     ----------
     dataset : Dataset
         With text vectors.
     settings : Settings
-        ``intents.fallback``; ``none`` leaves the cases as they are, and where a student would serve, the encoder does.
+        ``intents.fallback``; ``none`` leaves the cases as they are, and where a student would serve, the
+        encoder does.
 
     Returns
     -------
@@ -106,9 +125,20 @@ def filled(dataset: Dataset, settings: Settings) -> Dataset:
     catalogue = dataset.catalogue
     if settings.intents.fallback == "none" or catalogue.vectors is None or dataset.valid.long is None:
         return dataset
-    localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors, settings.intents.vectors, settings.intents.top_r)
-    source, names = EncoderSource(localiser, settings.intents.recency_half_life), np.array(catalogue.item_ids, dtype=object)
-    return replace(dataset, valid=_filled(dataset.valid, source, names), test=_filled(dataset.test, source, names))
+    localiser = Localiser(
+        catalogue.item_ids,
+        catalogue.titles,
+        catalogue.vectors,
+        settings.intents.vectors,
+        settings.intents.top_r,
+    )
+    source, names = (
+        EncoderSource(localiser, settings.intents.recency_half_life),
+        np.array(catalogue.item_ids, dtype=object),
+    )
+    return replace(
+        dataset, valid=_filled(dataset.valid, source, names), test=_filled(dataset.test, source, names)
+    )
 
 
 def _filled(cases: Cases, source: EncoderSource, names: np.ndarray) -> Cases:
@@ -131,17 +161,32 @@ def _attached(cases: Cases, long: Vectors, short: Vectors) -> Cases:
 
 
 def _answered(
-    settings: Settings, source: Source, prefixes: Prefixes, validation: int, localiser: Localiser, encoder: Encodes, trivial: tuple[Vectors, Vectors]
-) -> tuple[Vectors, Vectors, str]:  # fmt: skip
-    """Vectors of all prefixes where an LLM was asked about some; the first ``validation`` prefixes are those of validation cases."""
-    asker = source if source != "student" else ("endpoint" if settings.intents.source == "endpoint" else "llm")
+    settings: Settings,
+    source: Source,
+    prefixes: Prefixes,
+    validation: int,
+    localiser: Localiser,
+    encoder: Encodes,
+    trivial: tuple[Vectors, Vectors],
+) -> tuple[Vectors, Vectors, str]:
+    """Vectors of all prefixes where an LLM was asked about some; the first ``validation`` prefixes are those
+    of validation cases.
+    """
+    asker = (
+        source if source != "student" else ("endpoint" if settings.intents.source == "endpoint" else "llm")
+    )
     settings = settings.model_copy(update={"intents": settings.intents.model_copy(update={"source": asker})})
     known, texts = _texts(settings, prefixes[:validation] if source == "student" else prefixes, localiser)
     grounded = [vector for _, _, vector in localiser.ground(encoder.encode(texts))] if texts else []
     vectors = np.array(grounded, np.float32).reshape(-1, localiser.dim)
-    long, short, rest = _others("student" if source == "student" else settings.intents.fallback, known, vectors, trivial)
+    long, short, rest = _others(
+        "student" if source == "student" else settings.intents.fallback, known, vectors, trivial
+    )
     if source == "student":
-        note = f"intents: all {len(prefixes)} cases by {rest}, taught by {len(known)} answers on validation cases"
+        note = (
+            f"intents: all {len(prefixes)} cases by {rest}, taught by {len(known)} answers on validation "
+            "cases"
+        )
     else:
         long[known], short[known] = vectors[0::2], vectors[1::2]
         note = f"intents: {len(known)} of {len(prefixes)} cases by {asker}, the others by {rest}"
@@ -149,7 +194,9 @@ def _answered(
     return long, short, note
 
 
-def _others(fallback: str, known: list[int], vectors: Vectors, trivial: tuple[Vectors, Vectors]) -> tuple[Vectors, Vectors, str]:
+def _others(
+    fallback: str, known: list[int], vectors: Vectors, trivial: tuple[Vectors, Vectors]
+) -> tuple[Vectors, Vectors, str]:
     """Vectors of all prefixes by the fallback, and its name; a student learns from the ``known`` ones."""
     from model.intent.ground.student import train_student
 
@@ -159,12 +206,17 @@ def _others(fallback: str, known: list[int], vectors: Vectors, trivial: tuple[Ve
         student = train_student((trivial[0][known], trivial[1][known]), (vectors[0::2], vectors[1::2]))
         if student is not None:
             return *student.predict(*trivial), "student"
-        _log.warning("%d answers are too few to teach a student; the encoder serves instead (raise intents.max_calls)", len(known))
+        _log.warning(
+            "%d answers are too few to teach a student; the encoder serves instead (raise intents.max_calls)",
+            len(known),
+        )
     return trivial[0].copy(), trivial[1].copy(), "encoder"
 
 
 def _texts(settings: Settings, prefixes: Prefixes, localiser: Localiser) -> tuple[list[int], list[str]]:
-    """Places of the prefixes that have an answer, and their texts, long and short in turn; at most ``intents.max_calls`` prefixes are asked about."""
+    """Places of the prefixes that have an answer, and their texts, long and short in turn; at most
+    ``intents.max_calls`` prefixes are asked about.
+    """
     from model.intent.ask.local import recipe_of, tokenizer_file
 
     recipe = recipe_of(settings)
@@ -174,7 +226,8 @@ def _texts(settings: Settings, prefixes: Prefixes, localiser: Localiser) -> tupl
     cut = TitleCutter(tokenizer_file(settings), settings.intents.max_title_tokens)
     count = min(len(prefixes), settings.intents.max_calls)
     shown = {
-        place: recent_titles(prefixes[place], titles.get, cut, recipe.max_items) for place in np.linspace(0, len(prefixes) - 1, count).astype(int).tolist()
+        place: recent_titles(prefixes[place], titles.get, cut, recipe.max_items)
+        for place in np.linspace(0, len(prefixes) - 1, count).astype(int).tolist()
     }
     asked = {place: Asked(recipe.key(*pair), pair[1]) for place, pair in shown.items() if pair[0]}
     answers = _answers(settings, recipe, list(asked.values()), KnownTitles(localiser.titles))
@@ -182,8 +235,12 @@ def _texts(settings: Settings, prefixes: Prefixes, localiser: Localiser) -> tupl
     return known, [text for place in known for text in answers[asked[place].key]]
 
 
-def _answers(settings: Settings, recipe: Recipe, asked: Sequence[Asked], titles: KnownTitles) -> dict[str, tuple[str, str]]:
-    """Content key to the answers of both views; only keys that no earlier run has got are asked for, and each answer is kept at once."""
+def _answers(
+    settings: Settings, recipe: Recipe, asked: Sequence[Asked], titles: KnownTitles
+) -> dict[str, tuple[str, str]]:
+    """Content key to the answers of both views; only keys that no earlier run has got are asked for, and each
+    answer is kept at once.
+    """
     digest = hashlib.blake2b(json.dumps(recipe.to_dict(), sort_keys=True).encode(), digest_size=8).hexdigest()
     file = settings.home / ANSWERS_FOLDER / f"{digest}.jsonl"
     found = _read(file, titles)
@@ -198,10 +255,18 @@ def _answers(settings: Settings, recipe: Recipe, asked: Sequence[Asked], titles:
 
         def keep(place: int, answer: Answer) -> None:
             found[missing[place].key] = answer.long_text, answer.short_text
-            kept.write(json.dumps({"key": missing[place].key, "long": answer.long_text, "short": answer.short_text}, ensure_ascii=False) + "\n")
+            kept.write(
+                json.dumps(
+                    {"key": missing[place].key, "long": answer.long_text, "short": answer.short_text},
+                    ensure_ascii=False,
+                )
+                + "\n"
+            )
             kept.flush()
 
-        _log.info("asking %s about %d prefixes, %d answers are known", recipe.source, len(missing), len(found))
+        _log.info(
+            "asking %s about %d prefixes, %d answers are known", recipe.source, len(missing), len(found)
+        )
         failures = asker_of(settings, titles).ask([one.titles for one in missing], keep)
     for kind, count in failure_kinds(reason for _, reason in failures).items():
         _log.warning("%d of %d prefixes have no answer: %s", count, len(missing), kind)
@@ -209,7 +274,9 @@ def _answers(settings: Settings, recipe: Recipe, asked: Sequence[Asked], titles:
 
 
 def _read(file: Path, titles: KnownTitles) -> dict[str, tuple[str, str]]:
-    """Return the answers of a file; misread ones of older versions are not among them, so that they are asked again."""
+    """Return the answers of a file; misread ones of older versions are not among them, so that they are asked
+    again.
+    """
     rows = whole_rows(file, _row) if file.exists() else []
     pairs = {row["key"]: (row["long"], row["short"]) for row in rows}
     return {key: pair for key, pair in pairs.items() if not any(misread(text, titles) for text in pair)}
@@ -224,7 +291,9 @@ def forget_misread(settings: Settings, titles: KnownTitles) -> int:
         if len(right) < len(rows):
             count += len(rows) - len(right)
             part = file.with_name(f".{file.name}.part")
-            part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in right), encoding="utf-8")
+            part.write_text(
+                "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in right), encoding="utf-8"
+            )
             part.replace(file)
     return count
 

@@ -1,4 +1,6 @@
-"""Intent vectors for the studies: what an intent source may give, and the controls that show whether its content matters."""
+"""Intent vectors for the studies: what an intent source may give, and the controls that show whether its
+content matters.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def recent(titles: np.ndarray, half_life: float) -> Callable[[Cases], np.ndarray
     """Return a function that gives the recency-weighted mean title of each prefix, unit rows."""
 
     def view(cases: Cases) -> np.ndarray:
-        return unit(weighted(cases.prefixes, 0.5 ** (cases.prefixes.steps_back / half_life), len(titles)) @ titles)
+        return unit(
+            weighted(cases.prefixes, 0.5 ** (cases.prefixes.steps_back / half_life), len(titles)) @ titles
+        )
 
     return view
 
@@ -63,7 +67,8 @@ def sources(dataset: Dataset, seed: int = 0, stored: str = STORED) -> dict[str, 
     Parameters
     ----------
     dataset : Dataset
-        With text vectors; intents of an LLM, say, come in where validation and test cases carry them, with a control of their own.
+        With text vectors; intents of an LLM, say, come in where validation and test cases carry them, with a
+        control of their own.
     seed : int
         Of the random controls.
     stored : str
@@ -87,7 +92,9 @@ def sources(dataset: Dataset, seed: int = 0, stored: str = STORED) -> dict[str, 
         return _random(rng, cases, titles), _random(rng, cases, titles)
 
     def oracle(cases: Cases) -> Views:
-        found = unit(titles[cases.targets] + ORACLE_NOISE * _random(np.random.default_rng(seed), cases, titles))
+        found = unit(
+            titles[cases.targets] + ORACLE_NOISE * _random(np.random.default_rng(seed), cases, titles)
+        )
         return found, found
 
     found: dict[str, Variant] = {
@@ -98,16 +105,27 @@ def sources(dataset: Dataset, seed: int = 0, stored: str = STORED) -> dict[str, 
         "control: random vectors": noise,
         "oracle: the target's title with noise": oracle,
     }
-    if stored and dataset.valid.long is not None and dataset.valid.long.any() and dataset.test.long is not None:
+    if (
+        stored
+        and dataset.valid.long is not None
+        and dataset.valid.long.any()
+        and dataset.test.long is not None
+    ):
         found[stored] = lambda cases: (cases.long, cases.short)
         found[f"control: {stored}, of other sessions"] = lambda cases: _reordered(cases, seed)
     return found
 
 
 def views(dataset: Dataset) -> dict[str, Variant]:
-    """Name the views of the encoder: one, both, and a neutral one. Nothing is asked here; ``model.study.answers`` has the LLM's, with its neutral prompt."""
+    """Name the views of the encoder: one, both, and a neutral one. Nothing is asked here;
+    ``model.study.answers`` has the LLM's, with its neutral prompt.
+    """
     titles = _titles(dataset)
-    long, short, neutral = recent(titles, HALF_LIFE_LONG), recent(titles, HALF_LIFE_SHORT), recent(titles, np.inf)
+    long, short, neutral = (
+        recent(titles, HALF_LIFE_LONG),
+        recent(titles, HALF_LIFE_SHORT),
+        recent(titles, np.inf),
+    )
     return {
         "both views": lambda cases: (long(cases), short(cases)),
         "long view alone": lambda cases: (long(cases), None),
@@ -129,18 +147,27 @@ def groundings(dataset: Dataset, largest: int = LARGEST_R) -> dict[str, Variant]
 
 def attached(dataset: Dataset, variant: Variant) -> Dataset:
     """Return the dataset with a variant's intents on its validation and test cases."""
-    return replace(dataset, valid=dataset.valid.with_intents(*variant(dataset.valid)), test=dataset.test.with_intents(*variant(dataset.test)))
+    return replace(
+        dataset,
+        valid=dataset.valid.with_intents(*variant(dataset.valid)),
+        test=dataset.test.with_intents(*variant(dataset.test)),
+    )
 
 
 def _titles(dataset: Dataset) -> np.ndarray:
     if dataset.catalogue.vectors is None:
-        raise ValueError(f"dataset '{dataset.name}' has no titles, so there are no intents to study; give items.* with titles")
+        raise ValueError(
+            f"dataset '{dataset.name}' has no titles, so there are no intents to study; give items.* with "
+            "titles"
+        )
     return reduced(dataset.catalogue.vectors)
 
 
 def _reordered(cases: Cases, seed: int) -> Views:
     order = np.random.default_rng(seed).permutation(len(cases))
-    return None if cases.long is None else cases.long[order], None if cases.short is None else cases.short[order]
+    return None if cases.long is None else cases.long[order], None if cases.short is None else cases.short[
+        order
+    ]
 
 
 def _random(rng: np.random.Generator, cases: Cases, titles: np.ndarray) -> np.ndarray:

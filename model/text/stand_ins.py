@@ -1,4 +1,6 @@
-"""Which clicked items speak for an item that nobody clicked: those whose titles share most words with its own. Knows nothing of scores."""
+"""Which clicked items speak for an item that nobody clicked: those whose titles share most words with its
+own. Knows nothing of scores.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,11 @@ from model.rankers.title_knn import tfidf
 
 NEAREST = 5  # on Beauty's validation 10 rank no better, and 3 worse
 LEAST_COSINE = 0.2  # below, titles share what many share, and the ridge map from dense vectors knows more
-POWER = 2.0  # of the cosine: a title that differs in the size alone counts much more than one of the same brand
+# of the cosine: a title that differs in the size alone counts much more than one of the same brand
+POWER = 2.0
 COSINES_AT_ONCE = 12_000_000  # 48 MB
-MOST_ITEMS = 200_000  # beyond, the search takes minutes, and items without a click have their ridge vector alone
+# beyond, the search takes minutes, and items without a click have their ridge vector alone
+MOST_ITEMS = 200_000
 
 
 def stand_ins(texts: Sequence[str], cold: NDArray[np.int64], clicked: NDArray[np.bool_]) -> sparse.csr_matrix:
@@ -32,7 +36,8 @@ def stand_ins(texts: Sequence[str], cold: NDArray[np.int64], clicked: NDArray[np
     Returns
     -------
     csr_matrix float32, shape (items, items)
-        Row of a cold item: shares of its stand-ins, which sum to 1. Every other row, and that of a title unlike all others, is empty.
+        Row of a cold item: shares of its stand-ins, which sum to 1. Every other row, and that of a title
+        unlike all others, is empty.
 
     Examples
     --------
@@ -57,6 +62,10 @@ def stand_ins(texts: Sequence[str], cold: NDArray[np.int64], clicked: NDArray[np
         rows.append(np.repeat(part, nearest))
         columns.append(places[best].ravel())
         values.append((given / np.maximum(given.sum(axis=1, keepdims=True), 1e-12)).ravel())
-    found = sparse.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(total, total), dtype=np.float32)
+    found = sparse.csr_matrix(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+        shape=(total, total),
+        dtype=np.float32,
+    )
     found.eliminate_zeros()
     return found

@@ -1,4 +1,6 @@
-"""Text vectors of a catalogue, kept on disk under the hash of what was encoded, so that a second run encodes nothing."""
+"""Text vectors of a catalogue, kept on disk under the hash of what was encoded, so that a second run encodes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def encoded(catalogue: Catalogue, encoder: NamedEncoder, folder: Path) -> Catalo
     """
     if not catalogue.has_text:
         return catalogue
-    digest = hashlib.sha256("\0".join([encoder.name, *catalogue.texts]).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    digest = hashlib.sha256(
+        "\0".join([encoder.name, *catalogue.texts]).encode("utf-8", "surrogatepass")
+    ).hexdigest()[:32]
     file = folder / f"{digest}.safetensors"
     if file.exists():
         try:

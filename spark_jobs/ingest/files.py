@@ -1,4 +1,6 @@
-"""Parses dataset folders and ML-100K into Parquet parts beside the lake, block by block. Needs no Spark: the rules are `contract.dataset_folder`'s."""
+"""Parses dataset folders and ML-100K into Parquet parts beside the lake, block by block. Needs no Spark: the
+rules are `contract.dataset_folder`'s.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,20 @@ from feature_repo.contract.spellings.ids import spelling_note
 
 LOGGER = logging.getLogger("intentstore.ingest")
 SAY_EVERY_SECONDS = 10.0
-ROWS_PER_GROUP = 1 << 16  # Spark reads a row group in one task, so a part of one group would keep all but one core idle
-STAGED_CLICKS = pa.schema([*CLICK_ROWS, ("split", pa.string()), ("file", pa.string()), ("line", pa.int64()), ("arrival_seq", pa.int64())])
-STAGED_REFUSED = pa.schema([("source", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
+# Spark reads a row group in one task, so a part of one group would keep all but one core idle
+ROWS_PER_GROUP = 1 << 16
+STAGED_CLICKS = pa.schema(
+    [
+        *CLICK_ROWS,
+        ("split", pa.string()),
+        ("file", pa.string()),
+        ("line", pa.int64()),
+        ("arrival_seq", pa.int64()),
+    ]
+)
+STAGED_REFUSED = pa.schema(
+    [("source", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("raw", pa.string())]
+)
 
 
 @dataclass
@@ -79,7 +92,9 @@ class Staged:
         return len(self.times)
 
 
-def stage(dataset: Path | None, ml_100k: Path | None, folder: Path, now_us: int, gap_minutes: float | None = None) -> Staged:
+def stage(
+    dataset: Path | None, ml_100k: Path | None, folder: Path, now_us: int, gap_minutes: float | None = None
+) -> Staged:
     """Parse a dataset into parts.
 
     Parameters
@@ -122,17 +137,29 @@ def stage(dataset: Path | None, ml_100k: Path | None, folder: Path, now_us: int,
 def _ml_100k_clicks(folder: Path, now_us: int) -> Iterator[FolderClicks]:
     table = _tab_file(folder / "ml-100k.inter", ("user_id", "item_id", "timestamp"))
     users = table.column("user_id")
-    clicks = pa.table({"session_id": users, "item_id": table.column("item_id"), "event_time": table.column("timestamp"), "user_id": users})
+    clicks = pa.table(
+        {
+            "session_id": users,
+            "item_id": table.column("item_id"),
+            "event_time": table.column("timestamp"),
+            "user_id": users,
+        }
+    )
     numbers = np.arange(2, table.num_rows + 2)
-    found = sort_rows(clicks, file="ml-100k.inter", lines=numbers, now_us=now_us, earliest_us=0)  # its seconds are of 1997 and 1998
-    yield FolderClicks(None, "ml-100k.inter", found.rows, found.refused, _accepted_lines(numbers, found.refused))
+    # its seconds are of 1997 and 1998
+    found = sort_rows(clicks, file="ml-100k.inter", lines=numbers, now_us=now_us, earliest_us=0)
+    yield FolderClicks(
+        None, "ml-100k.inter", found.rows, found.refused, _accepted_lines(numbers, found.refused)
+    )
 
 
 def _ml_100k_items(folder: Path) -> Iterator[FolderItems]:
     table = _tab_file(folder / "ml-100k.item", ("item_id", "movie_title", "release_year", "class"))
     titles = [
         f"{title} ({year})" if title and year and year.isdigit() else title
-        for title, year in zip(table.column("movie_title").to_pylist(), table.column("release_year").to_pylist(), strict=True)
+        for title, year in zip(
+            table.column("movie_title").to_pylist(), table.column("release_year").to_pylist(), strict=True
+        )
     ]
     categories = [", ".join((genres or "").split()) for genres in table.column("class").to_pylist()]
     items = pa.table({"item_id": table.column("item_id"), "title": titles, "category": categories})
@@ -150,13 +177,18 @@ def _tab_file(path: Path, names: Sequence[str]) -> pa.Table:
     if not path.is_file():
         raise DatasetFolderError(f"{path} is missing; remove its folder, it is fetched again")
     table = pyarrow.csv.read_csv(
-        path, parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(_header(path), pa.string()), strings_can_be_null=False),
-    )  # fmt: skip
+        path,
+        parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(_header(path), pa.string()), strings_can_be_null=False
+        ),
+    )
     table = table.rename_columns([name.split(":")[0] for name in table.column_names])
     missing = [name for name in names if name not in table.column_names]
     if missing:
-        raise DatasetFolderError(f"{path.name}: column '{missing[0]}' is missing; remove its folder, it is fetched again")
+        raise DatasetFolderError(
+            f"{path.name}: column '{missing[0]}' is missing; remove its folder, it is fetched again"
+        )
     return table.select(list(names))
 
 
@@ -178,15 +210,24 @@ def _stage_items(blocks: Iterable[FolderItems], staged: Staged, source: str) -> 
 def _write_refused(refused: Sequence[Refused], staged: Staged, source: str, name: str) -> None:
     if not refused:
         return
-    columns = [[source] * len(refused), [row.line or None for row in refused], [row.reason for row in refused], [row.raw for row in refused]]
+    columns = [
+        [source] * len(refused),
+        [row.line or None for row in refused],
+        [row.reason for row in refused],
+        [row.raw for row in refused],
+    ]
     arrays = [pa.array(column, kind.type) for column, kind in zip(columns, STAGED_REFUSED, strict=True)]
-    pyarrow.parquet.write_table(pa.Table.from_arrays(arrays, schema=STAGED_REFUSED), staged.refused / f"{name}.parquet")
+    pyarrow.parquet.write_table(
+        pa.Table.from_arrays(arrays, schema=STAGED_REFUSED), staged.refused / f"{name}.parquet"
+    )
     staged.tally.add(row.reason for row in refused)
 
 
 # In this order, since only a whole folder tells what its ids are good for:
 #   1 parse block by block into parts   2 settle repeats, ids and split   3 write those parts anew that change
-def _stage_clicks(blocks: Iterator[FolderClicks], staged: Staged, source: str, gap_minutes: float | None) -> None:
+def _stage_clicks(
+    blocks: Iterator[FolderClicks], staged: Staged, source: str, gap_minutes: float | None
+) -> None:
     rules = FolderRules()
     clicked: set[str] = set()
     rows = 0
@@ -214,9 +255,17 @@ def _part(staged: Staged, number: int) -> Path:
 
 def _write_part(block: FolderClicks, arrival: np.ndarray, file: Path) -> None:
     count = block.rows.num_rows
-    columns = [*block.rows.columns, _repeat(block.split, count), _repeat(block.file, count), pa.array(block.lines, pa.int64()), pa.array(arrival)]
+    columns = [
+        *block.rows.columns,
+        _repeat(block.split, count),
+        _repeat(block.file, count),
+        pa.array(block.lines, pa.int64()),
+        pa.array(arrival),
+    ]
     clicks = pa.Table.from_arrays(columns, schema=STAGED_CLICKS)
-    pyarrow.parquet.write_table(clicks, file, compression="lz4", use_dictionary=False, row_group_size=ROWS_PER_GROUP)
+    pyarrow.parquet.write_table(
+        clicks, file, compression="lz4", use_dictionary=False, row_group_size=ROWS_PER_GROUP
+    )
 
 
 def _repeat(value: str | None, count: int) -> pa.Array:
@@ -224,7 +273,9 @@ def _repeat(value: str | None, count: int) -> pa.Array:
 
 
 def _settle_parts(staged: Staged, settled: Settled, source: str) -> None:
-    """Apply what was decided, and make `arrival_seq` the rank by event time; equal times keep the order of the file, so that it is the same at every run."""
+    """Apply what was decided, and make `arrival_seq` the rank by event time; equal times keep the order of
+    the file, so that it is the same at every run.
+    """
     kept = settled.kept()
     times = settled.rows.time[kept]
     staged.repeats = len(kept) - len(times)
@@ -239,7 +290,13 @@ def _settle_parts(staged: Staged, settled: Settled, source: str) -> None:
     for number, file in enumerate(settled.files):
         table = pyarrow.parquet.read_table(_part(staged, number))
         split = table.column("split")[0].as_py() if table.num_rows else None
-        block = FolderClicks(split, file, table.select(CLICK_ROWS.names), [], np.asarray(table.column("line").to_numpy(), dtype=np.int64))
+        block = FolderClicks(
+            split,
+            file,
+            table.select(CLICK_ROWS.names),
+            [],
+            np.asarray(table.column("line").to_numpy(), dtype=np.int64),
+        )
         done = settled.apply(number, block, lake=True)
         _write_part(done, ranks[first : first + done.rows.num_rows], _part(staged, number))
         _write_refused(done.refused, staged, source, f"repeats-{number:05d}")

@@ -17,7 +17,16 @@ from spark_jobs.lake import write as delta_tables
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-HELD_OUT_COLUMNS = ("event_id", "session_id", "item_id", "event_time", "user_id", "event_type", "extra", "arrival_seq")
+HELD_OUT_COLUMNS = (
+    "event_id",
+    "session_id",
+    "item_id",
+    "event_time",
+    "user_id",
+    "event_type",
+    "extra",
+    "arrival_seq",
+)
 
 
 @dataclass(frozen=True)
@@ -34,12 +43,15 @@ def held_out_file(settings: Settings) -> Path:
     return settings.home / "demo" / "held_out.parquet"
 
 
-def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times: np.ndarray, share: float) -> HeldOut:
+def hold_back(
+    spark: SparkSession, settings: Settings, clicks: DataFrame, times: np.ndarray, share: float
+) -> HeldOut:
     """Take out the clicks of sessions that begin in the newest share of the clicks.
 
     The cut is the event time above which `share` of the clicks lie. Sessions (by the gap rule) that begin
-    at or after it are held back; a session that began before it stays whole, and so does what `clicks` got from files before: older data
-    that comes later moves the cut back, but what was known once cannot be replayed as if it were new.
+    at or after it are held back; a session that began before it stays whole, and so does what `clicks` got
+    from files before: older data that comes later moves the cut back, but what was known once cannot be
+    replayed as if it were new.
 
     Parameters
     ----------
@@ -52,7 +64,8 @@ def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times:
     times : ndarray int64
         All event times, microseconds UTC, sorted.
     share : float
-        Of the clicks: ``dataset.live_share``, or 0 (nothing is held back) where the dataset brings split files, which are kept as they are.
+        Of the clicks: ``dataset.live_share``, or 0 (nothing is held back) where the dataset brings split
+        files, which are kept as they are.
 
     Returns
     -------
@@ -76,7 +89,12 @@ def hold_back(spark: SparkSession, settings: Settings, clicks: DataFrame, times:
     both = clicks.join(F.broadcast(begins), "session_id", "left")
     live = F.coalesce(F.unix_micros("event_time") >= F.col("_begin"), F.lit(False))
     # Sorted here: a sort in Spark would read the clicks twice, once for the limits of its partitions.
-    held = both.where(live).select(*HELD_OUT_COLUMNS).toArrow().sort_by([("event_time", "ascending"), ("arrival_seq", "ascending")])
+    held = (
+        both.where(live)
+        .select(*HELD_OUT_COLUMNS)
+        .toArrow()
+        .sort_by([("event_time", "ascending"), ("arrival_seq", "ascending")])
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_suffix(f".{os.getpid()}.tmp")
     pyarrow.parquet.write_table(held, aside)
@@ -88,12 +106,16 @@ def _known(spark: SparkSession, settings: Settings, cut_us: int) -> DataFrame:
     """Return the newest click of each session id from the cut on that `clicks` got from files."""
     from pyspark.sql import functions as F
 
-    rows = delta_tables.read(spark, settings, CLICKS).where(F.col("topic").isNull() & (F.col("event_time") >= F.timestamp_micros(F.lit(cut_us))))
+    rows = delta_tables.read(spark, settings, CLICKS).where(
+        F.col("topic").isNull() & (F.col("event_time") >= F.timestamp_micros(F.lit(cut_us)))
+    )
     return rows.groupBy("session_id").agg(F.max(F.unix_micros("event_time")).alias("_known"))
 
 
 def _new_sessions(clicks: DataFrame, cut_us: int, gap_us: int | None) -> DataFrame:
-    """Return ``session_id, _us`` of sessions that start after the cut; everything of an id from its first one on is newer still."""
+    """Return ``session_id, _us`` of sessions that start after the cut; everything of an id from its first one
+    on is newer still.
+    """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
@@ -104,4 +126,8 @@ def _new_sessions(clicks: DataFrame, cut_us: int, gap_us: int | None) -> DataFra
     recent = clicks.where(moment >= cut_us - gap_us).select("session_id", moment.alias("_us"))
     pause = F.col("_us") - F.lag("_us").over(Window.partitionBy("session_id").orderBy("_us"))
     begins = F.col("_pause").isNull() | (F.col("_pause") > gap_us)
-    return recent.withColumn("_pause", pause).where((F.col("_us") >= cut_us) & begins).select("session_id", "_us")
+    return (
+        recent.withColumn("_pause", pause)
+        .where((F.col("_us") >= cut_us) & begins)
+        .select("session_id", "_us")
+    )

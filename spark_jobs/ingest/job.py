@@ -1,4 +1,6 @@
-"""The `ingest` job: clicks and items of a dataset, of the Kafka topic, or of the consumer's score log into Delta. Parsing is `ingest_files`'s."""
+"""The `ingest` job: clicks and items of a dataset, of the Kafka topic, or of the consumer's score log into
+Delta. Parsing is `ingest_files`'s.
+"""
 
 from __future__ import annotations
 
@@ -63,14 +65,15 @@ def run(
     max_offsets : int, optional
         With `kafka`: at most so many records of each partition in this run.
     max_refused_share : float, optional
-        Of a dataset's rows; more refused ones stop the run once they are in the quarantine, before anything else is written. None = no
-        limit here: in Dagster the check `refused_share` judges the tables.
+        Of a dataset's rows; more refused ones stop the run once they are in the quarantine, before anything
+        else is written. None = no limit here: in Dagster the check `refused_share` judges the tables.
 
     Returns
     -------
     JobResult
-        Of the table `clicks` (or `score_log`). `details` of a dataset: ``dataset``, ``items``, ``held_out``, ``duplicates``,
-        ``refused_by`` (kind of reason to rows), ``own_split``, ``notes``, ``unknown_items``, ``unknown_item_clicks``.
+        Of the table `clicks` (or `score_log`). `details` of a dataset: ``dataset``, ``items``, ``held_out``,
+        ``duplicates``, ``refused_by`` (kind of reason to rows), ``own_split``, ``notes``, ``unknown_items``,
+        ``unknown_item_clicks``.
 
     Raises
     ------
@@ -81,7 +84,10 @@ def run(
         if kafka and score_log:
             raise JobError("--kafka and --score-log are two runs; give one of them")
         if date is not None:
-            raise JobError(f"--date {date} does not go with --kafka or --score-log, which go on from where the table stops; leave it out")
+            raise JobError(
+                f"--date {date} does not go with --kafka or --score-log, which go on from where the table "
+                "stops; leave it out"
+            )
         if kafka:
             from spark_jobs.ingest import kafka as ingest_kafka
 
@@ -98,7 +104,8 @@ def look(settings: Settings) -> None:
     Raises
     ------
     JobError
-        The folder does not exist, a file is no table or lacks a column, or the lake holds another dataset; one line.
+        The folder does not exist, a file is no table or lacks a column, or the lake holds another dataset;
+        one line.
     """
     _check_lake(settings)
     if settings.dataset.path is not None:
@@ -109,10 +116,15 @@ def look(settings: Settings) -> None:
 
 
 def _ingest_dataset(
-    spark: SparkSession, settings: Settings, days: tuple[datetime.date | None, datetime.date | None], max_refused_share: float | None
+    spark: SparkSession,
+    settings: Settings,
+    days: tuple[datetime.date | None, datetime.date | None],
+    max_refused_share: float | None,
 ) -> JobResult:
-    # In this order; a crash after any step is repaired by running again, since every step adds only what is missing:
-    #   1 parse aside   2 quarantine   3 stop where too little is left   4 items   5 held-out clicks   6 clicks
+    # In this order; a crash after any step is repaired by running again, since every step adds only what is
+    # missing:
+    #   1 parse aside   2 quarantine   3 stop where too little is left   4 items   5 held-out clicks   6
+    #                   clicks
     started = time.monotonic()
     now = datetime.datetime.now(datetime.UTC)
     name = _check_lake(settings)
@@ -124,16 +136,35 @@ def _ingest_dataset(
         items = _commit_items(spark, settings, staged, now)
         with delta_tables.told(CLICKS, settings):
             parts = spark.read.parquet(str(staged.clicks))
-            held = hold_back(spark, settings, parts, staged.times, 0.0 if staged.own_split else settings.dataset.live_share)
+            held = hold_back(
+                spark, settings, parts, staged.times, 0.0 if staged.own_split else settings.dataset.live_share
+            )
             result = _commit_clicks(spark, settings, held, days, now)
             unknown = _unknown(spark, settings, held.kept)
     write_marker(settings, name, staged.session_key, staged.own_split)
     details: dict[str, Any] = {
-        "dataset": name, "items": items, "held_out": held.rows, "held_out_file": str(held.file), "duplicates": staged.repeats,
-        "refused_by": staged.tally.ranked(), "newly_refused": refused, "own_split": staged.own_split, "notes": list(staged.notes), **unknown,
-    }  # fmt: skip
+        "dataset": name,
+        "items": items,
+        "held_out": held.rows,
+        "held_out_file": str(held.file),
+        "duplicates": staged.repeats,
+        "refused_by": staged.tally.ranked(),
+        "newly_refused": refused,
+        "own_split": staged.own_split,
+        "notes": list(staged.notes),
+        **unknown,
+    }
     rows = delta_tables.read(spark, settings, CLICKS).count()
-    return JobResult(CLICKS, rows, result.inserted, result.updated, staged.tally.total, result.version, time.monotonic() - started, details)
+    return JobResult(
+        CLICKS,
+        rows,
+        result.inserted,
+        result.updated,
+        staged.tally.total,
+        result.version,
+        time.monotonic() - started,
+        details,
+    )
 
 
 def _say(staged: Staged) -> None:
@@ -144,20 +175,29 @@ def _say(staged: Staged) -> None:
 
 
 def _check_staged(settings: Settings, name: str, staged: Staged, max_refused_share: float | None) -> None:
-    """Raise where nothing, or too little, is left, or where ids mean something else than in the lake; all refused rows are in the quarantine by then."""
+    """Raise where nothing, or too little, is left, or where ids mean something else than in the lake; all
+    refused rows are in the quarantine by then.
+    """
     see = "`python -m spark_jobs quarantine` prints the rows"
     if not staged.clicks_taken:
-        why = f" ({staged.tally.total:,} rows refused: {staged.tally.summary()}); {see}" if staged.tally.total else "; add rows to clicks.*"
+        why = (
+            f" ({staged.tally.total:,} rows refused: {staged.tally.summary()}); {see}"
+            if staged.tally.total
+            else "; add rows to clicks.*"
+        )
         raise JobError(f"{name}: no valid click{why}")
-    stop = too_many(name, staged.tally, staged.clicks_taken, 1.0 if max_refused_share is None else max_refused_share)
+    stop = too_many(
+        name, staged.tally, staged.clicks_taken, 1.0 if max_refused_share is None else max_refused_share
+    )
     if stop:
         raise JobError(f"{stop}; {see}")
     marker = read_marker(settings)
     known = marker.get("session_key", "session")
     if marker and known != staged.session_key:
         raise JobError(
-            f"{name}: a session is named by {staged.session_key} now, and by {known} in the lake at {settings.lake}, so its sessions would fall apart; "
-            f"remove that folder and ingest again, or set INTENTSTORE_HOME to another one"
+            f"{name}: a session is named by {staged.session_key} now, and by {known} in the lake at "
+            f"{settings.lake}, so its sessions would fall apart; remove that folder and ingest again, or "
+            "set INTENTSTORE_HOME to another one"
         )
 
 
@@ -192,13 +232,21 @@ def _stage(settings: Settings, folder: Path, now: datetime.datetime) -> Staged:
 
         ml_100k = assets.fetch("ml-100k", settings.assets_dir)
     try:
-        return stage(settings.dataset.path, ml_100k, folder, round(now.timestamp() * 1_000_000), settings.session.gap_minutes)
+        return stage(
+            settings.dataset.path,
+            ml_100k,
+            folder,
+            round(now.timestamp() * 1_000_000),
+            settings.session.gap_minutes,
+        )
     except DatasetFolderError as error:
         raise JobError(str(error)) from None
 
 
 def _commit_items(spark: SparkSession, settings: Settings, staged: Staged, now: datetime.datetime) -> int:
-    """Merge the catalogue. Texts are valid since ever (1970): a catalogue has no dates, and an as-of join must find them for old clicks."""
+    """Merge the catalogue. Texts are valid since ever (1970): a catalogue has no dates, and an as-of join
+    must find them for old clicks.
+    """
     from pyspark.sql import functions as F
 
     if staged.items is None:
@@ -206,15 +254,21 @@ def _commit_items(spark: SparkSession, settings: Settings, staged: Staged, now: 
         delta_tables.empty_if_missing(spark, settings, ITEMS)
         return 0
     if not staged.titled_items:
-        LOGGER.warning("ingest: no item has a title (0 of %s); intents need titles, the rest works on behaviour alone", f"{staged.items.num_rows:,}")
+        LOGGER.warning(
+            "ingest: no item has a title (0 of %s); intents need titles, the rest works on behaviour alone",
+            f"{staged.items.num_rows:,}",
+        )
     decoded = staged.items.column("raw").null_count < staged.items.num_rows
-    same = {"catalogue": _digest(staged.items if decoded else staged.items.drop_columns(["raw"]))}  # so that a lake of before is not written anew
+    # so that a lake of before is not written anew
+    same = {"catalogue": _digest(staged.items if decoded else staged.items.drop_columns(["raw"]))}
     if delta_tables.metadata(settings, ITEMS) == same:
         return int(staged.items.num_rows)
     delta_tables.empty_if_missing(spark, settings, ITEMS)
     delta_tables.add_new_columns(spark, settings, ITEMS)
     frame = spark.createDataFrame(staged.items)
-    frame = frame.withColumn("event_timestamp", F.timestamp_seconds(F.lit(0))).withColumn("created", F.lit(now))
+    frame = frame.withColumn("event_timestamp", F.timestamp_seconds(F.lit(0))).withColumn(
+        "created", F.lit(now)
+    )
     delta_tables.merge(spark, settings, ITEMS, frame, metadata=same)
     return int(staged.items.num_rows)
 
@@ -265,32 +319,57 @@ def quarantine(spark: SparkSession, settings: Settings, rows: DataFrame, now: da
 
     delta_tables.empty_if_missing(spark, settings, QUARANTINE)
     known = delta_tables.read(spark, settings, QUARANTINE).select("source", "line", "reason").alias("t")
-    same = (F.col("s.source") == F.col("t.source")) & F.col("s.line").eqNullSafe(F.col("t.line")) & (F.col("s.reason") == F.col("t.reason"))
+    same = (
+        (F.col("s.source") == F.col("t.source"))
+        & F.col("s.line").eqNullSafe(F.col("t.line"))
+        & (F.col("s.reason") == F.col("t.reason"))
+    )
     new = rows.alias("s").join(known, same, "left_anti").withColumn("ingest_time", F.lit(now))
     return delta_tables.append(spark, settings, QUARANTINE, new).inserted
 
 
 def _commit_clicks(
-    spark: SparkSession, settings: Settings, held: HeldOut, days: tuple[datetime.date | None, datetime.date | None], now: datetime.datetime
+    spark: SparkSession,
+    settings: Settings,
+    held: HeldOut,
+    days: tuple[datetime.date | None, datetime.date | None],
+    now: datetime.datetime,
 ) -> delta_tables.MergeResult:
     from pyspark.sql import functions as F
 
-    rows = held.kept.withColumns({
-        "arrival_time": F.col("event_time"), "ingest_time": F.lit(now), "event_date": F.to_date("event_time"),
-        "topic": F.lit(None), "partition": F.lit(None), "offset": F.lit(None),
-    })  # fmt: skip
+    rows = held.kept.withColumns(
+        {
+            "arrival_time": F.col("event_time"),
+            "ingest_time": F.lit(now),
+            "event_date": F.to_date("event_time"),
+            "topic": F.lit(None),
+            "partition": F.lit(None),
+            "offset": F.lit(None),
+        }
+    )
     date, until = days
     if date is not None:
         rows = rows.where(on_days("event_date", date, until))
-    if delta_tables.empty_if_missing(spark, settings, CLICKS) or delta_tables.read(spark, settings, CLICKS).isEmpty():
+    if (
+        delta_tables.empty_if_missing(spark, settings, CLICKS)
+        or delta_tables.read(spark, settings, CLICKS).isEmpty()
+    ):
         return delta_tables.append(spark, settings, CLICKS, rows, has_rows=date is None)
     return delta_tables.merge(spark, settings, CLICKS, rows, update_changed=False)
 
 
 def _unknown(spark: SparkSession, settings: Settings, clicks: DataFrame) -> dict[str, int]:
-    """Count clicks on items that the catalogue does not hold: they are kept, and get their text when the catalogue does."""
+    """Count clicks on items that the catalogue does not hold: they are kept, and get their text when the
+    catalogue does.
+    """
     from pyspark.sql import functions as F
 
-    counted = clicks.groupBy("item_id").count().join(delta_tables.read(spark, settings, ITEMS).select("item_id"), "item_id", "left_anti")
-    row = counted.agg(F.count("*").alias("items"), F.coalesce(F.sum("count"), F.lit(0)).alias("clicks")).first()
+    counted = (
+        clicks.groupBy("item_id")
+        .count()
+        .join(delta_tables.read(spark, settings, ITEMS).select("item_id"), "item_id", "left_anti")
+    )
+    row = counted.agg(
+        F.count("*").alias("items"), F.coalesce(F.sum("count"), F.lit(0)).alias("clicks")
+    ).first()
     return {"unknown_items": int(row["items"]), "unknown_item_clicks": int(row["clicks"])}

@@ -1,4 +1,6 @@
-"""The clicks topic into Delta by offset range: every record once, in effect, whatever dies. Which records are clicks is `contract.events`'s business."""
+"""The clicks topic into Delta by offset range: every record once, in effect, whatever dies. Which records are
+clicks is `contract.events`'s business.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,23 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("intentstore.ingest")
 BATCH_OFFSETS = 1_000_000  # records of one partition in one commit: bounds memory and what a crash repeats
 _S = pa.string()
-DECODED = pa.schema([
-    ("event_id", _S), ("session_id", _S), ("item_id", _S), ("event_time", TIME), ("user_id", _S), ("event_type", _S), ("extra", _S),
-    ("topic", _S), ("partition", pa.int32()), ("offset", pa.int64()), ("arrival_time", TIME), ("reason", _S), ("raw", _S),
-])  # fmt: skip
+DECODED = pa.schema(
+    [
+        ("event_id", _S),
+        ("session_id", _S),
+        ("item_id", _S),
+        ("event_time", TIME),
+        ("user_id", _S),
+        ("event_type", _S),
+        ("extra", _S),
+        ("topic", _S),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("arrival_time", TIME),
+        ("reason", _S),
+        ("raw", _S),
+    ]
+)
 Offsets = dict[int, int]
 
 
@@ -46,7 +61,8 @@ def run(spark: SparkSession, settings: Settings, *, max_offsets: int | None = No
     Returns
     -------
     JobResult
-        Of `clicks`; `details`: ``topic``, ``records``, ``duplicates``, ``offsets`` (next one of each partition).
+        Of `clicks`; `details`: ``topic``, ``records``, ``duplicates``, ``offsets`` (next one of each
+        partition).
 
     Raises
     ------
@@ -67,11 +83,20 @@ def run(spark: SparkSession, settings: Settings, *, max_offsets: int | None = No
         for name, count in _batch(spark, settings, topic, position, until).items():
             totals[name] += count
         position = until
-        LOGGER.info("ingest: %s records of topic %s read", f"{sum(position.values()) - sum(first.values()):,}", topic)
+        LOGGER.info(
+            "ingest: %s records of topic %s read", f"{sum(position.values()) - sum(first.values()):,}", topic
+        )
     rows = delta_tables.read(spark, settings, CLICKS).count()
-    details = {"topic": topic, "records": totals["records"], "duplicates": totals["duplicates"], "offsets": {str(p): o for p, o in position.items()}}
+    details = {
+        "topic": topic,
+        "records": totals["records"],
+        "duplicates": totals["duplicates"],
+        "offsets": {str(p): o for p, o in position.items()},
+    }
     version = delta_tables.version(spark, settings, CLICKS)
-    return JobResult(CLICKS, rows, totals["inserted"], 0, totals["refused"], version, time.monotonic() - started, details)
+    return JobResult(
+        CLICKS, rows, totals["inserted"], 0, totals["refused"], version, time.monotonic() - started, details
+    )
 
 
 def _bounds(settings: Settings, topic: str) -> tuple[Offsets, Offsets]:
@@ -81,24 +106,39 @@ def _bounds(settings: Settings, topic: str) -> tuple[Offsets, Offsets]:
     options = python_options(settings)
     servers = ",".join(options["bootstrap_servers"])
     try:
-        consumer = KafkaConsumer(**options, enable_auto_commit=False, isolation_level="read_committed", bootstrap_timeout_ms=15_000)
+        consumer = KafkaConsumer(
+            **options, enable_auto_commit=False, isolation_level="read_committed", bootstrap_timeout_ms=15_000
+        )
         try:
             partitions = consumer.partitions_for_topic(topic)
             if not partitions:
-                raise JobError(f"topic '{topic}' does not exist on {servers}; create it, or set kafka.clicks_topic")
+                raise JobError(
+                    f"topic '{topic}' does not exist on {servers}; create it, or set kafka.clicks_topic"
+                )
             every = [TopicPartition(topic, partition) for partition in sorted(partitions)]
             begin, end = consumer.beginning_offsets(every), consumer.end_offsets(every)
         finally:
             consumer.close()
     except (KafkaError, OSError) as error:
-        raise JobError(f"broker {servers} does not answer ({type(error).__name__}: {str(error)[:120]}); is it running? `python -m streaming up`") from None
-    return {place.partition: int(offset) for place, offset in begin.items()}, {place.partition: int(offset) for place, offset in end.items()}
+        raise JobError(
+            f"broker {servers} does not answer ({type(error).__name__}: {str(error)[:120]}); is it running? "
+            "`python -m streaming up`"
+        ) from None
+    return {place.partition: int(offset) for place, offset in begin.items()}, {
+        place.partition: int(offset) for place, offset in end.items()
+    }
 
 
 def _held(spark: SparkSession, settings: Settings, topic: str) -> Offsets:
     from pyspark.sql import functions as F
 
-    rows = delta_tables.read(spark, settings, CLICKS).where(F.col("topic") == topic).groupBy("partition").agg(F.max("offset").alias("offset")).collect()
+    rows = (
+        delta_tables.read(spark, settings, CLICKS)
+        .where(F.col("topic") == topic)
+        .groupBy("partition")
+        .agg(F.max("offset").alias("offset"))
+        .collect()
+    )
     return {int(row["partition"]): int(row["offset"]) for row in rows}
 
 
@@ -108,34 +148,52 @@ def _start(held: Offsets, begin: Offsets, end: Offsets, topic: str) -> Offsets:
         following = held.get(partition, first - 1) + 1
         if following > end[partition]:
             raise JobError(
-                f"topic '{topic}' partition {partition} ends at offset {end[partition]}, but the table holds offset {following - 1}: "
-                "the topic was made anew; give it another name (kafka.clicks_topic), or start with an empty lake"
+                f"topic '{topic}' partition {partition} ends at offset {end[partition]}, but the table "
+                f"holds offset {following - 1}: the topic was made anew; give it another name "
+                "(kafka.clicks_topic), or start with an empty lake"
             )
         if following < first:
             raise JobError(
-                f"topic '{topic}' partition {partition} starts at offset {first}, but the table ends at {following - 1}: {first - following} records "
-                "were deleted before they were read; raise the topic's retention, and name a new topic to go on without them"
+                f"topic '{topic}' partition {partition} starts at offset {first}, but the table ends at "
+                f"{following - 1}: {first - following} records were deleted before they were read; raise "
+                "the topic's retention, and name a new topic to go on without them"
             )
         position[partition] = following
     return position
 
 
-def _batch(spark: SparkSession, settings: Settings, topic: str, first: Offsets, until: Offsets) -> dict[str, int]:
-    # In this order: the quarantine before the clicks, because the next run starts after the clicks' highest offset.
+def _batch(
+    spark: SparkSession, settings: Settings, topic: str, first: Offsets, until: Offsets
+) -> dict[str, int]:
+    # In this order: the quarantine before the clicks, because the next run starts after the clicks' highest
+    # offset.
     #   1 read and decode aside   2 refused to quarantine (adds only new ones)   3 new clicks in one commit
     from pyspark.sql import functions as F
 
     from spark_jobs.ingest.job import quarantine
 
     now = datetime.datetime.now(datetime.UTC)
-    with delta_tables.told(CLICKS, settings), delta_tables.staged(spark, settings, _decoded(spark, settings, topic, first, until)) as rows:
+    with (
+        delta_tables.told(CLICKS, settings),
+        delta_tables.staged(spark, settings, _decoded(spark, settings, topic, first, until)) as rows,
+    ):
         refused = rows.where(F.col("reason").isNotNull())
         source = F.concat(F.lit("kafka "), F.col("topic"), F.lit("/"), F.col("partition").cast("string"))
-        quarantine(spark, settings, refused.select(source.alias("source"), F.col("offset").alias("line"), "reason", "raw"), now)
+        quarantine(
+            spark,
+            settings,
+            refused.select(source.alias("source"), F.col("offset").alias("line"), "reason", "raw"),
+            now,
+        )
         valid = rows.where(F.col("reason").isNull())
-        clicks = _first_of_each(valid).withColumns({
-            "split": F.lit(None), "arrival_seq": F.col("offset"), "ingest_time": F.lit(now), "event_date": F.to_date("event_time"),
-        })  # fmt: skip
+        clicks = _first_of_each(valid).withColumns(
+            {
+                "split": F.lit(None),
+                "arrival_seq": F.col("offset"),
+                "ingest_time": F.lit(now),
+                "event_date": F.to_date("event_time"),
+            }
+        )
         inserted = delta_tables.merge(spark, settings, CLICKS, clicks, update_changed=False).inserted
         records, bad = rows.count(), refused.count()
     return {"records": records, "inserted": inserted, "refused": bad, "duplicates": records - bad - inserted}
@@ -149,13 +207,24 @@ def _first_of_each(clicks: DataFrame) -> DataFrame:
     return clicks.withColumn("_nth", F.row_number().over(order)).where("_nth = 1").drop("_nth")
 
 
-def _decoded(spark: SparkSession, settings: Settings, topic: str, first: Offsets, until: Offsets) -> DataFrame:
+def _decoded(
+    spark: SparkSession, settings: Settings, topic: str, first: Offsets, until: Offsets
+) -> DataFrame:
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    reader = spark.read.format("kafka").options(**spark_options(settings)).option("subscribe", topic).option("failOnDataLoss", "true")
-    reader = reader.option("startingOffsets", _as_json(topic, first)).option("endingOffsets", _as_json(topic, until))
-    records = reader.load().select("topic", "partition", "offset", F.unix_micros("timestamp").alias("arrival_us"), "key", "value")
+    reader = (
+        spark.read.format("kafka")
+        .options(**spark_options(settings))
+        .option("subscribe", topic)
+        .option("failOnDataLoss", "true")
+    )
+    reader = reader.option("startingOffsets", _as_json(topic, first)).option(
+        "endingOffsets", _as_json(topic, until)
+    )
+    records = reader.load().select(
+        "topic", "partition", "offset", F.unix_micros("timestamp").alias("arrival_us"), "key", "value"
+    )
     return records.mapInArrow(decode_batches, from_arrow_schema(DECODED))
 
 
@@ -181,7 +250,9 @@ def decode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch
         yield pa.RecordBatch.from_pylist(records, schema=DECODED)
 
 
-def decode_record(topic: str, partition: int, offset: int, arrival_us: int, key: bytes | None, value: bytes | None) -> dict[str, object]:
+def decode_record(
+    topic: str, partition: int, offset: int, arrival_us: int, key: bytes | None, value: bytes | None
+) -> dict[str, object]:
     """Decode one record into a row of ``DECODED``.
 
     Parameters
@@ -189,7 +260,8 @@ def decode_record(topic: str, partition: int, offset: int, arrival_us: int, key:
     topic, partition, offset
         Where the record stands.
     arrival_us : int
-        Its Kafka time, microseconds UTC: the clock that its event time is checked against, the same at every replay.
+        Its Kafka time, microseconds UTC: the clock that its event time is checked against, the same at every
+        replay.
     key, value : bytes or None
         As Kafka holds them.
 
@@ -198,15 +270,34 @@ def decode_record(topic: str, partition: int, offset: int, arrival_us: int, key:
     dict
         With ``reason`` and ``raw`` for a refused record, with the click's columns for a valid one.
     """
-    place: dict[str, object] = {"topic": topic, "partition": partition, "offset": offset, "arrival_time": arrival_us}
+    place: dict[str, object] = {
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "arrival_time": arrival_us,
+    }
     try:
         click = decode_click(value, key, arrival_us)
     except ClickError as error:
         raw = None if value is None else value[:10_000].decode("utf-8", errors="replace")
-        return place | {"reason": f"topic {topic} partition {partition} offset {offset}: {error.reason}: {error}", "raw": raw}
+        return place | {
+            "reason": f"topic {topic} partition {partition} offset {offset}: {error.reason}: {error}",
+            "raw": raw,
+        }
     extra = dict(click.extra)
-    lifted = {name: extra.pop(name) if isinstance(extra.get(name), str) else None for name in ("user_id", "event_type")}
+    lifted = {
+        name: extra.pop(name) if isinstance(extra.get(name), str) else None
+        for name in ("user_id", "event_type")
+    }
     kept = json.dumps(extra, ensure_ascii=False) if extra else None
     return (
-        place | lifted | {"event_id": click.event_id, "session_id": click.session_id, "item_id": click.item_id, "event_time": click.event_time, "extra": kept}
+        place
+        | lifted
+        | {
+            "event_id": click.event_id,
+            "session_id": click.session_id,
+            "item_id": click.item_id,
+            "event_time": click.event_time,
+            "extra": kept,
+        }
     )

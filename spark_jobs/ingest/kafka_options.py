@@ -1,4 +1,6 @@
-"""Address and security of the configured broker, as Spark's Kafka source and as kafka-python name them. Secrets are passed on, never logged."""
+"""Address and security of the configured broker, as Spark's Kafka source and as kafka-python name them.
+Secrets are passed on, never logged.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,16 @@ def python_options(settings: Settings) -> dict[str, Any]:
         No broker is configured and none was started.
     """
     kafka = settings.kafka
-    options: dict[str, Any] = {"bootstrap_servers": _servers(settings).split(","), "security_protocol": kafka.security_protocol}
+    options: dict[str, Any] = {
+        "bootstrap_servers": _servers(settings).split(","),
+        "security_protocol": kafka.security_protocol,
+    }
     if kafka.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = kafka.sasl_mechanism or "PLAIN"
         options["sasl_plain_username"] = kafka.sasl_username
-        options["sasl_plain_password"] = kafka.sasl_password.get_secret_value() if kafka.sasl_password else None
+        options["sasl_plain_password"] = (
+            kafka.sasl_password.get_secret_value() if kafka.sasl_password else None
+        )
     for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
         if getattr(kafka, name) is not None:
             options[name] = str(getattr(kafka, name))
@@ -68,12 +75,21 @@ def spark_options(settings: Settings) -> dict[str, str]:
         module = "plain.PlainLoginModule" if mechanism == "PLAIN" else "scram.ScramLoginModule"
         password = kafka.sasl_password.get_secret_value() if kafka.sasl_password else ""
         options["kafka.sasl.mechanism"] = mechanism
-        options["kafka.sasl.jaas.config"] = _LOGIN.format(module=module, user=_quoted(kafka.sasl_username or ""), password=_quoted(password))
+        options["kafka.sasl.jaas.config"] = _LOGIN.format(
+            module=module, user=_quoted(kafka.sasl_username or ""), password=_quoted(password)
+        )
     if kafka.ssl_cafile is not None:
-        options |= {"kafka.ssl.truststore.type": "PEM", "kafka.ssl.truststore.location": str(kafka.ssl_cafile)}
+        options |= {
+            "kafka.ssl.truststore.type": "PEM",
+            "kafka.ssl.truststore.location": str(kafka.ssl_cafile),
+        }
     if kafka.ssl_certfile is not None and kafka.ssl_keyfile is not None:
         pair = kafka.ssl_keyfile.read_text(encoding="utf-8"), kafka.ssl_certfile.read_text(encoding="utf-8")
-        options |= {"kafka.ssl.keystore.type": "PEM", "kafka.ssl.keystore.key": pair[0], "kafka.ssl.keystore.certificate.chain": pair[1]}
+        options |= {
+            "kafka.ssl.keystore.type": "PEM",
+            "kafka.ssl.keystore.key": pair[0],
+            "kafka.ssl.keystore.certificate.chain": pair[1],
+        }
     return options
 
 

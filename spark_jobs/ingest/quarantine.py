@@ -42,7 +42,8 @@ def rows(settings: Settings, reason: str | None = None) -> pa.Table:
     """
     if version(None, settings, QUARANTINE) < 0:
         raise JobError(
-            f"table '{QUARANTINE}' does not exist at {settings.table(QUARANTINE)}; run `python -m spark_jobs ingest` first"
+            f"table '{QUARANTINE}' does not exist at {settings.table(QUARANTINE)}; run `python -m "
+            "spark_jobs ingest` first"
         )
     try:
         found = read(settings.table(QUARANTINE))

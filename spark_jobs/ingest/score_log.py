@@ -35,14 +35,16 @@ def run(spark: SparkSession, settings: Settings) -> JobResult:
     Returns
     -------
     JobResult
-        Of `score_log`; `refused` counts files that cannot be read, which stay where they are. `details`: ``files``, ``unreadable``.
+        Of `score_log`; `refused` counts files that cannot be read, which stay where they are. `details`:
+        ``files``, ``unreadable``.
 
     Raises
     ------
     JobError
         The commit failed; the files stay and the next run commits them.
     """
-    # A crash between commit and removal only means that the next run finds every key known, and removes the files.
+    # A crash between commit and removal only means that the next run finds every key known, and removes the
+    # files.
     started = time.monotonic()
     folder = settings.home / "score_log"
     files = sorted(folder.glob("*.arrow"))
@@ -61,7 +63,9 @@ def run(spark: SparkSession, settings: Settings) -> JobResult:
     rows = delta_tables.read(spark, settings, SCORE_LOG).count()
     details = {"files": len(files) - len(unreadable), "unreadable": unreadable}
     version = delta_tables.version(spark, settings, SCORE_LOG)
-    return JobResult(SCORE_LOG, rows, inserted, 0, len(unreadable), version, time.monotonic() - started, details)
+    return JobResult(
+        SCORE_LOG, rows, inserted, 0, len(unreadable), version, time.monotonic() - started, details
+    )
 
 
 def read_score_log(file: Path) -> pa.Table | None:
@@ -83,7 +87,11 @@ def read_score_log(file: Path) -> pa.Table | None:
             table: pa.Table = reader.read_all()
         return table.select(SCORE_LOG_SCHEMA.names).cast(SCORE_LOG_SCHEMA)
     except (pa.ArrowException, KeyError, OSError) as error:
-        LOGGER.warning("ingest: %s is no whole score log (%s); left where it is, remove it once you have looked at it", file, str(error).splitlines()[0])
+        LOGGER.warning(
+            "ingest: %s is no whole score log (%s); left where it is, remove it once you have looked at it",
+            file,
+            str(error).splitlines()[0],
+        )
         return None
 
 

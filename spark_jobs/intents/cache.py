@@ -1,4 +1,6 @@
-"""The table `intent_cache`: every LLM answer ever paid for, by its content key; with the spool that saves answers of killed runs."""
+"""The table `intent_cache`: every LLM answer ever paid for, by its content key; with the spool that saves
+answers of killed runs.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,8 @@ def prune(spark: SparkSession, settings: Settings, wanted: DataFrame) -> int:
 
 
 def prune_misread(spark: SparkSession, settings: Settings, titles: Sequence[str]) -> int:
-    """Delete answers that older versions misread, and the intents made of them; the next run asks again about what it chooses.
+    """Delete answers that older versions misread, and the intents made of them; the next run asks again about
+    what it chooses.
 
     Parameters
     ----------
@@ -126,7 +129,9 @@ def prune_misread(spark: SparkSession, settings: Settings, titles: Sequence[str]
 
     def wrong(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            pairs = zip(batch.column("long_text").to_pylist(), batch.column("short_text").to_pylist(), strict=True)
+            pairs = zip(
+                batch.column("long_text").to_pylist(), batch.column("short_text").to_pylist(), strict=True
+            )
             chosen = [any(misread(text or "", shared.value) for text in pair) for pair in pairs]
             yield batch.select(["cache_key"]).filter(pa.array(chosen, pa.bool_()))
 
@@ -142,7 +147,9 @@ def prune_misread(spark: SparkSession, settings: Settings, titles: Sequence[str]
 
 
 def count_kinds(settings: Settings, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Add what new answers were (a name, a list, JSON, reasoning before it ...) to the counts that `intents-report` shows, by model."""
+    """Add what new answers were (a name, a list, JSON, reasoning before it ...) to the counts that
+    `intents-report` shows, by model.
+    """
     path = settings.home / "intents" / KINDS_FILE
     counts = read_kinds(settings)
     for row in rows:
@@ -157,16 +164,23 @@ def count_kinds(settings: Settings, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_kinds(settings: Settings) -> dict[str, dict[str, int]]:
-    """Return model to kind to views counted so far; empty where nothing was counted or the file is damaged (it holds counts alone)."""
+    """Return model to kind to views counted so far; empty where nothing was counted or the file is damaged
+    (it holds counts alone).
+    """
     try:
         content = json.loads((settings.home / "intents" / KINDS_FILE).read_text(encoding="utf-8"))
-        return {str(model): {str(kind): int(count) for kind, count in kinds.items()} for model, kinds in content.items()}
+        return {
+            str(model): {str(kind): int(count) for kind, count in kinds.items()}
+            for model, kinds in content.items()
+        }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
 def read_failures(settings: Settings) -> dict[str, int]:
-    """Return how many calls of the last run failed, by kind; empty where none did, or where the file of them is damaged."""
+    """Return how many calls of the last run failed, by kind; empty where none did, or where the file of them
+    is damaged.
+    """
     try:
         lines = (settings.home / "intents" / RETRY_FILE).read_text(encoding="utf-8").splitlines()
         return failure_kinds(str(json.loads(line)["reason"]) for line in lines)

@@ -32,19 +32,30 @@ SESSIONS_PER_WORKER = 12  # below that a second worker costs more to load the mo
 CALLS_PER_COMMIT = 2_000
 
 # What a worker gives back for each call; `reason` is empty when it succeeded.
-OUTCOME = pa.schema([
-    ("cache_key", pa.string()), ("items", pa.list_(pa.string())), ("long_text", pa.string()), ("short_text", pa.string()),
-    ("input_tokens", pa.int64()), ("output_tokens", pa.int64()), ("seconds", pa.float64()), ("reason", pa.string()),
-    ("long_kind", pa.string()), ("short_kind", pa.string()),
-])  # fmt: skip
+OUTCOME = pa.schema(
+    [
+        ("cache_key", pa.string()),
+        ("items", pa.list_(pa.string())),
+        ("long_text", pa.string()),
+        ("short_text", pa.string()),
+        ("input_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("seconds", pa.float64()),
+        ("reason", pa.string()),
+        ("long_kind", pa.string()),
+        ("short_kind", pa.string()),
+    ]
+)
 
 
-def choose(spark: SparkSession, settings: Settings, wanted: DataFrame, titles: KnownTitles = ANY_TITLE) -> DataFrame:
+def choose(
+    spark: SparkSession, settings: Settings, wanted: DataFrame, titles: KnownTitles = ANY_TITLE
+) -> DataFrame:
     """Choose the sessions that get an LLM intent, best first, within the budget.
 
-    A call is worth most where the clicks leave doubt about the next item (entropy of what followed the prefix's last item),
-    where the session is recent, and where most of its items have a title. The choice is over all sessions, answered or not,
-    so that a second run chooses the same and makes no call.
+    A call is worth most where the clicks leave doubt about the next item (entropy of what followed the
+    prefix's last item), where the session is recent, and where most of its items have a title. The choice is
+    over all sessions, answered or not, so that a second run chooses the same and makes no call.
 
     Parameters
     ----------
@@ -56,7 +67,8 @@ def choose(spark: SparkSession, settings: Settings, wanted: DataFrame, titles: K
     Returns
     -------
     DataFrame
-        Distinct ``cache_key, items, titles, worth``; at most ``intents.max_calls`` rows, and within ``intents.max_cost``.
+        Distinct ``cache_key, items, titles, worth``; at most ``intents.max_calls`` rows, and within
+        ``intents.max_cost``.
     """
     from pyspark.sql import functions as F
     from pyspark.sql.window import Window
@@ -68,16 +80,41 @@ def choose(spark: SparkSession, settings: Settings, wanted: DataFrame, titles: K
     scored = (
         wanted.withColumn("last_item", F.element_at("items", -1))
         .join(_unsureness(spark, settings), "last_item", "left")
-        .withColumn("worth", F.coalesce("unsure", F.lit(1.0)) * F.pow(F.lit(0.5), days / RECENCY_DAYS) * F.col("titled"))
+        .withColumn(
+            "worth",
+            F.coalesce("unsure", F.lit(1.0)) * F.pow(F.lit(0.5), days / RECENCY_DAYS) * F.col("titled"),
+        )
     )
-    once = F.row_number().over(Window.partitionBy("cache_key").orderBy(F.desc("worth"), "session_id", "event_timestamp"))
-    best = scored.withColumn("_once", once).where("_once = 1").orderBy(F.desc("worth"), "cache_key").limit(settings.intents.max_calls)
+    once = F.row_number().over(
+        Window.partitionBy("cache_key").orderBy(F.desc("worth"), "session_id", "event_timestamp")
+    )
+    best = (
+        scored.withColumn("_once", once)
+        .where("_once = 1")
+        .orderBy(F.desc("worth"), "cache_key")
+        .limit(settings.intents.max_calls)
+    )
     if settings.intents.max_cost is None:
         return best.select("cache_key", "items", "titles", "worth")
-    characters = [int(row["characters"]) for row in best.select("characters", "worth", "cache_key").orderBy(F.desc("worth"), "cache_key").collect()]
+    characters = [
+        int(row["characters"])
+        for row in best.select("characters", "worth", "cache_key")
+        .orderBy(F.desc("worth"), "cache_key")
+        .collect()
+    ]
     prices = settings.endpoint.cost_per_million_input_tokens, settings.endpoint.cost_per_million_output_tokens
-    count = affordable(characters, settings.intents.max_calls, settings.intents.max_cost, *prices, token_bound(settings, titles))
-    return best.orderBy(F.desc("worth"), "cache_key").limit(count).select("cache_key", "items", "titles", "worth")
+    count = affordable(
+        characters,
+        settings.intents.max_calls,
+        settings.intents.max_cost,
+        *prices,
+        token_bound(settings, titles),
+    )
+    return (
+        best.orderBy(F.desc("worth"), "cache_key")
+        .limit(count)
+        .select("cache_key", "items", "titles", "worth")
+    )
 
 
 def _unsureness(spark: SparkSession, settings: Settings) -> DataFrame:
@@ -85,9 +122,14 @@ def _unsureness(spark: SparkSession, settings: Settings) -> DataFrame:
     from pyspark.sql import functions as F
 
     # Only prefixes are counted: the last click of a session is what its model is tested on.
-    pairs = delta_tables.read(spark, settings, SESSIONS).where("length >= 3").selectExpr(
-        "explode(transform(sequence(1, length - 2), i -> struct(items[i - 1] as a, items[i] as b))) as pair"
-    )  # fmt: skip
+    pairs = (
+        delta_tables.read(spark, settings, SESSIONS)
+        .where("length >= 3")
+        .selectExpr(
+            "explode(transform(sequence(1, length - 2), i -> struct(items[i - 1] as a, items[i] as b))) as "
+            "pair"
+        )
+    )
     counts = pairs.groupBy(F.col("pair.a").alias("last_item"), F.col("pair.b").alias("next")).count()
     following = counts.groupBy("last_item").agg(F.collect_list("count").alias("following"))
     return following.mapInArrow(_unsure_batches, "last_item string, unsure double")
@@ -96,11 +138,18 @@ def _unsureness(spark: SparkSession, settings: Settings) -> DataFrame:
 def _unsure_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         values = unsureness([np.asarray(counts) for counts in batch.column("following").to_pylist()])
-        yield pa.RecordBatch.from_arrays([batch.column("last_item"), pa.array(values, pa.float64())], names=["last_item", "unsure"])
+        yield pa.RecordBatch.from_arrays(
+            [batch.column("last_item"), pa.array(values, pa.float64())], names=["last_item", "unsure"]
+        )
 
 
 def make(
-    spark: SparkSession, settings: Settings, recipe: Recipe, todo: DataFrame, spool: Path, titles: KnownTitles = ANY_TITLE
+    spark: SparkSession,
+    settings: Settings,
+    recipe: Recipe,
+    todo: DataFrame,
+    spool: Path,
+    titles: KnownTitles = ANY_TITLE,
 ) -> DataFrame:
     """Return the frame whose evaluation makes the calls: one row of ``OUTCOME`` a session.
 
@@ -121,7 +170,9 @@ def make(
     # Round robin over sessions sorted by length: every worker gets as many long prompts as the others.
     spread = todo.orderBy(F.size("items"), "cache_key").withColumn("_number", F.monotonically_increasing_id())
     spread = spread.repartition(workers, F.col("_number") % workers).select("cache_key", "items", "titles")
-    return spread.mapInArrow(_caller(settings, recipe, spool, spark.sparkContext.broadcast(titles)), from_arrow_schema(OUTCOME))
+    return spread.mapInArrow(
+        _caller(settings, recipe, spool, spark.sparkContext.broadcast(titles)), from_arrow_schema(OUTCOME)
+    )
 
 
 def _caller(
@@ -131,7 +182,9 @@ def _caller(
         try:
             for batch in batches:
                 if batch.num_rows:
-                    yield pa.RecordBatch.from_pylist(call(batch.to_pylist(), settings, recipe, spool, titles.value), schema=OUTCOME)
+                    yield pa.RecordBatch.from_pylist(
+                        call(batch.to_pylist(), settings, recipe, spool, titles.value), schema=OUTCOME
+                    )
         except (ModelMissingError, EndpointError, OSError) as error:
             raise JobError(str(error)) from None
 
@@ -139,7 +192,11 @@ def _caller(
 
 
 def call(
-    rows: list[dict[str, Any]], settings: Settings, recipe: Recipe, spool: Path, known: KnownTitles = ANY_TITLE
+    rows: list[dict[str, Any]],
+    settings: Settings,
+    recipe: Recipe,
+    spool: Path,
+    known: KnownTitles = ANY_TITLE,
 ) -> list[dict[str, Any]]:
     """Ask the LLM about some sessions; runs in a worker.
 
@@ -182,10 +239,26 @@ def call(
 
 def cache_row(outcome: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     """Return the row of `intent_cache` of a successful call; ``created`` as ISO 8601 text."""
-    names = ("cache_key", "items", "long_text", "short_text", "input_tokens", "output_tokens", "seconds", "long_kind", "short_kind")
+    names = (
+        "cache_key",
+        "items",
+        "long_text",
+        "short_text",
+        "input_tokens",
+        "output_tokens",
+        "seconds",
+        "long_kind",
+        "short_kind",
+    )
     kept = {name: outcome[name] for name in names}
     now = datetime.datetime.now(datetime.UTC).isoformat()
-    return {**kept, "source": recipe.source, "model": recipe.model, "prompt_version": recipe.prompt_version, "created": now}
+    return {
+        **kept,
+        "source": recipe.source,
+        "model": recipe.model,
+        "prompt_version": recipe.prompt_version,
+        "created": now,
+    }
 
 
 _LOADED: dict[str, Asker] = {}  # of this worker process; Spark uses it for many tasks

@@ -1,4 +1,6 @@
-"""What the LLM was shown for one session, what it said, and how that became an intent, as text for a person."""
+"""What the LLM was shown for one session, what it said, and how that became an intent, as text for a
+person.
+"""
 
 from __future__ import annotations
 
@@ -36,26 +38,51 @@ def explanation(spark: SparkSession, settings: Settings, session_id: str) -> str
     from pyspark.sql import functions as F
 
     mine = F.col("session_id") == F.lit(session_id)
-    text = delta_tables.read(spark, settings, SESSION_TEXT).where(mine).orderBy(F.desc("event_timestamp")).first()
+    text = (
+        delta_tables.read(spark, settings, SESSION_TEXT)
+        .where(mine)
+        .orderBy(F.desc("event_timestamp"))
+        .first()
+    )
     if text is None:
-        raise JobError(f"session '{session_id}' has no prompt; it is unknown, has one click only, or none of its items has a title")
-    row = delta_tables.read(spark, settings, SESSION_INTENTS).where(mine & (F.col("event_timestamp") == text["event_timestamp"])).first()
+        raise JobError(
+            f"session '{session_id}' has no prompt; it is unknown, has one click only, or none of its items "
+            "has a title"
+        )
+    row = (
+        delta_tables.read(spark, settings, SESSION_INTENTS)
+        .where(mine & (F.col("event_timestamp") == text["event_timestamp"]))
+        .first()
+    )
     recipe = recipe_of(settings)
     key = recipe.key(text["items"], text["titles"]) if recipe else ""
-    cached = delta_tables.read(spark, settings, INTENT_CACHE).where(F.col("cache_key") == F.lit(key)).first() if key else None
+    cached = (
+        delta_tables.read(spark, settings, INTENT_CACHE).where(F.col("cache_key") == F.lit(key)).first()
+        if key
+        else None
+    )
     titles = titles_of(spark, settings)
-    lines = [f"session {session_id}, prefix of {len(text['items'])} titles, last click {text['event_timestamp']}", f"cache key {key or '(no LLM configured)'}"]
+    lines = [
+        f"session {session_id}, prefix of {len(text['items'])} titles, last click {text['event_timestamp']}",
+        f"cache key {key or '(no LLM configured)'}",
+    ]
     if recipe is not None:
         lines.append(f"model {recipe.model}, prompt {recipe.prompt_version}, {recipe.decoding}")
     if cached is not None:
-        lines.append(f"answered {cached['created']}, {cached['input_tokens']} tokens in, {cached['output_tokens']} out")
+        lines.append(
+            f"answered {cached['created']}, {cached['input_tokens']} tokens in, {cached['output_tokens']} out"
+        )
     for view in ("long", "short"):
         lines += ["", f"-- {view} prompt", text[f"{view}_prompt"], *_view(view, row, cached, titles)]
     return "\n".join(lines)
 
 
 def _view(view: str, row: Any, cached: Any, titles: dict[str, str]) -> list[str]:
-    lines = [f"-- {view} answer of the LLM: {cached[f'{view}_text'] or '(nothing)'}" if cached is not None else f"-- {view}: the LLM was not asked"]
+    lines = [
+        f"-- {view} answer of the LLM: {cached[f'{view}_text'] or '(nothing)'}"
+        if cached is not None
+        else f"-- {view}: the LLM was not asked"
+    ]
     if row is None:
         return [*lines, "   no intent; run `python -m spark_jobs intents`"]
     lines.append(f"   {view} intent from '{row['source']}': {row[f'{view}_text']}")

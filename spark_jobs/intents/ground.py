@@ -1,4 +1,6 @@
-"""From answers to rows of `session_intents`: the localiser that all workers share, grounding, and the fallback's intents."""
+"""From answers to rows of `session_intents`: the localiser that all workers share, grounding, and the
+fallback's intents.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +32,22 @@ from spark_jobs.lake import write as delta_tables
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-REFIT_SHARE = 0.2  # the space is fitted again when the catalogue has changed by that much; until then stored vectors stay comparable
+# the space is fitted again when the catalogue has changed by that much; until then stored vectors stay
+# comparable
+REFIT_SHARE = 0.2
 
 
 def publish_localiser(
-    spark: SparkSession, settings: Settings, recipe: Recipe | None, titles: dict[str, str], prompt_titles: Callable[[], dict[str, str]]
+    spark: SparkSession,
+    settings: Settings,
+    recipe: Recipe | None,
+    titles: dict[str, str],
+    prompt_titles: Callable[[], dict[str, str]],
 ) -> Localiser | None:
     """Bring the localiser in ``HOME/intents/live`` up to date with `item_vectors`.
 
-    The centre of the space is kept while the catalogue grows, so that one new item does not move every stored intent.
+    The centre of the space is kept while the catalogue grows, so that one new item does not move every stored
+    intent.
 
     Parameters
     ----------
@@ -57,7 +66,10 @@ def publish_localiser(
     known = _read(folder / LIVE_FILE)
     if known.get("state") == state and (folder / ITEMS_FILE).is_file():
         return Localiser.load(folder)
-    rows = arrow_of(delta_tables.read(spark, settings, ITEM_VECTORS).select("item_id", "vector").orderBy("item_id"), settings)
+    rows = arrow_of(
+        delta_tables.read(spark, settings, ITEM_VECTORS).select("item_id", "vector").orderBy("item_id"),
+        settings,
+    )
     if not rows.num_rows:
         return None
     ids = rows.column("item_id").to_pylist()
@@ -68,9 +80,11 @@ def publish_localiser(
     localiser = Localiser(ids, names, vectors, settings.intents.vectors, settings.intents.top_r, **space)
     localiser.build_index()
     content = {
-        "state": state, "fitted_items": known["fitted_items"] if before is not None else len(ids),
-        "recipe": recipe.to_dict() if recipe else None, "half_life": settings.intents.recency_half_life,
-    }  # fmt: skip
+        "state": state,
+        "fitted_items": known["fitted_items"] if before is not None else len(ids),
+        "recipe": recipe.to_dict() if recipe else None,
+        "half_life": settings.intents.recency_half_life,
+    }
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     localiser.save(part)
     for name in (STUDENT_FILE, ANSWERS_FILE) if before is not None else ():
@@ -95,9 +109,13 @@ def _state(spark: SparkSession, settings: Settings, recipe: Recipe | None) -> di
     row = delta_tables.read(spark, settings, ITEM_VECTORS).select("encoder").first()
     intents = settings.intents
     return {
-        "item_vectors": delta_tables.version(spark, settings, ITEM_VECTORS), "encoder": row[0] if row else "", "mode": intents.vectors,
-        "top_r": intents.top_r, "half_life": intents.recency_half_life, "recipe": recipe.to_dict() if recipe else None,
-    }  # fmt: skip
+        "item_vectors": delta_tables.version(spark, settings, ITEM_VECTORS),
+        "encoder": row[0] if row else "",
+        "mode": intents.vectors,
+        "top_r": intents.top_r,
+        "half_life": intents.recency_half_life,
+        "recipe": recipe.to_dict() if recipe else None,
+    }
 
 
 def _same_space(known: dict[str, Any], state: dict[str, Any], count: int) -> bool:
@@ -115,7 +133,9 @@ def _before(folder: Path) -> Localiser | None:
 
 
 def space_of(localiser: Localiser, settings: Settings, student: Student | None) -> str:
-    """Return a digest of everything that rows depend on besides the answer: space, r, half-life and the student."""
+    """Return a digest of everything that rows depend on besides the answer: space, r, half-life and the
+    student.
+    """
     digest = hashlib.blake2b(localiser.centre.tobytes(), digest_size=12)
     digest.update(f"{localiser.mode}:{localiser.top_r}:{settings.intents.recency_half_life}".encode())
     if student is not None and settings.intents.fallback == "student":
@@ -129,7 +149,8 @@ def ground(frame: DataFrame, settings: Settings, recipe: Recipe | None, folder: 
     Parameters
     ----------
     frame : DataFrame
-        ``session_id, event_timestamp, session_date, cache_key, items, long_text, short_text`` (texts null without an answer).
+        ``session_id, event_timestamp, session_date, cache_key, items, long_text, short_text`` (texts null
+        without an answer).
     folder : Path
         Of the localiser; every worker loads it once.
 
@@ -153,13 +174,21 @@ def ground(frame: DataFrame, settings: Settings, recipe: Recipe | None, folder: 
 
 @lru_cache(maxsize=1)
 def _grounder(
-    encoder_settings: EncoderSettings, intents: IntentSettings, recipe: Recipe | None, folder: Path, stamp: str
+    encoder_settings: EncoderSettings,
+    intents: IntentSettings,
+    recipe: Recipe | None,
+    folder: Path,
+    stamp: str,
 ) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
     import torch
 
     torch.set_num_threads(1)
     localiser = Localiser.load(folder)
-    student = Student.load(folder / STUDENT_FILE) if intents.fallback == "student" and (folder / STUDENT_FILE).is_file() else None
+    student = (
+        Student.load(folder / STUDENT_FILE)
+        if intents.fallback == "student" and (folder / STUDENT_FILE).is_file()
+        else None
+    )
     encoder = EncoderSource(localiser, intents.recency_half_life)
 
     def ground_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -167,7 +196,9 @@ def _grounder(
         answered = [place for place, row in enumerate(rows) if row["long_text"] and row["short_text"]]
         found: list[SessionIntent | None] = [None] * len(rows)
         if answered and recipe is not None:
-            grounded = ground_answers(encoder_settings, localiser, recipe.source, [rows[place] for place in answered])
+            grounded = ground_answers(
+                encoder_settings, localiser, recipe.source, [rows[place] for place in answered]
+            )
             for place, intent in zip(answered, grounded, strict=True):
                 found[place] = intent
         rest = [place for place, intent in enumerate(found) if intent is None]
@@ -181,18 +212,32 @@ def _grounder(
     return ground_batch
 
 
-def ground_answers(encoder: EncoderSettings, localiser: Localiser, source: str, rows: list[dict[str, Any]]) -> list[SessionIntent]:
-    """Ground answers (``long_text``, ``short_text``, ``cache_key``) on the catalogue; equal texts are encoded once."""
+def ground_answers(
+    encoder: EncoderSettings, localiser: Localiser, source: str, rows: list[dict[str, Any]]
+) -> list[SessionIntent]:
+    """Ground answers (``long_text``, ``short_text``, ``cache_key``) on the catalogue; equal texts are encoded
+    once.
+    """
     texts = [row["long_text"] for row in rows] + [row["short_text"] for row in rows]
     grounded = localiser.ground(loaded_encoder(encoder).encode(texts))
     views = [ViewIntent(text, *found) for text, found in zip(texts, grounded, strict=True)]
-    return [SessionIntent(views[place], views[len(rows) + place], source, row["cache_key"]) for place, row in enumerate(rows)]
+    return [
+        SessionIntent(views[place], views[len(rows) + place], source, row["cache_key"])
+        for place, row in enumerate(rows)
+    ]
 
 
 def _batch(rows: list[dict[str, Any]], intents: list[SessionIntent | None]) -> pa.RecordBatch:
-    kept = [(row, intent) for row, intent in zip(rows, intents, strict=True) if intent is not None and intent.source != "none"]
+    kept = [
+        (row, intent)
+        for row, intent in zip(rows, intents, strict=True)
+        if intent is not None and intent.source != "none"
+    ]
     now = datetime.datetime.now(datetime.UTC)
-    columns: dict[str, Any] = {name: [row[name] for row, _ in kept] for name in ("session_id", "event_timestamp", "session_date", "cache_key")}
+    columns: dict[str, Any] = {
+        name: [row[name] for row, _ in kept]
+        for name in ("session_id", "event_timestamp", "session_date", "cache_key")
+    }
     columns["created"] = [now] * len(kept)
     columns["source"] = [intent.source for _, intent in kept]
     for view in ("long", "short"):
@@ -204,17 +249,25 @@ def _batch(rows: list[dict[str, Any]], intents: list[SessionIntent | None]) -> p
     arrays = []
     for field in SESSION_INTENTS_SCHEMA:
         values = columns[field.name]
-        arrays.append(values.cast(field.type) if isinstance(values, pa.Array) else pa.array(values, field.type))
+        arrays.append(
+            values.cast(field.type) if isinstance(values, pa.Array) else pa.array(values, field.type)
+        )
     return pa.RecordBatch.from_arrays(arrays, schema=SESSION_INTENTS_SCHEMA)
 
 
 def arrow_of(frame: DataFrame, settings: Settings) -> pa.Table:
-    """Return a frame's rows as Arrow by way of Parquet files, so that they never pass through the driver's Java heap."""
+    """Return a frame's rows as Arrow by way of Parquet files, so that they never pass through the driver's
+    Java heap.
+    """
     folder = settings.home / "spark" / "staged" / uuid.uuid4().hex
     try:
         frame.write.parquet(str(folder))
         files = sorted(folder.glob("*.parquet"))
-        return pa.concat_tables([pq.read_table(file, schema=None) for file in files]) if files else frame.limit(0).toArrow()
+        return (
+            pa.concat_tables([pq.read_table(file, schema=None) for file in files])
+            if files
+            else frame.limit(0).toArrow()
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,6 @@
-"""The `intents` job: LLM answers under a budget, cached by content, grounded on items; the fallback source for the rest."""
+"""The `intents` job: LLM answers under a budget, cached by content, grounded on items; the fallback source
+for the rest.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,11 @@ LOGGER = logging.getLogger("intentstore.intents")
 SPACE_FILE = "space.json"
 
 
-# One run, in this order; a crash after any step loses no answer, and the next run goes on where this one stopped:
+# One run, in this order; a crash after any step loses no answer, and the next run goes on where this one
+# stopped:
 #   1 commit what a killed run left in the spool   2 keys of all session texts   3 choose within the budget
-#   4 call, each answer spooled at once, committed by batch   5 localiser and student   6 ground what is new or changed   7 live view.
+#   4 call, each answer spooled at once, committed by batch   5 localiser and student   6 ground what is new
+#   or changed   7 live view.
 def run(
     spark: SparkSession,
     settings: Settings,
@@ -63,7 +67,8 @@ def run(
     settings : Settings
         ``intents``, ``llm``, ``endpoint``, ``encoder``.
     date : datetime.date, optional
-        Only session ids with a click on this day (UTC); the budget is then spent on their sessions of that day alone.
+        Only session ids with a click on this day (UTC); the budget is then spent on their sessions of that
+        day alone.
     until : datetime.date, optional
         With `date`: on any day from that one to this.
     explain : str, optional
@@ -71,17 +76,19 @@ def run(
     prune : bool
         Also delete cached answers that no session refers to.
     action : str, optional
-        ``prune``: make no call and no intent, only delete cached answers that no session refers to, or the misread ones.
+        ``prune``: make no call and no intent, only delete cached answers that no session refers to, or the
+        misread ones.
     misread : bool
-        Delete cached answers that older versions misread (thinking, preambles, refusals, a form around a name); they are asked again by
-        this run, or with ``action`` by the next one.
+        Delete cached answers that older versions misread (thinking, preambles, refusals, a form around a
+        name); they are asked again by this run, or with ``action`` by the next one.
 
     Returns
     -------
     JobResult
-        `details`: ``llm_calls`` (made by this run), ``cached`` (chosen sessions that needed none), ``failed``, ``empty_answers``,
-        ``failures`` (count by kind), ``kinds`` (what answers were), ``llm_seconds``, ``input_tokens``, ``output_tokens``, ``cost``,
-        ``by_source`` (rows of the table), ``student`` (agreement), ``pruned``, ``misread``.
+        `details`: ``llm_calls`` (made by this run), ``cached`` (chosen sessions that needed none),
+        ``failed``, ``empty_answers``, ``failures`` (count by kind), ``kinds`` (what answers were),
+        ``llm_seconds``, ``input_tokens``, ``output_tokens``, ``cost``, ``by_source`` (rows of the table),
+        ``student`` (agreement), ``pruned``, ``misread``.
 
     Raises
     ------
@@ -102,14 +109,23 @@ def run(
         if action is not None:
             if not misread:
                 pruned["pruned"] = intent_prune.orphans(spark, settings)
-            return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0, **pruned})
+            return _result(
+                spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0, **pruned}
+            )
         if settings.intents.source == "none":
             LOGGER.info("intents: intents.source is 'none', so no session gets an intent")
             return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})
         texts = delta_tables.read(spark, settings, SESSION_TEXT)
-        texts = texts if date is None else texts.join(ids_of_days(spark, settings, date, until), "session_id", "left_semi")
+        texts = (
+            texts
+            if date is None
+            else texts.join(ids_of_days(spark, settings, date, until), "session_id", "left_semi")
+        )
         if texts.isEmpty():
-            LOGGER.info("intents: no session has a text (no titles), so there are no intents; the pipeline goes on with clicks alone")
+            LOGGER.info(
+                "intents: no session has a text (no titles), so there are no intents; the pipeline goes on "
+                "with clicks alone"
+            )
             return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})
         return _run(spark, settings, texts, started, {"recovered": recovered, **pruned}, prune, (date, until))
     except (EncoderError, EndpointError, ModelMissingError, PromptError) as error:
@@ -127,14 +143,24 @@ def _run(
 ) -> JobResult:
     recipe, (date, until) = recipe_of(settings), days
     with delta_tables.staged(spark, settings, keyed(texts, recipe)) as wanted:
-        details: dict[str, Any] = {"sessions": wanted.count(), "llm_calls": 0, "cached": 0, "failed": 0, **before}
+        details: dict[str, Any] = {
+            "sessions": wanted.count(),
+            "llm_calls": 0,
+            "cached": 0,
+            "failed": 0,
+            **before,
+        }
         titles = titles_of(spark, settings)
         if recipe is not None:
             due = wanted if date is None else of_days(wanted, date, until)
             details |= _call(spark, settings, recipe, due, KnownTitles(titles.values()))
-        localiser = intent_rows.publish_localiser(spark, settings, recipe, titles, lambda: _prompt_titles(settings, titles))
+        localiser = intent_rows.publish_localiser(
+            spark, settings, recipe, titles, lambda: _prompt_titles(settings, titles)
+        )
         if localiser is None:
-            raise JobError("table 'item_vectors' holds no vector; run `python -m spark_jobs item-vectors` first")
+            raise JobError(
+                "table 'item_vectors' holds no vector; run `python -m spark_jobs item-vectors` first"
+            )
         answered = wanted.join(intent_cache.answers(spark, settings), "cache_key", "left")
         student = intent_live.publish_student(settings, localiser, recipe, answered)
         space = intent_rows.space_of(localiser, settings, student)
@@ -142,7 +168,9 @@ def _run(
         result = _ground(spark, settings, recipe, answered, anew=moved)
         if date is None:
             _write_space(settings, space)
-        details |= intent_live.publish_answers(spark, settings, localiser, recipe, anew=moved and date is None)
+        details |= intent_live.publish_answers(
+            spark, settings, localiser, recipe, anew=moved and date is None
+        )
         if student is not None:
             details["student"] = vars(student.agreement)
         if prune:
@@ -153,18 +181,28 @@ def _run(
 def of_days(sessions: DataFrame, date: datetime.date, until: datetime.date | None) -> DataFrame:
     """Return the sessions that begin or go on on a day, or from it to another one.
 
-    A job limited to days does the earlier sessions of the same ids too, so that a late click reaches its session; these are not worth another call,
-    since the run of their own day had the choice.
+    A job limited to days does the earlier sessions of the same ids too, so that a late click reaches its
+    session; these are not worth another call, since the run of their own day had the choice.
     """
     from pyspark.sql import functions as F
 
-    return sessions.where(on_days("session_date", date, until) | F.to_date("event_timestamp").between(F.lit(date), F.lit(until or date)))
+    return sessions.where(
+        on_days("session_date", date, until)
+        | F.to_date("event_timestamp").between(F.lit(date), F.lit(until or date))
+    )
 
 
 def keyed(texts: DataFrame, recipe: Recipe | None) -> DataFrame:
-    """Add ``cache_key``, ``characters`` (of both prompts) and ``titled`` (share of prompts' rows with a real title) to session texts."""
-    columns = "session_id string, event_timestamp timestamp, session_date date, cache_key string, items array<string>, titles array<string>"
-    chosen = texts.select("session_id", "event_timestamp", "session_date", "items", "titles", "long_prompt", "short_prompt")
+    """Add ``cache_key``, ``characters`` (of both prompts) and ``titled`` (share of prompts' rows with a real
+    title) to session texts.
+    """
+    columns = (
+        "session_id string, event_timestamp timestamp, session_date date, cache_key string, items "
+        "array<string>, titles array<string>"
+    )
+    chosen = texts.select(
+        "session_id", "event_timestamp", "session_date", "items", "titles", "long_prompt", "short_prompt"
+    )
     return chosen.mapInArrow(_keyer(recipe), f"{columns}, characters long, titled double")
 
 
@@ -172,24 +210,54 @@ def _keyer(recipe: Recipe | None) -> Callable[[Iterator[pa.RecordBatch]], Iterat
     from model.intent.prompts import UNTITLED
 
     def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        names = ["session_id", "event_timestamp", "session_date", "cache_key", "items", "titles", "characters", "titled"]
+        names = [
+            "session_id",
+            "event_timestamp",
+            "session_date",
+            "cache_key",
+            "items",
+            "titles",
+            "characters",
+            "titled",
+        ]
         for batch in batches:
             items, titles = batch.column("items").to_pylist(), batch.column("titles").to_pylist()
             keys = ["" if recipe is None else recipe.key(*pair) for pair in zip(items, titles, strict=True)]
-            prompts = zip(batch.column("long_prompt").to_pylist(), batch.column("short_prompt").to_pylist(), strict=True)
+            prompts = zip(
+                batch.column("long_prompt").to_pylist(), batch.column("short_prompt").to_pylist(), strict=True
+            )
             characters = pa.array([len(long) + len(short) for long, short in prompts], pa.int64())
-            titled = pa.array([sum(title != UNTITLED for title in one) / max(1, len(one)) for one in titles], pa.float64())
+            titled = pa.array(
+                [sum(title != UNTITLED for title in one) / max(1, len(one)) for one in titles], pa.float64()
+            )
             kept = [batch.column(name) for name in names[:3]]
             yield pa.RecordBatch.from_arrays(
-                [*kept, pa.array(keys, pa.string()), batch.column("items"), batch.column("titles"), characters, titled], names=names
+                [
+                    *kept,
+                    pa.array(keys, pa.string()),
+                    batch.column("items"),
+                    batch.column("titles"),
+                    characters,
+                    titled,
+                ],
+                names=names,
             )
 
     return run_in_worker
 
 
-def _call(spark: SparkSession, settings: Settings, recipe: Recipe, wanted: DataFrame, titles: KnownTitles) -> dict[str, Any]:
+def _call(
+    spark: SparkSession, settings: Settings, recipe: Recipe, wanted: DataFrame, titles: KnownTitles
+) -> dict[str, Any]:
     began = time.monotonic()
-    totals: dict[str, Any] = {"llm_calls": 0, "failed": 0, "empty_answers": 0, "input_tokens": 0, "output_tokens": 0, "kinds": {}}
+    totals: dict[str, Any] = {
+        "llm_calls": 0,
+        "failed": 0,
+        "empty_answers": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "kinds": {},
+    }
     failures: list[dict[str, Any]] = []
     with delta_tables.staged(spark, settings, intent_calls.choose(spark, settings, wanted, titles)) as chosen:
         selected = chosen.count()
@@ -197,23 +265,42 @@ def _call(spark: SparkSession, settings: Settings, recipe: Recipe, wanted: DataF
         todo = chosen.join(known, "cache_key", "left_anti").orderBy("cache_key")
         missing = [row["cache_key"] for row in todo.select("cache_key").collect()]
         if missing:
-            LOGGER.info("intents: %d sessions chosen, %d in the cache, %d calls to %s", selected, selected - len(missing), len(missing), recipe.model)
+            LOGGER.info(
+                "intents: %d sessions chosen, %d in the cache, %d calls to %s",
+                selected,
+                selected - len(missing),
+                len(missing),
+                recipe.model,
+            )
         for start in range(0, len(missing), intent_calls.CALLS_PER_COMMIT):
             keys = missing[start : start + intent_calls.CALLS_PER_COMMIT]
             part = chosen.where(_between(keys[0], keys[-1])).join(known, "cache_key", "left_anti")
             with delta_tables.told(INTENT_CACHE, settings):
-                calls = intent_calls.make(spark, settings, recipe, part, intent_cache.spool_folder(settings), titles)
+                calls = intent_calls.make(
+                    spark, settings, recipe, part, intent_cache.spool_folder(settings), titles
+                )
                 outcomes = calls.toArrow().to_pylist()
             made = [intent_calls.cache_row(row, recipe) for row in outcomes if not row["reason"]]
             intent_cache.import_spool(spark, settings, made)
-            failures += [{"cache_key": row["cache_key"], "reason": row["reason"]} for row in outcomes if row["reason"]]
+            failures += [
+                {"cache_key": row["cache_key"], "reason": row["reason"]} for row in outcomes if row["reason"]
+            ]
             _add(totals, outcomes)
     intent_cache.write_retries(settings, failures)
     kinds = _say(failures)
     prices = settings.endpoint
-    cost = (totals["input_tokens"] * prices.cost_per_million_input_tokens + totals["output_tokens"] * prices.cost_per_million_output_tokens) / 1e6
+    cost = (
+        totals["input_tokens"] * prices.cost_per_million_input_tokens
+        + totals["output_tokens"] * prices.cost_per_million_output_tokens
+    ) / 1e6
     seconds = time.monotonic() - began if missing else 0.0
-    return {**totals, "failures": kinds, "cached": selected - len(missing), "llm_seconds": round(seconds, 2), "cost": cost}
+    return {
+        **totals,
+        "failures": kinds,
+        "cached": selected - len(missing),
+        "llm_seconds": round(seconds, 2),
+        "cost": cost,
+    }
 
 
 def _say(failures: list[dict[str, Any]]) -> dict[str, int]:
@@ -250,22 +337,39 @@ def _prompt_titles(settings: Settings, titles: dict[str, str]) -> dict[str, str]
     return {item: cut(title) for item, title in titles.items()}
 
 
-def _ground(spark: SparkSession, settings: Settings, recipe: Recipe | None, answered: DataFrame, *, anew: bool) -> delta_tables.MergeResult:
-    """Ground sessions that have no row yet, or one of another content or source; all of them when the space itself changed."""
+def _ground(
+    spark: SparkSession, settings: Settings, recipe: Recipe | None, answered: DataFrame, *, anew: bool
+) -> delta_tables.MergeResult:
+    """Ground sessions that have no row yet, or one of another content or source; all of them when the space
+    itself changed.
+    """
     from pyspark.sql import functions as F
 
     source = F.lit(recipe.source if recipe else "")
-    has_answer = F.col("long_text").isNotNull() & (F.col("long_text") != "") & F.col("short_text").isNotNull() & (F.col("short_text") != "")
-    due = answered.withColumn("_source", F.when(has_answer, source).otherwise(F.lit(settings.intents.fallback)))
+    has_answer = (
+        F.col("long_text").isNotNull()
+        & (F.col("long_text") != "")
+        & F.col("short_text").isNotNull()
+        & (F.col("short_text") != "")
+    )
+    due = answered.withColumn(
+        "_source", F.when(has_answer, source).otherwise(F.lit(settings.intents.fallback))
+    )
     if not anew:
         rows = delta_tables.read(spark, settings, SESSION_INTENTS)
-        made = rows.select("session_id", "event_timestamp", F.col("cache_key").alias("_key"), F.col("source").alias("_made"))
-        # A student that is not there yet leaves rows of the encoder, which are as good as it gets until it is.
+        made = rows.select(
+            "session_id", "event_timestamp", F.col("cache_key").alias("_key"), F.col("source").alias("_made")
+        )
+        # A student that is not there yet leaves rows of the encoder, which are as good as it gets until it
+        # is.
         same = (F.col("_key") == F.col("cache_key")) & (
-            (F.col("_made") == F.col("_source")) | ((F.col("_source") == "student") & (F.col("_made") == "encoder"))
+            (F.col("_made") == F.col("_source"))
+            | ((F.col("_source") == "student") & (F.col("_made") == "encoder"))
         )
         due = due.join(made, ["session_id", "event_timestamp"], "left").where(~F.coalesce(same, F.lit(False)))
-    columns = due.select("session_id", "event_timestamp", "session_date", "cache_key", "items", "long_text", "short_text")
+    columns = due.select(
+        "session_id", "event_timestamp", "session_date", "cache_key", "items", "long_text", "short_text"
+    )
     with delta_tables.staged(spark, settings, columns) as rows:
         if rows.isEmpty():
             return delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSION_INTENTS))
@@ -290,9 +394,24 @@ def _space_path(settings: Settings) -> Path:
     return settings.home / "intents" / SPACE_FILE
 
 
-def _result(spark: SparkSession, settings: Settings, started: float, result: delta_tables.MergeResult, details: dict[str, Any]) -> JobResult:
+def _result(
+    spark: SparkSession,
+    settings: Settings,
+    started: float,
+    result: delta_tables.MergeResult,
+    details: dict[str, Any],
+) -> JobResult:
     counted = delta_tables.read(spark, settings, SESSION_INTENTS).groupBy("source").count().collect()
     details["by_source"] = {row["source"]: int(row["count"]) for row in counted}
     version = delta_tables.version(spark, settings, SESSION_INTENTS)
     rows = sum(details["by_source"].values())
-    return JobResult(SESSION_INTENTS, rows, result.inserted, result.updated, 0, version, time.monotonic() - started, details)
+    return JobResult(
+        SESSION_INTENTS,
+        rows,
+        result.inserted,
+        result.updated,
+        0,
+        version,
+        time.monotonic() - started,
+        details,
+    )

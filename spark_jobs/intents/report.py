@@ -1,4 +1,6 @@
-"""The `intents-report` job: what the intents are and what they are worth on this data, beside plain predictors and controls."""
+"""The `intents-report` job: what the intents are and what they are worth on this data, beside plain
+predictors and controls.
+"""
 
 from __future__ import annotations
 
@@ -48,10 +50,11 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     Returns
     -------
     JobResult
-        `details`: by source ``shares``, ``cosines``, ``hits`` (hit@20 with intervals, beside random, popularity, last item, mean of
-        titles, co-occurrence and shuffled intents) and ``samples``; ``calls``, ``tokens``, ``budget`` (marginal value), ``student``;
-        ``kinds`` (by model, what its answers were: a name, a list, JSON, reasoning before it ...), ``failures`` (of the last run, by kind).
-        The same is written to HOME/intents/report.json.
+        `details`: by source ``shares``, ``cosines``, ``hits`` (hit@20 with intervals, beside random,
+        popularity, last item, mean of titles, co-occurrence and shuffled intents) and ``samples``; ``calls``,
+        ``tokens``, ``budget`` (marginal value), ``student``; ``kinds`` (by model, what its answers were: a
+        name, a list, JSON, reasoning before it ...), ``failures`` (of the last run, by kind). The same is
+        written to HOME/intents/report.json.
 
     Raises
     ------
@@ -59,41 +62,83 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
         There are no intents yet.
     """
     started = time.monotonic()
-    if not delta_tables.exists(spark, settings, SESSION_INTENTS) or not (live_folder(settings) / ITEMS_FILE).is_file():
-        raise JobError("there are no intents yet; run `python -m spark_jobs intents` first (a dataset without titles has none)")
+    if (
+        not delta_tables.exists(spark, settings, SESSION_INTENTS)
+        or not (live_folder(settings) / ITEMS_FILE).is_file()
+    ):
+        raise JobError(
+            "there are no intents yet; run `python -m spark_jobs intents` first (a dataset without titles "
+            "has none)"
+        )
     localiser = Localiser.load(live_folder(settings))
     titles = titles_of(spark, settings)
     counts, following = _clicks(spark, settings)
-    report: dict[str, Any] = {"sources": {}, **_calls(spark, settings), "kinds": read_kinds(settings), "failures": read_failures(settings)}
+    report: dict[str, Any] = {
+        "sources": {},
+        **_calls(spark, settings),
+        "kinds": read_kinds(settings),
+        "failures": read_failures(settings),
+    }
     total = 0
     for source, cases in _cases(spark, settings, date).items():
         total += len(cases)
-        hits = hit_table(cases, localiser, counts, lambda item: following.get(item, counts), half_life=settings.intents.recency_half_life)
+        hits = hit_table(
+            cases,
+            localiser,
+            counts,
+            lambda item: following.get(item, counts),
+            half_life=settings.intents.recency_half_life,
+        )
         report["sources"][source] = {
-            "sessions": len(cases), "shares": shares(cases, lambda item: titles.get(item, item)), "cosines": cosine_quantiles(cases),
-            "hits": hits, "samples": _samples(cases, titles),
-        }  # fmt: skip
+            "sessions": len(cases),
+            "shares": shares(cases, lambda item: titles.get(item, item)),
+            "cosines": cosine_quantiles(cases),
+            "hits": hits,
+            "samples": _samples(cases, titles),
+        }
         if source in ("llm", "endpoint"):
             worth = _worth(spark, settings, KnownTitles(titles.values()))
-            report["budget"] = by_budget(sorted(cases, key=lambda case: -worth.get(case.cache_key, 0.0)), localiser)
+            report["budget"] = by_budget(
+                sorted(cases, key=lambda case: -worth.get(case.cache_key, 0.0)), localiser
+            )
     student = live_folder(settings) / STUDENT_FILE
     report["student"] = vars(Student.load(student).agreement) if student.is_file() else None
     path = settings.home / "intents" / REPORT_FILE
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     version = delta_tables.version(spark, settings, SESSION_INTENTS)
-    return JobResult(SESSION_INTENTS, total, delta_version=version, seconds=time.monotonic() - started, details=report)
+    return JobResult(
+        SESSION_INTENTS, total, delta_version=version, seconds=time.monotonic() - started, details=report
+    )
 
 
 def _clicks(spark: SparkSession, settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
-    """Return items by clicks, and by item what followed it; both over prefixes only, so that no target is counted."""
+    """Return items by clicks, and by item what followed it; both over prefixes only, so that no target is
+    counted.
+    """
     from pyspark.sql import functions as F
 
-    prefixes = delta_tables.read(spark, settings, SESSIONS).where("length >= 2").select(F.expr("slice(items, 1, length - 1)").alias("items"))
-    counts = prefixes.select(F.explode("items").alias("item")).groupBy("item").count().orderBy(F.desc("count"), "item").limit(1_000).collect()
+    prefixes = (
+        delta_tables.read(spark, settings, SESSIONS)
+        .where("length >= 2")
+        .select(F.expr("slice(items, 1, length - 1)").alias("items"))
+    )
+    counts = (
+        prefixes.select(F.explode("items").alias("item"))
+        .groupBy("item")
+        .count()
+        .orderBy(F.desc("count"), "item")
+        .limit(1_000)
+        .collect()
+    )
     pairs = prefixes.where("size(items) >= 2").selectExpr(
-        "explode(transform(sequence(1, size(items) - 1), i -> struct(items[i - 1] as a, items[i] as b))) as pair"
-    )  # fmt: skip
-    rows = pairs.groupBy(F.col("pair.a").alias("a"), F.col("pair.b").alias("b")).count().orderBy("a", F.desc("count"), "b")
+        "explode(transform(sequence(1, size(items) - 1), i -> struct(items[i - 1] as a, items[i] as b))) "
+        "as pair"
+    )
+    rows = (
+        pairs.groupBy(F.col("pair.a").alias("a"), F.col("pair.b").alias("b"))
+        .count()
+        .orderBy("a", F.desc("count"), "b")
+    )
     following: dict[str, list[str]] = {}
     table = arrow_of(rows, settings)
     for item, after in zip(table.column("a").to_pylist(), table.column("b").to_pylist(), strict=True):
@@ -106,9 +151,17 @@ def _clicks(spark: SparkSession, settings: Settings) -> tuple[list[str], dict[st
 def _calls(spark: SparkSession, settings: Settings) -> dict[str, Any]:
     if not delta_tables.exists(spark, settings, INTENT_CACHE):
         return {"calls": 0}
-    sums = ("count(*) as calls", "coalesce(sum(input_tokens), 0) as input_tokens", "coalesce(sum(output_tokens), 0) as output_tokens")
+    sums = (
+        "count(*) as calls",
+        "coalesce(sum(input_tokens), 0) as input_tokens",
+        "coalesce(sum(output_tokens), 0) as output_tokens",
+    )
     row = delta_tables.read(spark, settings, INTENT_CACHE).selectExpr(*sums).first()
-    return {"calls": int(row["calls"]), "input_tokens": int(row["input_tokens"]), "output_tokens": int(row["output_tokens"])}
+    return {
+        "calls": int(row["calls"]),
+        "input_tokens": int(row["input_tokens"]),
+        "output_tokens": int(row["output_tokens"]),
+    }
 
 
 def _worth(spark: SparkSession, settings: Settings, titles: KnownTitles) -> dict[str, float]:
@@ -125,23 +178,41 @@ def _cases(spark: SparkSession, settings: Settings, date: datetime.date | None) 
     if date is not None:
         intents = intents.where(F.col("session_date") == F.lit(date))
     texts = delta_tables.read(spark, settings, SESSION_TEXT).select("session_id", "event_timestamp", "items")
-    targets = delta_tables.read(spark, settings, SESSIONS).where("length >= 2").selectExpr(
-        "session_id", "times[length - 2] as event_timestamp", "items[length - 1] as target"
-    )  # fmt: skip
-    joined = intents.join(texts, ["session_id", "event_timestamp"]).join(targets, ["session_id", "event_timestamp"])
+    targets = (
+        delta_tables.read(spark, settings, SESSIONS)
+        .where("length >= 2")
+        .selectExpr("session_id", "times[length - 2] as event_timestamp", "items[length - 1] as target")
+    )
+    joined = intents.join(texts, ["session_id", "event_timestamp"]).join(
+        targets, ["session_id", "event_timestamp"]
+    )
     found: dict[str, list[Case]] = {}
     for source in sorted(row["source"] for row in intents.select("source").distinct().collect()):
-        part = joined.where(F.col("source") == source).orderBy(F.xxhash64("session_id", "event_timestamp")).limit(MOST_CASES)
+        part = (
+            joined.where(F.col("source") == source)
+            .orderBy(F.xxhash64("session_id", "event_timestamp"))
+            .limit(MOST_CASES)
+        )
         found[source] = [_case(row) for row in arrow_of(part, settings).to_pylist()]
     return {source: cases for source, cases in found.items() if cases}
 
 
 def _case(row: dict[str, Any]) -> Case:
     return Case(
-        row["session_id"], tuple(row["items"]), row["target"], row["source"], row["long_text"] or "", row["short_text"] or "",
-        tuple(row["long_items"]), tuple(row["short_items"]), max(row["long_cosines"], default=0.0), max(row["short_cosines"], default=0.0),
-        np.asarray(row["long_vector"], np.float32), np.asarray(row["short_vector"], np.float32), row["cache_key"],
-    )  # fmt: skip
+        row["session_id"],
+        tuple(row["items"]),
+        row["target"],
+        row["source"],
+        row["long_text"] or "",
+        row["short_text"] or "",
+        tuple(row["long_items"]),
+        tuple(row["short_items"]),
+        max(row["long_cosines"], default=0.0),
+        max(row["short_cosines"], default=0.0),
+        np.asarray(row["long_vector"], np.float32),
+        np.asarray(row["short_vector"], np.float32),
+        row["cache_key"],
+    )
 
 
 def _samples(cases: list[Case], titles: dict[str, str]) -> list[dict[str, Any]]:
@@ -150,11 +221,16 @@ def _samples(cases: list[Case], titles: dict[str, str]) -> list[dict[str, Any]]:
 
     return [
         {
-            "session_id": case.session_id, "session": named(case.items), "long": case.long_text, "long_items": named(case.long_items),
-            "short": case.short_text, "short_items": named(case.short_items), "next": titles.get(case.target, case.target),
+            "session_id": case.session_id,
+            "session": named(case.items),
+            "long": case.long_text,
+            "long_items": named(case.long_items),
+            "short": case.short_text,
+            "short_items": named(case.short_items),
+            "next": titles.get(case.target, case.target),
         }
         for case in cases[:SAMPLES]
-    ]  # fmt: skip
+    ]
 
 
 def read_report(settings: Settings) -> dict[str, Any] | None:

@@ -50,15 +50,32 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
         rows = snapshots(clicks, now.date()).withColumn("created", F.lit(now))
         within = None
         if date is not None:
-            moment = F.lit(datetime.datetime.combine(date + datetime.timedelta(days=1), datetime.time(), datetime.UTC))
+            moment = F.lit(
+                datetime.datetime.combine(date + datetime.timedelta(days=1), datetime.time(), datetime.UTC)
+            )
             rows = rows.where(F.col("event_timestamp") == moment)
             within = spark.range(1).select(moment.alias("event_timestamp"))
         kept = newest if date is None else None
         with delta_tables.told(ITEM_POPULARITY, settings):
-            result = delta_tables.synchronise(spark, settings, ITEM_POPULARITY, rows, within=within, metadata=kept)
-    counted = delta_tables.read(spark, settings, ITEM_POPULARITY).agg(F.count("*").alias("rows"), F.countDistinct("event_timestamp").alias("days")).first()
+            result = delta_tables.synchronise(
+                spark, settings, ITEM_POPULARITY, rows, within=within, metadata=kept
+            )
+    counted = (
+        delta_tables.read(spark, settings, ITEM_POPULARITY)
+        .agg(F.count("*").alias("rows"), F.countDistinct("event_timestamp").alias("days"))
+        .first()
+    )
     details = {"days": int(counted["days"]), "deleted": result.deleted}
-    return JobResult(ITEM_POPULARITY, int(counted["rows"]), result.inserted, result.updated, 0, result.version, time.monotonic() - started, details)
+    return JobResult(
+        ITEM_POPULARITY,
+        int(counted["rows"]),
+        result.inserted,
+        result.updated,
+        0,
+        result.version,
+        time.monotonic() - started,
+        details,
+    )
 
 
 def snapshots(clicks: DataFrame, today: datetime.date) -> DataFrame:
@@ -74,13 +91,14 @@ def snapshots(clicks: DataFrame, today: datetime.date) -> DataFrame:
     Returns
     -------
     DataFrame
-        ``item_id``, ``event_timestamp`` (midnight after the day: what a later click may know), ``clicks_total``, ``clicks_1d``,
-        ``clicks_7d``, ``popularity_rank``.
+        ``item_id``, ``event_timestamp`` (midnight after the day: what a later click may know),
+        ``clicks_total``, ``clicks_1d``, ``clicks_7d``, ``popularity_rank``.
 
     Notes
     -----
-    An item has a row for each day on which one of its counts changes: days with clicks, and the seven after them, up to the last
-    day of the clicks. The rank is among the items with a row that day: by clicks of seven days, then of all time, then by id.
+    An item has a row for each day on which one of its counts changes: days with clicks, and the seven after
+    them, up to the last day of the clicks. The rank is among the items with a row that day: by clicks of
+    seven days, then of all time, then by id.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
@@ -90,14 +108,23 @@ def snapshots(clicks: DataFrame, today: datetime.date) -> DataFrame:
     last = daily.agg(F.max("day").alias("last_day"))
     ahead = F.explode(F.sequence(F.lit(0), F.lit(WINDOW_DAYS))).alias("ahead")
     touched = daily.select("item_id", "day", "n", ahead).select(
-        "item_id", (F.col("day") + F.col("ahead")).alias("day"), F.when(F.col("ahead") == 0, F.col("n")).otherwise(0).alias("n")
+        "item_id",
+        (F.col("day") + F.col("ahead")).alias("day"),
+        F.when(F.col("ahead") == 0, F.col("n")).otherwise(0).alias("n"),
     )
-    days = touched.groupBy("item_id", "day").agg(F.sum("n").alias("clicks_1d")).join(F.broadcast(last), F.col("day") <= F.col("last_day")).drop("last_day")
+    days = (
+        touched.groupBy("item_id", "day")
+        .agg(F.sum("n").alias("clicks_1d"))
+        .join(F.broadcast(last), F.col("day") <= F.col("last_day"))
+        .drop("last_day")
+    )
     by_day = Window.partitionBy("item_id").orderBy("day")
-    counted = days.withColumns({
-        "clicks_total": F.sum("clicks_1d").over(by_day.rangeBetween(Window.unboundedPreceding, 0)),
-        "clicks_7d": F.sum("clicks_1d").over(by_day.rangeBetween(1 - WINDOW_DAYS, 0)),
-    })  # fmt: skip
+    counted = days.withColumns(
+        {
+            "clicks_total": F.sum("clicks_1d").over(by_day.rangeBetween(Window.unboundedPreceding, 0)),
+            "clicks_7d": F.sum("clicks_1d").over(by_day.rangeBetween(1 - WINDOW_DAYS, 0)),
+        }
+    )
     order = Window.partitionBy("day").orderBy(F.desc("clicks_7d"), F.desc("clicks_total"), "item_id")
     ranked = counted.withColumn("popularity_rank", F.row_number().over(order))
     return ranked.withColumn("event_timestamp", F.timestamp_seconds((F.col("day") + 1) * 86_400)).drop("day")

@@ -1,4 +1,6 @@
-"""The `item-vectors` job: the text encoder's vector of every item that has a title; only new and changed texts are encoded."""
+"""The `item-vectors` job: the text encoder's vector of every item that has a title; only new and changed
+texts are encoded.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     Returns
     -------
     JobResult
-        `details`: ``encoded`` (texts), ``untitled`` (items without a title, which get no vector), ``encoder``.
+        `details`: ``encoded`` (texts), ``untitled`` (items without a title, which get no vector),
+        ``encoder``.
 
     Raises
     ------
@@ -52,7 +55,10 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     delta_tables.empty_if_missing(spark, settings, ITEM_VECTORS)
     _add_category(spark, settings)
     if not delta_tables.exists(spark, settings, ITEMS):
-        LOGGER.info("item-vectors: there is no table 'items', so there are no titles; the pipeline goes on with clicks alone")
+        LOGGER.info(
+            "item-vectors: there is no table 'items', so there are no titles; the pipeline goes on with "
+            "clicks alone"
+        )
         return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), 0, 0, "")
     try:
         name = encoder_name(settings.encoder)
@@ -78,12 +84,16 @@ def content_hash(encoder: str, text: str) -> str:
     return hashlib.blake2b(f"{encoder}\x1f{text}".encode(), digest_size=16).hexdigest()
 
 
-def _texts(spark: SparkSession, items: DataFrame, encoder: str, date: datetime.date | None) -> tuple[DataFrame, int]:
+def _texts(
+    spark: SparkSession, items: DataFrame, encoder: str, date: datetime.date | None
+) -> tuple[DataFrame, int]:
     from pyspark.sql import functions as F
 
     chosen = items if date is None else items.where(F.to_date("created") == F.lit(date))
     schema = "item_id string, event_timestamp timestamp, text string, content_hash string, category string"
-    texts = chosen.select("item_id", "event_timestamp", "title", "category").mapInArrow(_texter(encoder), schema)
+    texts = chosen.select("item_id", "event_timestamp", "title", "category").mapInArrow(
+        _texter(encoder), schema
+    )
     untitled = texts.where("text = ''").count()
     return texts.where("text <> ''"), untitled
 
@@ -92,10 +102,19 @@ def _texter(encoder: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Re
     def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             columns = batch.to_pydict()
-            texts = [item_text(title, category) for title, category in zip(columns["title"], columns["category"], strict=True)]
+            texts = [
+                item_text(title, category)
+                for title, category in zip(columns["title"], columns["category"], strict=True)
+            ]
             hashes = pa.array([content_hash(encoder, text) for text in texts], pa.string())
             yield pa.RecordBatch.from_arrays(
-                [batch.column("item_id"), batch.column("event_timestamp"), pa.array(texts, pa.string()), hashes, batch.column("category")],
+                [
+                    batch.column("item_id"),
+                    batch.column("event_timestamp"),
+                    pa.array(texts, pa.string()),
+                    hashes,
+                    batch.column("category"),
+                ],
                 names=["item_id", "event_timestamp", "text", "content_hash", "category"],
             )
 
@@ -103,20 +122,27 @@ def _texter(encoder: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Re
 
 
 def _changed(spark: SparkSession, settings: Settings, texts: DataFrame) -> DataFrame:
-    known = delta_tables.read(spark, settings, ITEM_VECTORS).select("item_id", "content_hash", "category").alias("known")
+    known = (
+        delta_tables.read(spark, settings, ITEM_VECTORS)
+        .select("item_id", "content_hash", "category")
+        .alias("known")
+    )
     same = [texts[name].eqNullSafe(known[name]) for name in ("item_id", "content_hash", "category")]
     return texts.join(known, same, "left_anti")
 
 
 def _add_category(spark: SparkSession, settings: Settings) -> None:
-    """Give a table that was written before items had a category column that column; its rows are then encoded again."""
+    """Give a table that was written before items had a category column that column; its rows are then encoded
+    again.
+    """
     if "category" not in delta_tables.read(spark, settings, ITEM_VECTORS).columns:
         with delta_tables.told(ITEM_VECTORS, settings):
             spark.sql(f"ALTER TABLE delta.`{settings.table(ITEM_VECTORS)}` ADD COLUMNS (category STRING)")
 
 
 def encode_frame(frame: DataFrame, settings: EncoderSettings) -> DataFrame:
-    """Encode rows of ``item_id, event_timestamp, text, content_hash, category`` in Spark's workers; each loads the encoder once.
+    """Encode rows of ``item_id, event_timestamp, text, content_hash, category`` in Spark's workers; each
+    loads the encoder once.
 
     Returns
     -------
@@ -139,7 +165,10 @@ def _encoder(settings: EncoderSettings) -> Callable[[Iterator[pa.RecordBatch]], 
 def _encoded(batch: pa.RecordBatch, encoder: TextEncoder) -> pa.RecordBatch:
     vectors = encoder.encode(batch.column("text").to_pylist())
     now = datetime.datetime.now(datetime.UTC)
-    columns: dict[str, Any] = {name: batch.column(name) for name in ("item_id", "text", "content_hash", "category", "event_timestamp")}
+    columns: dict[str, Any] = {
+        name: batch.column(name)
+        for name in ("item_id", "text", "content_hash", "category", "event_timestamp")
+    }
     columns["encoder"] = pa.array([encoder.name] * len(vectors), pa.string())
     columns["vector"] = vectors_column(vectors)
     columns["created"] = pa.array([now] * len(vectors), ITEM_VECTORS_SCHEMA.field("created").type)
@@ -148,7 +177,9 @@ def _encoded(batch: pa.RecordBatch, encoder: TextEncoder) -> pa.RecordBatch:
 
 
 def vectors_column(vectors: Any) -> pa.Array:
-    """Return a float32 matrix of shape (n, dim) as an Arrow column of lists, without a Python object per number."""
+    """Return a float32 matrix of shape (n, dim) as an Arrow column of lists, without a Python object per
+    number.
+    """
     rows, dim = vectors.shape
     offsets = pa.array(range(0, rows * dim + 1, dim) if dim else [0] * (rows + 1), pa.int32())
     return pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1), pa.float32()))
@@ -163,8 +194,18 @@ def loaded_encoder(settings: EncoderSettings) -> TextEncoder:
     return TextEncoder.load(settings)
 
 
-def _result(spark: SparkSession, settings: Settings, started: float, result: delta_tables.MergeResult, encoded: int, untitled: int, name: str) -> JobResult:
+def _result(
+    spark: SparkSession,
+    settings: Settings,
+    started: float,
+    result: delta_tables.MergeResult,
+    encoded: int,
+    untitled: int,
+    name: str,
+) -> JobResult:
     rows = delta_tables.read(spark, settings, ITEM_VECTORS).count()
     details = {"encoded": encoded, "untitled": untitled, "encoder": name}
     version = delta_tables.version(spark, settings, ITEM_VECTORS)
-    return JobResult(ITEM_VECTORS, rows, result.inserted, result.updated, 0, version, time.monotonic() - started, details)
+    return JobResult(
+        ITEM_VECTORS, rows, result.inserted, result.updated, 0, version, time.monotonic() - started, details
+    )

@@ -41,16 +41,29 @@ def on_days(column: str, date: datetime.date, until: datetime.date | None) -> Co
     return F.col(column).between(F.lit(date), F.lit(until or date))
 
 
-def ids_of_days(spark: SparkSession, settings: Settings, date: datetime.date, until: datetime.date | None) -> DataFrame:
+def ids_of_days(
+    spark: SparkSession, settings: Settings, date: datetime.date, until: datetime.date | None
+) -> DataFrame:
     """Return the distinct ``session_id`` of clicks on a day, or from it to another one.
 
-    A job limited to days does all sessions of these ids, because a late click may lengthen a session that began the day before.
+    A job limited to days does all sessions of these ids, because a late click may lengthen a session that
+    began the day before.
     """
-    return delta_tables.read(spark, settings, CLICKS).where(on_days("event_date", date, until)).select("session_id").distinct()
+    return (
+        delta_tables.read(spark, settings, CLICKS)
+        .where(on_days("event_date", date, until))
+        .select("session_id")
+        .distinct()
+    )
 
 
 def sessions_to_do(
-    spark: SparkSession, settings: Settings, table: str, rules: Mapping[str, Any], date: datetime.date | None = None, until: datetime.date | None = None
+    spark: SparkSession,
+    settings: Settings,
+    table: str,
+    rules: Mapping[str, Any],
+    date: datetime.date | None = None,
+    until: datetime.date | None = None,
 ) -> Work:
     """Compare what a table was made of with what there is now.
 
@@ -61,7 +74,8 @@ def sessions_to_do(
     settings : Settings
         For the lake's folder.
     table : str
-        The table to bring up to date; its newest commit says from which version of `clicks` and by which rules it was made.
+        The table to bring up to date; its newest commit says from which version of `clicks` and by which
+        rules it was made.
     rules : mapping
         Settings that the rows depend on; when one changes, every session is done again.
     date : datetime.date, optional

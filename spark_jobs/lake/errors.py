@@ -55,13 +55,25 @@ def explain(text: str, table: str, settings: Settings) -> str:
     if "No space left on device" in text or "Disk quota exceeded" in text:
         free = shutil.disk_usage(settings.home).free // 2**20 if settings.home.exists() else 0
         state = f"still at version {newest_version(path)}" if newest_version(path) >= 0 else "not created"
-        return f"disk full ({free} MiB free) while writing table '{table}' at {path}; the table is {state}: free some space and run the job again"
+        return (
+            f"disk full ({free} MiB free) while writing table '{table}' at {path}; the table is {state}: "
+            "free some space and run the job again"
+        )
     if "Permission denied" in text:
-        return f"no permission to write table '{table}' at {path}; let this user write there, or set INTENTSTORE_HOME to another folder"
+        return (
+            f"no permission to write table '{table}' at {path}; let this user write there, or set "
+            "INTENTSTORE_HOME to another folder"
+        )
     if "OutOfMemoryError" in text:
-        return f"out of memory while computing table '{table}'; raise spark.driver_memory (now {settings.spark.driver_memory})"
+        return (
+            f"out of memory while computing table '{table}'; raise spark.driver_memory (now "
+            f"{settings.spark.driver_memory})"
+        )
     if "FileNotFoundException" in text or "DELTA_FILE_NOT_FOUND" in text:
-        return f"files of table '{table}' at {path} are gone (vacuumed or removed by hand); pin a newer version, or remove the table and run its job again"
+        return (
+            f"files of table '{table}' at {path} are gone (vacuumed or removed by hand); pin a newer "
+            "version, or remove the table and run its job again"
+        )
     named = re.search(r"(?:JobError|ClickError|DatasetError): ([^\n]+)", text)
     if named:
         return named.group(1)
@@ -70,18 +82,28 @@ def explain(text: str, table: str, settings: Settings) -> str:
         return f"table '{table}' at {path}: {worker}; the whole report is in {newest_log(settings.home)}"
     coded = re.search(r"\[DELTA_[A-Z_.]+\] [^\n]+", text) or re.search(r"\[[A-Z_.]{6,}\] [^\n]+", text)
     lines = (line.strip(" :") for line in text.splitlines())
-    first = coded.group(0) if coded else next((line for line in lines if line and not line.startswith("An error occurred while")), "no reason given")
+    first = (
+        coded.group(0)
+        if coded
+        else next(
+            (line for line in lines if line and not line.startswith("An error occurred while")),
+            "no reason given",
+        )
+    )
     return f"table '{table}' at {path}: {first[:400]}; the whole report is in {newest_log(settings.home)}"
 
 
 def newest_log(home: Path) -> Path:
-    """Return what the newest Spark of a home wrote to; the link ``driver.log`` will point elsewhere after the next start."""
+    """Return what the newest Spark of a home wrote to; the link ``driver.log`` will point elsewhere after the
+    next start.
+    """
     link = home / "spark" / "driver.log"
     return link.resolve() if link.is_symlink() else link
 
 
 def worker_cause(text: str) -> str:
-    r"""Return why a Python worker of Spark failed, out of an exception's text: the last line of the worker's own error.
+    r"""Return why a Python worker of Spark failed, out of an exception's text: the last line of the worker's
+    own error.
 
     Parameters
     ----------
@@ -96,10 +118,12 @@ def worker_cause(text: str) -> str:
     Examples
     --------
     >>> trace = (
-    ...     "Traceback (most recent call last):\n  File \"w.py\", line 1, in f\n    g()\n"
+    ...     'Traceback (most recent call last):\n  File "w.py", line 1, in f\n    g()\n'
     ...     "ValueError: item 7 has no title\n\n\tat org.apache.spark.X"
     ... )
-    >>> worker_cause(f"An exception was thrown from the Python worker. Please see the stack trace below.\n{trace}")
+    >>> worker_cause(
+    ...     f"An exception was thrown from the Python worker. Please see the stack trace below.\n{trace}"
+    ... )
     'a Python worker failed: ValueError: item 7 has no title'
     """
     _, found, trace = text.rpartition("Traceback (most recent call last):\n")
@@ -107,10 +131,14 @@ def worker_cause(text: str) -> str:
         said = _last_error(trace.splitlines())
         if said:
             return f"a Python worker failed: {said[:LONGEST_CAUSE]}"
-    if re.search(r"Python worker exited unexpectedly|Python worker failed to connect|EOFException.{0,200}Python", text, re.DOTALL):
+    if re.search(
+        r"Python worker exited unexpectedly|Python worker failed to connect|EOFException.{0,200}Python",
+        text,
+        re.DOTALL,
+    ):
         return (
-            "a Python worker died without a word (killed, most often for lack of memory); give it more, or set spark.master to fewer "
-            "workers (local[1])"
+            "a Python worker died without a word (killed, most often for lack of memory); give it more, or "
+            "set spark.master to fewer workers (local[1])"
         )
     return ""
 
@@ -119,7 +147,9 @@ def _last_error(lines: list[str]) -> str:
     """Return the error behind the frames of a trace: its line, and the last line of a message of several."""
     said: list[str] = []
     for line in lines:
-        if line.startswith(("\tat ", "Driver stacktrace", "Caused by:", "JVM stacktrace")) or (said and not line.strip()):
+        if line.startswith(("\tat ", "Driver stacktrace", "Caused by:", "JVM stacktrace")) or (
+            said and not line.strip()
+        ):
             break
         if said or (line and not line[0].isspace()):
             said.append(" ".join(line.split()))
@@ -127,7 +157,8 @@ def _last_error(lines: list[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    r"""Return an error in one line: why a Python worker failed, else the first line of the text, else the type.
+    r"""Return an error in one line: why a Python worker failed, else the first line of the text, else the
+    type.
 
     Examples
     --------

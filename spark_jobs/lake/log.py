@@ -18,7 +18,9 @@ def exists(spark: SparkSession | None, settings: Settings, table: str) -> bool:
 
 
 def version(spark: SparkSession | None, settings: Settings, table: str) -> int:
-    """Return the newest version of a table, -1 when it does not exist (looks at the log only; `spark` may be None)."""
+    """Return the newest version of a table, -1 when it does not exist (looks at the log only; `spark` may be
+    None).
+    """
     return newest_version(settings.table(table))
 
 
@@ -29,7 +31,9 @@ def newest_version(path: Path) -> int:
 
 
 def commit(settings: Settings, table: str) -> dict[str, Any]:
-    """Return what Delta recorded of the newest commit of a table (``commitInfo``); empty when there is no table."""
+    """Return what Delta recorded of the newest commit of a table (``commitInfo``); empty when there is no
+    table.
+    """
     path = settings.table(table)
     newest = newest_version(path)
     if newest < 0:
@@ -43,7 +47,9 @@ def commit(settings: Settings, table: str) -> dict[str, Any]:
 
 
 def metadata(settings: Settings, table: str) -> dict[str, Any]:
-    """Return the JSON that the newest commit of a table was given: of which input versions, under which rules it was made."""
+    """Return the JSON that the newest commit of a table was given: of which input versions, under which rules
+    it was made.
+    """
     text = commit(settings, table).get("userMetadata")
     kept: dict[str, Any] = json.loads(text) if text else {}
     return kept

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
+
 def spark_schema(table: str) -> StructType:
     """Return the Spark schema of a table of `columns.SCHEMAS`.
 
@@ -64,7 +65,9 @@ def read(spark: SparkSession, settings: Settings, table: str, version: int | Non
     path = settings.table(table)
     newest = newest_version(path)
     if newest < 0:
-        raise JobError(f"table '{table}' does not exist at {path}; run `python -m spark_jobs {TABLES[table].job}` first")
+        raise JobError(
+            f"table '{table}' does not exist at {path}; run `python -m spark_jobs {TABLES[table].job}` first"
+        )
     if version is not None and not 0 <= version <= newest:
         raise JobError(f"table '{table}' has no version {version}, only 0 to {newest}; pin one of these")
     reader = spark.read.format("delta")
@@ -89,9 +92,14 @@ def empty_if_missing(spark: SparkSession, settings: Settings, table: str) -> boo
     with told(table, settings), only_one(settings.home / "spark" / "locks" / f"{table}.create"):
         if exists(spark, settings, table):
             return False
-        # A log without a commit is what a job leaves that was killed while it created the table; Delta takes it neither for a table nor for none.
+        # A log without a commit is what a job leaves that was killed while it created the table; Delta takes
+        # it neither for a table nor for none.
         shutil.rmtree(settings.table(table) / "_delta_log", ignore_errors=True)
-        new = DeltaTable.createIfNotExists(spark).location(str(settings.table(table))).addColumns(spark_schema(table))
+        new = (
+            DeltaTable.createIfNotExists(spark)
+            .location(str(settings.table(table)))
+            .addColumns(spark_schema(table))
+        )
         new.property("delta.dataSkippingStatsColumns", ",".join(_skipping_columns(table))).execute()
     return True
 
@@ -107,9 +115,13 @@ def add_new_columns(spark: SparkSession, settings: Settings, table: str) -> None
 
 
 def _skipping_columns(table: str) -> list[str]:
-    """Name the columns by which reads can leave files out: times and days. Limits of ids and texts make a write an eighth dearer and tell nothing."""
+    """Name the columns by which reads can leave files out: times and days. Limits of ids and texts make a
+    write an eighth dearer and tell nothing.
+    """
     schema = SCHEMAS[table]
-    return [field.name for field in schema if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)]
+    return [
+        field.name for field in schema if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)
+    ]
 
 
 def conform(frame: DataFrame, table: str) -> DataFrame:
@@ -118,7 +130,8 @@ def conform(frame: DataFrame, table: str) -> DataFrame:
     Parameters
     ----------
     frame : DataFrame
-        With at least the table's columns that are not nullable; further columns are dropped, missing ones become null.
+        With at least the table's columns that are not nullable; further columns are dropped, missing ones
+        become null.
     table : str
         Name in ``columns.SCHEMAS``.
 

@@ -16,7 +16,8 @@ from feature_repo.contract import tables as columns
 if TYPE_CHECKING:
     import pyarrow.compute as pc
 
-# pyarrow.dataset and .parquet bring pandas, which takes a second: they are imported where rows are read, not with the definitions.
+# pyarrow.dataset and .parquet bring pandas, which takes a second: they are imported where rows are read, not
+# with the definitions.
 
 
 class LakeError(RuntimeError):
@@ -60,12 +61,18 @@ class Snapshot:
         for file in self.files:
             stats = file.get("stats")
             known = json.loads(stats).get("numRecords") if stats else None
-            total += int(known) if known is not None else pq.read_metadata(self.path / unquote(file["path"])).num_rows
+            total += (
+                int(known)
+                if known is not None
+                else pq.read_metadata(self.path / unquote(file["path"])).num_rows
+            )
         return total
 
 
 def latest_version(path: Path) -> int:
-    """Return the newest version in a table's log, -1 where there is no table (one directory listing, no reading)."""
+    """Return the newest version in a table's log, -1 where there is no table (one directory listing, no
+    reading).
+    """
     log = path / "_delta_log"
     if not log.is_dir():
         return -1
@@ -97,13 +104,17 @@ def snapshot(path: Path, version: int | None = None) -> Snapshot:
         raise LakeError(f"no Delta table at '{path}'; materialise the asset '{path.name}' first")
     wanted = newest if version is None else version
     if wanted > newest:
-        raise LakeError(f"table '{path.name}' has no version {wanted} (newest is {newest}); name an existing one")
+        raise LakeError(
+            f"table '{path.name}' has no version {wanted} (newest is {newest}); name an existing one"
+        )
     files, partitions, start = _from_checkpoint(path / "_delta_log", wanted)
     written_at = 0.0
     for number in range(start, wanted + 1):
         commit = path / "_delta_log" / f"{number:020d}.json"
         if not commit.exists():
-            raise LakeError(f"table '{path.name}': commit {number} is gone from its log; materialise it again")
+            raise LakeError(
+                f"table '{path.name}': commit {number} is gone from its log; materialise it again"
+            )
         written_at = commit.stat().st_mtime
         for line in commit.read_text(encoding="utf-8").splitlines():
             action = json.loads(line)
@@ -114,7 +125,10 @@ def snapshot(path: Path, version: int | None = None) -> Snapshot:
             elif "metaData" in action:
                 partitions = tuple(action["metaData"].get("partitionColumns", ()))
     if any(file.get("deletionVector") for file in files.values()):
-        raise LakeError(f"table '{path.name}' has deletion vectors, which only Spark reads; set delta.enableDeletionVectors=false and run its job again")
+        raise LakeError(
+            f"table '{path.name}' has deletion vectors, which only Spark reads; set "
+            "delta.enableDeletionVectors=false and run its job again"
+        )
     return Snapshot(path, wanted, tuple(files.values()), partitions, written_at)
 
 
@@ -139,11 +153,18 @@ def _from_checkpoint(log: Path, wanted: int) -> tuple[dict[str, dict[str, Any]],
                 files[add["path"]] = add
             elif row.get("metaData"):
                 partitions = tuple(row["metaData"].get("partitionColumns") or ())
-    # The commit of the checkpoint itself is applied once more: harmless, and it gives the time of writing when nothing follows.
+    # The commit of the checkpoint itself is applied once more: harmless, and it gives the time of writing
+    # when nothing follows.
     return files, partitions, newest
 
 
-def read(path: Path, names: Sequence[str] | None = None, *, version: int | None = None, filter: pc.Expression | None = None) -> pa.Table:
+def read(
+    path: Path,
+    names: Sequence[str] | None = None,
+    *,
+    version: int | None = None,
+    filter: pc.Expression | None = None,
+) -> pa.Table:
     """Read rows of a table into Arrow.
 
     Parameters
@@ -187,7 +208,13 @@ def _file_schema(state: Snapshot) -> pa.Schema:
     return schema
 
 
-def _read_file(state: Snapshot, file: dict[str, Any], schema: pa.Schema, wanted: list[str], row_filter: pc.Expression | None) -> pa.Table:
+def _read_file(
+    state: Snapshot,
+    file: dict[str, Any],
+    schema: pa.Schema,
+    wanted: list[str],
+    row_filter: pc.Expression | None,
+) -> pa.Table:
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
     from pyarrow.fs import LocalFileSystem
@@ -199,12 +226,16 @@ def _read_file(state: Snapshot, file: dict[str, Any], schema: pa.Schema, wanted:
         part = pc.field(name) == constant if value is not None else pc.field(name).is_null()
         guarantee = part if guarantee is None else guarantee & part
     loose = pa.schema([field.with_nullable(True) for field in schema])
-    fragment = ds.ParquetFileFormat().make_fragment(str(state.path / unquote(file["path"])), LocalFileSystem(), partition_expression=guarantee)
+    fragment = ds.ParquetFileFormat().make_fragment(
+        str(state.path / unquote(file["path"])), LocalFileSystem(), partition_expression=guarantee
+    )
     return fragment.to_table(schema=loose, columns=wanted, filter=row_filter)
 
 
 def stored_schema(path: Path) -> dict[str, str]:
-    """Return the columns that a table really has, name to Delta type as text (``string``, ``timestamp``, ``array<float>``)."""
+    """Return the columns that a table really has, name to Delta type as text (``string``, ``timestamp``,
+    ``array<float>``).
+    """
     import pyarrow.parquet as pq
 
     log = path / "_delta_log"
@@ -214,15 +245,25 @@ def stored_schema(path: Path) -> dict[str, str]:
             break
         for line in commit.read_text(encoding="utf-8").splitlines():
             if '"metaData"' in line and "metaData" in (action := json.loads(line)):
-                return {field["name"]: _type_text(field["type"]) for field in json.loads(action["metaData"]["schemaString"])["fields"]}
+                return {
+                    field["name"]: _type_text(field["type"])
+                    for field in json.loads(action["metaData"]["schemaString"])["fields"]
+                }
     for checkpoint in sorted(log.glob("*.checkpoint*.parquet"), reverse=True):
         for row in pq.read_table(checkpoint, columns=["metaData"]).to_pylist():
             if row["metaData"]:
-                return {field["name"]: _type_text(field["type"]) for field in json.loads(row["metaData"]["schemaString"])["fields"]}
+                return {
+                    field["name"]: _type_text(field["type"])
+                    for field in json.loads(row["metaData"]["schemaString"])["fields"]
+                }
     return {}
 
 
 def _type_text(kind: Any) -> str:
     if isinstance(kind, dict):
-        return f"array<{_type_text(kind['elementType'])}>" if kind.get("type") == "array" else str(kind.get("type"))
+        return (
+            f"array<{_type_text(kind['elementType'])}>"
+            if kind.get("type") == "array"
+            else str(kind.get("type"))
+        )
     return str(kind)

@@ -1,4 +1,6 @@
-"""Writes the Delta tables so that nothing is committed when nothing changes; with `delta_read` the one door to the lake."""
+"""Writes the Delta tables so that nothing is committed when nothing changes; with `delta_read` the one door
+to the lake.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +46,16 @@ class MergeResult:
 
 
 def merge(
-    spark: SparkSession, settings: Settings, table: str, frame: DataFrame, *, update_changed: bool = True, metadata: Mapping[str, Any] | None = None
+    spark: SparkSession,
+    settings: Settings,
+    table: str,
+    frame: DataFrame,
+    *,
+    update_changed: bool = True,
+    metadata: Mapping[str, Any] | None = None,
 ) -> MergeResult:
-    """Insert new rows and update changed ones by the table's key, in one commit, or in none when nothing differs.
+    """Insert new rows and update changed ones by the table's key, in one commit, or in none when nothing
+    differs.
 
     Parameters
     ----------
@@ -57,7 +66,8 @@ def merge(
     table : str
         Name in ``columns.MERGE_KEYS``.
     frame : DataFrame
-        At most one row a key. `created` and `ingest_time` say when a row was written, so they do not make a row different.
+        At most one row a key. `created` and `ingest_time` say when a row was written, so they do not make a
+        row different.
     update_changed : bool
         False: a known key is left as it is (tables whose rows never change).
     metadata : mapping, optional
@@ -71,7 +81,8 @@ def merge(
     Raises
     ------
     JobError
-        Disk full, a null in a column that may not be null, or another failed write; the table is then as before.
+        Disk full, a null in a column that may not be null, or another failed write; the table is then as
+        before.
     """
     from pyspark.sql import functions as F
 
@@ -84,14 +95,31 @@ def merge(
             new = source.alias("s").join(target.select(*keys).alias("t"), _same_key(keys), "left_anti")
             return append(spark, settings, table, new, metadata=metadata)
         known = F.col(f"t.{keys[0]}").isNotNull()
-        paired = source.alias("s").join(target.alias("t"), _same_key(keys), "left").where(~known | _differs(source.columns, keys))
-        return _apply(spark, settings, table, paired.select("s.*", F.when(known, "u").otherwise("i").alias("_change")), metadata)
+        paired = (
+            source.alias("s")
+            .join(target.alias("t"), _same_key(keys), "left")
+            .where(~known | _differs(source.columns, keys))
+        )
+        return _apply(
+            spark,
+            settings,
+            table,
+            paired.select("s.*", F.when(known, "u").otherwise("i").alias("_change")),
+            metadata,
+        )
 
 
 def synchronise(
-    spark: SparkSession, settings: Settings, table: str, frame: DataFrame, *, within: DataFrame | None = None, metadata: Mapping[str, Any] | None = None
+    spark: SparkSession,
+    settings: Settings,
+    table: str,
+    frame: DataFrame,
+    *,
+    within: DataFrame | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> MergeResult:
-    """Make a table, or the part of it that some keys select, hold exactly the rows of a frame, in one commit or none.
+    """Make a table, or the part of it that some keys select, hold exactly the rows of a frame, in one commit
+    or none.
 
     Parameters
     ----------
@@ -104,7 +132,8 @@ def synchronise(
     frame : DataFrame
         What should stand there; at most one row a key.
     within : DataFrame, optional
-        Distinct values of one or more columns of the table; only rows with these are compared and deleted. None = the whole table.
+        Distinct values of one or more columns of the table; only rows with these are compared and deleted.
+        None = the whole table.
     metadata : mapping, optional
         Plain JSON kept with the commit; see `metadata`.
 
@@ -128,9 +157,16 @@ def synchronise(
         if within is not None:
             target = target.join(within, within.columns, "left_semi").select(*source.columns)
         here, there = F.col(f"s.{keys[0]}").isNotNull(), F.col(f"t.{keys[0]}").isNotNull()
-        paired = source.alias("s").join(target.alias("t"), _same_key(keys), "full").where(~here | ~there | _differs(source.columns, keys))
+        paired = (
+            source.alias("s")
+            .join(target.alias("t"), _same_key(keys), "full")
+            .where(~here | ~there | _differs(source.columns, keys))
+        )
         change = F.when(~here, "d").when(~there, "i").otherwise("u").alias("_change")
-        columns = [F.when(here, F.col(f"s.{name}")).otherwise(F.col(f"t.{name}")).alias(name) for name in source.columns]
+        columns = [
+            F.when(here, F.col(f"s.{name}")).otherwise(F.col(f"t.{name}")).alias(name)
+            for name in source.columns
+        ]
         return _apply(spark, settings, table, paired.select(*columns, change), metadata)
 
 
@@ -144,10 +180,18 @@ def _differs(columns: Sequence[str], keys: Sequence[str]) -> Column:
     from pyspark.sql import functions as F
 
     compared = [name for name in columns if name not in {*keys, *_WRITTEN_AT}]
-    return functools.reduce(operator.or_, [~F.col(f"s.{name}").eqNullSafe(F.col(f"t.{name}")) for name in compared], F.lit(False))
+    return functools.reduce(
+        operator.or_, [~F.col(f"s.{name}").eqNullSafe(F.col(f"t.{name}")) for name in compared], F.lit(False)
+    )
 
 
-def _apply(spark: SparkSession, settings: Settings, table: str, changes: DataFrame, metadata: Mapping[str, Any] | None) -> MergeResult:
+def _apply(
+    spark: SparkSession,
+    settings: Settings,
+    table: str,
+    changes: DataFrame,
+    metadata: Mapping[str, Any] | None,
+) -> MergeResult:
     from delta.tables import DeltaTable
 
     with staged(spark, settings, changes) as rows:
@@ -157,8 +201,16 @@ def _apply(spark: SparkSession, settings: Settings, table: str, changes: DataFra
             condition = " AND ".join(f"s.`{key}` = t.`{key}`" for key in MERGE_KEYS[table])
             values = {f"`{name}`": f"s.`{name}`" for name in rows.columns if name != "_change"}
             with _kept_with_commit(spark, metadata):
-                change = DeltaTable.forPath(spark, str(settings.table(table))).alias("t").merge(rows.alias("s"), condition)
-                change = change.whenMatchedDelete("s._change = 'd'").whenMatchedUpdate(set=values).whenNotMatchedInsert(values=values)
+                change = (
+                    DeltaTable.forPath(spark, str(settings.table(table)))
+                    .alias("t")
+                    .merge(rows.alias("s"), condition)
+                )
+                change = (
+                    change.whenMatchedDelete("s._change = 'd'")
+                    .whenMatchedUpdate(set=values)
+                    .whenNotMatchedInsert(values=values)
+                )
                 change.execute()
         elif inserted:
             _write(rows.drop("_change"), settings.table(table), metadata)
@@ -166,7 +218,13 @@ def _apply(spark: SparkSession, settings: Settings, table: str, changes: DataFra
 
 
 def append(
-    spark: SparkSession, settings: Settings, table: str, frame: DataFrame, *, metadata: Mapping[str, Any] | None = None, has_rows: bool = False
+    spark: SparkSession,
+    settings: Settings,
+    table: str,
+    frame: DataFrame,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    has_rows: bool = False,
 ) -> MergeResult:
     """Append rows in one commit, or make none when there are no rows.
 
@@ -183,7 +241,8 @@ def append(
     metadata : mapping, optional
         Plain JSON kept with the commit; see `metadata`.
     has_rows : bool
-        True: the caller knows that there are rows, so they are written in one go instead of being counted first.
+        True: the caller knows that there are rows, so they are written in one go instead of being counted
+        first.
 
     Returns
     -------
@@ -231,8 +290,8 @@ def _kept_with_commit(spark: SparkSession, metadata: Mapping[str, Any] | None) -
 def staged(spark: SparkSession, settings: Settings, frame: DataFrame) -> Iterator[DataFrame]:
     """Compute a frame once, into Parquet beside the lake, and give it back for reading.
 
-    A write needs its rows more than once (count, compare, commit); computing them twice costs more than writing them aside,
-    and could give different rows.
+    A write needs its rows more than once (count, compare, commit); computing them twice costs more than
+    writing them aside, and could give different rows.
 
     Yields
     ------

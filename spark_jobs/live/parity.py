@@ -1,4 +1,6 @@
-"""The `parity` job: what the consumer served, and what the online store holds, against a batch recomputation. Every difference is counted and named."""
+"""The `parity` job: what the consumer served, and what the online store holds, against a batch recomputation.
+Every difference is counted and named.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ READ_AT_ONCE = 1000  # sessions of one round trip to the online store
 FEATURES = tuple(name for name, _ in SESSION_FEATURE_FIELDS)
 
 
-def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, no_online: bool = False) -> JobResult:
+def run(
+    spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, no_online: bool = False
+) -> JobResult:
     """Compare live with batch; nothing is written.
 
     Parameters
@@ -42,8 +46,9 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     Returns
     -------
     JobResult
-        `rows` = answers compared, `refused` = differences of any kind. `details`: ``compared``, ``mismatch``, ``missing``, ``extra``,
-        ``stale`` (served log and online store together), ``by_feature``, ``served``, ``online``, ``examples``.
+        `rows` = answers compared, `refused` = differences of any kind. `details`: ``compared``, ``mismatch``,
+        ``missing``, ``extra``, ``stale`` (served log and online store together), ``by_feature``, ``served``,
+        ``online``, ``examples``.
 
     Raises
     ------
@@ -52,9 +57,10 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
 
     Notes
     -----
-    Served log: a click without an answer (below the highest answered offset of its partition) is *missing*, an answer to a click
-    that the table does not hold is *extra*, an answer with another value is a *mismatch*. Online store, for every session that was
-    answered: no row is *missing*, an older row *stale*, a newer one *extra*, another value at the same instant a *mismatch*.
+    Served log: a click without an answer (below the highest answered offset of its partition) is *missing*,
+    an answer to a click that the table does not hold is *extra*, an answer with another value is a
+    *mismatch*. Online store, for every session that was answered: no row is *missing*, an older row *stale*,
+    a newer one *extra*, another value at the same instant a *mismatch*.
     """
     from pyspark.sql import functions as F
 
@@ -65,7 +71,11 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     places = clicks.select("event_id", F.col("topic").isNotNull().alias("from_kafka"))
     config = FoldConfig.from_settings(settings.session)
     with delta_tables.told(SCORE_LOG, settings):
-        expected = folded(clicks.join(sessions, "session_id", "left_semi"), config, brings_split(spark, settings)).drop("event_date").join(places, "event_id")
+        expected = (
+            folded(clicks.join(sessions, "session_id", "left_semi"), config, brings_split(spark, settings))
+            .drop("event_date")
+            .join(places, "event_id")
+        )
         with delta_tables.staged(spark, settings, expected) as batch:
             served = _served(log, clicks, batch, date is None)
             online: dict[str, Any] = {"compared": 0, "note": "not compared"}
@@ -73,12 +83,17 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
                 online = _online(settings, _latest(batch))
     total = {kind: served[kind] + online.get(kind, 0) for kind in KINDS}
     details = {
-        "compared": served["compared"] + online["compared"], **total,
-        "by_feature": served.pop("by_feature") | online.pop("by_feature", {}), "examples": served.pop("examples") + online.pop("examples", []),
-        "served": served, "online": online,
-    }  # fmt: skip
+        "compared": served["compared"] + online["compared"],
+        **total,
+        "by_feature": served.pop("by_feature") | online.pop("by_feature", {}),
+        "examples": served.pop("examples") + online.pop("examples", []),
+        "served": served,
+        "online": online,
+    }
     version = delta_tables.version(spark, settings, SCORE_LOG)
-    return JobResult(SCORE_LOG, served["compared"], 0, 0, sum(total.values()), version, time.monotonic() - started, details)
+    return JobResult(
+        SCORE_LOG, served["compared"], 0, 0, sum(total.values()), version, time.monotonic() - started, details
+    )
 
 
 def _answers(spark: SparkSession, settings: Settings, date: datetime.date | None) -> DataFrame:
@@ -93,26 +108,56 @@ def _served(log: DataFrame, clicks: DataFrame, batch: DataFrame, whole: bool) ->
 
     paired = log.alias("s").join(batch.alias("b"), ["session_id", "event_id"], "left")
     known = F.col("b.created").isNotNull()
-    # A click that the table has from a file was known at another instant than its replay; then only the content can agree.
-    instants = {"event_timestamp": _unequal("event_timestamp"), "created": F.col("b.from_kafka") & _unequal("created")}
+    # A click that the table has from a file was known at another instant than its replay; then only the
+    # content can agree.
+    instants = {
+        "event_timestamp": _unequal("event_timestamp"),
+        "created": F.col("b.from_kafka") & _unequal("created"),
+    }
     checks = {**{name: _unequal(name) for name in FEATURES}, **instants}
     marked = paired.select(
-        "session_id", "event_id", F.col("s.topic"), F.col("s.partition"), F.col("s.offset"), (~known).alias("_extra"),
+        "session_id",
+        "event_id",
+        F.col("s.topic"),
+        F.col("s.partition"),
+        F.col("s.offset"),
+        (~known).alias("_extra"),
         *(F.coalesce(known & check, F.lit(False)).alias(f"_{name}") for name, check in checks.items()),
-        *(F.struct(F.col(f"s.{name}").cast("string").alias("live"), F.col(f"b.{name}").cast("string").alias("batch")).alias(name) for name in checks),
-    )  # fmt: skip
+        *(
+            F.struct(
+                F.col(f"s.{name}").cast("string").alias("live"),
+                F.col(f"b.{name}").cast("string").alias("batch"),
+            ).alias(name)
+            for name in checks
+        ),
+    )
     marked = marked.withColumn("_mismatch", F.greatest(*(F.col(f"_{name}") for name in checks)))
     counts = marked.agg(
-        F.count("*").alias("compared"), F.count_if("_extra").alias("extra"), F.count_if("_mismatch").alias("mismatch"),
+        F.count("*").alias("compared"),
+        F.count_if("_extra").alias("extra"),
+        F.count_if("_mismatch").alias("mismatch"),
         *(F.count_if(F.col(f"_{name}")).alias(f"_{name}") for name in checks),
-    ).first()  # fmt: skip
+    ).first()
     missing = _unanswered(log, clicks) if whole else None
-    examples = [_example(row.asDict(recursive=True), list(checks)) for row in marked.where("_mismatch OR _extra").limit(EXAMPLES).collect()]
-    lost = [] if missing is None else missing.select("session_id", "event_id", "partition", "offset").limit(EXAMPLES).collect()
+    examples = [
+        _example(row.asDict(recursive=True), list(checks))
+        for row in marked.where("_mismatch OR _extra").limit(EXAMPLES).collect()
+    ]
+    lost = (
+        []
+        if missing is None
+        else missing.select("session_id", "event_id", "partition", "offset").limit(EXAMPLES).collect()
+    )
     examples += [{"kind": "missing", "where": "score_log", **row.asDict()} for row in lost]
     by_feature = {name: int(counts[f"_{name}"]) for name in checks if counts[f"_{name}"]}
     found = {name: int(counts[name]) for name in ("compared", "mismatch", "extra")}
-    return {**found, "missing": 0 if missing is None else missing.count(), "stale": 0, "by_feature": by_feature, "examples": examples}
+    return {
+        **found,
+        "missing": 0 if missing is None else missing.count(),
+        "stale": 0,
+        "by_feature": by_feature,
+        "examples": examples,
+    }
 
 
 def _unequal(name: str) -> Column:
@@ -125,15 +170,24 @@ def _unanswered(log: DataFrame, clicks: DataFrame) -> DataFrame:
     """Return clicks below the highest answered offset of their partition that have no answer."""
     from pyspark.sql import functions as F
 
-    reached = log.groupBy("topic", "partition").agg(F.max("offset").alias("_last"), F.min("offset").alias("_first"))
-    due = clicks.join(F.broadcast(reached), ["topic", "partition"]).where(F.col("offset").between(F.col("_first"), F.col("_last")))
+    reached = log.groupBy("topic", "partition").agg(
+        F.max("offset").alias("_last"), F.min("offset").alias("_first")
+    )
+    due = clicks.join(F.broadcast(reached), ["topic", "partition"]).where(
+        F.col("offset").between(F.col("_first"), F.col("_last"))
+    )
     return due.join(log.select("event_id").distinct(), "event_id", "left_anti")
 
 
 def _example(row: dict[str, Any], names: list[str]) -> dict[str, Any]:
     place = {name: row[name] for name in ("session_id", "event_id", "topic", "partition", "offset")}
     kind = "extra" if row["_extra"] else "mismatch"
-    return {"kind": kind, "where": "score_log", **place, "differs": {name: row[name] for name in names if row[f"_{name}"]}}
+    return {
+        "kind": kind,
+        "where": "score_log",
+        **place,
+        "differs": {name: row[name] for name in names if row[f"_{name}"]},
+    }
 
 
 def _latest(batch: DataFrame) -> list[dict[str, Any]]:
@@ -143,8 +197,14 @@ def _latest(batch: DataFrame) -> list[dict[str, Any]]:
 
     order = Window.partitionBy("session_id").orderBy(F.desc("event_timestamp"), F.desc("created"))
     newest = batch.withColumn("_nth", F.row_number().over(order)).where("_nth = 1")
-    columns = [F.col("session_id"), F.unix_micros("event_timestamp").alias("event_timestamp_us"), F.unix_micros("created").alias("created_us")]
-    columns += [F.unix_micros(name).alias(name) if name == "session_start" else F.col(name) for name in FEATURES]
+    columns = [
+        F.col("session_id"),
+        F.unix_micros("event_timestamp").alias("event_timestamp_us"),
+        F.unix_micros("created").alias("created_us"),
+    ]
+    columns += [
+        F.unix_micros(name).alias(name) if name == "session_start" else F.col(name) for name in FEATURES
+    ]
     columns.append(F.col("from_kafka"))
     rows: list[dict[str, Any]] = newest.select(*columns).toArrow().to_pylist()
     return rows
@@ -169,13 +229,27 @@ def _online(settings: Settings, expected: list[dict[str, Any]]) -> dict[str, Any
                 counted[kind] += 1
                 by_feature.update(f"online.{name}" for name in names)
                 if kind != "same" and counted[kind] <= EXAMPLES:
-                    shown = {name: {"live": live[name] if live else None, "batch": batch[name]} for name in names}
-                    examples.append({"kind": kind, "where": "online store", "session_id": batch["session_id"], "differs": shown})
+                    shown = {
+                        name: {"live": live[name] if live else None, "batch": batch[name]} for name in names
+                    }
+                    examples.append(
+                        {
+                            "kind": kind,
+                            "where": "online store",
+                            "session_id": batch["session_id"],
+                            "differs": shown,
+                        }
+                    )
     except (OSError, RuntimeError, ValueError) as error:  # the store's own errors are one line each
         raise JobError(f"the online store cannot be compared: {' '.join(str(error).split())[:300]}") from None
     finally:
         reader.close()
-    return {"compared": len(expected), **{kind: counted[kind] for kind in KINDS}, "by_feature": dict(by_feature), "examples": examples}
+    return {
+        "compared": len(expected),
+        **{kind: counted[kind] for kind in KINDS},
+        "by_feature": dict(by_feature),
+        "examples": examples,
+    }
 
 
 def difference(batch: dict[str, Any], live: dict[str, Any] | None) -> tuple[str, list[str]]:
@@ -184,8 +258,9 @@ def difference(batch: dict[str, Any], live: dict[str, Any] | None) -> tuple[str,
     Parameters
     ----------
     batch : dict
-        Features, ``event_timestamp_us``, ``created_us``, and ``from_kafka``: whether the last click came from the topic. One out of a
-        file was known at another instant than its replay, so `created` is not compared.
+        Features, ``event_timestamp_us``, ``created_us``, and ``from_kafka``: whether the last click came from
+        the topic. One out of a file was known at another instant than its replay, so `created` is not
+        compared.
     live : dict or None
         The same out of the store; None = no row.
 
@@ -198,7 +273,10 @@ def difference(batch: dict[str, Any], live: dict[str, Any] | None) -> tuple[str,
 
     Examples
     --------
-    >>> difference({"event_timestamp_us": 2, "created_us": 2, "from_kafka": True}, {"event_timestamp_us": 1, "created_us": 9})
+    >>> difference(
+    ...     {"event_timestamp_us": 2, "created_us": 2, "from_kafka": True},
+    ...     {"event_timestamp_us": 1, "created_us": 9},
+    ... )
     ('stale', ['event_timestamp_us', 'created_us'])
     """
     if live is None:
@@ -206,6 +284,8 @@ def difference(batch: dict[str, Any], live: dict[str, Any] | None) -> tuple[str,
     instants = ["event_timestamp_us", "created_us"] if batch["from_kafka"] else ["event_timestamp_us"]
     here, there = ([row[name] for name in instants] for row in (batch, live))
     if here != there:
-        return ("stale" if there < here else "extra"), [name for name in instants if batch[name] != live[name]]
+        return ("stale" if there < here else "extra"), [
+            name for name in instants if batch[name] != live[name]
+        ]
     names = [name for name in FEATURES if batch.get(name) != live.get(name)]
     return ("mismatch" if names else "same"), names

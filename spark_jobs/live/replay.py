@@ -1,4 +1,6 @@
-"""The `replay` job: clicks of the lake, or those that were held back, to a Kafka topic in their original order."""
+"""The `replay` job: clicks of the lake, or those that were held back, to a Kafka topic in their original
+order.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,8 @@ def run(
     Returns
     -------
     JobResult
-        `table` is the topic, `rows` the clicks that the broker acknowledged. `details`: ``rate`` (clicks a second), ``source``.
+        `table` is the topic, `rows` the clicks that the broker acknowledged. `details`: ``rate`` (clicks a
+        second), ``source``.
 
     Raises
     ------
@@ -74,24 +77,36 @@ def run(
 
     Notes
     -----
-    Original order = order of arrival: (ingest_time, arrival_seq). Sending is not undone by a second run: the consumer knows the
-    event ids and drops the repeats.
+    Original order = order of arrival: (ingest_time, arrival_seq). Sending is not undone by a second run: the
+    consumer knows the event ids and drops the repeats.
     """
     started = time.monotonic()
     if rate is not None and rate <= 0:
-        raise JobError(f"--rate {rate} is not positive; give clicks a second, or leave it out for as fast as possible")
+        raise JobError(
+            f"--rate {rate} is not positive; give clicks a second, or leave it out for as fast as possible"
+        )
     if limit is not None and limit < 1:
         raise JobError(f"--limit {limit} is not positive; give a number of clicks, or leave it out")
     target = topic or settings.kafka.clicks_topic
     first_us, end_us = _range(date, from_time, to_time)
     rows = _held_out(settings) if held_out else _table(spark, settings, pin, first_us, end_us)
-    clicks = (click for click in rows if (first_us is None or click.event_time >= first_us) and (end_us is None or click.event_time < end_us))
+    clicks = (
+        click
+        for click in rows
+        if (first_us is None or click.event_time >= first_us)
+        and (end_us is None or click.event_time < end_us)
+    )
     sent, seconds = _send(settings, target, clicks, rate, limit)
-    details: dict[str, Any] = {"rate": round(sent / seconds, 1) if seconds else 0.0, "source": str(held_out_file(settings)) if held_out else CLICKS}
+    details: dict[str, Any] = {
+        "rate": round(sent / seconds, 1) if seconds else 0.0,
+        "source": str(held_out_file(settings)) if held_out else CLICKS,
+    }
     return JobResult(target, sent, sent, 0, 0, -1, time.monotonic() - started, details)
 
 
-def _range(date: datetime.date | None, from_time: str | None, to_time: str | None) -> tuple[int | None, int | None]:
+def _range(
+    date: datetime.date | None, from_time: str | None, to_time: str | None
+) -> tuple[int | None, int | None]:
     try:
         first = parse_time(from_time) if from_time else None
         end = parse_time(to_time) if to_time else None
@@ -120,11 +135,15 @@ def _held_out(settings: Settings) -> Iterator[Click]:
             yield _click(*values[:7])
 
 
-def _table(spark: SparkSession | None, settings: Settings, pin: int | None, first_us: int | None, end_us: int | None) -> Iterator[Click]:
+def _table(
+    spark: SparkSession | None, settings: Settings, pin: int | None, first_us: int | None, end_us: int | None
+) -> Iterator[Click]:
     from pyspark.sql import functions as F
 
     if spark is None:
-        raise JobError("a replay of the table 'clicks' needs Spark; pass the session, or replay the held-out clicks")
+        raise JobError(
+            "a replay of the table 'clicks' needs Spark; pass the session, or replay the held-out clicks"
+        )
     frame = delta_tables.read(spark, settings, CLICKS, pin)
     moment = F.unix_micros("event_time")
     if first_us is not None:
@@ -137,13 +156,25 @@ def _table(spark: SparkSession | None, settings: Settings, pin: int | None, firs
         yield _click(*row)
 
 
-def _click(event_id: str, session_id: str, item_id: str, us: int, user_id: str | None, event_type: str | None, extra: str | None) -> Click:
+def _click(
+    event_id: str,
+    session_id: str,
+    item_id: str,
+    us: int,
+    user_id: str | None,
+    event_type: str | None,
+    extra: str | None,
+) -> Click:
     more: dict[str, Any] = json.loads(extra) if extra else {}
-    more |= {name: value for name, value in (("user_id", user_id), ("event_type", event_type)) if value is not None}
+    more |= {
+        name: value for name, value in (("user_id", user_id), ("event_type", event_type)) if value is not None
+    }
     return Click(event_id, session_id, item_id, us, extra=more)
 
 
-def _send(settings: Settings, topic: str, clicks: Iterator[Click], rate: float | None, limit: int | None) -> tuple[int, float]:
+def _send(
+    settings: Settings, topic: str, clicks: Iterator[Click], rate: float | None, limit: int | None
+) -> tuple[int, float]:
     from kafka import KafkaProducer
     from kafka.errors import KafkaError
 
@@ -151,7 +182,13 @@ def _send(settings: Settings, topic: str, clicks: Iterator[Click], rate: float |
     servers = ",".join(options["bootstrap_servers"])
     failed: list[BaseException] = []
     try:
-        producer = KafkaProducer(**options, acks="all", linger_ms=1 if rate else 20, max_block_ms=15_000, bootstrap_timeout_ms=15_000)
+        producer = KafkaProducer(
+            **options,
+            acks="all",
+            linger_ms=1 if rate else 20,
+            max_block_ms=15_000,
+            bootstrap_timeout_ms=15_000,
+        )
         try:
             _check_topic(settings, topic)
             sent, seconds = _paced(producer, topic, clicks, rate, limit, failed)
@@ -159,9 +196,15 @@ def _send(settings: Settings, topic: str, clicks: Iterator[Click], rate: float |
         finally:
             producer.close(timeout=5)
     except (KafkaError, OSError) as error:
-        raise JobError(f"broker {servers} does not take clicks ({type(error).__name__}: {str(error)[:120]}); is it running? `python -m streaming up`") from None
+        raise JobError(
+            f"broker {servers} does not take clicks ({type(error).__name__}: {str(error)[:120]}); is it "
+            "running? `python -m streaming up`"
+        ) from None
     if failed:
-        raise JobError(f"broker {servers} refused {len(failed):,} of {sent:,} clicks for topic '{topic}' (first: {failed[0]}); run the replay again")
+        raise JobError(
+            f"broker {servers} refused {len(failed):,} of {sent:,} clicks for topic '{topic}' (first: "
+            f"{failed[0]}); run the replay again"
+        )
     if not sent:
         raise JobError("no click to send in the chosen range; widen --date, --from-time or --to-time")
     return sent, seconds
@@ -170,7 +213,9 @@ def _send(settings: Settings, topic: str, clicks: Iterator[Click], rate: float |
 def _check_topic(settings: Settings, topic: str) -> None:
     from kafka import KafkaConsumer
 
-    consumer = KafkaConsumer(**python_options(settings), enable_auto_commit=False, bootstrap_timeout_ms=15_000)
+    consumer = KafkaConsumer(
+        **python_options(settings), enable_auto_commit=False, bootstrap_timeout_ms=15_000
+    )
     try:
         if not consumer.partitions_for_topic(topic):
             raise JobError(f"topic '{topic}' does not exist; create it, or name another with --topic")
@@ -179,9 +224,16 @@ def _check_topic(settings: Settings, topic: str) -> None:
 
 
 def _paced(
-    producer: KafkaProducer, topic: str, clicks: Iterator[Click], rate: float | None, limit: int | None, failed: list[BaseException]
+    producer: KafkaProducer,
+    topic: str,
+    clicks: Iterator[Click],
+    rate: float | None,
+    limit: int | None,
+    failed: list[BaseException],
 ) -> tuple[int, float]:
-    """Send at fixed instants from the start, so that a slow moment is caught up with instead of lowering the rate."""
+    """Send at fixed instants from the start, so that a slow moment is caught up with instead of lowering the
+    rate.
+    """
     begin = said = time.monotonic()
     sent = 0
     for click in clicks:
@@ -189,7 +241,9 @@ def _paced(
             break
         if rate is not None and (wait := begin + sent / rate - time.monotonic()) > 0:
             time.sleep(wait)
-        producer.send(topic, key=click.session_id.encode(), value=encode_click(click)).add_errback(failed.append)
+        producer.send(topic, key=click.session_id.encode(), value=encode_click(click)).add_errback(
+            failed.append
+        )
         sent += 1
         if time.monotonic() - said > SAY_EVERY_SECONDS:
             said = time.monotonic()

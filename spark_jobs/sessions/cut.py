@@ -1,4 +1,6 @@
-"""The `sessionise` job: clicks in event order, cut by the gap rule into sessions, split by time into train, valid and test."""
+"""The `sessionise` job: clicks in event order, cut by the gap rule into sessions, split by time into train,
+valid and test.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,18 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 TRAIN_SHARE, VALID_SHARE = 0.8, 0.1  # of the sessions, by time of their start; the newest rest is the test
-NEW = "new"  # split of clicks that came after a dataset with split files of its own: neither learned from nor tested on
+# split of clicks that came after a dataset with split files of its own: neither learned from nor tested on
+NEW = "new"
 CUT = pa.schema([field for field in SESSIONS_SCHEMA if field.name != "session_date"])
 
 
-def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, until: datetime.date | None = None) -> JobResult:
+def run(
+    spark: SparkSession,
+    settings: Settings,
+    *,
+    date: datetime.date | None = None,
+    until: datetime.date | None = None,
+) -> JobResult:
     """Bring `sessions` up to date with `clicks`.
 
     Parameters
@@ -45,7 +54,8 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     Returns
     -------
     JobResult
-        `details`: ``train``, ``valid``, ``test`` (sessions), ``valid_from``, ``test_from`` (session starts; none with split files).
+        `details`: ``train``, ``valid``, ``test`` (sessions), ``valid_from``, ``test_from`` (session starts;
+        none with split files).
 
     Raises
     ------
@@ -54,8 +64,9 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
 
     Notes
     -----
-    Equal event times keep the order of arrival. The split is by time of the session start over all sessions, so new sessions
-    may move old ones from test to valid to train; when the dataset brings split files, their split stands.
+    Equal event times keep the order of arrival. The split is by time of the session start over all sessions,
+    so new sessions may move old ones from test to valid to train; when the dataset brings split files, their
+    split stands.
     """
     from pyspark.sql import functions as F
 
@@ -63,16 +74,28 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     gap_us = FoldConfig.from_settings(settings.session).gap_us
     work = sessions_to_do(spark, settings, SESSIONS, {"gap_us": gap_us, **split_rule(settings)}, date, until)
     if work.clicks is None:
-        return _result(spark, settings, delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSIONS)), started)
+        return _result(
+            spark,
+            settings,
+            delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSIONS)),
+            started,
+        )
     own_split = brings_split(spark, settings)
-    with delta_tables.told(SESSIONS, settings), delta_tables.staged(spark, settings, cut(work.clicks, gap_us, own_split)) as sessions:
+    with (
+        delta_tables.told(SESSIONS, settings),
+        delta_tables.staged(spark, settings, cut(work.clicks, gap_us, own_split)) as sessions,
+    ):
         if sessions.isEmpty():
             days = f" of {date}" + (f" to {until}" if until else "") if date else ""
             raise JobError(f"table 'clicks' holds no clicks{days}; run `python -m spark_jobs ingest`")
-        split = _with_split(spark, settings, sessions, work.within, own_split).withColumn("session_date", F.to_date("session_start"))
+        split = _with_split(spark, settings, sessions, work.within, own_split).withColumn(
+            "session_date", F.to_date("session_start")
+        )
         fresh = not delta_tables.exists(spark, settings, SESSIONS)
         if fresh:
-            result = delta_tables.append(spark, settings, SESSIONS, split, metadata=work.metadata, has_rows=True)
+            result = delta_tables.append(
+                spark, settings, SESSIONS, split, metadata=work.metadata, has_rows=True
+            )
         else:
             result = delta_tables.synchronise(spark, settings, SESSIONS, split, metadata=work.metadata)
     return _result(spark, settings, result, started)
@@ -88,7 +111,8 @@ def cut(clicks: DataFrame, gap_us: int | None, own_split: bool = False) -> DataF
     gap_us : int or None
         A longer pause, in microseconds, starts a new session; None = none does.
     own_split : bool
-        Whether the dataset brings split files: a session then never crosses their border (`first_position` counts on).
+        Whether the dataset brings split files: a session then never crosses their border (`first_position`
+        counts on).
 
     Returns
     -------
@@ -98,26 +122,43 @@ def cut(clicks: DataFrame, gap_us: int | None, own_split: bool = False) -> DataF
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    narrow = clicks.select("session_id", F.unix_micros("event_time").alias("us"), "item_id", "event_id", "split", "ingest_time", "arrival_seq")
-    ordered = narrow.repartition("session_id").sortWithinPartitions("session_id", "us", "ingest_time", "arrival_seq")
+    narrow = clicks.select(
+        "session_id",
+        F.unix_micros("event_time").alias("us"),
+        "item_id",
+        "event_id",
+        "split",
+        "ingest_time",
+        "arrival_seq",
+    )
+    ordered = narrow.repartition("session_id").sortWithinPartitions(
+        "session_id", "us", "ingest_time", "arrival_seq"
+    )
     schema = from_arrow_schema(pa.schema([field.with_nullable(True) for field in CUT]))
-    return ordered.select("session_id", "us", "item_id", "event_id", "split").mapInArrow(_cutter(gap_us, own_split), schema)
+    return ordered.select("session_id", "us", "item_id", "event_id", "split").mapInArrow(
+        _cutter(gap_us, own_split), schema
+    )
 
 
-def _cutter(gap_us: int | None, own_split: bool) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _cutter(
+    gap_us: int | None, own_split: bool
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from cut_batches(batches, gap_us, own_split)
 
     return run_in_worker
 
 
-def cut_batches(batches: Iterator[pa.RecordBatch], gap_us: int | None, own_split: bool = False) -> Iterator[pa.RecordBatch]:
+def cut_batches(
+    batches: Iterator[pa.RecordBatch], gap_us: int | None, own_split: bool = False
+) -> Iterator[pa.RecordBatch]:
     """Cut sorted clicks into sessions; runs in Spark's Python workers.
 
     Parameters
     ----------
     batches : iterator of pa.RecordBatch
-        ``session_id``, ``us``, ``item_id``, ``event_id``, ``split``, sorted by session id and time; a session id may span batches.
+        ``session_id``, ``us``, ``item_id``, ``event_id``, ``split``, sorted by session id and time; a session
+        id may span batches.
     gap_us : int or None
     own_split : bool
         Both as in `cut`.
@@ -129,7 +170,8 @@ def cut_batches(batches: Iterator[pa.RecordBatch], gap_us: int | None, own_split
 
     Notes
     -----
-    Column at a time, no loop over clicks. The last session id of a batch may go on in the next one, so it waits for it.
+    Column at a time, no loop over clicks. The last session id of a batch may go on in the next one, so it
+    waits for it.
     """
     waiting: pa.Table | None = None
     for batch in batches:
@@ -152,16 +194,27 @@ def _sessions(table: pa.Table, gap_us: int | None, own_split: bool) -> pa.Record
     rows = len(us)
     new_id = np.ones(rows, dtype=bool)
     new_id[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
-    split = np.asarray(_plain(table, "split").dictionary_encode().indices.fill_null(-1)) if own_split else None
+    split = (
+        np.asarray(_plain(table, "split").dictionary_encode().indices.fill_null(-1)) if own_split else None
+    )
     starts = np.flatnonzero(session_begins(new_id, us, gap_us, split))
     ends = np.append(starts[1:], rows)
     id_starts = np.flatnonzero(new_id)
     position = starts - id_starts[np.searchsorted(id_starts, starts, side="right") - 1]
     offsets = pa.array(np.append(starts, rows), pa.int32())
     moments = pa.array(us, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
-    lists = [pa.ListArray.from_arrays(offsets, column) for column in (_plain(table, "item_id"), _plain(table, "event_id"), moments)]
+    lists = [
+        pa.ListArray.from_arrays(offsets, column)
+        for column in (_plain(table, "item_id"), _plain(table, "event_id"), moments)
+    ]
     first = pa.array(starts)
-    columns = [ids.take(first), moments.take(first), moments.take(pa.array(ends - 1)), pa.array(position), *lists]
+    columns = [
+        ids.take(first),
+        moments.take(first),
+        moments.take(pa.array(ends - 1)),
+        pa.array(position),
+        *lists,
+    ]
     columns += [pa.array(ends - starts, pa.int32()), _plain(table, "split").take(first)]
     return pa.RecordBatch.from_arrays(columns, names=CUT.names)
 
@@ -170,19 +223,29 @@ def _plain(table: pa.Table, name: str) -> pa.Array:
     return table.column(name).combine_chunks()
 
 
-def _with_split(spark: SparkSession, settings: Settings, sessions: DataFrame, within: DataFrame | None, own_split: bool) -> DataFrame:
+def _with_split(
+    spark: SparkSession, settings: Settings, sessions: DataFrame, within: DataFrame | None, own_split: bool
+) -> DataFrame:
     """Split all sessions, those that are not done again included: the limits move with every new session."""
     from pyspark.sql import functions as F
 
     every = sessions
     if within is not None and delta_tables.exists(spark, settings, SESSIONS):
-        kept = delta_tables.read(spark, settings, SESSIONS).join(within, "session_id", "left_anti").select(*sessions.columns)
+        kept = (
+            delta_tables.read(spark, settings, SESSIONS)
+            .join(within, "session_id", "left_anti")
+            .select(*sessions.columns)
+        )
         every = sessions.unionByName(kept)
     if own_split:
         return every.withColumn("split", F.coalesce("split", F.lit(NEW)))
-    valid_from, test_from = limits(every.select(F.unix_micros("session_start").alias("us")).toArrow().column("us").to_numpy())
+    valid_from, test_from = limits(
+        every.select(F.unix_micros("session_start").alias("us")).toArrow().column("us").to_numpy()
+    )
     begin = F.unix_micros("session_start")
-    return every.withColumn("split", F.when(begin < valid_from, "train").when(begin < test_from, "valid").otherwise("test"))
+    return every.withColumn(
+        "split", F.when(begin < valid_from, "train").when(begin < test_from, "valid").otherwise("test")
+    )
 
 
 def brings_split(spark: SparkSession, settings: Settings) -> bool:
@@ -192,11 +255,14 @@ def brings_split(spark: SparkSession, settings: Settings) -> bool:
     known = read_marker(settings).get("own_split")
     if known is not None:
         return bool(known)
-    return not delta_tables.read(spark, settings, "clicks").where(F.col("split").isin("valid", "test")).isEmpty()
+    return (
+        not delta_tables.read(spark, settings, "clicks").where(F.col("split").isin("valid", "test")).isEmpty()
+    )
 
 
 def limits(starts: np.ndarray) -> tuple[int, int]:
-    """Return the session starts, microseconds UTC, from which on sessions are for validation and for the test.
+    """Return the session starts, microseconds UTC, from which on sessions are for validation and for the
+    test.
 
     Examples
     --------
@@ -204,16 +270,39 @@ def limits(starts: np.ndarray) -> tuple[int, int]:
     (8, 9)
     """
     ordered = np.sort(starts)
-    places = [min(len(ordered) - 1, int(len(ordered) * share + 1e-9)) for share in (TRAIN_SHARE, TRAIN_SHARE + VALID_SHARE)]
+    places = [
+        min(len(ordered) - 1, int(len(ordered) * share + 1e-9))
+        for share in (TRAIN_SHARE, TRAIN_SHARE + VALID_SHARE)
+    ]
     return int(ordered[places[0]]), int(ordered[places[1]])
 
 
-def _result(spark: SparkSession, settings: Settings, result: delta_tables.MergeResult, started: float) -> JobResult:
+def _result(
+    spark: SparkSession, settings: Settings, result: delta_tables.MergeResult, started: float
+) -> JobResult:
     from pyspark.sql import functions as F
 
-    counted = delta_tables.read(spark, settings, SESSIONS).groupBy("split").agg(F.count("*").alias("rows"), F.min("session_start").alias("first")).collect()
+    counted = (
+        delta_tables.read(spark, settings, SESSIONS)
+        .groupBy("split")
+        .agg(F.count("*").alias("rows"), F.min("session_start").alias("first"))
+        .collect()
+    )
     details: dict[str, Any] = {row["split"]: int(row["rows"]) for row in counted}
-    details |= {f"{row['split']}_from": row["first"].isoformat() for row in counted if row["split"] in ("valid", "test")}
+    details |= {
+        f"{row['split']}_from": row["first"].isoformat()
+        for row in counted
+        if row["split"] in ("valid", "test")
+    }
     details["deleted"] = result.deleted
     rows = sum(int(row["rows"]) for row in counted)
-    return JobResult(SESSIONS, rows, result.inserted, result.updated, 0, result.version, time.monotonic() - started, details)
+    return JobResult(
+        SESSIONS,
+        rows,
+        result.inserted,
+        result.updated,
+        0,
+        result.version,
+        time.monotonic() - started,
+        details,
+    )

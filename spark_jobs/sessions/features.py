@@ -1,4 +1,6 @@
-"""The `session-features` job: the one fold of `contract.session` over every session, one row after each click, in arrival order."""
+"""The `session-features` job: the one fold of `contract.session` over every session, one row after each
+click, in arrival order.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from feature_repo.contract.session import SEEN_EVENTS, STATE_VERSION, FoldClick, FoldConfig, SessionState, apply, empty, features
+from feature_repo.contract.session import (
+    SEEN_EVENTS,
+    STATE_VERSION,
+    FoldClick,
+    FoldConfig,
+    SessionState,
+    apply,
+    empty,
+    features,
+)
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS, SESSION_FEATURE_FIELDS, SESSION_FEATURES, TIME
 from spark_jobs.job import JobResult
@@ -21,13 +32,25 @@ from spark_jobs.sessions.cut import NEW, brings_split
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-FOLDED = pa.schema([
-    ("session_id", pa.string()), ("event_timestamp", TIME), ("created", TIME), *SESSION_FEATURE_FIELDS, ("event_id", pa.string()),
-])  # fmt: skip
+FOLDED = pa.schema(
+    [
+        ("session_id", pa.string()),
+        ("event_timestamp", TIME),
+        ("created", TIME),
+        *SESSION_FEATURE_FIELDS,
+        ("event_id", pa.string()),
+    ]
+)
 _INPUT = ("session_id", "event_id", "item_id", "event_us", "arrival_us", "part")
 
 
-def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, until: datetime.date | None = None) -> JobResult:
+def run(
+    spark: SparkSession,
+    settings: Settings,
+    *,
+    date: datetime.date | None = None,
+    until: datetime.date | None = None,
+) -> JobResult:
     """Bring `session_features` up to date with `clicks`.
 
     Parameters
@@ -53,11 +76,17 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
 
     Notes
     -----
-    Only sessions with new clicks are folded again, each from its first click, so the table equals that of a full run.
+    Only sessions with new clicks are folded again, each from its first click, so the table equals that of a
+    full run.
     """
     started = time.monotonic()
     config = FoldConfig.from_settings(settings.session)
-    rules = {"gap_us": config.gap_us, "max_items": config.max_items, "fold": [STATE_VERSION, SEEN_EVENTS], **split_rule(settings)}
+    rules = {
+        "gap_us": config.gap_us,
+        "max_items": config.max_items,
+        "fold": [STATE_VERSION, SEEN_EVENTS],
+        **split_rule(settings),
+    }
     work = sessions_to_do(spark, settings, SESSION_FEATURES, rules, date, until)
     fresh = delta_tables.empty_if_missing(spark, settings, SESSION_FEATURES)
     done: int | str = 0
@@ -67,12 +96,29 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
         rows = folded(work.clicks, config, brings_split(spark, settings))
         with delta_tables.told(SESSION_FEATURES, settings):
             if fresh and not work.clicks.isEmpty():
-                result = delta_tables.append(spark, settings, SESSION_FEATURES, rows, metadata=work.metadata, has_rows=True)
+                result = delta_tables.append(
+                    spark, settings, SESSION_FEATURES, rows, metadata=work.metadata, has_rows=True
+                )
             elif done:
-                result = delta_tables.synchronise(spark, settings, SESSION_FEATURES, rows, within=work.within, metadata=work.metadata)
+                result = delta_tables.synchronise(
+                    spark, settings, SESSION_FEATURES, rows, within=work.within, metadata=work.metadata
+                )
     rows_now = delta_tables.read(spark, settings, SESSION_FEATURES).count()
-    details: dict[str, Any] = {"sessions_done": done, "deleted": result.deleted, "clicks_version": delta_tables.version(spark, settings, CLICKS)}
-    return JobResult(SESSION_FEATURES, rows_now, result.inserted, result.updated, 0, result.version, time.monotonic() - started, details)
+    details: dict[str, Any] = {
+        "sessions_done": done,
+        "deleted": result.deleted,
+        "clicks_version": delta_tables.version(spark, settings, CLICKS),
+    }
+    return JobResult(
+        SESSION_FEATURES,
+        rows_now,
+        result.inserted,
+        result.updated,
+        0,
+        result.version,
+        time.monotonic() - started,
+        details,
+    )
 
 
 def folded(clicks: DataFrame, config: FoldConfig, own_split: bool = False) -> DataFrame:
@@ -85,7 +131,8 @@ def folded(clicks: DataFrame, config: FoldConfig, own_split: bool = False) -> Da
     config : FoldConfig
         The rules of the fold.
     own_split : bool
-        Whether the dataset brings split files: the clicks of each are folded by themselves, since a session ends at their border.
+        Whether the dataset brings split files: the clicks of each are folded by themselves, since a session
+        ends at their border.
 
     Returns
     -------
@@ -96,12 +143,23 @@ def folded(clicks: DataFrame, config: FoldConfig, own_split: bool = False) -> Da
     from pyspark.sql.pandas.types import from_arrow_schema
 
     narrow = clicks.select(
-        "session_id", "event_id", "item_id", F.unix_micros("event_time").alias("event_us"),
-        F.unix_micros("arrival_time").alias("arrival_us"), F.unix_micros("ingest_time").alias("ingest_us"), "arrival_seq",
+        "session_id",
+        "event_id",
+        "item_id",
+        F.unix_micros("event_time").alias("event_us"),
+        F.unix_micros("arrival_time").alias("arrival_us"),
+        F.unix_micros("ingest_time").alias("ingest_us"),
+        "arrival_seq",
         (F.coalesce("split", F.lit(NEW)) if own_split else F.lit("")).alias("part"),
-    )  # fmt: skip
-    ordered = narrow.repartition("session_id").sortWithinPartitions("session_id", "ingest_us", "arrival_seq", "event_id").select(*_INPUT)
-    return ordered.mapInArrow(_folder(config), from_arrow_schema(FOLDED)).withColumn("event_date", F.to_date("event_timestamp"))
+    )
+    ordered = (
+        narrow.repartition("session_id")
+        .sortWithinPartitions("session_id", "ingest_us", "arrival_seq", "event_id")
+        .select(*_INPUT)
+    )
+    return ordered.mapInArrow(_folder(config), from_arrow_schema(FOLDED)).withColumn(
+        "event_date", F.to_date("event_timestamp")
+    )
 
 
 def _folder(config: FoldConfig) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -117,8 +175,8 @@ def fold_batches(batches: Iterator[pa.RecordBatch], config: FoldConfig) -> Itera
     Parameters
     ----------
     batches : iterator of pa.RecordBatch
-        ``session_id``, ``event_id``, ``item_id``, ``event_us``, ``arrival_us``, ``part`` (of the user's own split), sorted by session id,
-        then by arrival; a session may span batches.
+        ``session_id``, ``event_id``, ``item_id``, ``event_us``, ``arrival_us``, ``part`` (of the user's own
+        split), sorted by session id, then by arrival; a session may span batches.
     config : FoldConfig
         The rules of the fold.
 
@@ -152,7 +210,13 @@ def fold_batches(batches: Iterator[pa.RecordBatch], config: FoldConfig) -> Itera
             columns["event_timestamp"].append(state.event_timestamp_us)
             columns["created"].append(state.created_us)
         items = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat, pa.string()))
-        yield pa.RecordBatch.from_arrays([items if name == "items" else _array(columns[name], FOLDED.field(name).type) for name in FOLDED.names], schema=FOLDED)
+        yield pa.RecordBatch.from_arrays(
+            [
+                items if name == "items" else _array(columns[name], FOLDED.field(name).type)
+                for name in FOLDED.names
+            ],
+            schema=FOLDED,
+        )
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:

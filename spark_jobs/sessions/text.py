@@ -1,4 +1,6 @@
-"""The `session-text` job: for each session the prefix before its last click, as the two prompts that the LLM would see."""
+"""The `session-text` job: for each session the prefix before its last click, as the two prompts that the LLM
+would see.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("intentstore.intents")
 
 
-def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, until: datetime.date | None = None) -> JobResult:
+def run(
+    spark: SparkSession,
+    settings: Settings,
+    *,
+    date: datetime.date | None = None,
+    until: datetime.date | None = None,
+) -> JobResult:
     """Bring `session_text` up to date with `sessions` and `items`.
 
     Parameters
@@ -43,7 +51,8 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
     Returns
     -------
     JobResult
-        `details`: ``sessions`` (of two clicks or more), ``untitled`` (sessions of which no item has a title; they get no row).
+        `details`: ``sessions`` (of two clicks or more), ``untitled`` (sessions of which no item has a title;
+        they get no row).
 
     Raises
     ------
@@ -58,7 +67,10 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
         sessions = sessions.join(within, "session_id", "left_semi")
     titles = titles_of(spark, settings)
     if not titles:
-        LOGGER.info("session-text: no item has a title, so there are no prompts; the pipeline goes on with clicks alone")
+        LOGGER.info(
+            "session-text: no item has a title, so there are no prompts; the pipeline goes on with clicks "
+            "alone"
+        )
         return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), 0, 0)
     try:
         cut = TitleCutter(tokenizer_file(settings), settings.intents.max_title_tokens)
@@ -77,11 +89,18 @@ def titles_of(spark: SparkSession, settings: Settings) -> dict[str, str]:
     """Return every item's title by its id; items without one are left out, and so is a missing table."""
     if not delta_tables.exists(spark, settings, ITEMS):
         return {}
-    rows = delta_tables.read(spark, settings, ITEMS).where("title is not null and trim(title) <> ''").select("item_id", "title").toArrow()
+    rows = (
+        delta_tables.read(spark, settings, ITEMS)
+        .where("title is not null and trim(title) <> ''")
+        .select("item_id", "title")
+        .toArrow()
+    )
     return dict(zip(rows.column("item_id").to_pylist(), rows.column("title").to_pylist(), strict=True))
 
 
-def _prompts(spark: SparkSession, sessions: DataFrame, titles: dict[str, str], form: PromptTemplate, max_items: int) -> DataFrame:
+def _prompts(
+    spark: SparkSession, sessions: DataFrame, titles: dict[str, str], form: PromptTemplate, max_items: int
+) -> DataFrame:
     shared = spark.sparkContext.broadcast(titles)
     short_cut = _identity
 
@@ -98,7 +117,11 @@ def _identity(title: str | None) -> str:
 
 
 def prompt_batches(
-    batches: Iterator[pa.RecordBatch], titles: Callable[[str], str | None], cut: Callable[[str | None], str], form: PromptTemplate, max_items: int
+    batches: Iterator[pa.RecordBatch],
+    titles: Callable[[str], str | None],
+    cut: Callable[[str | None], str],
+    form: PromptTemplate,
+    max_items: int,
 ) -> Iterator[pa.RecordBatch]:
     """Write the prompts of sessions; runs in Spark's workers.
 
@@ -125,16 +148,32 @@ def prompt_batches(
         for session in batch.to_pylist():
             items, names = recent_titles(session["items"][:-1], titles, cut, max_items)
             if items:
-                rows.append({
-                    "session_id": session["session_id"], "event_timestamp": session["times"][-2], "items": items, "titles": names,
-                    "long_prompt": form.user_text(names, "long"), "short_prompt": form.user_text(names, "short"),
-                    "prompt_version": form.version, "session_date": session["session_date"],
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "session_id": session["session_id"],
+                        "event_timestamp": session["times"][-2],
+                        "items": items,
+                        "titles": names,
+                        "long_prompt": form.user_text(names, "long"),
+                        "short_prompt": form.user_text(names, "short"),
+                        "prompt_version": form.version,
+                        "session_date": session["session_date"],
+                    }
+                )
         yield pa.RecordBatch.from_pylist(rows, schema=SESSION_TEXT_SCHEMA)
 
 
-def _result(spark: SparkSession, settings: Settings, started: float, result: delta_tables.MergeResult, sessions: int, written: int) -> JobResult:
+def _result(
+    spark: SparkSession,
+    settings: Settings,
+    started: float,
+    result: delta_tables.MergeResult,
+    sessions: int,
+    written: int,
+) -> JobResult:
     rows = delta_tables.read(spark, settings, SESSION_TEXT).count()
     details = {"sessions": sessions, "untitled": sessions - written, "deleted": result.deleted}
     version = delta_tables.version(spark, settings, SESSION_TEXT)
-    return JobResult(SESSION_TEXT, rows, result.inserted, result.updated, 0, version, time.monotonic() - started, details)
+    return JobResult(
+        SESSION_TEXT, rows, result.inserted, result.updated, 0, version, time.monotonic() - started, details
+    )

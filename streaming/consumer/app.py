@@ -39,7 +39,12 @@ def _stop_on_signals(consumer: Consumer, grace_seconds: float) -> None:
 
 
 def main(
-    settings: Settings, *, model_dir: Path | None = None, shadow_dir: Path | None = None, until_idle_seconds: float | None = None, accept_loss: bool = False
+    settings: Settings,
+    *,
+    model_dir: Path | None = None,
+    shadow_dir: Path | None = None,
+    until_idle_seconds: float | None = None,
+    accept_loss: bool = False,
 ) -> int:
     """Run the consumer in this process until SIGTERM, or idle; prints one JSON line with what it did.
 
@@ -72,7 +77,9 @@ def main(
         log.info("metrics on http://127.0.0.1:%d/metrics", metrics.serve(settings.streaming.metrics_port))
     models = open_models(settings, model_dir, shadow_dir, metrics)
     try:
-        consumer = assemble(settings, models, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds)
+        consumer = assemble(
+            settings, models, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds
+        )
         _stop_on_signals(consumer, settings.streaming.grace_seconds)
         gc.collect()
         gc.freeze()  # what was loaded so far lives as long as the process: the collector need not walk it
@@ -84,7 +91,12 @@ def main(
 
 
 def assemble(
-    settings: Settings, models: Models, metrics: ConsumerMetrics, *, accept_loss: bool = False, until_idle_seconds: float | None = None
+    settings: Settings,
+    models: Models,
+    metrics: ConsumerMetrics,
+    *,
+    accept_loss: bool = False,
+    until_idle_seconds: float | None = None,
 ) -> Consumer:
     """Put a consumer together; the topics must be there.
 
@@ -111,7 +123,9 @@ def assemble(
     breaker = Breaker(streaming.dlq_breaker_share, streaming.dlq_breaker_window)
     config = FoldConfig.from_settings(settings.session)
     pipeline = Pipeline(settings.kafka.clicks_topic, config, answerer, breaker, _now_us, metrics.done)
-    return Consumer(settings, pipeline, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds)
+    return Consumer(
+        settings, pipeline, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds
+    )
 
 
 _now_us: Callable[[], int] = lambda: time.time_ns() // 1000

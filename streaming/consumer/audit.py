@@ -34,8 +34,14 @@ def stored_sessions(settings: Settings) -> Iterator[tuple[str, SessionState]]:
 
 
 def stored_features(settings: Settings) -> dict[str, dict[str, Any] | None]:
-    """Give the features of every stored session, with ``event_timestamp_us`` and ``created_us``, as the online store has them."""
+    """Give the features of every stored session, with ``event_timestamp_us`` and ``created_us``, as the
+    online store has them.
+    """
     return {
-        name: {**session.features(state), "event_timestamp_us": state.event_timestamp_us, "created_us": state.created_us}
+        name: {
+            **session.features(state),
+            "event_timestamp_us": state.event_timestamp_us,
+            "created_us": state.created_us,
+        }
         for name, state in stored_sessions(settings)
     }

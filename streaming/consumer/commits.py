@@ -1,4 +1,6 @@
-"""Commits of the group's offsets: asynchronous, now and then. The store is the truth; a commit tells others."""
+"""Commits of the group's offsets: asynchronous, now and then. The store is the truth; a commit tells
+others.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ def offsets_of(topic: str, offsets: Mapping[int, int]) -> dict[Any, Any]:
     from kafka import TopicPartition
     from kafka.structs import OffsetAndMetadata
 
-    return {TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
+    return {
+        TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
+        for partition, offset in offsets.items()
+    }
 
 
 class Commits:
@@ -28,7 +33,8 @@ class Commits:
     Parameters
     ----------
     settings : Settings
-        Topic, and ``streaming.transactional``, by which commits go with the transactions and not through here.
+        Topic, and ``streaming.transactional``, by which commits go with the transactions and not through
+        here.
     partitions : Partitions
         Only what is held is committed.
     metrics : ConsumerMetrics
@@ -50,14 +56,23 @@ class Commits:
         self._committed = {}
 
     def commit(self, consumer: Any) -> None:
-        """Tell the group how far we are, to be called when the broker has taken every answer; a failure is only counted."""
+        """Tell the group how far we are, to be called when the broker has taken every answer; a failure is
+        only counted.
+        """
         from kafka.errors import KafkaError
 
         self._next = time.monotonic() + COMMIT_SECONDS
-        with self._partitions.lock:  # the client's position also counts transaction markers, which are no records
+        # the client's position also counts transaction markers, which are no records
+        with self._partitions.lock:
             held = set(self._partitions.stores)
-        now = {name.partition: consumer.position(name, timeout_ms=_POSITION_MS) for name in consumer.assignment() if name.partition in held}
-        changed = {p: offset for p, offset in now.items() if offset is not None and self._committed.get(p) != offset}
+        now = {
+            name.partition: consumer.position(name, timeout_ms=_POSITION_MS)
+            for name in consumer.assignment()
+            if name.partition in held
+        }
+        changed = {
+            p: offset for p, offset in now.items() if offset is not None and self._committed.get(p) != offset
+        }
         if not changed or self._transactional:
             return
         self._metrics.start()

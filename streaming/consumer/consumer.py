@@ -1,4 +1,6 @@
-"""The consumer: polls clicks from Kafka, hands them to the pipeline, stores, sends and commits. The only module that drives a Kafka consumer."""
+"""The consumer: polls clicks from Kafka, hands them to the pipeline, stores, sends and commits. The only
+module that drives a Kafka consumer.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ from streaming.metrics import ConsumerMetrics
 
 log = logging.getLogger("intentstore.consumer")
 POLL_MS = 200  # how long an idle poll waits; the delay of SIGTERM and of housekeeping
-JOIN_SECONDS = 15.0  # being idle counts from the first assignment, or from here when other members hold everything
+# being idle counts from the first assignment, or from here when other members hold everything
+JOIN_SECONDS = 15.0
 LIVE_RETRY_SECONDS = 0.2
 RESTART_SECONDS = 1.0  # between two tries with new Kafka clients
 MAX_RESTARTS = 20  # in a row without one good batch
@@ -49,9 +52,20 @@ class Consumer:
     """
 
     def __init__(
-        self, settings: Settings, pipeline: Pipeline, metrics: ConsumerMetrics, *, accept_loss: bool = False, until_idle_seconds: float | None = None
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        metrics: ConsumerMetrics,
+        *,
+        accept_loss: bool = False,
+        until_idle_seconds: float | None = None,
     ) -> None:
-        self._settings, self._pipeline, self._metrics, self._until_idle = settings, pipeline, metrics, until_idle_seconds
+        self._settings, self._pipeline, self._metrics, self._until_idle = (
+            settings,
+            pipeline,
+            metrics,
+            until_idle_seconds,
+        )
         self._topic = settings.kafka.clicks_topic
         self._score_log = score_log = ScoreLog(settings.home / "score_log", self._topic)
         self._partitions = Partitions(settings, score_log, metrics, accept_loss)
@@ -86,7 +100,9 @@ class Consumer:
                     raise refusal(error) from error
                 self._restarts += not isinstance(error, StuckError)
                 if self._restarts > MAX_RESTARTS:
-                    raise StreamingError(f"gave up after {MAX_RESTARTS} tries with new Kafka clients: {error}") from error
+                    raise StreamingError(
+                        f"gave up after {MAX_RESTARTS} tries with new Kafka clients: {error}"
+                    ) from error
                 self._metrics.restarts.labels("stuck" if isinstance(error, StuckError) else "send").inc()
                 log.warning("%s; going on with new Kafka clients", error)
                 time.sleep(RESTART_SECONDS)
@@ -98,7 +114,8 @@ class Consumer:
         consumer = kafka_consumer(self._settings)
         requests = IntentRequests(self._settings, sink.aside)
         self._requests = requests if requests.wanted and not sink.transactional else None
-        consumer.partitions_for_topic(self._topic)  # a member that joins without knowing the topic may be left without partitions for ever
+        # a member that joins without knowing the topic may be left without partitions for ever
+        consumer.partitions_for_topic(self._topic)
         consumer.subscribe([self._topic], listener=rebalance_listener(self._partitions))
         self._unassigned_since = time.monotonic()
         self._commits = Commits(self._settings, self._partitions, self._metrics)
@@ -108,7 +125,8 @@ class Consumer:
                 self._turn(consumer, sink)
             self._finish(consumer, sink)
         finally:
-            self._partitions.before_release = lambda: None  # what is unsettled now is sent again from the outbox
+            # what is unsettled now is sent again from the outbox
+            self._partitions.before_release = lambda: None
             self._partitions.close()
             self._pending, self._unsettled = [], False
             consumer.close(autocommit=False, timeout_ms=2000)
@@ -127,7 +145,8 @@ class Consumer:
         if set(self._partitions.stores) - held:
             self._last_record = time.monotonic()
         self._check_assigned(began)
-        # What this poll gave of a partition that came only now was read from the group's commit, not from where our state goes on.
+        # What this poll gave of a partition that came only now was read from the group's commit, not from
+        # where our state goes on.
         known = {name: batch for name, batch in polled.items() if name.partition in held}
         if self._pending:
             self._write_pending(consumer)
@@ -142,18 +161,24 @@ class Consumer:
         self._pace(began, bool(polled))
 
     def _check_assigned(self, now: float) -> None:
-        """Join again when nothing is assigned for long: harmless for a true standby, the cure for a join that went wrong."""
+        """Join again when nothing is assigned for long: harmless for a true standby, the cure for a join that
+        went wrong.
+        """
         if self._partitions.stores:
             self._unassigned_since = now
         elif now - self._unassigned_since > self._settings.streaming.watchdog_seconds:
-            raise StuckError(f"no partition of '{self._topic}' was assigned for {self._settings.streaming.watchdog_seconds:.0f} s")
+            raise StuckError(
+                f"no partition of '{self._topic}' was assigned for "
+                f"{self._settings.streaming.watchdog_seconds:.0f} s"
+            )
 
     # One batch, in this order; a crash after any step is repaired at the next start:
     #   1 decode, drop duplicates, fold   2 score   3 wait for the broker, until it has taken the batch before
     #   4 state, next offset, outbox and score-log rows in one write   5 send   6 live features
     #   7 commit (four times a second, and only when the broker has taken everything)
-    # Before 4 nothing has happened. After it the outbox holds the very bytes to send; those that the output topics do not hold yet are sent again.
-    # 3 stands there, and not behind 5, so that the broker works while the next batch is scored; the outbox is replaced by 4 and not before.
+    # Before 4 nothing has happened. After it the outbox holds the very bytes to send; those that the output
+    # topics do not hold yet are sent again. 3 stands there, and not behind 5, so that the broker works while
+    # the next batch is scored; the outbox is replaced by 4 and not before.
     def _batch(self, consumer: Any, sink: KafkaSink, polled: Mapping[Any, Sequence[Any]]) -> None:
         with self._partitions.lock:
             stores = self._partitions.stores
@@ -170,7 +195,12 @@ class Consumer:
             self._await(sink, lambda: self.stopping)
             self._metrics.done("flush")
             for partition, batch in outcome.partitions.items():
-                stores[partition].write(batch.next_offset, batch.states, batch.outbox, [(offset, pack(row)) for offset, row in batch.rows])
+                stores[partition].write(
+                    batch.next_offset,
+                    batch.states,
+                    batch.outbox,
+                    [(offset, pack(row)) for offset, row in batch.rows],
+                )
             self._metrics.done("store")
             sink.begin()
             for partition, batch in outcome.partitions.items():
@@ -201,7 +231,11 @@ class Consumer:
 
     def _live(self, outcome: Outcome) -> None:
         try:
-            pairs = ((name, state, batch.features.get(name)) for batch in outcome.partitions.values() for name, state in batch.states.items())
+            pairs = (
+                (name, state, batch.features.get(name))
+                for batch in outcome.partitions.values()
+                for name, state in batch.states.items()
+            )
             self._online.write([live_row(*pair) for pair in pairs])
         except OnlineStoreError as error:
             self._refused(error)
@@ -210,7 +244,9 @@ class Consumer:
     def _refused(self, error: Exception) -> None:
         self._metrics.sink_errors.labels("online").inc()
         if not self._metrics.paused._value.get():
-            log.warning("the online store does not take features (%s); the input is paused until it does", error)
+            log.warning(
+                "the online store does not take features (%s); the input is paused until it does", error
+            )
         self._metrics.paused.set(1)
         self._retry_at = time.monotonic() + LIVE_RETRY_SECONDS
 
@@ -220,7 +256,12 @@ class Consumer:
             return
         with self._partitions.lock:
             stores = self._partitions.stores
-            rows = [live_row(*pair) for p, outbox in self._pending if p in stores for pair in stores[p].states(outbox.sessions).items()]
+            rows = [
+                live_row(*pair)
+                for p, outbox in self._pending
+                if p in stores
+                for pair in stores[p].states(outbox.sessions).items()
+            ]
         try:
             self._online.write(rows)
         except OnlineStoreError as error:
@@ -232,14 +273,19 @@ class Consumer:
         consumer.resume(*consumer.assignment())
 
     def _rewind(self, consumer: Any) -> None:
-        """Read on after what is stored: records that a poll gave while the input was paused were not looked at."""
+        """Read on after what is stored: records that a poll gave while the input was paused were not looked
+        at.
+        """
         for name in consumer.assignment():
             store = self._partitions.stores.get(name.partition)
             if store is not None and store.next_offset is not None:
                 consumer.seek(name, store.next_offset)
 
     def _transaction(self, consumer: Any, sink: KafkaSink, outcome: Outcome) -> None:
-        sink.commit(offsets_of(self._topic, {p: batch.next_offset for p, batch in outcome.partitions.items()}), consumer.group_metadata())
+        sink.commit(
+            offsets_of(self._topic, {p: batch.next_offset for p, batch in outcome.partitions.items()}),
+            consumer.group_metadata(),
+        )
         self._unsettled = False
 
     def _finish(self, consumer: Any, sink: KafkaSink) -> None:
@@ -269,5 +315,9 @@ class Consumer:
             rest = self._settings.streaming.linger_ms / 1000 - (time.monotonic() - began)
             if rest > 0:
                 time.sleep(rest)
-        elif self._until_idle is not None and time.monotonic() - self._last_record > self._until_idle and not self._pending:
+        elif (
+            self._until_idle is not None
+            and time.monotonic() - self._last_record > self._until_idle
+            and not self._pending
+        ):
             self.stopping = True

@@ -9,7 +9,9 @@ from streaming.consumer.pipeline import Outcome, RawRecord
 from streaming.metrics import ConsumerMetrics
 
 
-def count(metrics: ConsumerMetrics, records: Mapping[int, Sequence[RawRecord]], outcome: Outcome) -> dict[str, int]:
+def count(
+    metrics: ConsumerMetrics, records: Mapping[int, Sequence[RawRecord]], outcome: Outcome
+) -> dict[str, int]:
     """Count one batch.
 
     Parameters
@@ -40,5 +42,8 @@ def count(metrics: ConsumerMetrics, records: Mapping[int, Sequence[RawRecord]], 
     if outcome.newest_click_us:
         metrics.event_time.set(outcome.newest_click_us / 1e6)
     return {
-        "answered": outcome.answered, "duplicates": outcome.duplicates, "refused": sum(outcome.refused.values()), "restored": outcome.restored,
-    }  # fmt: skip
+        "answered": outcome.answered,
+        "duplicates": outcome.duplicates,
+        "refused": sum(outcome.refused.values()),
+        "restored": outcome.restored,
+    }

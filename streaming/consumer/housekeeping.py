@@ -1,4 +1,6 @@
-"""What the consumer does beside batches: score-log files, session expiry, lag, sizes, and the watchdog for partitions that stand still."""
+"""What the consumer does beside batches: score-log files, session expiry, lag, sizes, and the watchdog for
+partitions that stand still.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,21 @@ _HOUR_US = 3_600_000_000
 class Housekeeping:
     """Runs what is due; called after every poll, by the poll thread."""
 
-    def __init__(self, settings: Settings, partitions: Partitions, score_log: ScoreLog, metrics: ConsumerMetrics) -> None:
-        self._settings, self._partitions, self._score_log, self._metrics = settings, partitions, score_log, metrics
+    def __init__(
+        self, settings: Settings, partitions: Partitions, score_log: ScoreLog, metrics: ConsumerMetrics
+    ) -> None:
+        self._settings, self._partitions, self._score_log, self._metrics = (
+            settings,
+            partitions,
+            score_log,
+            metrics,
+        )
         now = time.monotonic()
-        self._roll_at, self._lag_at, self._sweep_at = now + ROLL_SECONDS, now + LAG_SECONDS, now + SWEEP_SECONDS
+        self._roll_at, self._lag_at, self._sweep_at = (
+            now + ROLL_SECONDS,
+            now + LAG_SECONDS,
+            now + SWEEP_SECONDS,
+        )
         self._progress: dict[int, tuple[int, float]] = {}
 
     def run(self, consumer: Any, busy: bool) -> None:
@@ -69,7 +82,13 @@ class Housekeeping:
             at = {partition: store.next_offset or 0 for partition, store in self._partitions.stores.items()}
             sizes = {partition: store.size() for partition, store in self._partitions.stores.items()}
         try:
-            ends = consumer.end_offsets([TopicPartition(self._settings.kafka.clicks_topic, partition) for partition in at]) if at else {}
+            ends = (
+                consumer.end_offsets(
+                    [TopicPartition(self._settings.kafka.clicks_topic, partition) for partition in at]
+                )
+                if at
+                else {}
+            )
         except KafkaError as error:
             log.warning("the topic's ends cannot be read (%s)", error)
             return
@@ -81,7 +100,9 @@ class Housekeeping:
             self._progress[partition] = (at[partition], now if moved else since)
             self._metrics.lag.labels(partition).set(behind)
             newest = self._partitions.newest_us.get(partition, 0)
-            self._metrics.lag_seconds.labels(partition).set(max(time.time() - newest / 1e6, 0.0) if behind and newest else 0.0)
+            self._metrics.lag_seconds.labels(partition).set(
+                max(time.time() - newest / 1e6, 0.0) if behind and newest else 0.0
+            )
             self._metrics.state_keys.labels(partition).set(sizes[partition]["keys"])
             self._metrics.state_bytes.labels(partition).set(sizes[partition]["bytes"])
             if now - self._progress[partition][1] > self._settings.streaming.watchdog_seconds:

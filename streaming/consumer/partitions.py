@@ -1,4 +1,6 @@
-"""The partitions this consumer holds: their stores, where each goes on, and what happens when one comes or goes."""
+"""The partitions this consumer holds: their stores, where each goes on, and what happens when one comes or
+goes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ log = logging.getLogger("intentstore.partitions")
 
 
 class Partitions:
-    """Stores by partition. The poll thread opens and uses them; the client's thread may take them away, so both hold ``lock``.
+    """Stores by partition. The poll thread opens and uses them; the client's thread may take them away, so
+    both hold ``lock``.
 
     Parameters
     ----------
@@ -33,14 +36,23 @@ class Partitions:
         Rebuild from what is left of a trimmed topic.
     """
 
-    def __init__(self, settings: Settings, score_log: ScoreLog, metrics: ConsumerMetrics, accept_loss: bool = False) -> None:
-        self._settings, self._score_log, self._metrics, self._accept_loss = settings, score_log, metrics, accept_loss
+    def __init__(
+        self, settings: Settings, score_log: ScoreLog, metrics: ConsumerMetrics, accept_loss: bool = False
+    ) -> None:
+        self._settings, self._score_log, self._metrics, self._accept_loss = (
+            settings,
+            score_log,
+            metrics,
+            accept_loss,
+        )
         self._topic, self._group = settings.kafka.clicks_topic, settings.streaming.group
         self.lock = threading.Lock()
         self.stores: dict[int, PartitionStore] = {}
         self.answer_from: dict[int, int] = {}
-        self.before_release: Callable[[], None] = lambda: None  # waits for answers under way, so that the next owner finds them
-        self.newest_us: dict[int, int] = {}  # broker's time of the last record processed, for the lag in seconds
+        # waits for answers under way, so that the next owner finds them
+        self.before_release: Callable[[], None] = lambda: None
+        # broker's time of the last record processed, for the lag in seconds
+        self.newest_us: dict[int, int] = {}
 
     def release(self, partitions: Iterable[int], kind: str) -> None:
         """Close the stores of partitions that go; everything of them is on disk already. Any thread."""
@@ -63,7 +75,8 @@ class Partitions:
             log.warning("%s; the next owner sends it from the outbox", error)
 
     def adopt(self, consumer: Any, sink: KafkaSink) -> list[tuple[int, Outbox]]:
-        """Open the stores of partitions that came, seek to where they go on, and send what a crash left unsent. Poll thread only.
+        """Open the stores of partitions that came, seek to where they go on, and send what a crash left
+        unsent. Poll thread only.
 
         Parameters
         ----------
@@ -84,7 +97,11 @@ class Partitions:
         SendError
             The broker did not take what was left unsent.
         """
-        fresh = sorted(partition.partition for partition in consumer.assignment() if partition.partition not in self.stores)
+        fresh = sorted(
+            partition.partition
+            for partition in consumer.assignment()
+            if partition.partition not in self.stores
+        )
         if not fresh:
             return []
         opened = {partition: PartitionStore(self._folder(partition)) for partition in fresh}
@@ -107,7 +124,10 @@ class Partitions:
     def restoring(self) -> bool:
         """Whether some partition is still folding clicks that were answered before."""
         with self.lock:
-            return any((self.stores[partition].next_offset or 0) < start for partition, start in self.answer_from.items())
+            return any(
+                (self.stores[partition].next_offset or 0) < start
+                for partition, start in self.answer_from.items()
+            )
 
     def close(self) -> None:
         """Close every store."""
@@ -121,19 +141,37 @@ class Partitions:
 
         names = {partition: TopicPartition(self._topic, partition) for partition in opened}
         committed = {partition: consumer.committed(name) for partition, name in names.items()}
-        begins, ends = consumer.beginning_offsets(list(names.values())), consumer.end_offsets(list(names.values()))
-        doubtful = [p for p, store in opened.items() if store.next_offset is None or store.next_offset != committed[p]]
-        answered = recovery.sent_through(self._settings, self._settings.kafka.recommendations_topic, doubtful, self._group) if doubtful else {}
+        begins, ends = (
+            consumer.beginning_offsets(list(names.values())),
+            consumer.end_offsets(list(names.values())),
+        )
+        doubtful = [
+            p for p, store in opened.items() if store.next_offset is None or store.next_offset != committed[p]
+        ]
+        answered = (
+            recovery.sent_through(
+                self._settings, self._settings.kafka.recommendations_topic, doubtful, self._group
+            )
+            if doubtful
+            else {}
+        )
         plans = {}
         for partition, store in opened.items():
             plans[partition] = recovery.plan(
-                f"{self._topic}-{partition}", stored=store.next_offset, committed=committed[partition], answered=answered.get(partition, -1),
-                beginning=begins[names[partition]], end=ends[names[partition]], accept_loss=self._accept_loss,
-            )  # fmt: skip
+                f"{self._topic}-{partition}",
+                stored=store.next_offset,
+                committed=committed[partition],
+                answered=answered.get(partition, -1),
+                beginning=begins[names[partition]],
+                end=ends[names[partition]],
+                accept_loss=self._accept_loss,
+            )
             log.info("%s-%d comes: %s", self._topic, partition, plans[partition])
         return plans
 
-    def _resend(self, opened: Mapping[int, PartitionStore], plans: Mapping[int, Plan], sink: KafkaSink) -> list[tuple[int, Outbox]]:
+    def _resend(
+        self, opened: Mapping[int, PartitionStore], plans: Mapping[int, Plan], sink: KafkaSink
+    ) -> list[tuple[int, Outbox]]:
         left = [(partition, opened[partition].outbox()) for partition, one in plans.items() if one.resend]
         if not any(outbox.answers or outbox.letters for _, outbox in left):
             return left
@@ -142,7 +180,9 @@ class Partitions:
         answers = recovery.sent_through(self._settings, kafka.recommendations_topic, numbers, self._group)
         letters = recovery.sent_through(self._settings, kafka.dead_letter_topic, numbers, self._group)
         sink.begin()
-        sent = sum(sink.send(partition, outbox, answers[partition], letters[partition]) for partition, outbox in left)
+        sent = sum(
+            sink.send(partition, outbox, answers[partition], letters[partition]) for partition, outbox in left
+        )
         sink.flush()
         if sink.transactional:
             sink.commit({}, None)

@@ -1,4 +1,6 @@
-"""From raw records to what is stored and sent: decode, dedupe, fold, score. Knows no Kafka client, so that it can be tested as a function."""
+"""From raw records to what is stored and sent: decode, dedupe, fold, score. Knows no Kafka client, so that it
+can be tested as a function.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from feature_repo.contract import session
-from feature_repo.contract.messages import ClickError, Recommendation, Source, decode_click, encode_recommendation, format_time
+from feature_repo.contract.messages import (
+    ClickError,
+    Recommendation,
+    Source,
+    decode_click,
+    encode_recommendation,
+    format_time,
+)
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState
 from streaming.consumer import score_log
 from streaming.consumer.state import Letter, Outbox, PartitionStore
@@ -48,7 +57,8 @@ class Outcome:
     refused: Counter[str] = field(default_factory=Counter)
     intent_sources: Counter[str] = field(default_factory=Counter)
     newest_click_us: int = 0
-    sessions: list[tuple[str, SessionState, str]] = field(default_factory=list)  # answered: session, state, source of its intents
+    # answered: session, state, source of its intents
+    sessions: list[tuple[str, SessionState, str]] = field(default_factory=list)
 
 
 class _Folded(NamedTuple):
@@ -63,7 +73,8 @@ class _Folded(NamedTuple):
 
 
 class Breaker:
-    """Stops the consumer when too large a share of the latest clicks is refused: then the sender is broken, not a click.
+    """Stops the consumer when too large a share of the latest clicks is refused: then the sender is broken,
+    not a click.
 
     Parameters
     ----------
@@ -93,8 +104,9 @@ class Breaker:
         """
         if len(self._latest) == self._latest.maxlen and self._bad > self._share * len(self._latest):
             raise BreakerError(
-                f"{self._bad} of the latest {len(self._latest)} clicks were refused, more than streaming.dlq_breaker_share = {self._share}; "
-                "look at `python -m streaming dlq list`, mend the sender (or raise the share), then start again"
+                f"{self._bad} of the latest {len(self._latest)} clicks were refused, more than "
+                f"streaming.dlq_breaker_share = {self._share}; look at `python -m streaming dlq list`, mend "
+                "the sender (or raise the share), then start again"
             )
 
 
@@ -130,7 +142,10 @@ class Pipeline:
         self._answerer, self._breaker, self._clock, self._on_stage = answerer, breaker, clock, on_stage
 
     def process(
-        self, records: Mapping[int, Sequence[RawRecord]], stores: Mapping[int, PartitionStore], answer_from: Mapping[int, int] | None = None
+        self,
+        records: Mapping[int, Sequence[RawRecord]],
+        stores: Mapping[int, PartitionStore],
+        answer_from: Mapping[int, int] | None = None,
     ) -> Outcome:
         """Decode, fold and score one batch; writes and sends nothing.
 
@@ -141,7 +156,8 @@ class Pipeline:
         stores : mapping of int to PartitionStore
             Read only.
         answer_from : mapping of int to int, optional
-            Records below this offset were answered before the state was lost: they are folded, and nothing else.
+            Records below this offset were answered before the state was lost: they are folded, and nothing
+            else.
 
         Returns
         -------
@@ -169,7 +185,14 @@ class Pipeline:
         """Raise ``BreakerError`` when too many were refused; called after the batch is stored and sent."""
         self._breaker.check()
 
-    def _fold(self, partition: int, records: Sequence[RawRecord], store: PartitionStore, first_answered: int, outcome: Outcome) -> list[_Folded]:
+    def _fold(
+        self,
+        partition: int,
+        records: Sequence[RawRecord],
+        store: PartitionStore,
+        first_answered: int,
+        outcome: Outcome,
+    ) -> list[_Folded]:
         mine = PartitionBatch(records[-1].offset + 1)
         outcome.partitions[partition] = mine
         clicks = []
@@ -189,13 +212,19 @@ class Pipeline:
         folded: list[_Folded] = []
         for record, click, answers in clicks:
             before = states[click.session_id]
-            state = session.apply(before, FoldClick(click.event_id, click.item_id, click.event_time, record.timestamp_us), self._config)
+            state = session.apply(
+                before,
+                FoldClick(click.event_id, click.item_id, click.event_time, record.timestamp_us),
+                self._config,
+            )
             if state is before:
                 outcome.duplicates += 1
                 continue
             states[click.session_id] = mine.states[click.session_id] = state
             if answers:
-                folded.append(_Folded(record, click.event_id, click.session_id, click.item_id, click.event_time, state))
+                folded.append(
+                    _Folded(record, click.event_id, click.session_id, click.item_id, click.event_time, state)
+                )
             else:
                 outcome.restored += 1
             outcome.newest_click_us = max(outcome.newest_click_us, click.event_time)
@@ -206,17 +235,35 @@ class Pipeline:
     def _put(self, batch: PartitionBatch, one: _Folded, answer: Answer, scored_at: int, shown: str) -> None:
         record = one.record
         message = Recommendation(
-            event_id=one.event_id, session_id=one.session_id, items=answer.items, intents=answer.intents, model_version=answer.model_version,
-            source=Source(self._topic, record.partition, record.offset), click_time=format_time(one.click_time_us), scored_at=shown,
-        )  # fmt: skip
+            event_id=one.event_id,
+            session_id=one.session_id,
+            items=answer.items,
+            intents=answer.intents,
+            model_version=answer.model_version,
+            source=Source(self._topic, record.partition, record.offset),
+            click_time=format_time(one.click_time_us),
+            scored_at=shown,
+        )
         batch.outbox.answers.append((record.offset, one.session_id.encode(), encode_recommendation(message)))
-        source, ids = (self._topic, record.partition, record.offset), (one.event_id, one.session_id, one.item_id)
+        source, ids = (
+            (self._topic, record.partition, record.offset),
+            (one.event_id, one.session_id, one.item_id),
+        )
         features = batch.features[one.session_id] = session.features(one.state)
-        batch.rows.append((record.offset, score_log.row_of(source, ids, one.state, features, answer, (one.click_time_us, scored_at))))
+        batch.rows.append(
+            (
+                record.offset,
+                score_log.row_of(source, ids, one.state, features, answer, (one.click_time_us, scored_at)),
+            )
+        )
 
     def _letter(self, record: RawRecord, error: ClickError) -> Letter:
         headers = [
-            ("reason", error.reason.encode()), ("topic", self._topic.encode()), ("partition", str(record.partition).encode()),
-            ("offset", str(record.offset).encode()), ("failed_at", format_time(self._clock()).encode()), ("detail", str(error).encode()),
-        ]  # fmt: skip
+            ("reason", error.reason.encode()),
+            ("topic", self._topic.encode()),
+            ("partition", str(record.partition).encode()),
+            ("offset", str(record.offset).encode()),
+            ("failed_at", format_time(self._clock()).encode()),
+            ("detail", str(error).encode()),
+        ]
         return Letter(record.offset, record.key, record.value, headers)

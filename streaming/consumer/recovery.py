@@ -1,4 +1,6 @@
-"""Where to go on after a start, a crash or a rebalance, and what was already said. Decides; the consumer acts."""
+"""Where to go on after a start, a crash or a rebalance, and what was already said. Decides; the consumer
+acts.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,16 @@ class Plan(NamedTuple):
     resend: bool
 
 
-def plan(name: str, *, stored: int | None, committed: int | None, answered: int, beginning: int, end: int, accept_loss: bool = False) -> Plan:
+def plan(
+    name: str,
+    *,
+    stored: int | None,
+    committed: int | None,
+    answered: int,
+    beginning: int,
+    end: int,
+    accept_loss: bool = False,
+) -> Plan:
     """Decide where a partition goes on.
 
     Parameters
@@ -54,7 +65,8 @@ def plan(name: str, *, stored: int | None, committed: int | None, answered: int,
     Returns
     -------
     Plan
-        The local state wins where it is ahead. Where it is behind or missing, the topic is folded again from it, silently up to what was answered.
+        The local state wins where it is ahead. Where it is behind or missing, the topic is folded again from
+        it, silently up to what was answered.
 
     Raises
     ------
@@ -71,21 +83,23 @@ def plan(name: str, *, stored: int | None, committed: int | None, answered: int,
     known = committed or 0
     if max(stored or 0, known) > end:
         raise StateLostError(
-            f"{name}: state or commit is at offset {max(stored or 0, known)}, but the topic ends at {end}: it was made anew or lost its end; "
-            "delete the state folder and use another --group"
+            f"{name}: state or commit is at offset {max(stored or 0, known)}, but the topic ends at {end}: "
+            "it was made anew or lost its end; delete the state folder and use another --group"
         )
     if stored is None:
         if known > 0 and beginning > 0 and not accept_loss:
             raise StateLostError(
-                f"{name}: there is no local state, {known} clicks were folded before, and the topic holds only those from {beginning}; "
-                "restore the state folder from a backup, or start with --rebuild-from-rest to go on with what is left"
+                f"{name}: there is no local state, {known} clicks were folded before, and the topic holds "
+                f"only those from {beginning}; restore the state folder from a backup, or start with "
+                "--rebuild-from-rest to go on with what is left"
             )
         return Plan(beginning, max(known, answered + 1, beginning), False)
     if stored < beginning:
         if not accept_loss:
             raise StateLostError(
-                f"{name}: state goes to offset {stored}, but the topic now begins at {beginning}: {beginning - stored} clicks are lost; "
-                "lengthen the topic's retention, and start with --rebuild-from-rest to go on with what is left"
+                f"{name}: state goes to offset {stored}, but the topic now begins at {beginning}: "
+                f"{beginning - stored} clicks are lost; lengthen the topic's retention, and start with "
+                "--rebuild-from-rest to go on with what is left"
             )
         return Plan(beginning, max(known, answered + 1, beginning), True)
     return Plan(stored, max(stored, known, answered + 1), stored > known)
@@ -99,7 +113,8 @@ def sent_through(settings: Settings, topic: str, partitions: Iterable[int], grou
     settings : Settings
         Broker and security.
     topic : str
-        ``recommendations`` or ``clicks.dlq``; its partition n holds what comes from clicks partition n, in offset order.
+        ``recommendations`` or ``clicks.dlq``; its partition n holds what comes from clicks partition n, in
+        offset order.
     partitions : iterable of int
         Which ones.
     group : str
@@ -112,7 +127,9 @@ def sent_through(settings: Settings, topic: str, partitions: Iterable[int], grou
     """
     from kafka import KafkaConsumer, TopicPartition
 
-    reader = KafkaConsumer(**client_options(settings), group_id=None, enable_auto_commit=False, isolation_level="read_committed")
+    reader = KafkaConsumer(
+        **client_options(settings), group_id=None, enable_auto_commit=False, isolation_level="read_committed"
+    )
     try:
         result = dict.fromkeys(partitions, -1)
         for back in _TAIL_RECORDS:
@@ -131,7 +148,9 @@ def _tails(reader: Any, wanted: list[Any], back: int, group: bytes) -> dict[int,
         reader.seek(partition, max(begins[partition], ends[partition] - back))
     found = dict.fromkeys((partition.partition for partition in wanted), -1)
     deadline = time.monotonic() + _READ_SECONDS
-    while time.monotonic() < deadline and any(reader.position(partition) < ends[partition] for partition in wanted):
+    while time.monotonic() < deadline and any(
+        reader.position(partition) < ends[partition] for partition in wanted
+    ):
         for partition, records in reader.poll(timeout_ms=200).items():
             for record in records:
                 owner, _, offset = dict(record.headers).get(SOURCE_HEADER, b"").rpartition(b"/")

@@ -1,4 +1,6 @@
-"""The score log between the consumer and Delta: one packed row per answered click, rolled into Arrow files by offset range. No gap, no double."""
+"""The score log between the consumer and Delta: one packed row per answered click, rolled into Arrow files by
+offset range. No gap, no double.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,12 @@ _NAME = re.compile(r"(?P<topic>.+)-(?P<partition>\d+)-(?P<first>\d{20})-(?P<last
 
 
 def row_of(
-    source: tuple[str, int, int], ids: tuple[str, str, str], state: SessionState, features: dict[str, Any], answer: Answer, times: tuple[int, int]
+    source: tuple[str, int, int],
+    ids: tuple[str, str, str],
+    state: SessionState,
+    features: dict[str, Any],
+    answer: Answer,
+    times: tuple[int, int],
 ) -> Row:
     """Give one row.
 
@@ -53,9 +60,17 @@ def row_of(
         The values in the order of ``SCORE_LOG_SCHEMA``.
     """
     return (
-        *source, *ids, state.event_timestamp_us, state.created_us, *[features[name] for name in _FEATURES],
-        [item.item_id for item in answer.items], [item.score for item in answer.items], answer.intents.source, answer.model_version, *times,
-    )  # fmt: skip
+        *source,
+        *ids,
+        state.event_timestamp_us,
+        state.created_us,
+        *[features[name] for name in _FEATURES],
+        [item.item_id for item in answer.items],
+        [item.score for item in answer.items],
+        answer.intents.source,
+        answer.model_version,
+        *times,
+    )
 
 
 def pack(row: Row) -> bytes:
@@ -72,7 +87,9 @@ def unpack(row: bytes) -> Row:
 def batch_of(rows: Sequence[Row]) -> pa.RecordBatch:
     """Give rows as a batch of ``SCORE_LOG_SCHEMA``."""
     columns = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCORE_LOG_SCHEMA, strict=True)]
+    arrays = [
+        pa.array(column, type=field.type) for column, field in zip(columns, SCORE_LOG_SCHEMA, strict=True)
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=SCORE_LOG_SCHEMA)
 
 
@@ -94,17 +111,28 @@ class ScoreLog:
         self._fresh: dict[int, list[tuple[int, Row]]] = {}
         self._ready: dict[int, list[tuple[int, int, pa.RecordBatch]]] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        batch_of([])  # the first conversion imports a second's worth of libraries; not in the middle of the clicks
+        # the first conversion imports a second's worth of libraries; not in the middle of the clicks
+        batch_of([])
 
     def adopt(self, partition: int, store: PartitionStore) -> None:
-        """Take over what a partition's store holds, without rows that a crash left there although their file was complete."""
-        last = max((int(m["last"]) for f in self._folder.iterdir() if (m := self._match(f.name, partition))), default=-1)
+        """Take over what a partition's store holds, without rows that a crash left there although their file
+        was complete.
+        """
+        last = max(
+            (int(m["last"]) for f in self._folder.iterdir() if (m := self._match(f.name, partition))),
+            default=-1,
+        )
         if last > store.logged_through():
             store.drop_rows(last)
-        self._ready[partition], self._fresh[partition] = [], [(offset, unpack(row)) for offset, row in store.rows()]
+        self._ready[partition], self._fresh[partition] = (
+            [],
+            [(offset, unpack(row)) for offset, row in store.rows()],
+        )
 
     def add(self, partition: int, rows: Sequence[tuple[int, Row]]) -> None:
-        """Take rows that were just stored; converts them a few at a time, so that no turn of the loop pays for thousands."""
+        """Take rows that were just stored; converts them a few at a time, so that no turn of the loop pays
+        for thousands.
+        """
         fresh = self._fresh.setdefault(partition, [])
         fresh.extend(rows)
         if len(fresh) >= _CONVERT_ROWS:
@@ -152,9 +180,14 @@ class ScoreLog:
 
     def _match(self, name: str, partition: int) -> re.Match[str] | None:
         match = _NAME.fullmatch(name)
-        return match if match and match["topic"] == self._topic and int(match["partition"]) == partition else None
+        return (
+            match
+            if match and match["topic"] == self._topic and int(match["partition"]) == partition
+            else None
+        )
 
-    # Not synced to the disk, as little as the store is: a killed process loses nothing, a power cut loses the last seconds of both alike.
+    # Not synced to the disk, as little as the store is: a killed process loses nothing, a power cut loses the
+    # last seconds of both alike.
     def _write(self, file: Path, table: pa.Table) -> None:
         part = file.with_suffix(".part")
         try:
@@ -163,4 +196,7 @@ class ScoreLog:
             part.replace(file)
         except OSError as error:
             part.unlink(missing_ok=True)
-            raise StreamingError(f"score log: '{file.name}' cannot be written to '{self._folder}' ({error}); free some room and start again") from None
+            raise StreamingError(
+                f"score log: '{file.name}' cannot be written to '{self._folder}' ({error}); free some room "
+                "and start again"
+            ) from None

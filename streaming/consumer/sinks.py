@@ -1,4 +1,6 @@
-"""Where a batch goes: answers and dead letters to Kafka, features to the online store. Each can be repeated without harm."""
+"""Where a batch goes: answers and dead letters to Kafka, features to the online store. Each can be repeated
+without harm.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,15 @@ from streaming.consumer.state import Letter, Outbox
 from streaming.errors import StreamingError
 
 log = logging.getLogger("intentstore.sinks")
-FLUSH_SECONDS = 100.0  # a restarting broker is back long before; below the client's own 120 s, so that we report, not it
+# a restarting broker is back long before; below the client's own 120 s, so that we report, not it
+FLUSH_SECONDS = 100.0
 _FLUSH_STEP_SECONDS = 1.0
-_LARGE_BYTES = 500_000  # larger letters go compressed: they came in a compressed batch, and must fit the same limit
+# larger letters go compressed: they came in a compressed batch, and must fit the same limit
+_LARGE_BYTES = 500_000
 MAX_REQUEST_BYTES = 256 << 20
-# One batch of answers in one request, just below the megabyte that a broker takes by default. A fuller one would make the client wake its sender at
-# every further message, which cost 7 % of the processor time of a catch-up.
+# One batch of answers in one request, just below the megabyte that a broker takes by default. A fuller one
+# would make the client wake its sender at every further message, which cost 7 % of the processor time of a
+# catch-up.
 _BATCH_BYTES = 900 << 10
 
 
@@ -44,7 +49,10 @@ class KafkaSink:
 
     def __init__(self, settings: Settings, transactional_id: str | None = None) -> None:
         self._settings = settings
-        self._answers_topic, self._letters_topic = settings.kafka.recommendations_topic, settings.kafka.dead_letter_topic
+        self._answers_topic, self._letters_topic = (
+            settings.kafka.recommendations_topic,
+            settings.kafka.dead_letter_topic,
+        )
         self._source = settings.streaming.group.encode().replace(b"%", b"%%") + b"/%d"
         self._futures: list[Any] = []
         self._large: Any = None
@@ -150,7 +158,13 @@ class KafkaSink:
             self._large = self._large or self._make(compression_type="gzip")
             producer = self._large
         key = letter.key if letter.key is not None or letter.value is not None else b""
-        return producer.send(self._letters_topic, letter.value, key, [*letter.headers, (SOURCE_HEADER, self._source % letter.offset)], partition)
+        return producer.send(
+            self._letters_topic,
+            letter.value,
+            key,
+            [*letter.headers, (SOURCE_HEADER, self._source % letter.offset)],
+            partition,
+        )
 
     def _make(self, **options: Any) -> Any:
         from kafka import KafkaProducer
@@ -158,20 +172,33 @@ class KafkaSink:
 
         try:
             return KafkaProducer(
-                **client_options(self._settings), acks="all", enable_idempotence=True, linger_ms=0, batch_size=_BATCH_BYTES,
-                max_request_size=MAX_REQUEST_BYTES, metrics_enabled=False, **options,
-            )  # fmt: skip
+                **client_options(self._settings),
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=0,
+                batch_size=_BATCH_BYTES,
+                max_request_size=MAX_REQUEST_BYTES,
+                metrics_enabled=False,
+                **options,
+            )
         except KafkaError as error:
-            raise StreamingError(f"no producer for broker {self._settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it running?") from None
+            raise StreamingError(
+                f"no producer for broker {self._settings.kafka.bootstrap_servers or '(embedded)'} "
+                f"({error}); is it running?"
+            ) from None
 
 
 def live_row(session_id: str, state: SessionState, features: dict[str, Any] | None = None) -> LiveRow:
     """Give a session's row of the online store; ``features`` saves working them out a second time."""
-    return LiveRow(session_id, state.event_timestamp_us, state.created_us, features or session.features(state))
+    return LiveRow(
+        session_id, state.event_timestamp_us, state.created_us, features or session.features(state)
+    )
 
 
 class OnlineSink:
-    """Writes the features of sessions to the online store; the newer row wins there, so repeating is harmless."""
+    """Writes the features of sessions to the online store; the newer row wins there, so repeating is
+    harmless.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._writer = LiveFeatureWriter(online_store_url(settings), cluster=settings.online.cluster)

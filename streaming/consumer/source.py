@@ -1,4 +1,6 @@
-"""The Kafka consumer as this project configures it: cooperative, static where named, and never committing by itself."""
+"""The Kafka consumer as this project configures it: cooperative, static where named, and never committing by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,15 @@ SESSION_TIMEOUT_MS = 6_000  # after a kill -9 without a static id, others take o
 
 
 def raw_records(partition: int, batch: Sequence[Any], next_offset: int | None) -> list[RawRecord]:
-    """Give the client's records as ours, without those before ``next_offset``: a fetch that was under way before a seek may bring them."""
+    """Give the client's records as ours, without those before ``next_offset``: a fetch that was under way
+    before a seek may bring them.
+    """
     first = next_offset or 0
-    return [RawRecord(partition, r.offset, max(r.timestamp, 0) * 1000, r.key, r.value) for r in batch if r.offset >= first]
+    return [
+        RawRecord(partition, r.offset, max(r.timestamp, 0) * 1000, r.key, r.value)
+        for r in batch
+        if r.offset >= first
+    ]
 
 
 def kafka_consumer(settings: Settings) -> Any:
@@ -35,32 +43,48 @@ def kafka_consumer(settings: Settings) -> Any:
     streaming = settings.streaming
     try:
         return KafkaConsumer(
-            **client_options(settings), group_id=streaming.group, group_instance_id=streaming.instance_id, enable_auto_commit=False,
-            auto_offset_reset="earliest", isolation_level="read_committed", partition_assignment_strategy=[CooperativeStickyAssignor],
-            max_poll_records=streaming.max_records, session_timeout_ms=SESSION_TIMEOUT_MS, heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
+            **client_options(settings),
+            group_id=streaming.group,
+            group_instance_id=streaming.instance_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            partition_assignment_strategy=[CooperativeStickyAssignor],
+            max_poll_records=streaming.max_records,
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
             metrics_enabled=False,
-        )  # fmt: skip
+        )
     except KafkaError as error:
-        raise StreamingError(f"no consumer for broker {settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it running?") from None
+        raise StreamingError(
+            f"no consumer for broker {settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it "
+            "running?"
+        ) from None
 
 
 def refusal(error: Exception) -> StreamingError:
-    """Say in one line what a refusal of the client or the broker means, and what helps; for errors that no repetition mends.
+    """Say in one line what a refusal of the client or the broker means, and what helps; for errors that no
+    repetition mends.
 
     Examples
     --------
     >>> print(refusal(ValueError("no rights")))
-    Kafka refuses (ValueError: no rights); check kafka.* in the settings, the rights of the user and the topics, then start again
+    Kafka refuses (ValueError: no rights); check kafka.* in the settings, the rights of the user and the
+    topics, then start again
     """
     from kafka.errors import UnsupportedCodecError
 
     if isinstance(error, UnsupportedCodecError):
         return StreamingError(
-            f"clicks come compressed in a way that cannot be read here ({error}); install kafka-python[lz4,snappy,zstd], "
-            "or set compression.type = uncompressed on the clicks topic, so that the broker unpacks new ones; then start again"
+            f"clicks come compressed in a way that cannot be read here ({error}); install "
+            "kafka-python[lz4,snappy,zstd], or set compression.type = uncompressed on the clicks topic, so "
+            "that the broker unpacks new ones; then start again"
         )
     name = type(error).__name__
-    return StreamingError(f"Kafka refuses ({name}: {error}); check kafka.* in the settings, the rights of the user and the topics, then start again")
+    return StreamingError(
+        f"Kafka refuses ({name}: {error}); check kafka.* in the settings, the rights of the user and the "
+        "topics, then start again"
+    )
 
 
 def rebalance_listener(partitions: Partitions) -> Any:
@@ -68,7 +92,9 @@ def rebalance_listener(partitions: Partitions) -> Any:
     from kafka import ConsumerRebalanceListener
 
     class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-        """Runs on the client's thread: closes stores, which frees them for the next owner; the poll thread opens new ones."""
+        """Runs on the client's thread: closes stores, which frees them for the next owner; the poll thread
+        opens new ones.
+        """
 
         def on_partitions_revoked(self, revoked: Any) -> None:
             partitions.release([name.partition for name in revoked], "revoked")

@@ -1,4 +1,6 @@
-"""State of one partition in RocksDB: sessions, next offset, outbox and unwritten score-log rows, always changed in one write. Knows no Kafka."""
+"""State of one partition in RocksDB: sessions, next offset, outbox and unwritten score-log rows, always
+changed in one write. Knows no Kafka.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,16 @@ from feature_repo.contract.session import SessionState
 from streaming.errors import StreamingError
 
 log = logging.getLogger("intentstore.state")
-LOCK_WAIT_SECONDS = 30.0  # the last owner of a partition closes its store within one batch; after kill -9 the lock is free at once
-# Event ids in the decoded states that a partition keeps in memory, at about 170 bytes with item and time: 17 MB. Counted by ids, not by sessions, so that
-# memory stays what it is while sessions grow from one click to hundreds.
+# the last owner of a partition closes its store within one batch; after kill -9 the lock is free at once
+LOCK_WAIT_SECONDS = 30.0
+# Event ids in the decoded states that a partition keeps in memory, at about 170 bytes with item and time: 17
+# MB. Counted by ids, not by sessions, so that memory stays what it is while sessions grow from one click to
+# hundreds.
 CACHED_EVENTS = 100_000
 _SESSION_WEIGHT = 4  # a state costs about as much beside its clicks
 _WRITE_BUFFER_BYTES = 8 << 20  # two of them a partition at most
-_BLOCK_CACHE_BYTES = 8 << 20  # the default of 32 MB a partition fills over a quarter of an hour; the system caches the files anyway
+# the default of 32 MB a partition fills over a quarter of an hour; the system caches the files anyway
+_BLOCK_CACHE_BYTES = 8 << 20
 _OPEN_FILES = 256
 
 _NEXT, _OUTBOX, _LOGGED = b"m:next", b"m:outbox", b"m:logged"
@@ -101,7 +106,13 @@ class PartitionStore:
                 found[session_id] = session.empty() if raw is None else session.decode(raw)
         return found
 
-    def write(self, next_offset: int, states: Mapping[str, SessionState], outbox: Outbox, rows: Sequence[tuple[int, bytes]]) -> None:
+    def write(
+        self,
+        next_offset: int,
+        states: Mapping[str, SessionState],
+        outbox: Outbox,
+        rows: Sequence[tuple[int, bytes]],
+    ) -> None:
         """Store a batch in one atomic write.
 
         Parameters
@@ -156,7 +167,8 @@ class PartitionStore:
         self._write(batch)
 
     def sweep(self, older_than_us: int, at_most: int) -> int:
-        """Forget sessions whose last click is older, both by event time and by arrival; looks at a few and goes on there next time.
+        """Forget sessions whose last click is older, both by event time and by arrival; looks at a few and
+        goes on there next time.
 
         Parameters
         ----------
@@ -207,7 +219,10 @@ class PartitionStore:
         try:
             self._db.write(batch)
         except Exception as error:  # noqa: BLE001 - rocksdict raises the bare class
-            raise StreamingError(f"state store '{self.folder}' cannot be written ({error}); free some room on that disk and start again") from None
+            raise StreamingError(
+                f"state store '{self.folder}' cannot be written ({error}); free some room on that disk and "
+                "start again"
+            ) from None
 
     def _remember(self, states: Mapping[str, SessionState]) -> None:
         for session_id, state in states.items():
@@ -244,7 +259,13 @@ def _open(folder: Path) -> Any:
         except Exception as error:  # noqa: BLE001 - rocksdict raises the bare class
             locked = "lock" in str(error).lower()
             if not locked:
-                raise StreamingError(f"state store '{folder}' cannot be opened ({error}); delete that folder to rebuild it from the topic") from None
+                raise StreamingError(
+                    f"state store '{folder}' cannot be opened ({error}); delete that folder to rebuild it "
+                    "from the topic"
+                ) from None
             if time.monotonic() > deadline:
-                raise StreamingError(f"state store '{folder}' is held by another process; stop it, or give this one another --state-dir") from None
+                raise StreamingError(
+                    f"state store '{folder}' is held by another process; stop it, or give this one another "
+                    "--state-dir"
+                ) from None
             time.sleep(0.05)

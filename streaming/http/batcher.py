@@ -19,14 +19,14 @@ Result = TypeVar("Result")
 class Batcher(Generic[Job, Result]):
     """Collect what arrives while the worker is busy and process it together.
 
-    Nothing waits for a batch to fill: a lone job starts at once, and under load batches grow by themselves, which shares the
-    round trip to the online store and the model's fixed cost.
+    Nothing waits for a batch to fill: a lone job starts at once, and under load batches grow by themselves,
+    which shares the round trip to the online store and the model's fixed cost.
 
     Parameters
     ----------
     process : callable
-        From a list of jobs to a list of results of the same length, each a value or an exception; runs on the worker thread only,
-        so that what it uses (connections, model) needs no lock.
+        From a list of jobs to a list of results of the same length, each a value or an exception; runs on the
+        worker thread only, so that what it uses (connections, model) needs no lock.
     name : str
         Of the thread.
     most : int
@@ -67,7 +67,12 @@ class Batcher(Generic[Job, Result]):
             What the job itself failed with.
         """
         if self._under_way >= self._waiting:
-            raise ApiError(503, "overloaded", f"{self._under_way} requests are waiting; ask again in a second", [(b"retry-after", b"1")])
+            raise ApiError(
+                503,
+                "overloaded",
+                f"{self._under_way} requests are waiting; ask again in a second",
+                [(b"retry-after", b"1")],
+            )
         if self._loop is None:
             raise RuntimeError(f"{self._thread.name}: start() must come before submit()")
         self._under_way += 1
@@ -111,7 +116,12 @@ class Batcher(Generic[Job, Result]):
         except Exception as error:  # noqa: BLE001 - handed to the caller of each job, who logs it
             if len(jobs) == 1:
                 return [error]
-            LOG.warning("a batch of %d failed (%s: %s); its jobs are tried one by one", len(jobs), type(error).__name__, error)
+            LOG.warning(
+                "a batch of %d failed (%s: %s); its jobs are tried one by one",
+                len(jobs),
+                type(error).__name__,
+                error,
+            )
             return [self._results([job])[0] for job in jobs]
 
 

@@ -1,4 +1,6 @@
-"""The latest answer of each session, kept in bounded memory, and the open streams that wait for new ones. Knows no Kafka."""
+"""The latest answer of each session, kept in bounded memory, and the open streams that wait for new ones.
+Knows no Kafka.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ ENTRY_OVERHEAD_BYTES = 300  # of the dictionary and the tuple, measured by sys.g
 MAX_STREAMS = 1_000
 QUEUE_LENGTH = 100  # answers a slow reader may be behind; the oldest is dropped, the newest is what counts
 HEARTBEAT_SECONDS = 15.0  # proxies cut silent connections after 30 to 60 s
-STREAM_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
 
 
 class StoredAnswer(NamedTuple):
@@ -29,7 +35,8 @@ class StoredAnswer(NamedTuple):
 
 
 class AnswerBoard:
-    """Keeps answers and hands new ones to the streams of their session. Used on the event loop only, so it needs no lock.
+    """Keeps answers and hands new ones to the streams of their session. Used on the event loop only, so it
+    needs no lock.
 
     Parameters
     ----------
@@ -74,13 +81,20 @@ class AnswerBoard:
         """
         answer = self._kept.get(session_id.encode())
         if answer is None:
-            text = f"no answer to session {session_id[:60]!r} is kept; its click was not answered yet, or long ago: ask /v1/recommend?session_id="
+            text = (
+                f"no answer to session {session_id[:60]!r} is kept; its click was not answered yet, or long "
+                "ago: ask /v1/recommend?session_id="
+            )
             raise ApiError(404, "no_answer", text)
         try:
             return encode_recommendation(decode_recommendation(answer.value))
         except ValueError:
             where = f"partition {answer.partition} offset {answer.offset}"
-            raise ApiError(502, "bad_answer", f"the record at {where} is no recommendation; check who else writes that topic") from None
+            raise ApiError(
+                502,
+                "bad_answer",
+                f"the record at {where} is no recommendation; check who else writes that topic",
+            ) from None
 
     def subscribe(self, session_id: str) -> asyncio.Queue[bytes | None]:
         """Open a queue of events of one session, beginning with the answer that is kept; None ends it.
@@ -91,7 +105,14 @@ class AnswerBoard:
             503 when too many are open.
         """
         if self.open_streams >= MAX_STREAMS:
-            raise ApiError(503, "too_many_streams", f"{MAX_STREAMS} event streams are open; close one or ask /v1/sessions/{{id}}/recommendations instead")
+            raise ApiError(
+                503,
+                "too_many_streams",
+                (
+                    f"{MAX_STREAMS} event streams are open; close one or ask "
+                    "/v1/sessions/{id}/recommendations instead"
+                ),
+            )
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_LENGTH)
         key = session_id.encode()
         kept = self._kept.get(key)
@@ -125,7 +146,9 @@ class EventStream:
 
     status = 200
 
-    def __init__(self, board: AnswerBoard, session_id: str, receive: Receive, heartbeat: float = HEARTBEAT_SECONDS) -> None:
+    def __init__(
+        self, board: AnswerBoard, session_id: str, receive: Receive, heartbeat: float = HEARTBEAT_SECONDS
+    ) -> None:
         self._board, self._session_id, self._receive, self._heartbeat = board, session_id, receive, heartbeat
         self._queue = board.subscribe(session_id)  # here, so that a refusal still becomes an error body
 
@@ -137,7 +160,9 @@ class EventStream:
             await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
             await _write(send, b"retry: 1000\n: open\n\n")
             while True:
-                done, _ = await asyncio.wait({left, waiting}, timeout=self._heartbeat, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(
+                    {left, waiting}, timeout=self._heartbeat, return_when=asyncio.FIRST_COMPLETED
+                )
                 if left in done:
                     return
                 if waiting not in done:
@@ -170,7 +195,9 @@ def _cost(answer: StoredAnswer) -> int:
 
 
 def _event(answer: StoredAnswer) -> bytes | None:
-    """Write one event; decoded and encoded again, so that a foreign record with line breaks cannot forge events."""
+    """Write one event; decoded and encoded again, so that a foreign record with line breaks cannot forge
+    events.
+    """
     try:
         body = encode_recommendation(decode_recommendation(answer.value))
     except ValueError:

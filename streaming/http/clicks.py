@@ -1,4 +1,6 @@
-"""Takes clicks by HTTP: checks them by the click contract and produces them to Kafka with the session id as key."""
+"""Takes clicks by HTTP: checks them by the click contract and produces them to Kafka with the session id as
+key.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from streaming.http.wire import ApiError
 
 LOG = logging.getLogger("intentstore.http")
 MAX_CLICKS = 1_000  # in one request
-SEND_SECONDS = 10.0  # below the 15 s after which shops' clients commonly give up; the click is then reported as failed
+# below the 15 s after which shops' clients commonly give up; the click is then reported as failed
+SEND_SECONDS = 10.0
 _SHAPE = msgspec.json.Decoder(list[msgspec.Raw])
 _SESSION = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -28,7 +31,9 @@ class CheckedClick(NamedTuple):
 
 
 class ClickResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one click: ``accepted`` with its place in the topic, ``refused`` or ``failed`` with the reason."""
+    """What became of one click: ``accepted`` with its place in the topic, ``refused`` or ``failed`` with the
+    reason.
+    """
 
     status: str
     event_id: str | None = None
@@ -61,7 +66,9 @@ def check_clicks(body: bytes, now_us: int | None = None) -> tuple[list[CheckedCl
 
     Examples
     --------
-    >>> clicks, single = check_clicks(b'[{"event_id":"e","session_id":"s","item_id":"","event_time":1600000000}]')
+    >>> clicks, single = check_clicks(
+    ...     b'[{"event_id":"e","session_id":"s","item_id":"","event_time":1600000000}]'
+    ... )
     >>> clicks[0].reason, single
     ('bad_id', False)
     """
@@ -72,9 +79,15 @@ def check_clicks(body: bytes, now_us: int | None = None) -> tuple[list[CheckedCl
     try:
         raws = _SHAPE.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError(400, "not_json", f"the body is no JSON list of clicks ({error}); send one click object or a list of them") from None
+        raise ApiError(
+            400,
+            "not_json",
+            f"the body is no JSON list of clicks ({error}); send one click object or a list of them",
+        ) from None
     if not 1 <= len(raws) <= MAX_CLICKS:
-        raise ApiError(400, "bad_count", f"the list holds {len(raws):,} clicks; send 1 to {MAX_CLICKS:,} in one request")
+        raise ApiError(
+            400, "bad_count", f"the list holds {len(raws):,} clicks; send 1 to {MAX_CLICKS:,} in one request"
+        )
     return [_check(bytes(raw), now) for raw in raws], False
 
 
@@ -113,7 +126,9 @@ class ClickSender:
             try:
                 self._producer = self._make()
             except Exception as error:  # noqa: BLE001 - every click gets it as its result
-                LOG.warning("the producer of '%s' cannot connect: %s: %s", self._topic, type(error).__name__, error)
+                LOG.warning(
+                    "the producer of '%s' cannot connect: %s: %s", self._topic, type(error).__name__, error
+                )
                 return [[_failed(checked, error) for checked in batch] for batch in batches]
         under_way = [[self._send(checked) for checked in batch] for batch in batches]
         deadline = time.monotonic() + SEND_SECONDS
@@ -129,7 +144,9 @@ class ClickSender:
 
     def _send(self, checked: CheckedClick) -> Any:
         try:
-            return self._producer.send(self._topic, value=checked.value, key=checked.click.session_id.encode())
+            return self._producer.send(
+                self._topic, value=checked.value, key=checked.click.session_id.encode()
+            )
         except Exception as error:  # noqa: BLE001 - full buffer, no metadata: the result of this click
             return error
 
@@ -138,7 +155,8 @@ class ClickSender:
             return _failed(checked, future)
         try:
             placed = future.get(timeout=max(0.001, deadline - time.monotonic()))
-        except Exception as error:  # noqa: BLE001 - the broker's or the client's reason, reported for this click
+        except Exception as error:  # noqa: BLE001
+            # the broker's or the client's reason, reported for this click
             return _failed(checked, error)
         return ClickResult("accepted", checked.click.event_id, placed.partition, placed.offset)
 
@@ -149,5 +167,10 @@ def refused(error: ClickError) -> ClickResult:
 
 
 def _failed(checked: CheckedClick, error: Exception) -> ClickResult:
-    text = f"the broker did not take the click ({type(error).__name__}: {str(error)[:200]}); send it again with the same event_id, it counts once"
-    return ClickResult("failed", checked.click.event_id, error={"code": "broker_unavailable", "message": text})
+    text = (
+        f"the broker did not take the click ({type(error).__name__}: {str(error)[:200]}); send it again "
+        "with the same event_id, it counts once"
+    )
+    return ClickResult(
+        "failed", checked.click.event_id, error={"code": "broker_unavailable", "message": text}
+    )

@@ -1,4 +1,6 @@
-"""Answers questions about sessions: read live features, take the asked item as the next click, infer intents, score. Records nothing."""
+"""Answers questions about sessions: read live features, take the asked item as the next click, infer intents,
+score. Records nothing.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class RowReader(Protocol):
     """Reads live features, one row a session id, in order."""
 
     def read_rows(self, session_ids: Sequence[str]) -> list[SessionRow]:
-        """Read all in one round trip; raises ``OSError`` or the client's error when the store does not answer."""
+        """Read all in one round trip; raises ``OSError`` or the client's error when the store does not
+        answer.
+        """
 
 
 class Ask(NamedTuple):
@@ -75,7 +79,8 @@ class IntentsAnswer(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """The body of both recommend routes.
 
-    ``scored`` is the session that was scored, oldest first; ``status`` and ``event_time`` are those of the live features.
+    ``scored`` is the session that was scored, oldest first; ``status`` and ``event_time`` are those of the
+    live features.
     """
 
     items: list[RecommendedItem]
@@ -128,20 +133,28 @@ class Engine:
         rows = self._read(asks)
         read = time.perf_counter()
         self._on_stage("read", read - started)
-        outcomes: list[Outcome | Exception] = [row if isinstance(row, ApiError) else Outcome(row, None) for row in rows]
+        outcomes: list[Outcome | Exception] = [
+            row if isinstance(row, ApiError) else Outcome(row, None) for row in rows
+        ]
         wanted = [at for at, ask in enumerate(asks) if ask.k and not isinstance(rows[at], ApiError)]
         if not wanted:
             return outcomes
         model = self._model()
         if model is None:
-            refused = ApiError(503, "no_model", "no model is loaded; train and promote one, /readyz says when it is there")
+            refused = ApiError(
+                503, "no_model", "no model is loaded; train and promote one, /readyz says when it is there"
+            )
             return [refused if ask.k else outcomes[at] for at, ask in enumerate(asks)]
         sessions = [self._scored_session(asks[at], rows[at]) for at in wanted]
-        for at, answer in zip(wanted, self._score(model, sessions, [asks[at].k for at in wanted]), strict=True):
+        for at, answer in zip(
+            wanted, self._score(model, sessions, [asks[at].k for at in wanted]), strict=True
+        ):
             row = rows[at]
             if isinstance(row, SessionRow):
                 event_time = format_time(row.event_time_us) if row.event_time_us else None
-                answer = msgspec.structs.replace(answer, session_id=asks[at].session_id, status=row.status, event_time=event_time)
+                answer = msgspec.structs.replace(
+                    answer, session_id=asks[at].session_id, status=row.status, event_time=event_time
+                )
             outcomes[at] = Outcome(row if isinstance(row, SessionRow) else None, answer)
         self._on_stage("score", time.perf_counter() - read)
         return outcomes
@@ -157,11 +170,13 @@ class Engine:
             if self._rows is None:
                 raise ConnectionError("none is set")
             found: Sequence[SessionRow | ApiError] = self._rows.read_rows(names)
-        except ValueError as error:  # one value that cannot be read, such as one of another schema, must not fail the others
+        except ValueError as error:
+            # one value that cannot be read, such as one of another schema, must not fail the others
             if len(asks) > 1:
                 return [self._read([ask])[0] for ask in asks]
             found = [ApiError(503, "features_unreadable", str(error)[:400])]
-        except Exception as error:  # noqa: BLE001 - the client library's errors share no class; each becomes the same clear answer
+        except Exception as error:  # noqa: BLE001
+            # the client library's errors share no class; each becomes the same clear answer
             text = f"the online store does not answer: {str(error)[:400]}"
             found = [ApiError(503, "online_store_unavailable", text, [(b"retry-after", b"1")])] * len(names)
         for at, row in zip(places, found, strict=True):
@@ -177,7 +192,9 @@ class Engine:
 
     def _score(self, model: LoadedModel, sessions: list[list[str]], counts: list[int]) -> list[Answer]:
         answers = []
-        for session, k, (scored, intent) in zip(sessions, counts, model.recommend(sessions, max(counts)), strict=True):
+        for session, k, (scored, intent) in zip(
+            sessions, counts, model.recommend(sessions, max(counts)), strict=True
+        ):
             ranked = zip(scored.items[:k], scored.scores[:k], scored.reasons[:k], strict=True)
             items = [RecommendedItem(item, value, reason) for item, value, reason in ranked]
             shown = _NO_INTENTS if intent is None else intents_answer(intent)
@@ -195,26 +212,34 @@ def as_if_clicked(row: SessionRow, item_id: str, at_us: int | None, config: Fold
     item_id : str
         The item taken as clicked next.
     at_us : int or None
-        Event time of that click, microseconds UTC; None or a time before the newest click = the time of the newest click.
+        Event time of that click, microseconds UTC; None or a time before the newest click = the time of the
+        newest click.
     config : FoldConfig
         Gap and bound.
 
     Returns
     -------
     list of str
-        Item ids, oldest first, at most ``config.max_items``; only the new item when the gap rule starts a new session.
+        Item ids, oldest first, at most ``config.max_items``; only the new item when the gap rule starts a new
+        session.
 
     Examples
     --------
     >>> row = SessionRow("PRESENT", 1_000_000, 1, {"items": ["a", "b"], "click_count": 2})
-    >>> as_if_clicked(row, "c", None, FoldConfig(gap_us=10, max_items=2)), as_if_clicked(row, "c", 2_000_000, FoldConfig(gap_us=10))
+    >>> (
+    ...     as_if_clicked(row, "c", None, FoldConfig(gap_us=10, max_items=2)),
+    ...     as_if_clicked(row, "c", 2_000_000, FoldConfig(gap_us=10)),
+    ... )
     (['b', 'c'], ['c'])
     """
     features = row.features or {}
     newest = row.event_time_us
     items = tuple(features["items"])
-    # The times of the single clicks are not kept online; for a click that is the newest one they make no difference.
-    state = SessionState(items, (newest,) * len(items), (), int(features["click_count"]), newest, 0, newest, 0)
+    # The times of the single clicks are not kept online; for a click that is the newest one they make no
+    # difference.
+    state = SessionState(
+        items, (newest,) * len(items), (), int(features["click_count"]), newest, 0, newest, 0
+    )
     time_us = newest if at_us is None else max(at_us, newest)
     return list(apply(state, FoldClick("", item_id, time_us, time_us), config).items)
 

@@ -17,7 +17,8 @@ class LiveRows:
     Parameters
     ----------
     make_reader : callable
-        Gives the reader; called at the first read, and again after a failure, so that an address that comes later is found.
+        Gives the reader; called at the first read, and again after a failure, so that an address that comes
+        later is found.
     max_age_us : int or None
         Rows with an older event time are OUTSIDE_MAX_AGE; None = no bound.
     """
@@ -45,14 +46,19 @@ class LiveRows:
                 continue
             event_us, created_us = int(row.pop("event_timestamp_us")), int(row.pop("created_us"))
             outside = oldest is not None and event_us < oldest
-            rows.append(SessionRow(OUTSIDE_MAX_AGE if outside else PRESENT, event_us, created_us, None if outside else row))
+            rows.append(
+                SessionRow(
+                    OUTSIDE_MAX_AGE if outside else PRESENT, event_us, created_us, None if outside else row
+                )
+            )
         return rows
 
     def problem(self) -> str:
         """Say why the store does not answer; empty when it does."""
         try:
             self.read_rows([PROBE])
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason why the store is not ready
+        except Exception as error:  # noqa: BLE001
+            # whatever it is, it is the reason why the store is not ready
             return f"{type(error).__name__}: {str(error)[:200]}"
         return ""
 

@@ -1,4 +1,6 @@
-"""Finds items by words of their titles and by id, for people who look for one; nearest by meaning is `feature_repo.serving.vectors`."""
+"""Finds items by words of their titles and by id, for people who look for one; nearest by meaning is
+`feature_repo.serving.vectors`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ MAX_QUERY_CHARACTERS = 200
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One item; title and category are empty where unknown, ``known`` is False for an id that the model never met."""
+    """One item; title and category are empty where unknown, ``known`` is False for an id that the model never
+    met.
+    """
 
     item_id: str
     title: str
@@ -32,15 +36,25 @@ class ItemSearch:
     Examples
     --------
     >>> from model.data.catalogue import Catalogue
-    >>> search = ItemSearch(Catalogue.build(["1", "2", "3"], ["Star Wars (1977)", "Lone Star", "Fargo"], ["SciFi", "Drama", "Crime"]))
-    >>> [item.item_id for item in search.find("star", 10)], [item.item_id for item in search.find("star", 10, "drama")]
+    >>> search = ItemSearch(
+    ...     Catalogue.build(
+    ...         ["1", "2", "3"], ["Star Wars (1977)", "Lone Star", "Fargo"], ["SciFi", "Drama", "Crime"]
+    ...     )
+    ... )
+    >>> (
+    ...     [item.item_id for item in search.find("star", 10)],
+    ...     [item.item_id for item in search.find("star", 10, "drama")],
+    ... )
     (['1', '2'], ['2'])
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         # lower() of one letter may be two ("İ"), so starts are those of the lowered lines
-        lines = ["\n" + (title.replace("\n", " ") or item_id).lower() for item_id, title in zip(catalogue.item_ids, catalogue.titles, strict=True)]
+        lines = [
+            "\n" + (title.replace("\n", " ") or item_id).lower()
+            for item_id, title in zip(catalogue.item_ids, catalogue.titles, strict=True)
+        ]
         self._text = "".join(lines)
         self._starts = [0, *accumulate(len(line) for line in lines)][:-1]
 
@@ -65,7 +79,10 @@ class ItemSearch:
     def of(self, item_ids: Iterable[str]) -> list[Item]:
         """Give the items of some ids, in order; unknown ids come back as such."""
         index = self._catalogue.index
-        return [self._item(index[item_id]) if item_id in index else Item(item_id, "", "", False) for item_id in item_ids]
+        return [
+            self._item(index[item_id]) if item_id in index else Item(item_id, "", "", False)
+            for item_id in item_ids
+        ]
 
     def _matches(self, wanted: str, k: int, category: str | None) -> list[int]:
         found: list[int] = []
@@ -88,4 +105,6 @@ def search_of(scorer: Any) -> ItemSearch:
     from model.data.catalogue import Catalogue
 
     catalogue = getattr(scorer, "catalogue", None)
-    return ItemSearch(catalogue if isinstance(catalogue, Catalogue) else Catalogue.build(list(scorer.item_ids)))
+    return ItemSearch(
+        catalogue if isinstance(catalogue, Catalogue) else Catalogue.build(list(scorer.item_ids))
+    )

@@ -16,21 +16,75 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.requests = Counter("intentstore_http_requests", "Requests by route and status.", ["route", "status"], registry=self.registry)
-        self.latency = Histogram(
-            "intentstore_http_seconds", "From the request's head to its answer, by route.", ["route"], buckets=LATENCY_SECONDS, registry=self.registry
+        self.requests = Counter(
+            "intentstore_http_requests",
+            "Requests by route and status.",
+            ["route", "status"],
+            registry=self.registry,
         )
-        self.stage = Histogram("intentstore_http_stage_seconds", "Of one batch: read, score.", ["stage"], buckets=LATENCY_SECONDS, registry=self.registry)
-        self.batch = Histogram("intentstore_http_batch_size", "Questions answered together.", buckets=(1, 2, 4, 8, 16, 32, 64), registry=self.registry)
-        self.clicks = Counter("intentstore_http_clicks", "Clicks by result: accepted, or why not.", ["result"], registry=self.registry)
-        self.errors = Counter("intentstore_http_errors", "Requests that failed on our side, by type of error.", ["error"], registry=self.registry)
-        self.streams = Gauge("intentstore_http_event_streams", "Open streams of server-sent events.", registry=self.registry)
-        self.sessions = Gauge("intentstore_http_answers_sessions", "Sessions whose latest answer is kept.", registry=self.registry)
-        self.held = Gauge("intentstore_http_answers_bytes", "Bytes of the answers that are kept.", registry=self.registry)
-        self.lag = Gauge("intentstore_http_answers_lag_records", "Answers in the topic that the reader has not seen.", registry=self.registry)
-        self.ready = Gauge("intentstore_http_ready", "1 when a part is ready: model, online_store, broker, answers.", ["part"], registry=self.registry)
-        self.model = Gauge("intentstore_http_model_info", "1 for the model version in use.", ["version"], registry=self.registry)
-        self.reloads = Counter("intentstore_http_model_loads", "Models taken into use.", registry=self.registry)
+        self.latency = Histogram(
+            "intentstore_http_seconds",
+            "From the request's head to its answer, by route.",
+            ["route"],
+            buckets=LATENCY_SECONDS,
+            registry=self.registry,
+        )
+        self.stage = Histogram(
+            "intentstore_http_stage_seconds",
+            "Of one batch: read, score.",
+            ["stage"],
+            buckets=LATENCY_SECONDS,
+            registry=self.registry,
+        )
+        self.batch = Histogram(
+            "intentstore_http_batch_size",
+            "Questions answered together.",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=self.registry,
+        )
+        self.clicks = Counter(
+            "intentstore_http_clicks",
+            "Clicks by result: accepted, or why not.",
+            ["result"],
+            registry=self.registry,
+        )
+        self.errors = Counter(
+            "intentstore_http_errors",
+            "Requests that failed on our side, by type of error.",
+            ["error"],
+            registry=self.registry,
+        )
+        self.streams = Gauge(
+            "intentstore_http_event_streams", "Open streams of server-sent events.", registry=self.registry
+        )
+        self.sessions = Gauge(
+            "intentstore_http_answers_sessions",
+            "Sessions whose latest answer is kept.",
+            registry=self.registry,
+        )
+        self.held = Gauge(
+            "intentstore_http_answers_bytes", "Bytes of the answers that are kept.", registry=self.registry
+        )
+        self.lag = Gauge(
+            "intentstore_http_answers_lag_records",
+            "Answers in the topic that the reader has not seen.",
+            registry=self.registry,
+        )
+        self.ready = Gauge(
+            "intentstore_http_ready",
+            "1 when a part is ready: model, online_store, broker, answers.",
+            ["part"],
+            registry=self.registry,
+        )
+        self.model = Gauge(
+            "intentstore_http_model_info",
+            "1 for the model version in use.",
+            ["version"],
+            registry=self.registry,
+        )
+        self.reloads = Counter(
+            "intentstore_http_model_loads", "Models taken into use.", registry=self.registry
+        )
 
     def model_changed(self, version: str) -> None:
         """Note the model version in use."""

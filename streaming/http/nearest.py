@@ -1,4 +1,6 @@
-"""Items nearest in meaning to a text or to an item, exact, from the vectors of the model in use; so every id belongs to its vector."""
+"""Items nearest in meaning to a text or to an item, exact, from the vectors of the model in use; so every id
+belongs to its vector.
+"""
 
 from __future__ import annotations
 
@@ -59,30 +61,53 @@ class NearestItems:
         Raises
         ------
         ApiError
-            404 for an unknown item, 400 for an item without text, 503 when the model knows no text vectors or another encoder made them.
+            404 for an unknown item, 400 for an item without text, 503 when the model knows no text vectors or
+            another encoder made them.
         """
         catalogue, index = self._model.scorer.catalogue, self._ready_index()
         vectors = catalogue.vectors
         if item_id is not None and item_id not in catalogue.index:
             version = self._model.scorer.version
-            raise ApiError(404, "unknown_item", f"item_id {item_id[:60]!r} is not in the catalogue of model {version}; look it up by /v1/items?query=")
-        query = self._encode(str(text)) if item_id is None or vectors is None else vectors[catalogue.index[item_id]]
+            raise ApiError(
+                404,
+                "unknown_item",
+                (
+                    f"item_id {item_id[:60]!r} is not in the catalogue of model {version}; look it up by "
+                    "/v1/items?query="
+                ),
+            )
+        query = (
+            self._encode(str(text))
+            if item_id is None or vectors is None
+            else vectors[catalogue.index[item_id]]
+        )
         among = None
         if category is not None:
             wanted = category.casefold()
-            among = [name for name, kind in zip(catalogue.item_ids, catalogue.categories, strict=True) if wanted in kind.casefold()]
+            among = [
+                name
+                for name, kind in zip(catalogue.item_ids, catalogue.categories, strict=True)
+                if wanted in kind.casefold()
+            ]
         try:
             found = index.nearest(query, k + 1, among=among)
         except VectorError as error:
             raise ApiError(400, "no_direction", str(error)) from None
         places = [(catalogue.index[one.key], one.cosine) for one in found if one.key != item_id][:k]
-        return [NearItem(catalogue.item_ids[at], catalogue.titles[at], catalogue.categories[at], round(cosine, 6)) for at, cosine in places]
+        return [
+            NearItem(catalogue.item_ids[at], catalogue.titles[at], catalogue.categories[at], round(cosine, 6))
+            for at, cosine in places
+        ]
 
     def _ready_index(self) -> VectorIndex:
         catalogue = self._model.scorer.catalogue
         if catalogue.vectors is None:
             version = self._model.scorer.version
-            raise ApiError(503, "no_vectors", f"model {version} knows no text vectors; give the items titles and train again")
+            raise ApiError(
+                503,
+                "no_vectors",
+                f"model {version} knows no text vectors; give the items titles and train again",
+            )
         with self._lock:
             if self._index is None:
                 self._index = VectorIndex(catalogue.item_ids, catalogue.vectors, approximate=False)
@@ -97,6 +122,9 @@ class NearestItems:
                 self._encoder = TextEncoder.load(self._settings.encoder)
             made_by = read_manifest(self._model.path).get("encoder", "")
             if made_by != self._encoder.name:
-                problem = f"the vectors are of encoder {made_by!r}, the settings name {self._encoder.name!r}; set encoder.model to the former"
+                problem = (
+                    f"the vectors are of encoder {made_by!r}, the settings name {self._encoder.name!r}; set "
+                    "encoder.model to the former"
+                )
                 raise ApiError(503, "other_encoder", problem)
             return self._encoder.encode([text[:MAX_TEXT_CHARACTERS]])[0]

@@ -1,4 +1,6 @@
-"""The live page as a response: one HTML file with a policy that allows its own script and style and nothing else."""
+"""The live page as a response: one HTML file with a policy that allows its own script and style and nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,17 @@ class Page:
     def __init__(self, html: str) -> None:
         hashes = {kind: _hash(text) for kind, text in _INLINE.findall(html)}
         policy = (
-            f"default-src 'none'; script-src 'sha256-{hashes['script']}'; style-src 'sha256-{hashes['style']}'; connect-src 'self'; img-src data:; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            f"default-src 'none'; script-src 'sha256-{hashes['script']}'; style-src "
+            f"'sha256-{hashes['style']}'; connect-src 'self'; img-src data:; base-uri 'none'; form-action "
+            "'none'; frame-ancestors 'none'"
         )
         self._body = html.encode()
         self._headers: Headers = [
-            (b"content-security-policy", policy.encode()), (b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"),
+            (b"content-security-policy", policy.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
             (b"cache-control", b"no-cache"),
-        ]  # fmt: skip
+        ]
 
     @classmethod
     def load(cls) -> Page:

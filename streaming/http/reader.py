@@ -1,4 +1,6 @@
-"""Follows the recommendations topic in a background thread and hands the records on. Belongs to no consumer group, commits nothing."""
+"""Follows the recommendations topic in a background thread and hands the records on. Belongs to no consumer
+group, commits nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ LOG = logging.getLogger("intentstore.http")
 HISTORY_RECORDS = 20_000  # read again per partition at the start: the sessions of the last minutes
 POLL_MS = 500
 POLL_RECORDS = 2_000
-PAUSE_SECONDS = 0.02  # between polls: kafka-python pays 1.5 ms of CPU a poll, which would be taken from the requests
+# between polls: kafka-python pays 1.5 ms of CPU a poll, which would be taken from the requests
+PAUSE_SECONDS = 0.02
 CHECK_SECONDS = 2.0  # between looks at the end offsets, which tell lag and whether the broker answers
 RETRY_SECONDS = 1.0
 ANSWER_MS = 5_000  # a broker that does not answer within this is told as gone
@@ -40,7 +43,13 @@ class AnswerReader:
         Records behind the end at the last look.
     """
 
-    def __init__(self, make_consumer: Callable[[], Any], topic: str, deliver: Callable[[list[StoredAnswer]], object], history: int = HISTORY_RECORDS) -> None:
+    def __init__(
+        self,
+        make_consumer: Callable[[], Any],
+        topic: str,
+        deliver: Callable[[list[StoredAnswer]], object],
+        history: int = HISTORY_RECORDS,
+    ) -> None:
         self._make, self._topic, self._deliver, self._history = make_consumer, topic, deliver, history
         self._positions: dict[int, int] = {}
         self._stop = threading.Event()
@@ -63,8 +72,12 @@ class AnswerReader:
         while not self._stop.is_set():
             try:
                 self._follow()
-            except Exception as error:  # noqa: BLE001 - whatever the client raises, the remedy is a new connection at the same place
-                problem = f"topic '{self._topic}' cannot be read ({type(error).__name__}: {str(error)[:200]}); check kafka.bootstrap_servers"
+            except Exception as error:  # noqa: BLE001
+                # whatever the client raises, the remedy is a new connection at the same place
+                problem = (
+                    f"topic '{self._topic}' cannot be read ({type(error).__name__}: {str(error)[:200]}); "
+                    "check kafka.bootstrap_servers"
+                )
                 if problem != self.broker_problem:  # told once, not at every try
                     LOG.warning("%s", problem)
                 self.broker_problem = problem
@@ -76,7 +89,11 @@ class AnswerReader:
             goal = self._assign(consumer)
             checked = time.monotonic()
             while not self._stop.is_set():
-                records = [record for part in consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS).values() for record in part]
+                records = [
+                    record
+                    for part in consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS).values()
+                    for record in part
+                ]
                 if records:
                     self._take(records)
                 restoring = any(self._positions.get(partition, 0) < end for partition, end in goal.items())
@@ -92,15 +109,22 @@ class AnswerReader:
             consumer.close()
 
     def _assign(self, consumer: Any) -> dict[int, int]:
-        """Assign every partition, seek to where reading goes on, and give the end offsets to catch up with."""
+        """Assign every partition, seek to where reading goes on, and give the end offsets to catch up
+        with.
+        """
         from kafka import TopicPartition
 
         numbers = consumer.partitions_for_topic(self._topic)
         if not numbers:
-            raise LookupError(f"topic '{self._topic}' does not exist; start the consumer, or create the topic")
+            raise LookupError(
+                f"topic '{self._topic}' does not exist; start the consumer, or create the topic"
+            )
         partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
         consumer.assign(partitions)
-        first, ends = consumer.beginning_offsets(partitions, ANSWER_MS), consumer.end_offsets(partitions, ANSWER_MS)
+        first, ends = (
+            consumer.beginning_offsets(partitions, ANSWER_MS),
+            consumer.end_offsets(partitions, ANSWER_MS),
+        )
         for partition in partitions:
             end = ends[partition]
             wanted = self._positions.get(partition.partition, end - self._history)
@@ -111,7 +135,11 @@ class AnswerReader:
         return {partition.partition: end for partition, end in ends.items()}
 
     def _take(self, records: list[Any]) -> None:
-        answers = [StoredAnswer(record.key, record.value, record.partition, record.offset) for record in records if record.key and record.value]
+        answers = [
+            StoredAnswer(record.key, record.value, record.partition, record.offset)
+            for record in records
+            if record.key and record.value
+        ]
         for record in records:
             self._positions[record.partition] = record.offset + 1
         self._deliver(answers)
@@ -120,8 +148,11 @@ class AnswerReader:
         """Refresh lag and health; say whether the topic has new partitions."""
         assigned = consumer.assignment()
         ends = consumer.end_offsets(list(assigned), ANSWER_MS)
-        for partition in assigned:  # transaction markers take offsets too, so the client's own position is the truth
-            self._positions[partition.partition] = max(self._positions[partition.partition], consumer.position(partition))
+        # transaction markers take offsets too, so the client's own position is the truth
+        for partition in assigned:
+            self._positions[partition.partition] = max(
+                self._positions[partition.partition], consumer.position(partition)
+            )
         self.lag = sum(max(0, end - self._positions[partition.partition]) for partition, end in ends.items())
         self.broker_problem = ""
         return len(consumer.partitions_for_topic(self._topic) or ()) > len(assigned)

@@ -33,11 +33,13 @@ from streaming.http.wire import Guard
 from streaming.serving.loaded_model import ModelWatch
 
 LOG = logging.getLogger("intentstore.http")
-MAX_HEAD_BYTES = 65_536  # request line and headers; an id has at most 1,024 characters, 12 kB when percent-encoded
+# request line and headers; an id has at most 1,024 characters, 12 kB when percent-encoded
+MAX_HEAD_BYTES = 65_536
 PROBE_SECONDS = 2.0
 SWITCH_SECONDS = 0.0002  # between threads; the default of 5 ms would by itself break a p99 of 5 ms
 STOP_SECONDS = 5
-BROKER_MS = 5_000  # a broker that is silent for so long is told as gone; the client's own 30 s would outlast the shop's patience
+# a broker that is silent for so long is told as gone; the client's own 30 s would outlast the shop's patience
+BROKER_MS = 5_000
 _RECONNECT = {"bootstrap_timeout_ms": BROKER_MS, "reconnect_backoff_max_ms": 1_000}
 
 
@@ -57,29 +59,48 @@ class Server:
         self.metrics, self.board = Metrics(), AnswerBoard()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = threading.Event()
-        self.watch = ModelWatch(_finder(settings, model_dir), lambda path: load_model(settings, path), self._model_changed)
+        self.watch = ModelWatch(
+            _finder(settings, model_dir), lambda path: load_model(settings, path), self._model_changed
+        )
         self._items: ItemSearch | None = None
         self._nearest: NearestItems | None = None
-        self._rows, self._probe_rows = (LiveRows(lambda: _reader(settings), _max_age_us(settings)) for _ in range(2))  # a connection for each thread
+        # a connection for each thread
+        self._rows, self._probe_rows = (
+            LiveRows(lambda: _reader(settings), _max_age_us(settings)) for _ in range(2)
+        )
         self._store_problem = "the online store has not answered yet"
         fold = FoldConfig.from_settings(settings.session)
         engine = Engine(self._rows, lambda: self.watch.current, fold, self.metrics.stage_done)
         self._questions = Batcher(engine, "questions", on_batch=self.metrics.batch.observe)
         self._sender = ClickSender(lambda: _producer(settings), settings.kafka.clicks_topic)
         self._clicks = Batcher(self._sender, "clicks")
-        self.reader = AnswerReader(lambda: _consumer(settings), settings.kafka.recommendations_topic, self._deliver)
+        self.reader = AnswerReader(
+            lambda: _consumer(settings), settings.kafka.recommendations_topic, self._deliver
+        )
         self._prober = threading.Thread(target=self._probe, name="readiness", daemon=True)
         guard = Guard([token.get_secret_value() for token in settings.http.tokens], settings.http.host)
         parts = Parts(
-            self._questions, self._clicks, self.board, guard, self.metrics, self.problems,
-            items=lambda: self._items, nearest=lambda: self._nearest, max_body_bytes=settings.http.max_body_bytes,
-        )  # fmt: skip
+            self._questions,
+            self._clicks,
+            self.board,
+            guard,
+            self.metrics,
+            self.problems,
+            items=lambda: self._items,
+            nearest=lambda: self._nearest,
+            max_body_bytes=settings.http.max_body_bytes,
+        )
         self.api = Api(parts, self._up, self._down)
 
     def problems(self) -> dict[str, str]:
         """Say of each part why it is not ready; empty text = ready."""
         model = "" if self.watch.current is not None else self.watch.problem
-        return {"model": model, "online_store": self._store_problem, "broker": self.reader.broker_problem, "answers": self.reader.problem}
+        return {
+            "model": model,
+            "online_store": self._store_problem,
+            "broker": self.reader.broker_problem,
+            "answers": self.reader.problem,
+        }
 
     def end_streams(self) -> None:
         """Let the open event streams end, so that the server can close."""
@@ -91,7 +112,8 @@ class Server:
         self.watch.start(load_first=False)
         self.reader.start()
         self._prober.start()
-        self._connecting = self._loop.create_task(self._clicks.submit([]))  # no click: it connects, so that the first one need not wait
+        # no click: it connects, so that the first one need not wait
+        self._connecting = self._loop.create_task(self._clicks.submit([]))
 
     def _down(self) -> None:
         self._stop.set()
@@ -121,7 +143,9 @@ class Server:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol with a bound on what comes before a request's body; without it a head may grow for ever."""
+    """Uvicorn's protocol with a bound on what comes before a request's body; without it a head may grow for
+    ever.
+    """
 
     _head_bytes = 0
 
@@ -131,7 +155,10 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             LOG.warning("a request head of more than %d bytes was refused", MAX_HEAD_BYTES)
-            self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            self.transport.write(
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: "
+                b"0\r\n\r\n"
+            )
             self.transport.close()
 
     def on_headers_complete(self) -> None:
@@ -164,7 +191,8 @@ def main(settings: Settings, model_dir: Path | None = None) -> int:
     Parameters
     ----------
     settings : Settings
-        ``http.host`` and ``http.port`` say where (port 0 = any free one, told in the log), ``http.tokens`` who may ask.
+        ``http.host`` and ``http.port`` say where (port 0 = any free one, told in the log), ``http.tokens``
+        who may ask.
     model_dir : Path, optional
         One fixed model folder; none = the promoted one, followed.
 
@@ -181,17 +209,39 @@ def main(settings: Settings, model_dir: Path | None = None) -> int:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     server = Server(settings, model_dir)
     config = uvicorn.Config(
-        server.api, host=settings.http.host, port=settings.http.port, loop="uvloop", http=LimitedProtocol, ws="none", lifespan="on",
-        log_config=None, access_log=False, server_header=False, date_header=False, timeout_keep_alive=75, timeout_graceful_shutdown=STOP_SECONDS,
-        backlog=2048, proxy_headers=False,
-    )  # fmt: skip
+        server.api,
+        host=settings.http.host,
+        port=settings.http.port,
+        loop="uvloop",
+        http=LimitedProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        backlog=2048,
+        proxy_headers=False,
+    )
     if not settings.http.tokens and settings.http.host not in {"127.0.0.1", "localhost", "::1"}:
-        LOG.warning("http.host is %s and http.tokens is empty: everybody who reaches this address may ask and send clicks", settings.http.host)
+        LOG.warning(
+            (
+                "http.host is %s and http.tokens is empty: everybody who reaches this address may ask and "
+                "send clicks"
+            ),
+            settings.http.host,
+        )
     try:
         sock = config.bind_socket()
     except (OSError, SystemExit) as error:
-        raise StreamingError(f"cannot listen on {settings.http.host}:{settings.http.port} ({error}); choose another http.host or http.port") from None
-    sock.listen(config.backlog)  # before the line below, which says that calls are taken: until the loop runs, they wait in the queue
+        raise StreamingError(
+            f"cannot listen on {settings.http.host}:{settings.http.port} ({error}); choose another "
+            "http.host or http.port"
+        ) from None
+    # before the line below, which says that calls are taken: until the loop runs, they wait in the queue
+    sock.listen(config.backlog)
     print(f"serving on http://{settings.http.host}:{sock.getsockname()[1]}", flush=True)
     _Uvicorn(config, server.end_streams).run(sockets=[sock])
     return 0
@@ -223,7 +273,11 @@ def _max_age_us(settings: Settings) -> int | None:
 def _producer(settings: Settings) -> Any:
     from kafka import KafkaProducer
 
-    limits = {"delivery_timeout_ms": int(SEND_SECONDS * 1000), "request_timeout_ms": BROKER_MS, "max_block_ms": BROKER_MS}
+    limits = {
+        "delivery_timeout_ms": int(SEND_SECONDS * 1000),
+        "request_timeout_ms": BROKER_MS,
+        "max_block_ms": BROKER_MS,
+    }
     return KafkaProducer(**client_options(settings), **_RECONNECT, acks="all", linger_ms=0, **limits)
 
 

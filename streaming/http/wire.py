@@ -36,7 +36,9 @@ class ApiError(Exception):
         Further response headers.
     """
 
-    def __init__(self, status: int, code: str, message: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.headers = status, code, list(headers)
 
@@ -50,9 +52,19 @@ class Response:
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(self, body: bytes, status: int = 200, content_type: bytes = JSON_TYPE, headers: Iterable[tuple[bytes, bytes]] = (NO_STORE,)) -> None:
+    def __init__(
+        self,
+        body: bytes,
+        status: int = 200,
+        content_type: bytes = JSON_TYPE,
+        headers: Iterable[tuple[bytes, bytes]] = (NO_STORE,),
+    ) -> None:
         self.status, self.body = status, body
-        self.headers: Headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
+        self.headers: Headers = [
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % len(body)),
+            *headers,
+        ]
 
     async def send(self, send: Send) -> None:
         """Write it to the connection."""
@@ -93,9 +105,20 @@ class Request:
         if self._query is None:
             raw = self.scope["query_string"].decode("latin-1")
             try:
-                self._query = dict(parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS)) if raw else {}
+                self._query = (
+                    dict(
+                        parse_qsl(
+                            raw, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS
+                        )
+                    )
+                    if raw
+                    else {}
+                )
             except ValueError:  # UnicodeDecodeError is one
-                text = f"the query {raw[:60]!r} is not UTF-8 in percent encoding, or has more than {MAX_QUERY_FIELDS} fields"
+                text = (
+                    f"the query {raw[:60]!r} is not UTF-8 in percent encoding, or has more than "
+                    f"{MAX_QUERY_FIELDS} fields"
+                )
                 raise ApiError(400, "bad_query", text) from None
         return self._query
 
@@ -109,7 +132,11 @@ class Request:
     def repeated(self, name: str) -> list[str]:
         """Every value of a query field that may stand more than once."""
         raw = self.scope["query_string"].decode("latin-1")
-        return [value for field, value in parse_qsl(raw, keep_blank_values=True) if field == name] if self.query else []
+        return (
+            [value for field, value in parse_qsl(raw, keep_blank_values=True) if field == name]
+            if self.query
+            else []
+        )
 
     def identifier(self, name: str, *, required: bool = True) -> str | None:
         """Read an id from the query, checked by the click contract.
@@ -122,7 +149,9 @@ class Request:
         value = self.query.get(name)
         if value is None:
             if required:
-                raise ApiError(400, "missing_parameter", f"query parameter '{name}' is missing; add ?{name}=...")
+                raise ApiError(
+                    400, "missing_parameter", f"query parameter '{name}' is missing; add ?{name}=..."
+                )
             return None
         return checked_id(name, value)
 
@@ -147,8 +176,19 @@ class Request:
         """
         encoding = self.headers.get(b"content-encoding", b"identity")
         if encoding.lower() != b"identity":
-            raise ApiError(415, "unsupported_encoding", f"content-encoding {encoding.decode('latin-1')[:60]!r} is not read; send the JSON uncompressed")
-        too_large = ApiError(413, "too_large", f"the body is larger than {limit:,} bytes; send less at once, or raise http.max_body_bytes")
+            raise ApiError(
+                415,
+                "unsupported_encoding",
+                (
+                    f"content-encoding {encoding.decode('latin-1')[:60]!r} is not read; send the JSON "
+                    "uncompressed"
+                ),
+            )
+        too_large = ApiError(
+            413,
+            "too_large",
+            f"the body is larger than {limit:,} bytes; send less at once, or raise http.max_body_bytes",
+        )
         declared = self.headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > limit:
             raise too_large
@@ -156,7 +196,9 @@ class Request:
         while more:
             message = await self.receive()
             if message["type"] == "http.disconnect":
-                raise ApiError(400, "incomplete_body", "the connection closed before the end of the body; send it again")
+                raise ApiError(
+                    400, "incomplete_body", "the connection closed before the end of the body; send it again"
+                )
             part = message.get("body", b"")
             size += len(part)
             if size > limit:
@@ -194,9 +236,17 @@ def checked_count(name: str, value: object, most: int) -> int:
     >>> checked_count("k", "10", 100)
     10
     """
-    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10 else value
+    number = (
+        int(value)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10
+        else value
+    )
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
-        raise ApiError(400, "bad_parameter", f"{name} = {str(value)[:60]!r} is not usable; expected a whole number from 1 to {most}")
+        raise ApiError(
+            400,
+            "bad_parameter",
+            f"{name} = {str(value)[:60]!r} is not usable; expected a whole number from 1 to {most}",
+        )
     return number
 
 
@@ -212,8 +262,9 @@ class Guard:
 
     Notes
     -----
-    Without tokens and bound to the machine itself, a web page elsewhere could still reach us through the user's browser. So a
-    browser's ``Origin`` must be the ``Host`` it calls, and that host must be a name of this machine (DNS rebinding).
+    Without tokens and bound to the machine itself, a web page elsewhere could still reach us through the
+    user's browser. So a browser's ``Origin`` must be the ``Host`` it calls, and that host must be a name of
+    this machine (DNS rebinding).
     """
 
     def __init__(self, tokens: Iterable[str], host: str) -> None:
@@ -232,9 +283,20 @@ class Guard:
         host = request.headers.get(b"host", b"").decode("latin-1")
         origin = request.headers.get(b"origin")
         if origin is not None and origin.decode("latin-1").partition("://")[2] != host:
-            raise ApiError(403, "foreign_origin", f"origin {origin.decode('latin-1')[:60]!r} is another site; open the page from this server")
+            raise ApiError(
+                403,
+                "foreign_origin",
+                f"origin {origin.decode('latin-1')[:60]!r} is another site; open the page from this server",
+            )
         if host and self._hosts is not None and _host_name(host) not in self._hosts:
-            raise ApiError(403, "foreign_host", f"host {host[:60]!r} is not this machine's name; call http://127.0.0.1, or set http.tokens to allow any name")
+            raise ApiError(
+                403,
+                "foreign_host",
+                (
+                    f"host {host[:60]!r} is not this machine's name; call http://127.0.0.1, or set "
+                    "http.tokens to allow any name"
+                ),
+            )
 
     def check_token(self, request: Request) -> None:
         """Refuse a call without one of the tokens, if there are any.
@@ -248,10 +310,19 @@ class Guard:
             return
         kind, _, given = request.headers.get(b"authorization", b"").partition(b" ")
         digest = hashlib.sha256(given.strip()).digest()
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]  # all of them, so that the time tells nothing
+        # all of them, so that the time tells nothing
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
         if kind.lower() != b"bearer" or not any(matches):
             challenge = [(b"www-authenticate", b"Bearer")]
-            raise ApiError(401, "unauthorised", "the bearer token is missing or unknown; send 'Authorization: Bearer TOKEN' with one of http.tokens", challenge)
+            raise ApiError(
+                401,
+                "unauthorised",
+                (
+                    "the bearer token is missing or unknown; send 'Authorization: Bearer TOKEN' with one "
+                    "of http.tokens"
+                ),
+                challenge,
+            )
 
 
 def _host_name(host: str) -> str:

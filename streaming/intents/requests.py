@@ -1,4 +1,6 @@
-"""Near-line intents as the consumer sees them: which sessions are worth an LLM call, and the answers that became known since. Calls no LLM."""
+"""Near-line intents as the consumer sees them: which sessions are worth an LLM call, and the answers that
+became known since. Calls no LLM.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("intentstore.near_line")
 FIRST_CLICKS = 3  # a session of two titles tells an LLM no more than the encoder
-MAX_PER_SECOND = 5.0  # a local LLM answers about one session a second; more requests would only age in the topic
+# a local LLM answers about one session a second; more requests would only age in the topic
+MAX_PER_SECOND = 5.0
 RELOAD_SECONDS = 5.0
 CALLED = ("llm", "endpoint")
 
 
 class IntentRequest(msgspec.Struct, frozen=True):
-    """One session that is worth a call: its items, oldest first, and its newest event time in microseconds UTC."""
+    """One session that is worth a call: its items, oldest first, and its newest event time in microseconds
+    UTC.
+    """
 
     session_id: str
     items: list[str]
@@ -32,11 +37,15 @@ class IntentRequest(msgspec.Struct, frozen=True):
 
 
 def worth_a_call(state: SessionState, source: str) -> bool:
-    """Whether a session should be sent to the LLM now: its intents were guessed, and its length has just doubled (3, 6, 12, ... clicks).
+    """Whether a session should be sent to the LLM now: its intents were guessed, and its length has just
+    doubled (3, 6, 12, ... clicks).
 
     Examples
     --------
-    >>> worth_a_call(SessionState(items=("a",) * 6, count=6), "encoder"), worth_a_call(SessionState(items=("a",) * 7, count=7), "encoder")
+    >>> (
+    ...     worth_a_call(SessionState(items=("a",) * 6, count=6), "encoder"),
+    ...     worth_a_call(SessionState(items=("a",) * 7, count=7), "encoder"),
+    ... )
     (True, False)
     """
     times, rest = divmod(state.count, FIRST_CLICKS)
@@ -44,7 +53,8 @@ def worth_a_call(state: SessionState, source: str) -> bool:
 
 
 class IntentRequests:
-    """Sends requests beside the answers, never before them, and at a bounded rate; a lost request costs nothing but a better intent.
+    """Sends requests beside the answers, never before them, and at a bounded rate; a lost request costs
+    nothing but a better intent.
 
     Parameters
     ----------
@@ -57,7 +67,12 @@ class IntentRequests:
     def __init__(self, settings: Settings, send: Callable[[str, bytes, bytes], Any]) -> None:
         intents = settings.intents
         self.wanted = intents.source in CALLED and intents.max_calls > 0
-        self._topic, self._send, self._credit, self._at = settings.kafka.intent_requests_topic, send, MAX_PER_SECOND, time.monotonic()
+        self._topic, self._send, self._credit, self._at = (
+            settings.kafka.intent_requests_topic,
+            send,
+            MAX_PER_SECOND,
+            time.monotonic(),
+        )
 
     def offer(self, answered: Sequence[tuple[str, SessionState, str]]) -> int:
         """Look at what a batch answered and send what is worth it.
@@ -87,7 +102,9 @@ class IntentRequests:
 
 
 class KnownAnswers:
-    """Lets the loaded model's live intents know what the near-line worker found out, by looking at its file now and then."""
+    """Lets the loaded model's live intents know what the near-line worker found out, by looking at its file
+    now and then.
+    """
 
     def __init__(self, settings: Settings) -> None:
         from model.intent.ground.live import ANSWERS_FILE, live_folder

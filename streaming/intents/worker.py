@@ -1,4 +1,6 @@
-"""The near-line intent worker: takes sessions worth an LLM call from a topic, calls within the budget, writes cache and online store."""
+"""The near-line intent worker: takes sessions worth an LLM call from a topic, calls within the budget, writes
+cache and online store.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,14 @@ from model.intent.ask.asker import asker_of, failure_kind, failure_kinds
 from model.intent.ask.local import Answer, recipe_of
 from model.intent.ask.spool import Spool
 from model.intent.ground.known_titles import KnownTitles
-from model.intent.ground.live import ANSWERS_FILE, LiveIntents, answers_table, live_folder, read_answers, write_answers
+from model.intent.ground.live import (
+    ANSWERS_FILE,
+    LiveIntents,
+    answers_table,
+    live_folder,
+    read_answers,
+    write_answers,
+)
 from model.intent.prompts import recent_titles
 from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent, ViewIntent
@@ -49,7 +58,8 @@ class NearLine:
     settings : Settings
         ``intents`` (source, budget), encoder, home.
     ask : callable
-        From lists of titles to answers; calls back with place and answer. None = the configured LLM, loaded at the first request.
+        From lists of titles to answers; calls back with place and answer. None = the configured LLM, loaded
+        at the first request.
     max_calls : int, optional
         Instead of ``intents.max_calls``.
 
@@ -59,15 +69,23 @@ class NearLine:
         No LLM is configured, or the `intents` job has not left what live intents need.
     """
 
-    def __init__(self, settings: Settings, ask: Callable[..., Any] | None = None, max_calls: int | None = None) -> None:
+    def __init__(
+        self, settings: Settings, ask: Callable[..., Any] | None = None, max_calls: int | None = None
+    ) -> None:
         if settings.intents.source not in CALLED:
-            raise StreamingError(f"intents.source = '{settings.intents.source}' calls no LLM; set it to llm or endpoint")
+            raise StreamingError(
+                f"intents.source = '{settings.intents.source}' calls no LLM; set it to llm or endpoint"
+            )
         recipe = recipe_of(settings)
         live = LiveIntents.load(settings)
         if live.localiser is None or live.recipe is None or recipe is None:
-            raise StreamingError(f"no live intents below '{live_folder(settings)}'; run `python -m spark_jobs intents` first")
+            raise StreamingError(
+                f"no live intents below '{live_folder(settings)}'; run `python -m spark_jobs intents` first"
+            )
         self._settings, self._recipe, self._live, self._localiser = settings, recipe, live, live.localiser
-        self._titles: dict[str, str] = json.loads((live_folder(settings) / "prompt_titles.json").read_text(encoding="utf-8"))
+        self._titles: dict[str, str] = json.loads(
+            (live_folder(settings) / "prompt_titles.json").read_text(encoding="utf-8")
+        )
         self._ask = ask
         self._encoder: TextEncoder | None = None
         self.left = settings.intents.max_calls if max_calls is None else max_calls
@@ -99,7 +117,10 @@ class NearLine:
             known += self._ground(asked, texts)
             folder = live_folder(self._settings)
             newest = list(self.answers.items())[-KEPT_ANSWERS:]
-            write_answers(folder / ANSWERS_FILE, answers_table([key for key, _ in newest], [intent for _, intent in newest]))
+            write_answers(
+                folder / ANSWERS_FILE,
+                answers_table([key for key, _ in newest], [intent for _, intent in newest]),
+            )
         self._write_online(known)
         return len(texts)
 
@@ -108,7 +129,9 @@ class NearLine:
         self._client.close()
 
     def _call(self, asked: dict[str, tuple[IntentRequest, list[str], list[str]]]) -> dict[str, Answer]:
-        """Call the LLM; each answer is in the spool the moment it is there, and the `intents` job commits it to the cache table."""
+        """Call the LLM; each answer is in the spool the moment it is there, and the `intents` job commits it
+        to the cache table.
+        """
         keys, spool = list(asked), Spool(self._settings.home / "intents" / "spool")
         answers: dict[str, Answer] = {}
 
@@ -129,13 +152,22 @@ class NearLine:
             log.warning("%d of %d calls failed: %s", count, len(asked), first)
         return {key: answer for key, answer in answers.items() if answer.long_text and answer.short_text}
 
-    def _ground(self, asked: dict[str, tuple[IntentRequest, list[str], list[str]]], texts: dict[str, Answer]) -> list[tuple[IntentRequest, SessionIntent]]:
+    def _ground(
+        self, asked: dict[str, tuple[IntentRequest, list[str], list[str]]], texts: dict[str, Answer]
+    ) -> list[tuple[IntentRequest, SessionIntent]]:
         self._encoder = self._encoder or TextEncoder.load(self._settings.encoder)
-        lines = [answer.long_text for answer in texts.values()] + [answer.short_text for answer in texts.values()]
-        views = [ViewIntent(line, *found) for line, found in zip(lines, self._localiser.ground(self._encoder.encode(lines)), strict=True)]
+        lines = [answer.long_text for answer in texts.values()] + [
+            answer.short_text for answer in texts.values()
+        ]
+        views = [
+            ViewIntent(line, *found)
+            for line, found in zip(lines, self._localiser.ground(self._encoder.encode(lines)), strict=True)
+        ]
         pairs = []
         for place, key in enumerate(texts):
-            self.answers[key] = SessionIntent(views[place], views[len(texts) + place], self._recipe.source, key)
+            self.answers[key] = SessionIntent(
+                views[place], views[len(texts) + place], self._recipe.source, key
+            )
             pairs.append((asked[key][0], self.answers[key]))
         return pairs
 
@@ -144,10 +176,20 @@ class NearLine:
         for request, intent in known:
             values: dict[str, Any] = {"source": intent.source, "cache_key": intent.cache_key}
             for name, view in (("long", intent.long), ("short", intent.short)):
-                parts: dict[str, Any] = {"text": view.text, "items": list(view.items), "cosines": list(view.cosines), "vector": view.vector}
+                parts: dict[str, Any] = {
+                    "text": view.text,
+                    "items": list(view.items),
+                    "cosines": list(view.cosines),
+                    "vector": view.vector,
+                }
                 values.update({f"{name}_{part}": value for part, value in parts.items()})
             packed = self._schema.encode(values, request.event_time_us, time.time_ns() // 1000)
-            rows.append((storage_key(PROJECT, SESSION_INTENTS, entity_key({"session_id": request.session_id})), packed))
+            rows.append(
+                (
+                    storage_key(PROJECT, SESSION_INTENTS, entity_key({"session_id": request.session_id})),
+                    packed,
+                )
+            )
         if rows:
             self._client.write(rows, 0)
 
@@ -155,15 +197,27 @@ class NearLine:
 def intents_schema() -> PackedSchema:
     """Schema of the view `session_intents` as it is packed online, from the contract's fields."""
     left_out = {"session_id", "event_timestamp", "created", "session_date"}
-    return PackedSchema(SESSION_INTENTS, tuple((field.name, kind_of(field.type)) for field in SESSION_INTENTS_SCHEMA if field.name not in left_out))
+    return PackedSchema(
+        SESSION_INTENTS,
+        tuple(
+            (field.name, kind_of(field.type))
+            for field in SESSION_INTENTS_SCHEMA
+            if field.name not in left_out
+        ),
+    )
 
 
 def cache_row(key: str, items: Sequence[str], answer: Answer, recipe: Recipe) -> dict[str, Any]:
     """Give an answer as a row of `intent_cache`; ``created`` as ISO 8601 text."""
     return {
-        **vars(answer), "cache_key": key, "items": list(items), "source": recipe.source, "model": recipe.model, "prompt_version": recipe.prompt_version,
+        **vars(answer),
+        "cache_key": key,
+        "items": list(items),
+        "source": recipe.source,
+        "model": recipe.model,
+        "prompt_version": recipe.prompt_version,
         "created": datetime.datetime.now(datetime.UTC).isoformat(),
-    }  # fmt: skip
+    }
 
 
 def main(settings: Settings, *, until_idle_seconds: float | None = None, max_calls: int | None = None) -> int:
@@ -202,19 +256,37 @@ def main(settings: Settings, *, until_idle_seconds: float | None = None, max_cal
         signal.signal(number, stop)
     try:
         reader = KafkaConsumer(
-            settings.kafka.intent_requests_topic, **client_options(settings), bootstrap_timeout_ms=TOOL_TIMEOUT_MS,
-            group_id=f"{settings.streaming.group}-intents", enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=BATCH,
-        )  # fmt: skip
+            settings.kafka.intent_requests_topic,
+            **client_options(settings),
+            bootstrap_timeout_ms=TOOL_TIMEOUT_MS,
+            group_id=f"{settings.streaming.group}-intents",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_records=BATCH,
+        )
         last = time.monotonic()
-        while not stopped and worker.left > 0 and (until_idle_seconds is None or time.monotonic() - last < until_idle_seconds):
-            requests = [one for batch in reader.poll(timeout_ms=POLL_MS).values() for record in batch if (one := _request(record.value)) is not None]
+        while (
+            not stopped
+            and worker.left > 0
+            and (until_idle_seconds is None or time.monotonic() - last < until_idle_seconds)
+        ):
+            requests = [
+                one
+                for batch in reader.poll(timeout_ms=POLL_MS).values()
+                for record in batch
+                if (one := _request(record.value)) is not None
+            ]
             if requests:
                 last = time.monotonic()
-                log.info("%d requests, %d calls, %d left", len(requests), worker.handle(requests), worker.left)
+                log.info(
+                    "%d requests, %d calls, %d left", len(requests), worker.handle(requests), worker.left
+                )
                 reader.commit()
         reader.close(autocommit=False)
     except KafkaError as error:
-        raise StreamingError(f"requests for intents cannot be read ({error}); is the broker running?") from None
+        raise StreamingError(
+            f"requests for intents cannot be read ({error}); is the broker running?"
+        ) from None
     finally:
         worker.close()
     print(json.dumps({"called": worker.called, "cached": worker.cached, "left": worker.left}), flush=True)

@@ -1,4 +1,6 @@
-"""The embedded Kafka broker: one process that is broker and controller (KRaft). Configuration, format, start and readiness."""
+"""The embedded Kafka broker: one process that is broker and controller (KRaft). Configuration, format, start
+and readiness.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ log = logging.getLogger("intentstore.services")
 READY_SECONDS = 90.0  # 3 s alone; a busy two-core machine that also recovers logs has needed 25
 FORMAT_SECONDS = 60.0
 _ATTEMPTS = 3  # somebody may take a free port between our look and the broker's
-MAX_RECORD_BYTES = 4 << 20  # room for a poison record of 1 MB and its batch overhead, so that it reaches the dead letters
+# room for a poison record of 1 MB and its batch overhead, so that it reaches the dead letters
+MAX_RECORD_BYTES = 4 << 20
 
 # Static voters, so that the ports may change between two starts over the same data.
 _CONFIG = """# written by `python -m streaming up`
@@ -82,7 +85,11 @@ def start(settings: Settings, folder: Path) -> tuple[str, int]:
         No jars, or no Java 17.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    config, record_file, log_file = folder / "server.properties", folder / "process.json", folder / "broker.log"
+    config, record_file, log_file = (
+        folder / "server.properties",
+        folder / "process.json",
+        folder / "broker.log",
+    )
     ports = _configured_ports(config)
     for record in processes.by_argument(str(config)):
         if ports and _ready(settings, ports[0], record):
@@ -102,7 +109,10 @@ def start(settings: Settings, folder: Path) -> tuple[str, int]:
             return f"127.0.0.1:{ports[0]}", record.pid
         processes.stop(record)
         ports = None
-    raise ServiceError(f"broker: no answer within {READY_SECONDS:.0f} s; its log '{log_file}' says why, `python -m streaming down` clears up")
+    raise ServiceError(
+        f"broker: no answer within {READY_SECONDS:.0f} s; its log '{log_file}' says why, `python -m "
+        "streaming down` clears up"
+    )
 
 
 def answers(kafka: KafkaSettings, port: int) -> bool:
@@ -113,7 +123,12 @@ def answers(kafka: KafkaSettings, port: int) -> bool:
     from streaming.clients import security_options
 
     try:
-        admin = KafkaAdminClient(bootstrap_servers=f"127.0.0.1:{port}", request_timeout_ms=3000, bootstrap_timeout_ms=3000, **security_options(kafka))
+        admin = KafkaAdminClient(
+            bootstrap_servers=f"127.0.0.1:{port}",
+            request_timeout_ms=3000,
+            bootstrap_timeout_ms=3000,
+            **security_options(kafka),
+        )
     except (KafkaError, OSError):
         return False
     try:
@@ -141,14 +156,27 @@ def _command(java: Path, jars: Path, config: Path) -> list[str]:
 def _write_config(kafka: KafkaSettings, folder: Path, config: Path, ports: tuple[int, int]) -> None:
     secured = kafka.security_protocol == "SASL_PLAINTEXT"
     if kafka.security_protocol not in ("PLAINTEXT", "SASL_PLAINTEXT"):
-        raise ServiceError(f"kafka.security_protocol = {kafka.security_protocol}: the embedded broker has no certificates; set kafka.bootstrap_servers")
+        raise ServiceError(
+            f"kafka.security_protocol = {kafka.security_protocol}: the embedded broker has no certificates; "
+            "set kafka.bootstrap_servers"
+        )
     text = _CONFIG.format(
-        port=ports[0], controller_port=ports[1], folder=folder, max_bytes=MAX_RECORD_BYTES, protocol=kafka.security_protocol
-    )  # fmt: skip
+        port=ports[0],
+        controller_port=ports[1],
+        folder=folder,
+        max_bytes=MAX_RECORD_BYTES,
+        protocol=kafka.security_protocol,
+    )
     if secured:
-        user, password = kafka.sasl_username or "", kafka.sasl_password.get_secret_value() if kafka.sasl_password else ""
+        user, password = (
+            kafka.sasl_username or "",
+            kafka.sasl_password.get_secret_value() if kafka.sasl_password else "",
+        )
         if not user.isalnum() or not password or any(letter in password for letter in '"\\\n'):
-            raise ServiceError("kafka.sasl_username must be letters and digits and kafka.sasl_password must be set, without quotes, for the embedded broker")
+            raise ServiceError(
+                "kafka.sasl_username must be letters and digits and kafka.sasl_password must be set, "
+                "without quotes, for the embedded broker"
+            )
         text += _SASL.format(user=user, password=password)
     config.touch(mode=0o600)
     config.write_text(text, encoding="utf-8")
@@ -164,10 +192,16 @@ def _format(java: Path, jars: Path, folder: Path, config: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise ServiceError(f"broker: laying out '{folder / 'data'}' did not end in {FORMAT_SECONDS:.0f} s; try again on a quieter machine") from None
+        raise ServiceError(
+            f"broker: laying out '{folder / 'data'}' did not end in {FORMAT_SECONDS:.0f} s; try again on a "
+            "quieter machine"
+        ) from None
     if done.returncode != 0:
         last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-        raise ServiceError(f"broker: '{folder / 'data'}' cannot be laid out ({''.join(last)}); delete that folder and try again")
+        raise ServiceError(
+            f"broker: '{folder / 'data'}' cannot be laid out ({''.join(last)}); delete that folder and try "
+            "again"
+        )
 
 
 def _cluster_id() -> str:

@@ -1,4 +1,6 @@
-"""Starts, recognises and stops one long-lived child process by pid and start time. Knows neither Kafka nor valkey."""
+"""Starts, recognises and stops one long-lived child process by pid and start time. Knows neither Kafka nor
+valkey.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class ServiceError(RuntimeError):
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """One running process; the start time (clock ticks since boot) tells it from a later process of the same pid."""
+    """One running process; the start time (clock ticks since boot) tells it from a later process of the same
+    pid.
+    """
 
     pid: int
     started: int
@@ -37,7 +41,9 @@ class ProcessRecord:
 def start_time(pid: int) -> int | None:
     """Give when a process started, in clock ticks since boot; None when there is none or it is a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     return None if fields[_STATE] in ("Z", "X") else int(fields[_START_TIME])
@@ -62,11 +68,14 @@ def port_is_free(port: int) -> bool:
 
 
 def _obey_sigterm() -> None:
-    # An ignored signal is inherited, and Dagster gives SIGTERM the answer of SIGINT, which a shell's background job ignores.
+    # An ignored signal is inherited, and Dagster gives SIGTERM the answer of SIGINT, which a shell's
+    # background job ignores.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def spawn(command: list[str], folder: Path, log_file: Path, environment: Mapping[str, str] | None = None) -> ProcessRecord:
+def spawn(
+    command: list[str], folder: Path, log_file: Path, environment: Mapping[str, str] | None = None
+) -> ProcessRecord:
     """Start a process in its own session and process group, output to a file.
 
     Parameters
@@ -93,11 +102,20 @@ def spawn(command: list[str], folder: Path, log_file: Path, environment: Mapping
     try:
         with log_file.open("wb") as log:
             child = subprocess.Popen(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment,
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment,
                 preexec_fn=_obey_sigterm,  # one system call, no lock that another thread could hold
-            )  # fmt: skip
+            )
     except OSError as error:
-        raise ServiceError(f"'{command[0]}' cannot be started ({error}); is it installed, and is there room below '{folder}'?") from None
+        raise ServiceError(
+            f"'{command[0]}' cannot be started ({error}); is it installed, and is there room below "
+            f"'{folder}'?"
+        ) from None
     started = start_time(child.pid)
     child.returncode = 0  # it outlives us on purpose: keep Popen from warning about it
     return ProcessRecord(child.pid, started if started is not None else -1)
@@ -120,14 +138,20 @@ def load(file: Path) -> ProcessRecord | None:
 
 
 def by_argument(argument: str) -> list[ProcessRecord]:
-    """Find processes of this user that were started with exactly this argument (a path of ours), whoever remembers them."""
+    """Find processes of this user that were started with exactly this argument (a path of ours), whoever
+    remembers them.
+    """
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 arguments = (entry / "cmdline").read_bytes().split(b"\0")
                 started = start_time(int(entry.name))
-                if argument.encode() in arguments and started is not None and entry.stat().st_uid == os.getuid():
+                if (
+                    argument.encode() in arguments
+                    and started is not None
+                    and entry.stat().st_uid == os.getuid()
+                ):
                     found.append(ProcessRecord(int(entry.name), started))
     return found
 

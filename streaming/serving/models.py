@@ -1,4 +1,6 @@
-"""Which model the consumer answers from: a fixed folder, or the promoted one and its successors. A broken one never replaces a good one."""
+"""Which model the consumer answers from: a fixed folder, or the promoted one and its successors. A broken one
+never replaces a good one.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Models:
     close: Callable[[], None] = field(default=lambda: None)
 
 
-def open_models(settings: Settings, model_dir: Path | None, shadow_dir: Path | None, metrics: ConsumerMetrics) -> Models:
+def open_models(
+    settings: Settings, model_dir: Path | None, shadow_dir: Path | None, metrics: ConsumerMetrics
+) -> Models:
     """Load what is to be loaded, and watch for newly promoted models.
 
     Parameters
@@ -51,7 +55,9 @@ def open_models(settings: Settings, model_dir: Path | None, shadow_dir: Path | N
 
         return artifact.promoted_dir(settings.models_dir)
 
-    watch = ModelWatch(find, lambda path: load_model(settings, path), lambda model: metrics.use_model(model.version))
+    watch = ModelWatch(
+        find, lambda path: load_model(settings, path), lambda model: metrics.use_model(model.version)
+    )
     known = KnownAnswers(settings)
 
     def current() -> LoadedModel | None:
@@ -70,4 +76,7 @@ def _named(settings: Settings, folder: Path) -> LoadedModel:
     try:
         return load_model(settings, folder)
     except (ArtifactError, OSError) as error:
-        raise StreamingError(f"model folder '{folder}' cannot be used ({error}); name a folder that `python -m model benchmark` or a promotion made") from None
+        raise StreamingError(
+            f"model folder '{folder}' cannot be used ({error}); name a folder that `python -m model "
+            "benchmark` or a promotion made"
+        ) from None

@@ -1,4 +1,6 @@
-"""Dead letters: read them, and send those that are valid now back to the clicks topic, in order, once. Deletes nothing."""
+"""Dead letters: read them, and send those that are valid now back to the clicks topic, in order, once.
+Deletes nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from streaming.clients import TOOL_TIMEOUT_MS, client_options
 from streaming.errors import StreamingError
 from streaming.topics.ensure import MAX_MESSAGE_BYTES
 
-LEDGER_SUFFIX = ".redriven"  # compacted topic beside the dead letters: which were sent back; written in one transaction with the click
+# compacted topic beside the dead letters: which were sent back; written in one transaction with the click
+LEDGER_SUFFIX = ".redriven"
 _SHOWN = 80
 _BATCH = 200  # letters a transaction
 _TRANSACTION_MS = 60_000
@@ -43,13 +46,25 @@ class DeadLetter:
 
     def to_line(self) -> str:
         """Give one line for people."""
-        value = "(no value)" if self.value is None else repr(self.value[:_SHOWN])[2:-1] + (" ..." if len(self.value) > _SHOWN else "")
+        value = (
+            "(no value)"
+            if self.value is None
+            else repr(self.value[:_SHOWN])[2:-1] + (" ..." if len(self.value) > _SHOWN else "")
+        )
         return f"{self.failed_at}  {self.name}  {self.reason}  {self.detail[:_SHOWN]}  | {value}"
 
     def to_json(self) -> str:
         """Give one JSON line; bytes that are not UTF-8 are written with replacement characters."""
         shown = {"key": _text(self.key), "value": _text(self.value), "bytes": len(self.value or b"")}
-        return json.dumps({**{name: getattr(self, name) for name in ("reason", "detail", "topic", "partition", "offset", "failed_at")}, **shown})
+        return json.dumps(
+            {
+                **{
+                    name: getattr(self, name)
+                    for name in ("reason", "detail", "topic", "partition", "offset", "failed_at")
+                },
+                **shown,
+            }
+        )
 
 
 @dataclass
@@ -64,7 +79,10 @@ class Redriven:
     def to_line(self) -> str:
         """Give one line for people."""
         again = ", ".join(f"{reason} {number}" for reason, number in sorted(self.refused.items())) or "none"
-        return f"{'would send' if self.dry_run else 'sent'} {self.sent} back; still refused: {again}; sent back earlier: {self.before}"
+        return (
+            f"{'would send' if self.dry_run else 'sent'} {self.sent} back; still refused: {again}; sent "
+            f"back earlier: {self.before}"
+        )
 
 
 def read(settings: Settings, *, reason: str | None = None, limit: int | None = None) -> Iterator[DeadLetter]:
@@ -90,7 +108,10 @@ def read(settings: Settings, *, reason: str | None = None, limit: int | None = N
         The topic is not there, or the broker does not answer.
     """
     seen: set[str] = set()
-    for record in sorted(_records(settings, settings.kafka.dead_letter_topic), key=lambda one: (one.timestamp, one.partition, one.offset)):
+    for record in sorted(
+        _records(settings, settings.kafka.dead_letter_topic),
+        key=lambda one: (one.timestamp, one.partition, one.offset),
+    ):
         letter = _letter(record)
         if letter.name in seen or (reason is not None and letter.reason != reason):
             continue
@@ -100,7 +121,9 @@ def read(settings: Settings, *, reason: str | None = None, limit: int | None = N
         yield letter
 
 
-def redrive(settings: Settings, *, reason: str | None = None, rekey: bool = False, dry_run: bool = False) -> Redriven:
+def redrive(
+    settings: Settings, *, reason: str | None = None, rekey: bool = False, dry_run: bool = False
+) -> Redriven:
     """Check dead letters by today's rules and send the valid ones back.
 
     Parameters
@@ -127,7 +150,12 @@ def redrive(settings: Settings, *, reason: str | None = None, rekey: bool = Fals
     from kafka.errors import KafkaError
 
     outcome = Redriven(dry_run=dry_run)
-    done = {record.key.decode() for record in _records(settings, settings.kafka.dead_letter_topic + LEDGER_SUFFIX, missing_is_empty=True)}
+    done = {
+        record.key.decode()
+        for record in _records(
+            settings, settings.kafka.dead_letter_topic + LEDGER_SUFFIX, missing_is_empty=True
+        )
+    }
     ready: list[tuple[DeadLetter, bytes | None]] = []
     for letter in read(settings, reason=reason):
         if letter.name in done:
@@ -142,7 +170,9 @@ def redrive(settings: Settings, *, reason: str | None = None, rekey: bool = Fals
         if ready and not dry_run:
             _send(settings, ready)
     except KafkaError as error:
-        raise StreamingError(f"dead letters cannot be sent back ({error}); what was sent is noted, run it again") from None
+        raise StreamingError(
+            f"dead letters cannot be sent back ({error}); what was sent is noted, run it again"
+        ) from None
     outcome.sent = len(ready)
     return outcome
 
@@ -161,11 +191,15 @@ def _send(settings: Settings, ready: list[tuple[DeadLetter, bytes | None]]) -> N
 
     ledger = settings.kafka.dead_letter_topic + LEDGER_SUFFIX
     _ensure_ledger(settings, ledger)
-    # One id for all redrives: a second one that runs at the same time fences the first instead of doubling its work.
+    # One id for all redrives: a second one that runs at the same time fences the first instead of doubling
+    # its work.
     producer = KafkaProducer(
-        **client_options(settings), transactional_id=f"{settings.kafka.dead_letter_topic}-redrive", acks="all", max_request_size=MAX_MESSAGE_BYTES,
+        **client_options(settings),
+        transactional_id=f"{settings.kafka.dead_letter_topic}-redrive",
+        acks="all",
+        max_request_size=MAX_MESSAGE_BYTES,
         transaction_timeout_ms=_TRANSACTION_MS,
-    )  # fmt: skip
+    )
     try:
         producer.init_transactions()
         for start in range(0, len(ready), _BATCH):
@@ -185,7 +219,11 @@ def _ensure_ledger(settings: Settings, ledger: str) -> None:
 
     admin = KafkaAdminClient(**client_options(settings))
     try:
-        options = {"num_partitions": 1, "replication_factor": settings.kafka.replication_factor, "configs": {"cleanup.policy": "compact"}}
+        options = {
+            "num_partitions": 1,
+            "replication_factor": settings.kafka.replication_factor,
+            "configs": {"cleanup.policy": "compact"},
+        }
         admin.create_topics({ledger: options}, wait_for_metadata=True)
     except TopicAlreadyExistsError:
         return
@@ -199,14 +237,23 @@ def _records(settings: Settings, topic: str, missing_is_empty: bool = False) -> 
 
     try:
         reader = KafkaConsumer(
-            **client_options(settings), bootstrap_timeout_ms=TOOL_TIMEOUT_MS, group_id=None, enable_auto_commit=False, isolation_level="read_committed"
+            **client_options(settings),
+            bootstrap_timeout_ms=TOOL_TIMEOUT_MS,
+            group_id=None,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
         )
         try:
             if topic not in reader.topics():
                 if missing_is_empty:
                     return
-                raise StreamingError(f"topic '{topic}' does not exist; start the consumer, which makes it, or name another by kafka.dead_letter_topic")
-            names = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
+                raise StreamingError(
+                    f"topic '{topic}' does not exist; start the consumer, which makes it, or name another "
+                    "by kafka.dead_letter_topic"
+                )
+            names = [
+                TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())
+            ]
             reader.assign(names)
             ends = reader.end_offsets(names)
             reader.seek_to_beginning(*names)
@@ -223,9 +270,15 @@ def _letter(record: Any) -> DeadLetter:
     headers = {name: value.decode(errors="replace") for name, value in record.headers}
     number = {name: int(headers.get(name, "-1")) for name in ("partition", "offset")}
     return DeadLetter(
-        headers.get("reason", "?"), headers.get("detail", ""), headers.get("topic", "?"), number["partition"], number["offset"],
-        headers.get("failed_at", "?"), record.key, record.value,
-    )  # fmt: skip
+        headers.get("reason", "?"),
+        headers.get("detail", ""),
+        headers.get("topic", "?"),
+        number["partition"],
+        number["offset"],
+        headers.get("failed_at", "?"),
+        record.key,
+        record.value,
+    )
 
 
 def _text(raw: bytes | None) -> str | None:

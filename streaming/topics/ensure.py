@@ -12,7 +12,8 @@ from streaming.clients import client_options
 from streaming.errors import StreamingError
 
 MAX_MESSAGE_BYTES = 4 << 20  # poison of 1 MB must get in, to get out again as a dead letter
-# The broker's clock, not the sender's: refusing by time and the order of features must not depend on what a sender claims.
+# The broker's clock, not the sender's: refusing by time and the order of features must not depend on what a
+# sender claims.
 _CLICKS_CONFIG = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
 _TIMEOUT_MS = 5_000
 BROKER_WAIT_SECONDS = 120.0  # a broker that recovers its logs on a busy machine
@@ -47,7 +48,8 @@ def ensure(settings: Settings) -> dict[str, int]:
     Raises
     ------
     StreamingError
-        The broker does not answer, refuses, or ``recommendations`` or ``clicks.dlq`` has fewer partitions than ``clicks``.
+        The broker does not answer, refuses, or ``recommendations`` or ``clicks.dlq`` has fewer partitions
+        than ``clicks``.
     """
     from kafka import KafkaAdminClient
     from kafka.errors import KafkaError, TopicAlreadyExistsError
@@ -56,9 +58,15 @@ def ensure(settings: Settings) -> dict[str, int]:
         admin = KafkaAdminClient(**client_options(settings), bootstrap_timeout_ms=_TIMEOUT_MS)
         try:
             missing = set(wanted(settings)) - set(admin.list_topics())
-            partitions = _partitions(admin, [settings.kafka.clicks_topic]).get(settings.kafka.clicks_topic, settings.kafka.partitions)
+            partitions = _partitions(admin, [settings.kafka.clicks_topic]).get(
+                settings.kafka.clicks_topic, settings.kafka.partitions
+            )
             for name in sorted(missing):
-                options = {"num_partitions": partitions, "replication_factor": settings.kafka.replication_factor, "configs": wanted(settings)[name]}
+                options = {
+                    "num_partitions": partitions,
+                    "replication_factor": settings.kafka.replication_factor,
+                    "configs": wanted(settings)[name],
+                }
                 try:
                     admin.create_topics({name: options}, wait_for_metadata=True)
                 except TopicAlreadyExistsError:
@@ -68,15 +76,23 @@ def ensure(settings: Settings) -> dict[str, int]:
             admin.close()
     except KafkaError as error:
         servers = ",".join(client_options(settings)["bootstrap_servers"])
-        raise StreamingError(f"broker {servers}: topics cannot be made or read ({error}); check kafka.bootstrap_servers and the rights") from None
+        raise StreamingError(
+            f"broker {servers}: topics cannot be made or read ({error}); check kafka.bootstrap_servers and "
+            "the rights"
+        ) from None
     clicks = found[settings.kafka.clicks_topic]
     for name in (settings.kafka.recommendations_topic, settings.kafka.dead_letter_topic):
         if found[name] < clicks:
-            raise StreamingError(f"topic '{name}' has {found[name]} partitions, but '{settings.kafka.clicks_topic}' has {clicks}; give it as many")
+            raise StreamingError(
+                f"topic '{name}' has {found[name]} partitions, but '{settings.kafka.clicks_topic}' has "
+                f"{clicks}; give it as many"
+            )
     return found
 
 
-def ensure_patiently(settings: Settings, seconds: float = BROKER_WAIT_SECONDS, stopping: Callable[[], bool] = lambda: False) -> dict[str, int]:
+def ensure_patiently(
+    settings: Settings, seconds: float = BROKER_WAIT_SECONDS, stopping: Callable[[], bool] = lambda: False
+) -> dict[str, int]:
     """Do as ``ensure``, and wait for a broker that is just coming up.
 
     Raises

@@ -12,7 +12,9 @@ from streaming.errors import StreamingError
 
 @dataclass(frozen=True)
 class PartitionLag:
-    """One partition: next offset by the group's commit (None = never), end of the topic, and the records between."""
+    """One partition: next offset by the group's commit (None = never), end of the topic, and the records
+    between.
+    """
 
     partition: int
     committed: int | None
@@ -39,8 +41,17 @@ class LagReport:
 
     def to_table(self) -> str:
         """Give lines for people."""
-        lines = [f"group {self.group}, topic {self.topic}: {self.total} records behind", f"{'partition':>9} {'committed':>12} {'end':>12} {'lag':>12}"]
-        lines += [f"{one.partition:>9} {'-' if one.committed is None else one.committed:>12} {one.end:>12} {one.lag:>12}" for one in self.partitions]
+        lines = [
+            f"group {self.group}, topic {self.topic}: {self.total} records behind",
+            f"{'partition':>9} {'committed':>12} {'end':>12} {'lag':>12}",
+        ]
+        lines += [
+            (
+                f"{one.partition:>9} {'-' if one.committed is None else one.committed:>12} {one.end:>12} "
+                f"{one.lag:>12}"
+            )
+            for one in self.partitions
+        ]
         return "\n".join(lines)
 
 
@@ -67,16 +78,36 @@ def measure(settings: Settings) -> LagReport:
 
     topic, group = settings.kafka.clicks_topic, settings.streaming.group
     try:
-        reader = KafkaConsumer(**client_options(settings), bootstrap_timeout_ms=TOOL_TIMEOUT_MS, group_id=group, enable_auto_commit=False)
+        reader = KafkaConsumer(
+            **client_options(settings),
+            bootstrap_timeout_ms=TOOL_TIMEOUT_MS,
+            group_id=group,
+            enable_auto_commit=False,
+        )
         try:
-            names = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
+            names = [
+                TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())
+            ]
             if not names:
-                raise StreamingError(f"topic '{topic}' does not exist; name another by kafka.clicks_topic, or start the consumer, which makes it")
+                raise StreamingError(
+                    f"topic '{topic}' does not exist; name another by kafka.clicks_topic, or start the "
+                    "consumer, which makes it"
+                )
             begins, ends = reader.beginning_offsets(names), reader.end_offsets(names)
             committed = {name: reader.committed(name) for name in names}
         finally:
             reader.close(autocommit=False)
     except KafkaError as error:
-        raise StreamingError(f"lag of group '{group}' on '{topic}' cannot be read ({error}); is the broker running?") from None
-    rows = [PartitionLag(n.partition, committed[n], ends[n], max(ends[n] - (begins[n] if committed[n] is None else committed[n]), 0)) for n in names]
+        raise StreamingError(
+            f"lag of group '{group}' on '{topic}' cannot be read ({error}); is the broker running?"
+        ) from None
+    rows = [
+        PartitionLag(
+            n.partition,
+            committed[n],
+            ends[n],
+            max(ends[n] - (begins[n] if committed[n] is None else committed[n]), 0),
+        )
+        for n in names
+    ]
     return LagReport(group, topic, tuple(rows))

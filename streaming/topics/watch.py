@@ -54,7 +54,12 @@ def options(settings: Settings) -> dict[str, Any]:
     """
     from streaming import clients
 
-    return {**clients.client_options(settings), "request_timeout_ms": TIMEOUT_MS, "bootstrap_timeout_ms": TIMEOUT_MS, "enable_auto_commit": False}
+    return {
+        **clients.client_options(settings),
+        "request_timeout_ms": TIMEOUT_MS,
+        "bootstrap_timeout_ms": TIMEOUT_MS,
+        "enable_auto_commit": False,
+    }
 
 
 def topic_ends(settings: Settings, topic: str | None = None) -> dict[str, int] | None:
@@ -84,7 +89,11 @@ def topic_ends(settings: Settings, topic: str | None = None) -> dict[str, int] |
         return None
     try:
         partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
-        return {str(part.partition): int(offset) for part, offset in consumer.end_offsets(partitions).items()} if partitions else {}
+        return (
+            {str(part.partition): int(offset) for part, offset in consumer.end_offsets(partitions).items()}
+            if partitions
+            else {}
+        )
     except KafkaError:
         return None
     finally:
@@ -112,7 +121,11 @@ def group_state(settings: Settings, group: str | None = None) -> GroupState | No
     from kafka.errors import KafkaError
 
     found: list[dict[str, int]] = []
-    for topic in (settings.kafka.clicks_topic, settings.kafka.dead_letter_topic, settings.kafka.recommendations_topic):
+    for topic in (
+        settings.kafka.clicks_topic,
+        settings.kafka.dead_letter_topic,
+        settings.kafka.recommendations_topic,
+    ):
         part = topic_ends(settings, topic)
         if part is None:
             return None  # at once: each further question would wait for its time-out too
@@ -123,7 +136,10 @@ def group_state(settings: Settings, group: str | None = None) -> GroupState | No
     except (KafkaError, OSError):
         return None
     try:
-        committed = {number: int(consumer.committed(TopicPartition(settings.kafka.clicks_topic, int(number))) or 0) for number in ends}
+        committed = {
+            number: int(consumer.committed(TopicPartition(settings.kafka.clicks_topic, int(number))) or 0)
+            for number in ends
+        }
     except KafkaError:
         return None
     finally:
@@ -132,7 +148,9 @@ def group_state(settings: Settings, group: str | None = None) -> GroupState | No
 
 
 def members(settings: Settings, group: str | None = None) -> int:
-    """Count the consumers of the group that hold partitions; 0 when the group rebalances or no broker answers."""
+    """Count the consumers of the group that hold partitions; 0 when the group rebalances or no broker
+    answers.
+    """
     if not reachable(settings):
         return 0
     from kafka import KafkaAdminClient
@@ -142,7 +160,9 @@ def members(settings: Settings, group: str | None = None) -> int:
 
     name = group or settings.streaming.group
     try:
-        admin = KafkaAdminClient(**clients.client_options(settings), request_timeout_ms=TIMEOUT_MS, bootstrap_timeout_ms=TIMEOUT_MS)
+        admin = KafkaAdminClient(
+            **clients.client_options(settings), request_timeout_ms=TIMEOUT_MS, bootstrap_timeout_ms=TIMEOUT_MS
+        )
     except (KafkaError, OSError):
         return 0
     try:
@@ -159,9 +179,16 @@ def described_members(described: Any) -> int:
 
     Examples
     --------
-    >>> described_members({"group_state": "Stable", "members": [{}]}), described_members({"group_state": "PreparingRebalance", "members": [{}]})
+    >>> (
+    ...     described_members({"group_state": "Stable", "members": [{}]}),
+    ...     described_members({"group_state": "PreparingRebalance", "members": [{}]}),
+    ... )
     (1, 0)
     """
-    read = described.get if isinstance(described, dict) else lambda key, default=None: getattr(described, key, default)
+    read = (
+        described.get
+        if isinstance(described, dict)
+        else lambda key, default=None: getattr(described, key, default)
+    )
     state = str(read("group_state", None) or read("state", ""))
     return len(read("members", ()) or ()) if state == "Stable" else 0

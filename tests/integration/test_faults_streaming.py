@@ -1,4 +1,6 @@
-"""A minute of the soak: consumers, broker and valkey are killed under load; the oracle finds every effect exactly once."""
+"""A minute of the soak: consumers, broker and valkey are killed under load; the oracle finds every effect
+exactly once.
+"""
 
 import sys
 from pathlib import Path
@@ -22,7 +24,9 @@ def own_services(settings: Settings) -> Any:
 
 @pytest.mark.timeout(400)
 def test_no_effect_is_lost_or_doubled_whatever_dies(own_services: Settings) -> None:
-    scenario = soak.Scenario(clicks=4_000, rate=200, sessions=200, kills=4, broker_restarts=1, valkey_restarts=1, joins=1, seed=11)
+    scenario = soak.Scenario(
+        clicks=4_000, rate=200, sessions=200, kills=4, broker_restarts=1, valkey_restarts=1, joins=1, seed=11
+    )
     result = soak.play(own_services, scenario)
     assert soak.faults_of(result) == {}
     assert result["answers_wanted"] > 3_500

@@ -17,9 +17,15 @@ from streaming.__main__ import main as streaming_main
 
 # Each is a word of its own, so that a hit tells which one; with the letters that have to be percent-encoded.
 SECRETS = {
-    "sasl": "hush-sasl 1e5", "online": "hush-online@/%", "query": "hush-query", "user": "hush-user", "endpoint": "hush-endpoint@/%",
-    "key": "hush-key", "token": "hush-token", "spark": "hush-spark",
-}  # fmt: skip
+    "sasl": "hush-sasl 1e5",
+    "online": "hush-online@/%",
+    "query": "hush-query",
+    "user": "hush-user",
+    "endpoint": "hush-endpoint@/%",
+    "key": "hush-key",
+    "token": "hush-token",
+    "spark": "hush-spark",
+}
 ENCODED = {name: quote(text, safe="") for name, text in SECRETS.items()}
 SETTINGS = f"""
 home = "{{home}}"
@@ -27,26 +33,45 @@ home = "{{home}}"
 bootstrap_servers = "127.0.0.1:1"
 security_protocol = "SASL_PLAINTEXT"
 sasl_username = "shop"
-sasl_password = "{SECRETS['sasl']}"
+sasl_password = "{SECRETS["sasl"]}"
 [online]
-url = "redis://{ENCODED['user']}:{ENCODED['online']}@127.0.0.1:1/0?client_name={ENCODED['query']}"
+url = "redis://{ENCODED["user"]}:{ENCODED["online"]}@127.0.0.1:1/0?client_name={ENCODED["query"]}"
 [endpoint]
-url = "http://{ENCODED['user']}:{ENCODED['endpoint']}@127.0.0.1:1/v1?key={ENCODED['query']}"
-api_key = "{SECRETS['key']}"
+url = "http://{ENCODED["user"]}:{ENCODED["endpoint"]}@127.0.0.1:1/v1?key={ENCODED["query"]}"
+api_key = "{SECRETS["key"]}"
 [http]
-tokens = ["{SECRETS['token']}"]
+tokens = ["{SECRETS["token"]}"]
 [intents]
 source = "endpoint"
 [spark.conf]
-"spark.hadoop.fs.s3a.secret.key" = "{SECRETS['spark']}"
+"spark.hadoop.fs.s3a.secret.key" = "{SECRETS["spark"]}"
 """
 NOWHERE = "/nowhere/at/all"
 STREAMING = [
-    "up", "up --json", f"consume --until-idle 1 --model {NOWHERE}", f"serve --model {NOWHERE} --host 192.0.2.1", "dlq list",
-    "dlq redrive --dry-run", "lag", "lag --json", "intents --until-idle 1", "down",
-]  # fmt: skip
-FEATURES = ["plan", "apply", "token shop --services *", "catalogue --no-statistics", "nearest shoes", f"serve --access {NOWHERE}"]
-MODEL = [f"benchmark {NOWHERE} --intents endpoint --out", f"study {NOWHERE} --intents endpoint --out", f"recommend --session 1 --model {NOWHERE}"]
+    "up",
+    "up --json",
+    f"consume --until-idle 1 --model {NOWHERE}",
+    f"serve --model {NOWHERE} --host 192.0.2.1",
+    "dlq list",
+    "dlq redrive --dry-run",
+    "lag",
+    "lag --json",
+    "intents --until-idle 1",
+    "down",
+]
+FEATURES = [
+    "plan",
+    "apply",
+    "token shop --services *",
+    "catalogue --no-statistics",
+    "nearest shoes",
+    f"serve --access {NOWHERE}",
+]
+MODEL = [
+    f"benchmark {NOWHERE} --intents endpoint --out",
+    f"study {NOWHERE} --intents endpoint --out",
+    f"recommend --session 1 --model {NOWHERE}",
+]
 
 
 @pytest.fixture
@@ -100,24 +125,38 @@ def test_the_feature_repo_says_no_secret(run, file, words):
 def test_the_model_says_no_secret(run, file, words, tmp_path, monkeypatch):
     monkeypatch.setenv("INTENTSTORE_HOME", str(tmp_path / "home"))
     config = [] if words.startswith("recommend") else ["--config", file]
-    hushed(run(model_main, [*words.split(), *([str(tmp_path / "out")] if words.endswith("--out") else []), *config]))
+    hushed(
+        run(
+            model_main,
+            [*words.split(), *([str(tmp_path / "out")] if words.endswith("--out") else []), *config],
+        )
+    )
 
 
 @pytest.mark.parametrize(
     ("main", "words"),
     [
-        (streaming_main, ["lag"]), (features_main, ["plan"]), (model_main, ["benchmark", NOWHERE, "--out", NOWHERE]),
-        (model_main, ["study", NOWHERE, "--out", NOWHERE]), (jobs_main, ["parity"]), (dagster_main, ["demo"]), (dagster_main, ["ui"]),
+        (streaming_main, ["lag"]),
+        (features_main, ["plan"]),
+        (model_main, ["benchmark", NOWHERE, "--out", NOWHERE]),
+        (model_main, ["study", NOWHERE, "--out", NOWHERE]),
+        (jobs_main, ["parity"]),
+        (dagster_main, ["demo"]),
+        (dagster_main, ["ui"]),
     ],
-    ids=lambda given: given if isinstance(given, str) else " ".join(given) if isinstance(given, list) else given.__module__,
-)  # fmt: skip
+    ids=lambda given: (
+        given if isinstance(given, str) else " ".join(given) if isinstance(given, list) else given.__module__
+    ),
+)
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("ONLINE__URL", "redis://:hush-/x@host:6379/0"), ("ENDPOINT__API_KEY", "hush-a\nhush-b"), ("KAFKA__SASL_PASWORD", "hush-typed"),
+        ("ONLINE__URL", "redis://:hush-/x@host:6379/0"),
+        ("ENDPOINT__API_KEY", "hush-a\nhush-b"),
+        ("KAFKA__SASL_PASWORD", "hush-typed"),
         ("HTTP__TOKENS", "hush-token"),
     ],
-)  # fmt: skip
+)
 def test_a_refused_secret_is_one_line_without_it(run, monkeypatch, main, words, name, text):
     monkeypatch.setenv(f"INTENTSTORE_{name}", text)
     output = run(main, words)

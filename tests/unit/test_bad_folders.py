@@ -1,4 +1,6 @@
-"""Every command that reads a folder x every bad kind of folder: one line with the file's name, never empty, never of a library."""
+"""Every command that reads a folder x every bad kind of folder: one line with the file's name, never empty,
+never of a library.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,10 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "nothing": (lambda folder: None, "holds"),
     "empty file": (text("clicks.csv", ""), "clicks.csv"),
     "header alone": (text("clicks.csv", HEADER), "click"),
-    "column twice": (text("clicks.csv", "session_id,item_id,event_time,item_id\ns,a,2024-03-01,a\n"), "clicks.csv"),
+    "column twice": (
+        text("clicks.csv", "session_id,item_id,event_time,item_id\ns,a,2024-03-01,a\n"),
+        "clicks.csv",
+    ),
     "column missing": (text("clicks.csv", "session_id,item_id\ns,a\n"), "clicks.csv"),
     "utf-16": (text("clicks.csv", GOOD.encode("utf-16")), "clicks.csv"),
     "zip as csv": (text("clicks.csv", b"PK\x03\x04rest"), "clicks.csv"),
@@ -69,14 +74,20 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "parquet empty": (text("clicks.parquet", ""), "clicks.parquet"),
     "folder without parts": (nested, "clicks.parquet"),
     "list of items": (parquet("clicks.parquet", item_id=pa.array([["a"], ["b"], ["c"]])), "clicks.parquet"),
-    "map of users": (parquet("clicks.parquet", session_id=pa.array([[("a", 1)]] * 3, pa.map_(pa.string(), pa.int64()))), "clicks.parquet"),
+    "map of users": (
+        parquet("clicks.parquet", session_id=pa.array([[("a", 1)]] * 3, pa.map_(pa.string(), pa.int64()))),
+        "clicks.parquet",
+    ),
     "struct of items": (parquet("clicks.parquet", item_id=pa.array([{"id": 1}] * 3)), "clicks.parquet"),
     "bytes": (parquet("clicks.parquet", session_id=pa.array([b"a"] * 3)), "clicks.parquet"),
-    "durations": (parquet("clicks.parquet", event_time=pa.array([1, 2, 3], pa.duration("s"))), "clicks.parquet"),
+    "durations": (
+        parquet("clicks.parquet", event_time=pa.array([1, 2, 3], pa.duration("s"))),
+        "clicks.parquet",
+    ),
     "times since a start": (text("clicks.csv", HEADER + "s,a,0\ns,b,1500\n"), "clicks.csv"),
     "struct title": (parquet("items.parquet", title=pa.array([{"en": "a"}] * 3)), "items.parquet"),
     "items column twice": (text("items.csv", "item_id,title,title\na,b,c\n"), "items.csv"),
-}  # fmt: skip
+}
 
 
 def ingest(folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> int:

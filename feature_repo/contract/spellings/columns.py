@@ -7,28 +7,102 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-# In order of preference. MovieLens, RecBole, Yoochoose, REES46, RetailRocket, OTTO, Diginetica, Coveo, Amazon, H&M, Tmall and Taobao write so.
+# In order of preference. MovieLens, RecBole, Yoochoose, REES46, RetailRocket, OTTO, Diginetica, Coveo,
+# Amazon, H&M, Tmall and Taobao write so.
 KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "session_id": (
-        "session_id", "SessionId", "sessionId", "SessionID", "sessionid", "session", "session_id_hash", "user_session", "session_key",
-        "visit_id", "visitId", "visitorid", "visitorId", "visitor_id", "user_id", "userId", "UserId", "userid", "user", "uid", "customer_id",
-        "CustomerID", "reviewerID",
+        "session_id",
+        "SessionId",
+        "sessionId",
+        "SessionID",
+        "sessionid",
+        "session",
+        "session_id_hash",
+        "user_session",
+        "session_key",
+        "visit_id",
+        "visitId",
+        "visitorid",
+        "visitorId",
+        "visitor_id",
+        "user_id",
+        "userId",
+        "UserId",
+        "userid",
+        "user",
+        "uid",
+        "customer_id",
+        "CustomerID",
+        "reviewerID",
     ),
     "item_id": (
-        "item_id", "ItemId", "itemId", "ItemID", "itemid", "product_id", "productId", "ProductId", "productid", "product_sku_hash",
-        "product_sku", "sku", "aid", "article_id", "articleId", "movieId", "movie_id", "parent_asin", "asin", "track_id", "reference",
+        "item_id",
+        "ItemId",
+        "itemId",
+        "ItemID",
+        "itemid",
+        "product_id",
+        "productId",
+        "ProductId",
+        "productid",
+        "product_sku_hash",
+        "product_sku",
+        "sku",
+        "aid",
+        "article_id",
+        "articleId",
+        "movieId",
+        "movie_id",
+        "parent_asin",
+        "asin",
+        "track_id",
+        "reference",
     ),
     "event_time": (
-        "event_time", "Time", "timestamp", "Timestamp", "time", "ts", "event_timestamp", "eventTime", "datetime", "server_timestamp_epoch_ms",
-        "unixReviewTime", "time_stamp", "created_at", "eventdate", "t_dat", "date", "Date",
+        "event_time",
+        "Time",
+        "timestamp",
+        "Timestamp",
+        "time",
+        "ts",
+        "event_timestamp",
+        "eventTime",
+        "datetime",
+        "server_timestamp_epoch_ms",
+        "unixReviewTime",
+        "time_stamp",
+        "created_at",
+        "eventdate",
+        "t_dat",
+        "date",
+        "Date",
     ),
     "event_id": ("event_id",),
     "user_id": ("user_id", "userId", "UserId", "userid", "visitorid", "visitorId", "customer_id"),
     "event_type": ("event_type", "event", "type", "behavior", "behavior_type", "action_type"),
-    "title": ("title", "movie_title", "name", "product_name", "productName", "product_title", "item_name", "prod_name", "Title"),
-    "category": ("category", "class", "genres", "category_name", "category_code", "categories", "main_category", "product_category"),
+    "title": (
+        "title",
+        "movie_title",
+        "name",
+        "product_name",
+        "productName",
+        "product_title",
+        "item_name",
+        "prod_name",
+        "Title",
+    ),
+    "category": (
+        "category",
+        "class",
+        "genres",
+        "category_name",
+        "category_code",
+        "categories",
+        "main_category",
+        "product_category",
+    ),
     "description": ("description", "detail_desc"),
-}  # fmt: skip
+}
 ITEM_COLUMNS = ("item_id", "title", "category", "description")
 _USERS = ("user_id", "userId", "UserId", "userid", "user", "uid", "customer_id", "CustomerID", "reviewerID")
 _TYPED = re.compile(r":(token|float|token_seq|float_seq)$")  # RecBole writes the type behind the name
@@ -99,7 +173,8 @@ def with_our_names(table: pa.Table, wanted: Sequence[str], file: str) -> tuple[p
     Returns
     -------
     table : pa.Table
-        Other columns stay as they are. A user is not taken for a session here: that is a choice of `model.data.prepare`.
+        Other columns stay as they are. A user is not taken for a session here: that is a choice of
+        `model.data.prepare`.
     notes : tuple of str
         One line that names what was renamed.
     """

@@ -8,7 +8,8 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# With the semicolon only: browsers also read "&copy=" as a sign, which would change addresses and names such as "rock&reggae".
+# With the semicolon only: browsers also read "&copy=" as a sign, which would change addresses and names such
+# as "rock&reggae".
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _ENTITY_RE2 = r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 _MAX_ROUNDS = 4  # of a text that was encoded again at every export

@@ -9,7 +9,8 @@ SHOWN_FROM_SHARE = 0.5  # of the clicked items; a few unknown ones are usual
 
 
 def plain_id(spelling: str) -> str:
-    """Return what spellings of one id have in common: numbers without leading zeros, ``.0`` or exponent, texts without case and blanks.
+    """Return what spellings of one id have in common: numbers without leading zeros, ``.0`` or exponent,
+    texts without case and blanks.
 
     Examples
     --------
@@ -28,7 +29,8 @@ def plain_id(spelling: str) -> str:
 
 
 def spelling_note(clicked: Iterable[str], catalogue: Collection[str]) -> str | None:
-    """Say when clicked items are missing from the catalogue because their ids are spelled otherwise, or when most are missing.
+    """Say when clicked items are missing from the catalogue because their ids are spelled otherwise, or when
+    most are missing.
 
     Parameters
     ----------
@@ -53,7 +55,13 @@ def spelling_note(clicked: Iterable[str], catalogue: Collection[str]) -> str | N
     )
     if alike:
         ours, theirs = alike[0]
-        return f"{counted}; {len(alike):,} of them are there in another spelling ('{ours}' in clicks, '{theirs}' in items): write ids alike in both files"
+        return (
+            f"{counted}; {len(alike):,} of them are there in another spelling ('{ours}' in clicks, "
+            f"'{theirs}' in items): write ids alike in both files"
+        )
     if len(unknown) < SHOWN_FROM_SHARE * len(ids):
         return None
-    return f"{counted} (clicks have '{unknown[0]}', items '{next(iter(catalogue))}'): check that both files are of one shop and name the same ids"
+    return (
+        f"{counted} (clicks have '{unknown[0]}', items '{next(iter(catalogue))}'): check that both files "
+        "are of one shop and name the same ids"
+    )

@@ -1,10 +1,13 @@
-"""The as-of join on Spark: for each entity row the latest feature row known by its time. Knows data frames only, nothing of Feast.
+"""The as-of join on Spark: for each entity row the latest feature row known by its time. Knows data frames
+only, nothing of Feast.
 
 Per view, in this order; everything up to step 3 carries keys, times and a row number only:
-  1 union   entity rows and feature rows as (keys, instant, side), times as microseconds, so that no session time zone matters
+  1 union   entity rows and feature rows as (keys, instant, side), times as microseconds, so that no session
+            time zone matters
   2 sort    one window per key by instant: running maximum of (event time, created) = the row known by then
   3 ttl     drop what is older than the view's ttl
-  4 fetch   the payload of the rows found, once, by (keys, event time, created); rows that tie on all of these: the greatest content hash
+  4 fetch   the payload of the rows found, once, by (keys, event time, created); rows that tie on all of
+            these: the greatest content hash
 The number of feature rows and of entity rows enter as a sum, never as a product.
 """
 
@@ -20,7 +23,15 @@ from pyspark.sql.types import MapType, StructType
 
 ROW = "__row"
 AT = "__at"  # the entity row's time in microseconds
-_EVENT, _CREATED, _BEST, _INSTANT, _SIDE, _HASH, _RANK = "__event", "__created", "__best", "__instant", "__side", "__hash", "__rank"
+_EVENT, _CREATED, _BEST, _INSTANT, _SIDE, _HASH, _RANK = (
+    "__event",
+    "__created",
+    "__best",
+    "__instant",
+    "__side",
+    "__hash",
+    "__rank",
+)
 BROADCAST_ROWS = 400_000  # some 40 MB of keys and times: fits a 1 GB driver; more rows join by shuffle
 
 
@@ -65,9 +76,12 @@ def join(entities: DataFrame, plans: Sequence[ViewPlan], entity_rows: int) -> Da
     Returns
     -------
     DataFrame
-        Every row of `entities` exactly once, its columns, then the features of each plan; rows without a feature hold nulls. In no order.
+        Every row of `entities` exactly once, its columns, then the features of each plan; rows without a
+        feature hold nulls. In no order.
     """
-    return reduce(lambda joined, plan: joined.join(_one_view(entities, plan, entity_rows), ROW, "left"), plans, entities)
+    return reduce(
+        lambda joined, plan: joined.join(_one_view(entities, plan, entity_rows), ROW, "left"), plans, entities
+    )
 
 
 def _one_view(entities: DataFrame, plan: ViewPlan, entity_rows: int) -> DataFrame:
@@ -76,41 +90,59 @@ def _one_view(entities: DataFrame, plan: ViewPlan, entity_rows: int) -> DataFram
         found = F.broadcast(found)
     names = [_key(number) for number in range(len(plan.keys))]
     payload = plan.frame.select(
-        *_key_columns(plan), _micros(plan.event).alias(_EVENT), _created(plan).alias(_CREATED),
+        *_key_columns(plan),
+        _micros(plan.event).alias(_EVENT),
+        _created(plan).alias(_CREATED),
         *(_column(source).alias(output) for output, source in plan.features),
-    )  # fmt: skip
+    )
     left, right = payload.alias("payload"), found.alias("found")
     same = [F.col(f"payload.{name}") == F.col(f"found.{name}") for name in [*names, _EVENT]]
     same.append(F.col(f"payload.{_CREATED}").eqNullSafe(F.col(f"found.{_CREATED}")))
     outputs = [output for output, _ in plan.features]
-    matched = left.join(right, reduce(Column.__and__, same), "inner").select(F.col(f"found.{ROW}"), *(_column(output) for output in outputs))
+    matched = left.join(right, reduce(Column.__and__, same), "inner").select(
+        F.col(f"found.{ROW}"), *(_column(output) for output in outputs)
+    )
     order = Window.partitionBy(ROW).orderBy(F.desc(_HASH))
-    hashed = matched.withColumn(_HASH, F.xxhash64(*(_hashable(matched, output) for output in outputs)) if outputs else F.lit(0))
+    hashed = matched.withColumn(
+        _HASH, F.xxhash64(*(_hashable(matched, output) for output in outputs)) if outputs else F.lit(0)
+    )
     return hashed.withColumn(_RANK, F.row_number().over(order)).where(F.col(_RANK) == 1).drop(_RANK, _HASH)
 
 
 def _find(entities: DataFrame, plan: ViewPlan) -> DataFrame:
-    """Steps 1 to 3: (row, keys, event time, created) of the feature row each entity row sees; rows that see none are left out."""
+    """Steps 1 to 3: (row, keys, event time, created) of the feature row each entity row sees; rows that see
+    none are left out.
+    """
     names = [_key(number) for number in range(len(plan.keys))]
     known = F.greatest(_EVENT, _CREATED) if plan.known_by_created else F.col(_EVENT)
-    needed = [*names, _EVENT, *([_CREATED] if plan.known_by_created else [])]  # a row of unknown creation is never known to be known
-    history = plan.frame.select(*_key_columns(plan), _micros(plan.event).alias(_EVENT), _created(plan).alias(_CREATED)).dropna(subset=needed)
+    # a row of unknown creation is never known to be known
+    needed = [*names, _EVENT, *([_CREATED] if plan.known_by_created else [])]
+    history = plan.frame.select(
+        *_key_columns(plan), _micros(plan.event).alias(_EVENT), _created(plan).alias(_CREATED)
+    ).dropna(subset=needed)
     best, no_row = F.struct(_EVENT, _CREATED).alias(_BEST), F.lit(None).cast("bigint").alias(ROW)
     history = history.select(*names, known.alias(_INSTANT), F.lit(0).alias(_SIDE), best, no_row)
     asked = entities.select(
-        *(_column(entity).alias(_key(number)) for number, (entity, _) in enumerate(plan.keys)), F.col(AT).alias(_INSTANT), F.lit(1).alias(_SIDE),
-        F.lit(None).cast(f"struct<{_EVENT}:bigint,{_CREATED}:bigint>").alias(_BEST), F.col(ROW),
-    ).dropna(subset=[*names, _INSTANT])  # fmt: skip
+        *(_column(entity).alias(_key(number)) for number, (entity, _) in enumerate(plan.keys)),
+        F.col(AT).alias(_INSTANT),
+        F.lit(1).alias(_SIDE),
+        F.lit(None).cast(f"struct<{_EVENT}:bigint,{_CREATED}:bigint>").alias(_BEST),
+        F.col(ROW),
+    ).dropna(subset=[*names, _INSTANT])
     window = Window.partitionBy(*names) if names else Window.partitionBy(F.lit(0))
     running = window.orderBy(_INSTANT, _SIDE).rowsBetween(Window.unboundedPreceding, Window.currentRow)
     seen = history.unionByName(asked).withColumn(_BEST, F.max(_BEST).over(running))
     seen = seen.where((F.col(_SIDE) == 1) & F.col(_BEST).isNotNull())
     if plan.ttl_us:
         seen = seen.where(F.col(f"{_BEST}.{_EVENT}") >= F.col(_INSTANT) - F.lit(plan.ttl_us))
-    return seen.select(ROW, *names, F.col(f"{_BEST}.{_EVENT}").alias(_EVENT), F.col(f"{_BEST}.{_CREATED}").alias(_CREATED))
+    return seen.select(
+        ROW, *names, F.col(f"{_BEST}.{_EVENT}").alias(_EVENT), F.col(f"{_BEST}.{_CREATED}").alias(_CREATED)
+    )
 
 
-def latest(frame: DataFrame, keys: Sequence[str], event: str, created: str | None, features: Sequence[str]) -> DataFrame:
+def latest(
+    frame: DataFrame, keys: Sequence[str], event: str, created: str | None, features: Sequence[str]
+) -> DataFrame:
     """Pick the latest row of each key, ties as in the as-of join.
 
     Parameters
@@ -126,7 +158,9 @@ def latest(frame: DataFrame, keys: Sequence[str], event: str, created: str | Non
     DataFrame
         One whole row a key with keys, features and times.
     """
-    chosen = frame.select(*(_column(name) for name in [*keys, *features, event, *([created] if created else [])])).dropna(subset=[*keys, event])
+    chosen = frame.select(
+        *(_column(name) for name in [*keys, *features, event, *([created] if created else [])])
+    ).dropna(subset=[*keys, event])
     content = F.xxhash64(*(_hashable(chosen, name) for name in features)) if features else F.lit(0)
     order = [F.desc(event), *([F.desc_nulls_last(created)] if created else []), F.desc(content)]
     window = (Window.partitionBy(*keys) if keys else Window.partitionBy(F.lit(0))).orderBy(*order)

@@ -1,4 +1,6 @@
-"""The as-of join said in plain Python: the reference that tests and benchmarks hold the Spark join to. Slow on purpose, free of Spark."""
+"""The as-of join said in plain Python: the reference that tests and benchmarks hold the Spark join to. Slow
+on purpose, free of Spark.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ class HistoryRow:
 
 
 def as_of(
-    history: Sequence[HistoryRow], asked: Sequence[tuple[tuple[Hashable, ...], int]], *, ttl_us: int = 0, known_by_created: bool = False
+    history: Sequence[HistoryRow],
+    asked: Sequence[tuple[tuple[Hashable, ...], int]],
+    *,
+    ttl_us: int = 0,
+    known_by_created: bool = False,
 ) -> list[frozenset[Hashable]]:
     """Say for each (key, time) which payloads are right.
 
@@ -34,7 +40,8 @@ def as_of(
     Returns
     -------
     list of frozenset
-        Empty = no feature; several only where rows tie on key, event time and created with different contents (then any one of them, always the same).
+        Empty = no feature; several only where rows tie on key, event time and created with different contents
+        (then any one of them, always the same).
 
     Examples
     --------
@@ -50,7 +57,9 @@ def as_of(
     return [_right(by_key.get(key, []), key, at_us, ttl_us, known_by_created) for key, at_us in asked]
 
 
-def _right(rows: list[HistoryRow], key: tuple[Hashable, ...], at_us: int, ttl_us: int, known_by_created: bool) -> frozenset[Hashable]:
+def _right(
+    rows: list[HistoryRow], key: tuple[Hashable, ...], at_us: int, ttl_us: int, known_by_created: bool
+) -> frozenset[Hashable]:
     if any(part is None for part in key):
         return frozenset()
     known = [row for row in rows if row.event_us <= at_us]

@@ -32,7 +32,8 @@ class EntityFrame:
     Attributes
     ----------
     frame : DataFrame
-        The caller's columns, then `asof.ROW` (0.. in the caller's order) and `asof.AT` (microseconds UTC). Gives the same rows on each evaluation.
+        The caller's columns, then `asof.ROW` (0.. in the caller's order) and `asof.AT` (microseconds UTC).
+        Gives the same rows on each evaluation.
     columns : tuple of str
         The caller's columns in the caller's order.
     event : str
@@ -56,10 +57,13 @@ class EntityFrame:
     sequence: bool
 
     def place(self) -> Column:
-        """Number of the range that a row belongs to, from 0 to `places` - 1, never falling with `asof.ROW`."""
+        """Number of the range that a row belongs to, from 0 to `places` - 1, never falling with
+        `asof.ROW`.
+        """
         if self.sequence:
             return F.floor(F.col(ROW) * F.lit(self.places) / F.lit(self.rows)).cast("int")
-        return F.shiftright(F.col(ROW), 33).cast("int")  # monotonically_increasing_id: the partition stands above 33 bits
+        # monotonically_increasing_id: the partition stands above 33 bits
+        return F.shiftright(F.col(ROW), 33).cast("int")
 
 
 def from_any(spark: SparkSession, entity_df: pd.DataFrame | DataFrame | str) -> EntityFrame:
@@ -69,19 +73,24 @@ def from_any(spark: SparkSession, entity_df: pd.DataFrame | DataFrame | str) -> 
     ----------
     spark : SparkSession
     entity_df : pandas or Spark data frame, or SQL text
-        Needs a time column: ``event_timestamp``, or the only column that holds times. In pandas, times without a zone are UTC (Feast's rule).
+        Needs a time column: ``event_timestamp``, or the only column that holds times. In pandas, times
+        without a zone are UTC (Feast's rule).
 
     Raises
     ------
     EntityFrameError
-        No rows, no time column or several, a time column without instants, null times, or times more than a day in the future.
+        No rows, no time column or several, a time column without instants, null times, or times more than a
+        day in the future.
     """
     if isinstance(entity_df, pd.DataFrame):
         return _from_pandas(spark, entity_df)
     if isinstance(entity_df, str):
         entity_df = spark.sql(entity_df)
     if not isinstance(entity_df, DataFrame):
-        raise EntityFrameError(f"entity_df is a {type(entity_df).__name__}; give a pandas data frame, a Spark data frame or SQL text")
+        raise EntityFrameError(
+            f"entity_df is a {type(entity_df).__name__}; give a pandas data frame, a Spark data frame or "
+            "SQL text"
+        )
     return _from_spark(entity_df)
 
 
@@ -91,7 +100,9 @@ def _from_pandas(spark: SparkSession, rows: pd.DataFrame) -> EntityFrame:
     event = _time_column({str(name): kind for name, kind in rows.dtypes.items()})
     times = pd.to_datetime(rows[event], utc=True)
     if times.isna().any():
-        raise EntityFrameError(f"entity_df row {int(np.flatnonzero(times.isna())[0])}: '{event}' is null; every row needs a time")
+        raise EntityFrameError(
+            f"entity_df row {int(np.flatnonzero(times.isna())[0])}: '{event}' is null; every row needs a time"
+        )
     table = pa.Table.from_pandas(rows.reset_index(drop=True).assign(**{event: times}), preserve_index=False)
     table = pa.table({field.name: _microseconds(table.column(field.name)) for field in table.schema})
     table = table.append_column(ROW, pa.array(np.arange(len(rows), dtype=np.int64)))
@@ -99,30 +110,61 @@ def _from_pandas(spark: SparkSession, rows: pd.DataFrame) -> EntityFrame:
     frame = spark.createDataFrame(table)
     first, last = times.min().to_pydatetime(), times.max().to_pydatetime()
     return _checked(
-        EntityFrame(frame, tuple(map(str, rows.columns)), event, len(rows), first, last, int(spark.conf.get("spark.sql.shuffle.partitions") or 1), True)
+        EntityFrame(
+            frame,
+            tuple(map(str, rows.columns)),
+            event,
+            len(rows),
+            first,
+            last,
+            int(spark.conf.get("spark.sql.shuffle.partitions") or 1),
+            True,
+        )
     )
 
 
 def _from_spark(rows: DataFrame) -> EntityFrame:
-    event = _time_column({field.name: np.dtype("datetime64[ns]") if isinstance(field.dataType, TimestampType) else field.dataType for field in rows.schema})
+    event = _time_column(
+        {
+            field.name: np.dtype("datetime64[ns]")
+            if isinstance(field.dataType, TimestampType)
+            else field.dataType
+            for field in rows.schema
+        }
+    )
     kind = rows.schema[event].dataType
     if not isinstance(kind, TimestampType):
         hint = "it has no time zone, " if isinstance(kind, TimestampNTZType) else ""
-        raise EntityFrameError(f"entity_df column '{event}' is {kind.simpleString()}: {hint}cast it to TIMESTAMP with the zone it was recorded in")
+        raise EntityFrameError(
+            f"entity_df column '{event}' is {kind.simpleString()}: {hint}cast it to TIMESTAMP with the zone "
+            "it was recorded in"
+        )
     columns = tuple(rows.columns)
-    numbered = rows.withColumn(ROW, F.monotonically_increasing_id()).withColumn(AT, F.unix_micros(F.col(f"`{event}`")))
-    # The rows are read once a view: a lineage that gives them another order or other values each time would mix rows up.
+    numbered = rows.withColumn(ROW, F.monotonically_increasing_id()).withColumn(
+        AT, F.unix_micros(F.col(f"`{event}`"))
+    )
+    # The rows are read once a view: a lineage that gives them another order or other values each time would
+    # mix rows up.
     fixed = numbered.localCheckpoint(eager=True)
     summary = fixed.agg(F.count(F.lit(1)), F.count(AT), F.min(AT), F.max(AT)).first()
     if summary is None or summary[0] == 0:
         raise EntityFrameError(f"entity_df with columns {list(columns)} has no rows; give at least one")
     if summary[1] != summary[0]:
-        raise EntityFrameError(f"entity_df has {summary[0] - summary[1]} rows whose '{event}' is null; every row needs a time")
+        raise EntityFrameError(
+            f"entity_df has {summary[0] - summary[1]} rows whose '{event}' is null; every row needs a time"
+        )
     first, last = (EPOCH + timedelta(microseconds=moment) for moment in summary[2:4])
-    return _checked(EntityFrame(fixed, columns, event, summary[0], first, last, fixed.rdd.getNumPartitions(), False))
+    return _checked(
+        EntityFrame(fixed, columns, event, summary[0], first, last, fixed.rdd.getNumPartitions(), False)
+    )
 
 
-def from_history(spark: SparkSession, frames: Sequence[tuple[DataFrame, dict[str, str], str]], start: datetime, end: datetime) -> EntityFrame:
+def from_history(
+    spark: SparkSession,
+    frames: Sequence[tuple[DataFrame, dict[str, str], str]],
+    start: datetime,
+    end: datetime,
+) -> EntityFrame:
     """Make the entity rows of a read without entity rows: every key seen from `start` to `end`, at `end`.
 
     Parameters
@@ -137,7 +179,16 @@ def from_history(spark: SparkSession, frames: Sequence[tuple[DataFrame, dict[str
     parts = []
     for frame, keys, event in frames:
         inside = frame.where(F.unix_micros(F.col(f"`{event}`")).between(low, high))
-        parts.append(inside.select(*(F.col(f"`{keys[name]}`").alias(name) if name in keys else F.lit(None).cast("string").alias(name) for name in names)))
+        parts.append(
+            inside.select(
+                *(
+                    F.col(f"`{keys[name]}`").alias(name)
+                    if name in keys
+                    else F.lit(None).cast("string").alias(name)
+                    for name in names
+                )
+            )
+        )
     rows = parts[0]
     for part in parts[1:]:
         rows = rows.unionByName(part)
@@ -154,11 +205,15 @@ def check_keys(entities: EntityFrame, source: DataFrame, keys: Sequence[tuple[st
     """
     for entity, column in keys:
         if entity not in entities.columns:
-            raise EntityFrameError(f"view '{view}' needs the entity column '{entity}'; entity_df has {list(entities.columns)}: rename or add it")
+            raise EntityFrameError(
+                f"view '{view}' needs the entity column '{entity}'; entity_df has {list(entities.columns)}: "
+                "rename or add it"
+            )
         given, wanted = entities.frame.schema[entity].dataType, source.schema[column].dataType
         if given != wanted and not (isinstance(given, IntegralType) and isinstance(wanted, IntegralType)):
             raise EntityFrameError(
-                f"entity column '{entity}' is {given.simpleString()}, view '{view}' has {wanted.simpleString()}; cast it, or nothing would match"
+                f"entity column '{entity}' is {given.simpleString()}, view '{view}' has "
+                f"{wanted.simpleString()}; cast it, or nothing would match"
             )
 
 
@@ -166,20 +221,28 @@ def _time_column(kinds: dict[str, object]) -> str:
     try:
         event = infer_event_timestamp_from_entity_df(kinds)
     except (ValueError, EntityTimestampInferenceException):
-        raise EntityFrameError(f"entity_df has columns {list(kinds)}: none is named 'event_timestamp' and not exactly one holds times; name it so") from None
+        raise EntityFrameError(
+            f"entity_df has columns {list(kinds)}: none is named 'event_timestamp' and not exactly one "
+            "holds times; name it so"
+        ) from None
     return str(event)
 
 
 def _microseconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
     # pandas keeps nanoseconds, Spark and Delta microseconds.
     kind = column.type
-    return column.cast(pa.timestamp("us", tz=kind.tz), safe=False) if pa.types.is_timestamp(kind) and kind.unit == "ns" else column
+    return (
+        column.cast(pa.timestamp("us", tz=kind.tz), safe=False)
+        if pa.types.is_timestamp(kind) and kind.unit == "ns"
+        else column
+    )
 
 
 def _checked(entities: EntityFrame) -> EntityFrame:
     if entities.last > datetime.now(UTC) + MAX_AHEAD:
         raise EntityFrameError(
-            f"entity_df column '{entities.event}' reaches {entities.last.isoformat()}, more than a day ahead; no feature can be known then, correct the times"
+            f"entity_df column '{entities.event}' reaches {entities.last.isoformat()}, more than a day "
+            "ahead; no feature can be known then, correct the times"
         )
     taken = [name for name in (ROW, AT) if name in entities.columns]
     if taken:

@@ -1,4 +1,6 @@
-"""A planned historical read: rows in their order, times in UTC, the Delta versions it reads, and a place to save it to."""
+"""A planned historical read: rows in their order, times in UTC, the Delta versions it reads, and a place to
+save it to.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from feature_repo.stores.offline.sources import FeatureTableError, explain, loca
 
 
 class DeltaRetrievalJob(SparkRetrievalJob):
-    """A historical read that knows which Delta versions it reads, keeps the order of its rows and answers in UTC."""
+    """A historical read that knows which Delta versions it reads, keeps the order of its rows and answers in
+    UTC.
+    """
 
     def __init__(
         self,
@@ -42,10 +46,14 @@ class DeltaRetrievalJob(SparkRetrievalJob):
         super().__init__(spark_session, "", full_feature_names, config, on_demand_feature_views, metadata)
         self._frame, self._entities, self._order = frame, entities, asof.ROW if entities is not None else None
         self.delta_versions: dict[str, int | None] = dict(delta_versions or {})
-        """Source table to the Delta version read: what a training set's manifest records, and `store.pinned` takes back."""
+        """Source table to the Delta version read: what a training set's manifest records, and `store.pinned`
+        takes back.
+        """
 
     def to_spark_df(self, *, ordered: bool = True) -> DataFrame:
-        """Return the result as a lazy Spark data frame, rows in the order of the entity rows (`ordered=False` saves a shuffle of every vector)."""
+        """Return the result as a lazy Spark data frame, rows in the order of the entity rows (`ordered=False`
+        saves a shuffle of every vector).
+        """
         if self._entities is None or self._order is None:
             frame: DataFrame = self._frame
         elif not ordered:
@@ -56,8 +64,11 @@ class DeltaRetrievalJob(SparkRetrievalJob):
             frame = ranges.sortWithinPartitions(self._order).drop(self._order)
         return frame
 
-    def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool | None = False, timeout: int | None = None) -> None:
-        """Write the rows to a path (a relative one is a folder of the lake) or a table, which must not be there yet.
+    def persist(
+        self, storage: SavedDatasetStorage, allow_overwrite: bool | None = False, timeout: int | None = None
+    ) -> None:
+        """Write the rows to a path (a relative one is a folder of the lake) or a table, which must not be
+        there yet.
 
         Raises
         ------
@@ -66,13 +77,19 @@ class DeltaRetrievalJob(SparkRetrievalJob):
         """
         options = storage.spark_options if isinstance(storage, SavedDatasetSparkStorage) else None
         if options is None or not (options.path or options.table):
-            raise FeatureTableError(f"{type(storage).__name__} names no place; give SavedDatasetSparkStorage a table or a path")
+            raise FeatureTableError(
+                f"{type(storage).__name__} names no place; give SavedDatasetSparkStorage a table or a path"
+            )
         place = self._place(options.path) if options.path else options.table
-        if not allow_overwrite and (self._path_exists(place) if options.path else self.spark_session.catalog.tableExists(place)):
+        if not allow_overwrite and (
+            self._path_exists(place) if options.path else self.spark_session.catalog.tableExists(place)
+        ):
             raise SavedDatasetLocationAlreadyExists(place)
         if options.path:
             kind = options.file_format or "parquet"
-            self.to_spark_df().write.format(kind).mode("overwrite" if allow_overwrite else "error").save(place)
+            self.to_spark_df().write.format(kind).mode("overwrite" if allow_overwrite else "error").save(
+                place
+            )
         else:
             super().persist(storage, allow_overwrite, timeout)
 
@@ -105,4 +122,8 @@ class DeltaRetrievalJob(SparkRetrievalJob):
 
 
 def _in_utc(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(pa.timestamp("us", tz="UTC")) if pa.types.is_timestamp(column.type) and column.type.tz is not None else column
+    return (
+        column.cast(pa.timestamp("us", tz="UTC"))
+        if pa.types.is_timestamp(column.type) and column.type.tz is not None
+        else column
+    )

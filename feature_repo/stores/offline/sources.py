@@ -1,4 +1,6 @@
-"""Delta tables as feature sources: where a source's table lies, which version a call reads, and clear words when it is not there."""
+"""Delta tables as feature sources: where a source's table lies, which version a call reads, and clear words
+when it is not there.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ def pinned(versions: Mapping[str, int | str]) -> Iterator[None]:
     Parameters
     ----------
     versions : mapping
-        Source name to Delta version (int) or timestamp (text that Delta reads, e.g. ``2026-01-31T12:00:00Z``).
+        Source name to Delta version (int) or timestamp (text that Delta reads, e.g.
+        ``2026-01-31T12:00:00Z``).
     """
     token = _pins.set({**(_pins.get() or {}), **versions})
     try:
@@ -47,7 +50,8 @@ def pinned(versions: Mapping[str, int | str]) -> Iterator[None]:
 
 
 def location(path: str, lake: str | None, repo: Path | None) -> str:
-    """Where a table lies: a relative path is a folder of the lake, the lake itself may be relative to the repository.
+    """Where a table lies: a relative path is a folder of the lake, the lake itself may be relative to the
+    repository.
 
     Examples
     --------
@@ -61,14 +65,17 @@ def location(path: str, lake: str | None, repo: Path | None) -> str:
 
 
 def open_source(spark: SparkSession, source: SparkSource, lake: str | None, repo: Path | None) -> PinnedTable:
-    """Open a source; a Delta table at the pinned version, or else at its present one, which then stays fixed for the call.
+    """Open a source; a Delta table at the pinned version, or else at its present one, which then stays fixed
+    for the call.
 
     Raises
     ------
     FeatureTableError
         No such table, or no such version any more.
     """
-    if not (source.path and source.table_format is not None and source.table_format.format_type.value == "delta"):
+    if not (
+        source.path and source.table_format is not None and source.table_format.format_type.value == "delta"
+    ):
         return PinnedTable(source.name, None, _plain(spark, source, lake, repo))
     path = location(str(source.path), lake, repo)
     options: dict[str, Any] = dict(source.table_format.properties)
@@ -96,12 +103,18 @@ def table_id(spark: SparkSession, path: str) -> str:
 
 
 def explain(error: Exception, versions: Mapping[str, int | None]) -> Exception:
-    """Turn Spark's report of a missing data file into one that names the table's version and the remedy; others pass unchanged."""
+    """Turn Spark's report of a missing data file into one that names the table's version and the remedy;
+    others pass unchanged.
+    """
     text = str(error)
-    if any(sign in text for sign in ("FILE_NOT_EXIST", "FileNotFoundException", "FILE_NOT_FOUND", "does not exist")):
+    if any(
+        sign in text
+        for sign in ("FILE_NOT_EXIST", "FileNotFoundException", "FILE_NOT_FOUND", "does not exist")
+    ):
         return FeatureTableError(
-            f"a data file of {dict(versions)} is gone: the table was vacuumed past the pinned version; pin a later version (DESCRIBE HISTORY "
-            f"shows them) or raise delta.deletedFileRetentionDuration before the next VACUUM ({text.splitlines()[0][:200]})"
+            f"a data file of {dict(versions)} is gone: the table was vacuumed past the pinned version; pin "
+            "a later version (DESCRIBE HISTORY shows them) or raise delta.deletedFileRetentionDuration "
+            f"before the next VACUUM ({text.splitlines()[0][:200]})"
         )
     return error
 
@@ -109,11 +122,18 @@ def explain(error: Exception, versions: Mapping[str, int | None]) -> Exception:
 def _plain(spark: SparkSession, source: SparkSource, lake: str | None, repo: Path | None) -> DataFrame:
     try:
         if source.path and not source.query:
-            kind = source.table_format.format_type.value if source.table_format is not None else source.file_format
+            kind = (
+                source.table_format.format_type.value
+                if source.table_format is not None
+                else source.file_format
+            )
             return spark.read.format(kind).load(location(str(source.path), lake, repo))
         return spark.table(source.table) if source.table else spark.sql(source.query)
     except PySparkException as error:
-        raise FeatureTableError(f"source '{source.name}' cannot be read ({str(error).splitlines()[0][:200]}); check its path, table or query") from None
+        raise FeatureTableError(
+            f"source '{source.name}' cannot be read ({str(error).splitlines()[0][:200]}); check its path, "
+            "table or query"
+        ) from None
 
 
 def _version_at(spark: SparkSession, path: str, timestamp: Any) -> int:
@@ -122,7 +142,9 @@ def _version_at(spark: SparkSession, path: str, timestamp: Any) -> int:
     history = DeltaTable.forPath(spark, path).history()
     row = history.where(history.timestamp <= _instant(timestamp)).agg({"version": "max"}).first()
     if row is None or row[0] is None:
-        raise FeatureTableError(f"Delta table {path} has no version as of {timestamp}; its history starts later, pin a later time")
+        raise FeatureTableError(
+            f"Delta table {path} has no version as of {timestamp}; its history starts later, pin a later time"
+        )
     return int(row[0])
 
 
@@ -140,6 +162,10 @@ def _refusal(name: str, path: str, options: Mapping[str, Any], error: Exception)
     said = str(error).splitlines()[0][:240]
     if options:
         return FeatureTableError(
-            f"table '{name}' ({path}) cannot be read at {dict(options)}: {said}; that version was never written or its log is cleaned, pin another"
+            f"table '{name}' ({path}) cannot be read at {dict(options)}: {said}; that version was never "
+            "written or its log is cleaned, pin another"
         )
-    return FeatureTableError(f"table '{name}' is no Delta table yet ({path}); run the Spark job that writes it (python -m spark_jobs --help): {said}")
+    return FeatureTableError(
+        f"table '{name}' is no Delta table yet ({path}); run the Spark job that writes it (python -m "
+        f"spark_jobs --help): {said}"
+    )

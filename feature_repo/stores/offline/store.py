@@ -1,4 +1,6 @@
-"""`DeltaOfflineStore`: Feast's Spark offline store with a right and slim as-of join over pinned Delta versions."""
+"""`DeltaOfflineStore`: Feast's Spark offline store with a right and slim as-of join over pinned Delta
+versions.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,10 @@ import pyarrow as pa
 from feast import FeatureView, OnDemandFeatureView, RepoConfig
 from feast.data_source import DataSource
 from feast.infra.offline_stores import offline_utils
-from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStore, SparkOfflineStoreConfig
+from feast.infra.offline_stores.contrib.spark_offline_store.spark import (
+    SparkOfflineStore,
+    SparkOfflineStoreConfig,
+)
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
@@ -34,13 +39,17 @@ class DeltaOfflineStoreConfig(SparkOfflineStoreConfig):
 
     type: StrictStr = "feature_repo.stores.DeltaOfflineStore"
     lake: str | None = None
-    """Folder or address of the Delta tables; relative source paths are taken from it, a relative lake from the repository."""
+    """Folder or address of the Delta tables; relative source paths are taken from it, a relative lake from
+    the repository.
+    """
 
 
 class DeltaOfflineStore(SparkOfflineStore):
-    """Point-in-time reads: of a key the latest event time up to the row's, then the latest `created`, then the greatest content hash.
+    """Point-in-time reads: of a key the latest event time up to the row's, then the latest `created`, then
+    the greatest content hash.
 
-    Rows come back as they were given: as many, in their order, with their extra columns. The join itself is in `asof`.
+    Rows come back as they were given: as many, in their order, with their extra columns. The join itself is
+    in `asof`.
     """
 
     @staticmethod
@@ -66,7 +75,9 @@ class DeltaOfflineStore(SparkOfflineStore):
         """
         spark = _session(config)
         on_demand = offline_utils._get_requested_on_demand_feature_views(feature_refs, project, registry)
-        views, _ = offline_utils._get_requested_feature_views_to_features_dict(feature_refs, feature_views, on_demand)
+        views, _ = offline_utils._get_requested_feature_views_to_features_dict(
+            feature_refs, feature_views, on_demand
+        )
         tables = {view.projection.name_to_use(): _open(spark, config, view) for view in views}
         entities = _entities(spark, config, views, tables, entity_df, kwargs)
         plans = []
@@ -78,14 +89,20 @@ class DeltaOfflineStore(SparkOfflineStore):
         _check_names(entities, plans)
         joined = asof.join(entities.frame, plans, entities.rows).drop(asof.AT)
         return DeltaRetrievalJob(
-            spark, joined, config, entities=entities, full_feature_names=full_feature_names,
+            spark,
+            joined,
+            config,
+            entities=entities,
+            full_feature_names=full_feature_names,
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
             metadata=RetrievalMetadata(
-                features=feature_refs, keys=sorted(set(entities.columns) - {entities.event}),
-                min_event_timestamp=entities.first, max_event_timestamp=entities.last,
+                features=feature_refs,
+                keys=sorted(set(entities.columns) - {entities.event}),
+                min_event_timestamp=entities.first,
+                max_event_timestamp=entities.last,
             ),
             delta_versions={table.name: table.version for table in tables.values()},
-        )  # fmt: skip
+        )
 
     @staticmethod
     def pull_latest_from_table_or_query(
@@ -98,12 +115,21 @@ class DeltaOfflineStore(SparkOfflineStore):
         start_date: datetime,
         end_date: datetime,
     ) -> RetrievalJob:
-        """Read the latest row of each key with an event time from `start_date` to `end_date`, chosen in Spark."""
+        """Read the latest row of each key with an event time from `start_date` to `end_date`, chosen in
+        Spark.
+        """
         spark = _session(config)
         table = _open_source(spark, config, data_source)
         frame = _between(table.frame, timestamp_field, start_date, end_date)
-        rows = asof.latest(frame, join_key_columns, timestamp_field, created_timestamp_column or None, feature_name_columns)
-        return DeltaRetrievalJob(spark, _renamed(rows, data_source, join_key_columns), config, delta_versions={table.name: table.version})
+        rows = asof.latest(
+            frame, join_key_columns, timestamp_field, created_timestamp_column or None, feature_name_columns
+        )
+        return DeltaRetrievalJob(
+            spark,
+            _renamed(rows, data_source, join_key_columns),
+            config,
+            delta_versions={table.name: table.version},
+        )
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -122,12 +148,22 @@ class DeltaOfflineStore(SparkOfflineStore):
         frame = _between(table.frame, timestamp_field, start_date, end_date)
         if feature_name_columns:
             times = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
-            frame = frame.select(*(F.col(f"`{name}`") for name in [*join_key_columns, *feature_name_columns, *times]))
-        return DeltaRetrievalJob(spark, _renamed(frame, data_source, join_key_columns), config, delta_versions={table.name: table.version})
+            frame = frame.select(
+                *(F.col(f"`{name}`") for name in [*join_key_columns, *feature_name_columns, *times])
+            )
+        return DeltaRetrievalJob(
+            spark,
+            _renamed(frame, data_source, join_key_columns),
+            config,
+            delta_versions={table.name: table.version},
+        )
 
     @staticmethod
-    def offline_write_batch(config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Any) -> None:
-        """Refuse: Delta tables are written by their Spark jobs (Feast's own way would leave files that no Delta reader sees).
+    def offline_write_batch(
+        config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Any
+    ) -> None:
+        """Refuse: Delta tables are written by their Spark jobs (Feast's own way would leave files that no
+        Delta reader sees).
 
         Raises
         ------
@@ -136,19 +172,27 @@ class DeltaOfflineStore(SparkOfflineStore):
         """
         job = feature_view.tags.get("job", "JOB")
         raise FeatureTableError(
-            f"feature view '{feature_view.name}' is not written through Feast; its Delta table is the work of `python -m spark_jobs {job}`, write there"
+            f"feature view '{feature_view.name}' is not written through Feast; its Delta table is the work "
+            f"of `python -m spark_jobs {job}`, write there"
         )
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
         """Check that a source's table is there and has its time columns."""
         if not isinstance(data_source, SparkSource):
             return
-        frame = _open_source(_session(config), config, data_source).frame.withColumnsRenamed(dict(data_source.field_mapping))
+        frame = _open_source(_session(config), config, data_source).frame.withColumnsRenamed(
+            dict(data_source.field_mapping)
+        )
         for column in (data_source.timestamp_field, data_source.created_timestamp_column):
             if column and column not in frame.columns:
-                raise FeatureTableError(f"source '{data_source.name}' has no column '{column}'; it has {frame.columns}: correct the definition")
+                raise FeatureTableError(
+                    f"source '{data_source.name}' has no column '{column}'; it has {frame.columns}: correct "
+                    "the definition"
+                )
 
-    def get_table_column_names_and_types_from_data_source(self, config: RepoConfig, data_source: DataSource) -> list[tuple[str, str]]:
+    def get_table_column_names_and_types_from_data_source(
+        self, config: RepoConfig, data_source: DataSource
+    ) -> list[tuple[str, str]]:
         """List the columns of a source with Spark's type names."""
         frame = _open_source(_session(config), config, data_source).frame
         return [(field.name, field.dataType.simpleString()) for field in frame.schema]
@@ -168,13 +212,22 @@ def _session(config: RepoConfig) -> SparkSession:
 
 def _open_source(spark: SparkSession, config: RepoConfig, source: DataSource) -> PinnedTable:
     if not isinstance(source, SparkSource):
-        raise FeatureTableError(f"source '{source.name}' is a {type(source).__name__}; this store reads SparkSource only")
-    return open_source(spark, source, getattr(config.offline_store, "lake", None), config.repo_path and Path(config.repo_path))
+        raise FeatureTableError(
+            f"source '{source.name}' is a {type(source).__name__}; this store reads SparkSource only"
+        )
+    return open_source(
+        spark,
+        source,
+        getattr(config.offline_store, "lake", None),
+        config.repo_path and Path(config.repo_path),
+    )
 
 
 def _open(spark: SparkSession, config: RepoConfig, view: FeatureView) -> PinnedTable:
     if view.batch_source is None:
-        raise FeatureTableError(f"feature view '{view.name}' has no batch source; it cannot be read historically")
+        raise FeatureTableError(
+            f"feature view '{view.name}' has no batch source; it cannot be read historically"
+        )
     return _open_source(spark, config, view.batch_source)
 
 
@@ -185,10 +238,15 @@ def _source_name(view: FeatureView, name: str) -> str:
 
 def _keys(view: FeatureView) -> tuple[tuple[str, str], ...]:
     columns = [column for column in view.entity_columns if column.name != DUMMY_KEY]
-    return tuple((view.projection.join_key_map.get(column.name, column.name), _source_name(view, column.name)) for column in columns)
+    return tuple(
+        (view.projection.join_key_map.get(column.name, column.name), _source_name(view, column.name))
+        for column in columns
+    )
 
 
-def _plan(view: FeatureView, names: list[str], table: PinnedTable, full_names: bool, by_created: bool) -> asof.ViewPlan:
+def _plan(
+    view: FeatureView, names: list[str], table: PinnedTable, full_names: bool, by_created: bool
+) -> asof.ViewPlan:
     source = view.batch_source
     prefix = f"{view.projection.name_to_use()}__" if full_names else ""
     created = _source_name(view, source.created_timestamp_column) if source.created_timestamp_column else None
@@ -197,11 +255,19 @@ def _plan(view: FeatureView, names: list[str], table: PinnedTable, full_names: b
     needed = [*(column for _, column in features), *(column for _, column in _keys(view)), event]
     missing = [column for column in needed if column not in table.frame.columns]
     if missing:
-        raise FeatureTableError(f"table '{table.name}' (version {table.version}) lacks {missing} of view '{view.name}'; run its Spark job or pin a version")
+        raise FeatureTableError(
+            f"table '{table.name}' (version {table.version}) lacks {missing} of view '{view.name}'; run its "
+            "Spark job or pin a version"
+        )
     return asof.ViewPlan(
-        frame=table.frame, keys=_keys(view), features=features, event=event, created=created,
-        ttl_us=(view.ttl or timedelta(0)) // timedelta(microseconds=1), known_by_created=by_created and created is not None,
-    )  # fmt: skip
+        frame=table.frame,
+        keys=_keys(view),
+        features=features,
+        event=event,
+        created=created,
+        ttl_us=(view.ttl or timedelta(0)) // timedelta(microseconds=1),
+        known_by_created=by_created and created is not None,
+    )
 
 
 def _entities(
@@ -214,8 +280,17 @@ def _entities(
 ) -> EntityFrame:
     if entity_df is not None:
         return entity_frame.from_any(spark, entity_df)
-    start, end = compute_non_entity_date_range(list(views), start_date=options.get("start_date"), end_date=options.get("end_date"))
-    frames = [(tables[view.projection.name_to_use()].frame, dict(_keys(view)), _source_name(view, view.batch_source.timestamp_field)) for view in views]
+    start, end = compute_non_entity_date_range(
+        list(views), start_date=options.get("start_date"), end_date=options.get("end_date")
+    )
+    frames = [
+        (
+            tables[view.projection.name_to_use()].frame,
+            dict(_keys(view)),
+            _source_name(view, view.batch_source.timestamp_field),
+        )
+        for view in views
+    ]
     return entity_frame.from_history(spark, frames, start, end)
 
 
@@ -224,7 +299,10 @@ def _check_names(entities: EntityFrame, plans: list[asof.ViewPlan]) -> None:
     for plan in plans:
         for output, _ in plan.features:
             if output in taken:
-                raise EntityFrameError(f"column '{output}' would occur twice in the result; ask with full_feature_names=True or rename the entity column")
+                raise EntityFrameError(
+                    f"column '{output}' would occur twice in the result; ask with full_feature_names=True "
+                    "or rename the entity column"
+                )
             taken.add(output)
 
 

@@ -1,4 +1,6 @@
-"""The reading half of `PackedOnlineStore`: which keys a request needs, and packed values back into Feast's response with true statuses."""
+"""The reading half of `PackedOnlineStore`: which keys a request needs, and packed values back into Feast's
+response with true statuses.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,17 @@ from feature_repo.stores.packed.codec import PackedSchema
 from feature_repo.stores.packed.keys import DUMMY_KEY
 from feature_repo.stores.packed.slots import EPOCH
 
-ReadRow = tuple[datetime | None, dict[str, Value] | None]  # (None, None) not found; (time, None) outside the maximum age
+# (None, None) not found; (time, None) outside the maximum age
+ReadRow = tuple[datetime | None, dict[str, Value] | None]
 Entities = tuple[tuple[dict[str, Any], ...], tuple[list[int], ...], int]
 Unpack = Callable[[FeatureView, Sequence[bytes | None], Sequence[str]], list[ReadRow]]
 
 
 @dataclass(frozen=True)
 class ViewRequest:
-    """What one view contributes to a request: the features wanted, a key for each distinct entity, and the places in the answer that each fills."""
+    """What one view contributes to a request: the features wanted, a key for each distinct entity, and the
+    places in the answer that each fills.
+    """
 
     table: FeatureView
     names: list[str]
@@ -69,19 +74,23 @@ class Request:
 
     def _entities(self, table: FeatureView) -> Entities:
         """Return the distinct entities of a view, the rows that ask for each, and how many rows there are."""
-        if set(table.join_keys) <= {DUMMY_KEY}:  # one row for all who ask; Feast 0.67 forgets about it once the view came out of a registry
+        # one row for all who ask; Feast 0.67 forgets about it once the view came out of a registry
+        if set(table.join_keys) <= {DUMMY_KEY}:
             length = max(map(len, self.join_key_values.values()), default=1)
             return ({DUMMY_KEY: Value(string_val="")},), (list(range(length)),), length
         found: Entities = utils._get_unique_entities(table, self.join_key_values, self.join_keys)
         return found
 
     def answer(self, parts: Sequence[ViewRequest], values: Sequence[bytes | None], unpack: Unpack) -> None:
-        """Fill the response from the values of all parts' keys, in their order; a refused value leaves the response as it was."""
+        """Fill the response from the values of all parts' keys, in their order; a refused value leaves the
+        response as it was.
+        """
         start, found = 0, []
         for part in parts:
             found.append(unpack(part.table, values[start : start + len(part.keys)], part.names))
             start += len(part.keys)
-        for part, rows in zip(parts, found, strict=True):  # only now: a refused row must not leave half an answer behind
+        # only now: a refused row must not leave half an answer behind
+        for part, rows in zip(parts, found, strict=True):
             _fill(self.response, part, rows, self.full_names)
             if self.versions:
                 metadata = self.response.metadata.feature_view_metadata.add()
@@ -89,7 +98,9 @@ class Request:
                 metadata.version = getattr(part.table, "current_version_number", 0) or 0
 
 
-def read_row(schema: PackedSchema, wanted: Sequence[tuple[str, str]], value: bytes | None, oldest_us: int | None) -> ReadRow:
+def read_row(
+    schema: PackedSchema, wanted: Sequence[tuple[str, str]], value: bytes | None, oldest_us: int | None
+) -> ReadRow:
     """Unpack one stored value into Feast's messages.
 
     Parameters
@@ -112,7 +123,9 @@ def read_row(schema: PackedSchema, wanted: Sequence[tuple[str, str]], value: byt
     return event, {name: to_message(kind, fields[name]) for name, kind in wanted}
 
 
-def _fill(response: GetOnlineFeaturesResponse, part: ViewRequest, rows: Sequence[ReadRow], full_names: bool) -> None:
+def _fill(
+    response: GetOnlineFeaturesResponse, part: ViewRequest, rows: Sequence[ReadRow], full_names: bool
+) -> None:
     prefix = f"{part.table.projection.name_to_use()}__" if full_names else ""
     response.metadata.feature_names.val.extend(prefix + name for name in part.names)
     times, statuses = [Timestamp()] * part.length, [FieldStatus.NOT_FOUND] * part.length
@@ -123,8 +136,15 @@ def _fill(response: GetOnlineFeaturesResponse, part: ViewRequest, rows: Sequence
         moment = Timestamp()
         moment.FromDatetime(event)
         for place in destinations:
-            times[place], statuses[place] = moment, FieldStatus.OUTSIDE_MAX_AGE if features is None else FieldStatus.PRESENT
+            times[place], statuses[place] = (
+                moment,
+                FieldStatus.OUTSIDE_MAX_AGE if features is None else FieldStatus.PRESENT,
+            )
             for name in part.names if features is not None else ():
                 columns[name][place] = features[name]  # type: ignore[index]
     for name in part.names:
-        response.results.append(GetOnlineFeaturesResponse.FeatureVector(values=columns[name], statuses=statuses, event_timestamps=times))
+        response.results.append(
+            GetOnlineFeaturesResponse.FeatureVector(
+                values=columns[name], statuses=statuses, event_timestamps=times
+            )
+        )

@@ -1,4 +1,6 @@
-"""Arrow columns as columns of packed rows. Strict: a type that would need a conversion which could lose or change something is refused."""
+"""Arrow columns as columns of packed rows. Strict: a type that would need a conversion which could lose or
+change something is refused.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,12 @@ from feature_repo.stores.packed.slots import LISTS, SCALARS, PackedValueError, h
 
 _MICROSECONDS = pa.timestamp("us")
 _TAKEN: dict[str, tuple[pa.DataType, ...]] = {
-    "i64": (pa.int64(), pa.int32(), pa.int16(), pa.int8()), "i32": (pa.int32(), pa.int64(), pa.int16(), pa.int8()), "f64": (pa.float64(), pa.float32()),
-    "f32": (pa.float32(), pa.float64()), "bool": (pa.bool_(),),
-}  # fmt: skip
+    "i64": (pa.int64(), pa.int32(), pa.int16(), pa.int8()),
+    "i32": (pa.int32(), pa.int64(), pa.int16(), pa.int8()),
+    "f64": (pa.float64(), pa.float32()),
+    "f32": (pa.float32(), pa.float64()),
+    "bool": (pa.bool_(),),
+}
 
 
 def column_of(array: pa.Array, kind: str) -> Scalars | Blobs:
@@ -38,18 +43,30 @@ def column_of(array: pa.Array, kind: str) -> Scalars | Blobs:
     if kind not in SCALARS and array.null_count == len(array):
         return Blobs([None] * len(array))
     if kind == "proto":  # the bytes of a column are a value to convert, not the message that is stored
-        raise PackedValueError(f"a column of {array.type} holds values of a type that Feast alone converts; give them as messages")
+        raise PackedValueError(
+            f"a column of {array.type} holds values of a type that Feast alone converts; give them as "
+            "messages"
+        )
     if kind in SCALARS:
         return _scalars(array, kind)
-    if kind in ("str", "bytes") and (pa.types.is_string(array.type) or pa.types.is_large_string(array.type) or pa.types.is_binary(array.type)):
+    if kind in ("str", "bytes") and (
+        pa.types.is_string(array.type)
+        or pa.types.is_large_string(array.type)
+        or pa.types.is_binary(array.type)
+    ):
         return Blobs(array.cast(pa.binary()).to_pylist())
-    if kind in LISTS and kind != "list<time>" and (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
+    if (
+        kind in LISTS
+        and kind != "list<time>"
+        and (pa.types.is_list(array.type) or pa.types.is_large_list(array.type))
+    ):
         return _lists(array, kind)
     return _slow(array, kind)
 
 
 def times_of(array: pa.Array) -> np.ndarray:
-    """Microseconds UTC of a column of times; `NO_CREATED` where null. Times without a zone are UTC (Feast's rule).
+    """Microseconds UTC of a column of times; `NO_CREATED` where null. Times without a zone are UTC (Feast's
+    rule).
 
     Raises
     ------
@@ -74,8 +91,15 @@ def _scalars(array: pa.Array, kind: str) -> Scalars:
         try:
             array = array.cast(pa.int32())
         except pa.ArrowInvalid as error:
-            raise PackedValueError(f"a column of {array.type} does not fit 32-bit integers ({error}); declare the feature as Int64") from None
-    filled = pc.fill_null(array, pa.scalar(False if kind == "bool" else 0, array.type)) if array.null_count else array
+            raise PackedValueError(
+                f"a column of {array.type} does not fit 32-bit integers ({error}); declare the feature as "
+                "Int64"
+            ) from None
+    filled = (
+        pc.fill_null(array, pa.scalar(False if kind == "bool" else 0, array.type))
+        if array.null_count
+        else array
+    )
     return Scalars(filled.to_numpy(zero_copy_only=False).astype(SCALARS[kind][1], copy=False), null)
 
 
@@ -90,7 +114,9 @@ def _lists(array: pa.Array, kind: str) -> Blobs:
     raw, places = flat.tobytes(), ((offsets - offsets[0]) * flat.itemsize).tolist()
     blobs: list[bytes | None] = [raw[start:end] for start, end in pairwise(places)]
     if array.null_count:
-        blobs = [blob if valid else None for blob, valid in zip(blobs, array.is_valid().to_pylist(), strict=True)]
+        blobs = [
+            blob if valid else None for blob, valid in zip(blobs, array.is_valid().to_pylist(), strict=True)
+        ]
     return Blobs(blobs, np.diff(offsets))
 
 
@@ -101,7 +127,9 @@ def _slow(array: pa.Array, kind: str) -> Blobs:
         try:
             packed.append((None, 0) if value is None else _one(value, kind))
         except (TypeError, ValueError, AttributeError) as error:
-            raise PackedValueError(f"{value!r:.80} in a column of {array.type} is no {kind} ({error}); correct the writer") from None
+            raise PackedValueError(
+                f"{value!r:.80} in a column of {array.type} is no {kind} ({error}); correct the writer"
+            ) from None
     return Blobs([blob for blob, _ in packed], [count for _, count in packed])
 
 

@@ -1,4 +1,6 @@
-"""Feast's value messages as columns of packed rows: whole columns at once where all messages are of the expected kind."""
+"""Feast's value messages as columns of packed rows: whole columns at once where all messages are of the
+expected kind.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def columns_of(schema: PackedSchema, rows: Sequence[Mapping[str, Value]]) -> dic
     for row in rows:
         if row.keys() != names:
             schema.refuse_names(row)
-    return {name: message_column(schema, name, kind, [row[name] for row in rows]) for name, kind in schema.fields}
+    return {
+        name: message_column(schema, name, kind, [row[name] for row in rows]) for name, kind in schema.fields
+    }
 
 
 def message_column(schema: PackedSchema, name: str, kind: str, messages: list[Value]) -> Scalars | Blobs:
@@ -54,10 +58,13 @@ def message_column(schema: PackedSchema, name: str, kind: str, messages: list[Va
 
 
 def _vectors(messages: list[Value]) -> Blobs:
-    # The wire format of packed floats is a tag, a length and the very bytes of the heap; both together are 2 to 5 bytes.
+    # The wire format of packed floats is a tag, a length and the very bytes of the heap; both together are 2
+    # to 5 bytes.
     raw = list(map(_raw, map(_float_lists, messages)))
     counts = [max(0, len(part) - 2) // 4 for part in raw]
-    return Blobs([part[-4 * count :] if count else b"" for part, count in zip(raw, counts, strict=True)], counts)
+    return Blobs(
+        [part[-4 * count :] if count else b"" for part, count in zip(raw, counts, strict=True)], counts
+    )
 
 
 def _one_by_one(schema: PackedSchema, name: str, kind: str, messages: list[Value]) -> Scalars | Blobs:
@@ -65,9 +72,16 @@ def _one_by_one(schema: PackedSchema, name: str, kind: str, messages: list[Value
     try:
         if kind in SCALARS:
             null = np.fromiter((value is None for value in values), bool, len(values))
-            return Scalars(np.array([0 if value is None else value for value in values], SCALARS[kind][1]), null)
-        packed: list[tuple[bytes | None, int]] = [(None, 0) if value is None else heap_bytes(kind, value) for value in values]
+            return Scalars(
+                np.array([0 if value is None else value for value in values], SCALARS[kind][1]), null
+            )
+        packed: list[tuple[bytes | None, int]] = [
+            (None, 0) if value is None else heap_bytes(kind, value) for value in values
+        ]
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         example: Any = next((value for value in values if value is not None), None)
-        raise PackedValueError(f"view '{schema.view}': feature '{name}' (as {example!r:.80}) is no {kind} ({error}); correct the writer") from None
+        raise PackedValueError(
+            f"view '{schema.view}': feature '{name}' (as {example!r:.80}) is no {kind} ({error}); correct "
+            "the writer"
+        ) from None
     return Blobs([blob for blob, _ in packed], [count for _, count in packed])

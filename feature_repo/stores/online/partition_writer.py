@@ -1,4 +1,6 @@
-"""Packs Arrow batches of one view and writes them into the online store, on a Spark worker. Imports neither Feast nor Spark, which cost a worker seconds."""
+"""Packs Arrow batches of one view and writes them into the online store, on a Spark worker. Imports neither
+Feast nor Spark, which cost a worker seconds.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ class PartitionWriter:
     event, created : str
         Time columns; `created` may be missing.
     keep_ms : int
-        Milliseconds a row outlives its event time, or its writing if that is later, in the server; 0 = for ever.
+        Milliseconds a row outlives its event time, or its writing if that is later, in the server; 0 = for
+        ever.
     value_types : mapping
         Feature to the name of Feast's type, of those that are stored as Feast's messages.
     """
@@ -52,7 +55,9 @@ class PartitionWriter:
     keep_ms: int
     value_types: Mapping[str, str] = field(default_factory=dict)
 
-    def rows(self, batch: pa.RecordBatch, ready: Mapping[str, Scalars | Blobs] | None = None) -> list[tuple[bytes, bytes]]:
+    def rows(
+        self, batch: pa.RecordBatch, ready: Mapping[str, Scalars | Blobs] | None = None
+    ) -> list[tuple[bytes, bytes]]:
         """Pack a batch: (key in the store, packed value) a row.
 
         Parameters
@@ -73,14 +78,20 @@ class PartitionWriter:
         event_us = times_of(batch.column(self.event))
         if (event_us == NO_CREATED).any():
             raise PackedValueError(
-                f"view '{self.schema.view}': {int((event_us == NO_CREATED).sum())} rows have no '{self.event}'; every row needs an event time"
+                f"view '{self.schema.view}': {int((event_us == NO_CREATED).sum())} rows have no "
+                f"'{self.event}'; every row needs an event time"
             )
-        created_us = times_of(batch.column(self.created)) if self.created else np.full(batch.num_rows, NO_CREATED)
-        return list(zip(self._keys(batch), encode_rows(self.schema, columns, event_us, created_us), strict=True))
+        created_us = (
+            times_of(batch.column(self.created)) if self.created else np.full(batch.num_rows, NO_CREATED)
+        )
+        return list(
+            zip(self._keys(batch), encode_rows(self.schema, columns, event_us, created_us), strict=True)
+        )
 
     def _column(self, feature: str, array: pa.Array) -> Scalars | Blobs:
         if feature in self.value_types and array.null_count < len(array):
-            from feature_repo.stores.online.protos import message_blobs  # imports Feast, for the types that nothing else can convert
+            # imports Feast, for the types that nothing else can convert
+            from feature_repo.stores.online.protos import message_blobs
 
             return message_blobs(self.schema.view, feature, self.value_types[feature], array.to_pylist())
         try:
@@ -97,10 +108,19 @@ class PartitionWriter:
         if not values:
             return [storage_key(self.project, self.schema.view, entity_key({DUMMY_KEY: ""}))] * batch.num_rows
         entities = zip(*values.values(), strict=True)
-        return [storage_key(self.project, self.schema.view, entity_key(dict(zip(values, row, strict=True)), self.narrow_keys)) for row in entities]
+        return [
+            storage_key(
+                self.project,
+                self.schema.view,
+                entity_key(dict(zip(values, row, strict=True)), self.narrow_keys),
+            )
+            for row in entities
+        ]
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Write the batches of one partition (for ``DataFrame.mapInArrow``); yields one row of counts (rows, taken)."""
+        """Write the batches of one partition (for ``DataFrame.mapInArrow``); yields one row of counts (rows,
+        taken).
+        """
         client = PackedClient(self.url, self.cluster)
         sent = taken = 0
         try:
@@ -111,4 +131,6 @@ class PartitionWriter:
                     sent += len(packed)
         finally:
             client.close()
-        yield pa.RecordBatch.from_pydict({"rows": pa.array([sent], pa.int64()), "taken": pa.array([taken], pa.int64())})
+        yield pa.RecordBatch.from_pydict(
+            {"rows": pa.array([sent], pa.int64()), "taken": pa.array([taken], pa.int64())}
+        )

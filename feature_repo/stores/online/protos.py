@@ -18,20 +18,42 @@ from feature_repo.stores.packed.slots import PackedValueError
 MICROSECONDS = 1_000_000  # Feast's own time values are whole seconds
 NO_TIME = -(2**63)  # what Feast makes of a missing time (numpy's NaT), in seconds
 _KIND_OF_VALUE_TYPE = {
-    "STRING": "str", "BYTES": "bytes", "INT32": "i32", "INT64": "i64", "DOUBLE": "f64", "FLOAT": "f32", "BOOL": "bool", "UNIX_TIMESTAMP": "time",
-}  # fmt: skip
+    "STRING": "str",
+    "BYTES": "bytes",
+    "INT32": "i32",
+    "INT64": "i64",
+    "DOUBLE": "f64",
+    "FLOAT": "f32",
+    "BOOL": "bool",
+    "UNIX_TIMESTAMP": "time",
+}
 _FIELD_OF_KIND = {
-    "str": "string_val", "bytes": "bytes_val", "i32": "int32_val", "i64": "int64_val", "f64": "double_val", "f32": "float_val",
-    "bool": "bool_val", "time": "unix_timestamp_val", "list<str>": "string_list_val", "list<bytes>": "bytes_list_val",
-    "list<i32>": "int32_list_val", "list<i64>": "int64_list_val", "list<f64>": "double_list_val", "list<f32>": "float_list_val",
-    "list<bool>": "bool_list_val", "list<time>": "unix_timestamp_list_val",
-}  # fmt: skip
-DIRECT = {kind: field for kind, field in _FIELD_OF_KIND.items() if kind != "time" and not kind.startswith("list<")}
+    "str": "string_val",
+    "bytes": "bytes_val",
+    "i32": "int32_val",
+    "i64": "int64_val",
+    "f64": "double_val",
+    "f32": "float_val",
+    "bool": "bool_val",
+    "time": "unix_timestamp_val",
+    "list<str>": "string_list_val",
+    "list<bytes>": "bytes_list_val",
+    "list<i32>": "int32_list_val",
+    "list<i64>": "int64_list_val",
+    "list<f64>": "double_list_val",
+    "list<f32>": "float_list_val",
+    "list<bool>": "bool_list_val",
+    "list<time>": "unix_timestamp_list_val",
+}
+DIRECT = {
+    kind: field for kind, field in _FIELD_OF_KIND.items() if kind != "time" and not kind.startswith("list<")
+}
 _schemas: dict[tuple[Any, ...], PackedSchema] = {}
 
 
 def kind_of(value_type: str) -> str:
-    """Map the name of a Feast value type to the codec's kind; types without their own are stored as serialised messages.
+    """Map the name of a Feast value type to the codec's kind; types without their own are stored as
+    serialised messages.
 
     Examples
     --------
@@ -63,7 +85,8 @@ def from_message(kind: str, message: Value) -> Any:
         return message.SerializeToString()
     if kind == "list<f32>" and which == "float_list_val":
         floats = message.float_list_val
-        return np.frombuffer(floats.SerializeToString()[-4 * len(floats.val) :] if floats.val else b"", "<f4")  # packed floats end the wire format
+        # packed floats end the wire format
+        return np.frombuffer(floats.SerializeToString()[-4 * len(floats.val) :] if floats.val else b"", "<f4")
     value = getattr(message, which)
     if kind == "time":
         return None if value == NO_TIME else value * MICROSECONDS
@@ -94,27 +117,38 @@ def messages_of(view: str, feature: str, value_type: str, values: Sequence[Any])
         plain = _plain(value_type, value)
         try:
             messages.append(Value() if plain is None else python_values_to_proto_values([plain], kind)[0])
-        except Exception as error:  # noqa: BLE001 - whatever Feast's converters raise, also assertions and bare exceptions
+        except Exception as error:  # noqa: BLE001
+            # whatever Feast's converters raise, also assertions and bare exceptions
             reason = " ".join(str(error).split())[:200]
-            text = f"view '{view}': feature '{feature}' = {value!r:.80} in row {row} is no {value_type} ({type(error).__name__}: {reason}); correct the writer"
+            text = (
+                f"view '{view}': feature '{feature}' = {value!r:.80} in row {row} is no {value_type} "
+                f"({type(error).__name__}: {reason}); correct the writer"
+            )
             raise PackedValueError(text) from None
     return messages
 
 
 def message_blobs(view: str, feature: str, value_type: str, values: Sequence[Any]) -> Blobs:
-    """Turn plain values of a type without its own kind into the serialised messages that are stored for it; see `messages_of`.
+    """Turn plain values of a type without its own kind into the serialised messages that are stored for it;
+    see `messages_of`.
 
     Examples
     --------
     >>> message_blobs("v", "f", "INT32_SET", [None, [3]]).blobs[0] is None
     True
     """
-    return Blobs([from_message("proto", message) for message in messages_of(view, feature, value_type, values)])
+    return Blobs(
+        [from_message("proto", message) for message in messages_of(view, feature, value_type, values)]
+    )
 
 
 def _plain(value_type: str, value: Any) -> Any:
     """Undo what pandas and Arrow make of a value on its way, so that Feast's converters know it again."""
-    if value is None or type(value).__name__ in ("NaTType", "NAType") or (isinstance(value, float | np.floating) and value != value):
+    if (
+        value is None
+        or type(value).__name__ in ("NaTType", "NAType")
+        or (isinstance(value, float | np.floating) and value != value)
+    ):
         return None
     if isinstance(value, np.ndarray):
         value = value.tolist()
@@ -132,7 +166,9 @@ def _uuid(value: Any) -> Any:
 
 
 def to_message(kind: str, value: Any) -> Value:
-    """Build a Feast message from what `PackedSchema.decode` gave; sub-second parts of times do not fit and are cut."""
+    """Build a Feast message from what `PackedSchema.decode` gave; sub-second parts of times do not fit and
+    are cut.
+    """
     if value is None:
         return Value()
     if kind == "list<f32>":
@@ -152,7 +188,8 @@ def to_message(kind: str, value: Any) -> Value:
 
 
 def _float_list(raw: bytes) -> Value:
-    # The heap holds the very bytes of the wire format's packed floats: parsing two headers costs less than 384 conversions.
+    # The heap holds the very bytes of the wire format's packed floats: parsing two headers costs less than
+    # 384 conversions.
     inner = b"\x0a" + _varint(len(raw)) + raw
     return Value.FromString(_tag("float_list_val") + _varint(len(inner)) + inner)
 

@@ -1,4 +1,6 @@
-"""`PackedProvider`: Feast's local provider, with whole frames written to the packed store without a message a value (`push`, `write_to_online_store`)."""
+"""`PackedProvider`: Feast's local provider, with whole frames written to the packed store without a message a
+value (`push`, `write_to_online_store`).
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,20 @@ from feature_repo.stores.packed.many import Blobs, Scalars
 from feature_repo.stores.packed.refusals import OnlineStoreError
 from feature_repo.stores.packed.slots import PackedValueError
 
-_KEYS = {"STRING": (pa.string(), pa.large_string()), "INT64": (pa.int64(), pa.int32()), "INT32": (pa.int32(),)}
+_KEYS = {
+    "STRING": (pa.string(), pa.large_string()),
+    "INT64": (pa.int64(), pa.int32()),
+    "INT32": (pa.int32(),),
+}
 Packed = list[tuple[bytes, bytes]]
 
 
 class PackedProvider(PassthroughProvider):
     """What ``provider:`` of ``feature_store.yaml`` names; with another online store it is Feast's own."""
 
-    def ingest_df(self, feature_view: Any, df: pd.DataFrame, field_mapping: dict[str, str] | None = None) -> None:
+    def ingest_df(
+        self, feature_view: Any, df: pd.DataFrame, field_mapping: dict[str, str] | None = None
+    ) -> None:
         """Write a frame into the online store.
 
         Parameters
@@ -55,7 +63,9 @@ class PackedProvider(PassthroughProvider):
         except Exception as error:
             raise _refusal(feature_view, df, error) from error
 
-    async def ingest_df_async(self, feature_view: Any, df: pd.DataFrame, field_mapping: dict[str, str] | None = None) -> None:
+    async def ingest_df_async(
+        self, feature_view: Any, df: pd.DataFrame, field_mapping: dict[str, str] | None = None
+    ) -> None:
         """Asyncio form of `ingest_df`."""
         rows = self._packed(feature_view, df)
         if rows is not None:
@@ -76,7 +86,11 @@ class PackedProvider(PassthroughProvider):
         PackedValueError
             A column that is missing, a row without its key or event time, or one more than a day ahead.
         """
-        if not (isinstance(self.online_store, PackedOnlineStore) and isinstance(view, FeatureView) and view.batch_source is not None):
+        if not (
+            isinstance(self.online_store, PackedOnlineStore)
+            and isinstance(view, FeatureView)
+            and view.batch_source is not None
+        ):
             return None
         writer = self.online_store.writer(self.repo_config, view)
         df = df.rename(columns=view.batch_source.field_mapping or {})
@@ -94,8 +108,12 @@ class PackedProvider(PassthroughProvider):
         return writer.rows(batch, _ready(writer, view, batch, df))
 
 
-def _ready(writer: PartitionWriter, view: FeatureView, batch: pa.RecordBatch, df: pd.DataFrame) -> dict[str, Scalars | Blobs]:
-    """Pack the columns that Arrow does not hold as their feature's kind, value by value with Feast's own converters."""
+def _ready(
+    writer: PartitionWriter, view: FeatureView, batch: pa.RecordBatch, df: pd.DataFrame
+) -> dict[str, Scalars | Blobs]:
+    """Pack the columns that Arrow does not hold as their feature's kind, value by value with Feast's own
+    converters.
+    """
     packed: dict[str, Scalars | Blobs] = {}
     for field in view.features:
         column, kind = dict(writer.features)[field.name], dict(writer.schema.fields)[field.name]
@@ -106,19 +124,29 @@ def _ready(writer: PartitionWriter, view: FeatureView, batch: pa.RecordBatch, df
         try:
             packed[field.name] = column_of(batch.column(column), kind)
         except (PackedValueError, KeyError):
-            packed[field.name] = message_column(writer.schema, field.name, kind, messages_of(view.name, field.name, value_type, df[column].tolist()))
+            packed[field.name] = message_column(
+                writer.schema,
+                field.name,
+                kind,
+                messages_of(view.name, field.name, value_type, df[column].tolist()),
+            )
     return packed
 
 
 def _as_arrow(writer: PartitionWriter, df: pd.DataFrame) -> pa.Table | None:
-    """Give keys, times and what Arrow knows of the features; none where only Feast knows what to make of keys or times."""
+    """Give keys, times and what Arrow knows of the features; none where only Feast knows what to make of keys
+    or times.
+    """
     times = [name for name in (writer.event, writer.created) if name]
     base = list(dict.fromkeys([*(column for _, column in writer.keys), *times]))
     try:
         table = pa.Table.from_pandas(df[base], preserve_index=False)
     except pa.ArrowException:
         return None
-    if not all(pa.types.is_timestamp(table.column(name).type) or pa.types.is_null(table.column(name).type) for name in times):
+    if not all(
+        pa.types.is_timestamp(table.column(name).type) or pa.types.is_null(table.column(name).type)
+        for name in times
+    ):
         return None
     for feature, column in writer.features:
         if feature in writer.value_types or column in table.column_names:
@@ -133,16 +161,31 @@ def _as_arrow(writer: PartitionWriter, df: pd.DataFrame) -> pa.Table | None:
 def _refuse_gaps(writer: PartitionWriter, df: pd.DataFrame) -> None:
     view, given = writer.schema.view, [str(name) for name in df.columns]
     keys = [column for _, column in writer.keys]
-    needed = [*keys, writer.event, *([writer.created] if writer.created else []), *(column for _, column in writer.features)]
+    needed = [
+        *keys,
+        writer.event,
+        *([writer.created] if writer.created else []),
+        *(column for _, column in writer.features),
+    ]
     if missing := [name for name in needed if name not in given]:
-        raise PackedValueError(f"view '{view}': the frame has no column {missing}; it has {given}, and needs {needed}")
+        raise PackedValueError(
+            f"view '{view}': the frame has no column {missing}; it has {given}, and needs {needed}"
+        )
     for name, what in (*((key, "key") for key in keys), (writer.event, "event time")):
         if (empty := df[name].isna().to_numpy()).any():
-            rows = f"row {int(empty.argmax())}" + (f" and {int(empty.sum()) - 1} more" if empty.sum() > 1 else "")
-            raise PackedValueError(f"view '{view}': {rows} without '{name}'; every row needs its {what}, drop the rows or fill it in")
+            rows = f"row {int(empty.argmax())}" + (
+                f" and {int(empty.sum()) - 1} more" if empty.sum() > 1 else ""
+            )
+            raise PackedValueError(
+                f"view '{view}': {rows} without '{name}'; every row needs its {what}, drop the rows or fill "
+                "it in"
+            )
 
 
 def _refusal(view: Any, df: pd.DataFrame, error: Exception) -> PackedValueError:
     reason = " ".join(str(error).split())[:300]
     types = ", ".join(f"{name} {kind}" for name, kind in df.dtypes.items())
-    return PackedValueError(f"view '{view.name}': a frame of {types} does not fit it ({type(error).__name__}: {reason}); correct the writer")
+    return PackedValueError(
+        f"view '{view.name}': a frame of {types} does not fit it ({type(error).__name__}: {reason}); "
+        "correct the writer"
+    )

@@ -16,7 +16,8 @@ from feature_repo.stores.packed.slots import LISTS, SCALARS, PackedValueError, r
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = 1, 3, 4  # Feast's FieldStatus numbers: PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE
+# Feast's FieldStatus numbers: PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE
+PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = 1, 3, 4
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class ViewColumns:
     Attributes
     ----------
     columns : dict of str to ndarray
-        Scalars as (n,) arrays, number lists of one length as (n, length), everything else as (n,) object arrays.
-        Times are int64 microseconds. Places that are not `present` hold 0, NaN for floats, or ``None``.
+        Scalars as (n,) arrays, number lists of one length as (n, length), everything else as (n,) object
+        arrays. Times are int64 microseconds. Places that are not `present` hold 0, NaN for floats, or
+        ``None``.
     present : dict of str to ndarray, shape (n,), bool
         Whether the row is there and the feature is not null.
     status : ndarray, shape (n,), int8
@@ -79,9 +81,13 @@ class OnlineReader:
             narrow = frozenset(column.name for column in keys if column.dtype.to_value_type().name == "INT32")
             names = tuple(field.name for field in projection.features)
             ttl_us = int(online.ttl_seconds(store.config, view) * 1e6)
-            self._views[view.name] = _View(schema_of(view), names, tuple(column.name for column in keys), narrow, ttl_us)
+            self._views[view.name] = _View(
+                schema_of(view), names, tuple(column.name for column in keys), narrow, ttl_us
+            )
 
-    def read(self, entities: Mapping[str, Sequence[Any]], now_us: int | None = None) -> dict[str, ViewColumns]:
+    def read(
+        self, entities: Mapping[str, Sequence[Any]], now_us: int | None = None
+    ) -> dict[str, ViewColumns]:
         """Read all views of the service for some entities in one round trip.
 
         Parameters
@@ -105,21 +111,31 @@ class OnlineReader:
         """
         return self._columns(self._online.client(self._config).read(self._all_keys(entities)), now_us)
 
-    async def read_async(self, entities: Mapping[str, Sequence[Any]], now_us: int | None = None) -> dict[str, ViewColumns]:
+    async def read_async(
+        self, entities: Mapping[str, Sequence[Any]], now_us: int | None = None
+    ) -> dict[str, ViewColumns]:
         """Asyncio form of `read`."""
-        return self._columns(await self._online.async_client(self._config).read(self._all_keys(entities)), now_us)
+        return self._columns(
+            await self._online.async_client(self._config).read(self._all_keys(entities)), now_us
+        )
 
     @property
     def kinds(self) -> dict[str, dict[str, str]]:
         """View name to the features read and their kinds (`slots.KINDS`)."""
-        return {name: {feature: dict(view.schema.fields)[feature] for feature in view.names} for name, view in self._views.items()}
+        return {
+            name: {feature: dict(view.schema.fields)[feature] for feature in view.names}
+            for name, view in self._views.items()
+        }
 
     def _all_keys(self, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
         keys: list[bytes] = []
         for name, view in self._views.items():
             missing = [key for key in view.join_keys if key not in entities]
             if missing:
-                raise PackedValueError(f"view '{name}' is read by {list(view.join_keys)}; {missing} not given, only {list(entities)}")
+                raise PackedValueError(
+                    f"view '{name}' is read by {list(view.join_keys)}; {missing} not given, only "
+                    f"{list(entities)}"
+                )
             keys.extend(self._keys(name, view, entities))
         return keys
 
@@ -127,7 +143,12 @@ class OnlineReader:
         count = len(values) // max(1, len(self._views))
         now = time.time_ns() // 1000 if now_us is None else now_us
         return {
-            name: decode_columns(view.schema, values[number * count : (number + 1) * count], view.names, now - view.ttl_us if view.ttl_us else None)
+            name: decode_columns(
+                view.schema,
+                values[number * count : (number + 1) * count],
+                view.names,
+                now - view.ttl_us if view.ttl_us else None,
+            )
             for number, (name, view) in enumerate(self._views.items())
         }
 
@@ -136,14 +157,26 @@ class OnlineReader:
             (key,) = view.join_keys
             if all(type(value) is str for value in entities[key]):
                 return text_keys(self._project, name, key, entities[key])
-            return [storage_key(self._project, name, entity_key({key: value}, view.narrow)) for value in entities[key]]
+            return [
+                storage_key(self._project, name, entity_key({key: value}, view.narrow))
+                for value in entities[key]
+            ]
         if not view.join_keys:  # a view without an entity has one row for all
-            return [storage_key(self._project, name, entity_key({DUMMY_KEY: ""}))] * max(map(len, entities.values()), default=1)
+            return [storage_key(self._project, name, entity_key({DUMMY_KEY: ""}))] * max(
+                map(len, entities.values()), default=1
+            )
         rows = zip(*(entities[key] for key in view.join_keys), strict=True)
-        return [storage_key(self._project, name, entity_key(dict(zip(view.join_keys, row, strict=True)), view.narrow)) for row in rows]
+        return [
+            storage_key(
+                self._project, name, entity_key(dict(zip(view.join_keys, row, strict=True)), view.narrow)
+            )
+            for row in rows
+        ]
 
 
-def decode_columns(schema: PackedSchema, values: Sequence[bytes | None], names: Sequence[str], oldest_us: int | None = None) -> ViewColumns:
+def decode_columns(
+    schema: PackedSchema, values: Sequence[bytes | None], names: Sequence[str], oldest_us: int | None = None
+) -> ViewColumns:
     """Turn packed values into columns; one copy a column, none a value.
 
     Parameters
@@ -179,7 +212,9 @@ def decode_columns(schema: PackedSchema, values: Sequence[bytes | None], names: 
     columns, present = {}, {}
     for name in names:
         if name not in schema.index:
-            raise PackedValueError(f"view '{schema.view}' has no feature '{name}'; it has {', '.join(schema.index)}")
+            raise PackedValueError(
+                f"view '{schema.view}' has no feature '{name}'; it has {', '.join(schema.index)}"
+            )
         number = schema.index[name]
         null = (slots["__nulls"][:, number // 64] >> np.uint64(number % 64)) & np.uint64(1)
         present[name] = there & (null == 0)
@@ -203,7 +238,9 @@ def _column(rows: Sequence[bytes], slot: np.ndarray, kind: str, present: np.ndar
     return column
 
 
-def _matrix(rows: Sequence[bytes], starts: np.ndarray, width: int, kind: np.dtype[Any], present: np.ndarray) -> np.ndarray:
+def _matrix(
+    rows: Sequence[bytes], starts: np.ndarray, width: int, kind: np.dtype[Any], present: np.ndarray
+) -> np.ndarray:
     size = width * kind.itemsize
     if present.all():
         flat = b"".join([row[start : start + size] for row, start in zip(rows, starts.tolist(), strict=True)])

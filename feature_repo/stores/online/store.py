@@ -30,7 +30,8 @@ from feature_repo.stores.packed.slots import EPOCH, PackedValueError, microsecon
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 MAX_AHEAD = timedelta(days=1)  # a row further in the future would win over every real one until then
-KEPT_LIFETIMES = 2  # the server drops a row after twice its time to live; in between it is answered as OUTSIDE_MAX_AGE
+# the server drops a row after twice its time to live; in between it is answered as OUTSIDE_MAX_AGE
+KEPT_LIFETIMES = 2
 
 
 class PackedOnlineStoreConfig(FeastConfigBaseModel):
@@ -46,10 +47,12 @@ class PackedOnlineStoreConfig(FeastConfigBaseModel):
 
 
 class PackedOnlineStore(OnlineStore):
-    """One packed value per (view, entity); the server keeps the newer row, reads tell what is missing and what is too old.
+    """One packed value per (view, entity); the server keeps the newer row, reads tell what is missing and
+    what is too old.
 
-    The rule of writing: the newer event time wins; at equal ones the later `created` (a correction); at equal both a deletion, then the
-    greater hash of the contents, so that any order of arrival ends the same. A row of another schema at the same times is replaced.
+    The rule of writing: the newer event time wins; at equal ones the later `created` (a correction); at equal
+    both a deletion, then the greater hash of the contents, so that any order of arrival ends the same. A row
+    of another schema at the same times is replaced.
     """
 
     def __init__(self) -> None:
@@ -70,18 +73,23 @@ class PackedOnlineStore(OnlineStore):
         return self._clients[key]
 
     def async_client(self, config: RepoConfig) -> AsyncPackedClient:
-        """Return the asyncio connection of a configuration, made once; it belongs to the event loop of its first call."""
+        """Return the asyncio connection of a configuration, made once; it belongs to the event loop of its
+        first call.
+        """
         if self._async_client is None:
             self._async_client = AsyncPackedClient(config.online_store.url, config.online_store.cluster)
         return self._async_client
 
-    def online_write_batch(self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None) -> None:
+    def online_write_batch(
+        self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
+    ) -> None:
         """Write rows in pipelines, newer wins.
 
         Raises
         ------
         PackedValueError
-            A row that lacks a feature, has a wrong type or lies more than a day in the future; then nothing is written.
+            A row that lacks a feature, has a wrong type or lies more than a day in the future; then nothing
+            is written.
         OnlineStoreError
             The server cannot be reached; writing again is safe.
         """
@@ -89,13 +97,21 @@ class PackedOnlineStore(OnlineStore):
         if progress:
             progress(len(data))
 
-    async def online_write_batch_async(self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None) -> None:
+    async def online_write_batch_async(
+        self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
+    ) -> None:
         """Asyncio form of `online_write_batch`."""
         await self.async_client(config).write(self._pack(config, table, data), self._keep_ms(config, table))
         if progress:
             progress(len(data))
 
-    def delete(self, config: RepoConfig, table: FeatureView, entity_keys: Sequence[EntityKey], event_timestamp: datetime) -> None:
+    def delete(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: Sequence[EntityKey],
+        event_timestamp: datetime,
+    ) -> None:
         """State that entities have no row from a time on; an older row that arrives later does not come back.
 
         Parameters
@@ -110,20 +126,31 @@ class PackedOnlineStore(OnlineStore):
         rows = [(key, value) for key in self._keys(config, table, entity_keys)]
         self.client(config).write(rows, self._keep_ms(config, table))
 
-    def online_read(self, config: RepoConfig, table: FeatureView, entity_keys: list[EntityKey], requested_features: list[str] | None = None) -> list[ReadRow]:
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
+    ) -> list[ReadRow]:
         """Read rows of one view; see `ReadRow` for what missing and too old rows look like."""
         values = self.client(config).read(self._keys(config, table, entity_keys))
         return self._unpack(config, table, values, requested_features)
 
     async def online_read_async(
-        self, config: RepoConfig, table: FeatureView, entity_keys: list[EntityKey], requested_features: list[str] | None = None
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
     ) -> list[ReadRow]:
         """Asyncio form of `online_read`."""
         values = await self.async_client(config).read(self._keys(config, table, entity_keys))
         return self._unpack(config, table, values, requested_features)
 
     def _read_features_per_fv(self, config: RepoConfig, *call: Any) -> None:
-        # Feast's hook beneath get_online_features: all views in one round trip, and statuses that tell the truth.
+        # Feast's hook beneath get_online_features: all views in one round trip, and statuses that tell the
+        # truth.
         request = Request(*call)
         parts = request.parts(partial(self._key, config))
         values = self.client(config).read([key for part in parts for key in part.keys])
@@ -138,7 +165,10 @@ class PackedOnlineStore(OnlineStore):
     def _pack(self, config: RepoConfig, table: FeatureView, data: Sequence[Row]) -> list[tuple[bytes, bytes]]:
         schema = schema_of(table)
         event_us = np.array([microseconds(utils.make_tzaware(row[2])) for row in data], np.int64)
-        created_us = np.array([NO_CREATED if row[3] is None else microseconds(utils.make_tzaware(row[3])) for row in data], np.int64)
+        created_us = np.array(
+            [NO_CREATED if row[3] is None else microseconds(utils.make_tzaware(row[3])) for row in data],
+            np.int64,
+        )
         refuse_future(table.name, event_us)
         features = [row[1] for row in data]
         if isinstance(table, OnDemandFeatureView):  # Feast sends its keys and request fields along
@@ -146,7 +176,9 @@ class PackedOnlineStore(OnlineStore):
         values = encode_rows(schema, columns_of(schema, features), event_us, created_us)
         return list(zip(self._keys(config, table, [row[0] for row in data]), values, strict=True))
 
-    def writer(self, config: RepoConfig, table: FeatureView, columns: Mapping[str, str] | None = None) -> PartitionWriter:
+    def writer(
+        self, config: RepoConfig, table: FeatureView, columns: Mapping[str, str] | None = None
+    ) -> PartitionWriter:
         """Make the writer of a view's Arrow batches, for Spark's workers and for whole frames.
 
         Parameters
@@ -165,15 +197,24 @@ class PackedOnlineStore(OnlineStore):
             schema=schema_of(table),
             features=tuple((field.name, names.get(field.name, field.name)) for field in table.features),
             keys=tuple((column.name, names.get(column.name, column.name)) for column in keys),
-            narrow_keys=frozenset(column.name for column in keys if column.dtype.to_value_type().name == "INT32"),
+            narrow_keys=frozenset(
+                column.name for column in keys if column.dtype.to_value_type().name == "INT32"
+            ),
             event=source.timestamp_field,
             created=source.created_timestamp_column or None,
             keep_ms=self._keep_ms(config, table),
-            value_types={one.name: one.dtype.to_value_type().name for one in table.features if kinds[one.name] == "proto"},
+            value_types={
+                one.name: one.dtype.to_value_type().name
+                for one in table.features
+                if kinds[one.name] == "proto"
+            },
         )
 
-    def write_packed(self, config: RepoConfig, table: FeatureView, rows: Sequence[tuple[bytes, bytes]]) -> int:
-        """Write rows that a `PartitionWriter` packed; returns how many were taken, the others were older than what was there.
+    def write_packed(
+        self, config: RepoConfig, table: FeatureView, rows: Sequence[tuple[bytes, bytes]]
+    ) -> int:
+        """Write rows that a `PartitionWriter` packed; returns how many were taken, the others were older than
+        what was there.
 
         Raises
         ------
@@ -182,7 +223,13 @@ class PackedOnlineStore(OnlineStore):
         """
         return self.client(config).write(rows, self._keep_ms(config, table))
 
-    def _unpack(self, config: RepoConfig, table: FeatureView, values: Sequence[bytes | None], names: Sequence[str] | None) -> list[ReadRow]:
+    def _unpack(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        values: Sequence[bytes | None],
+        names: Sequence[str] | None,
+    ) -> list[ReadRow]:
         schema = schema_of(table)
         kinds = dict(schema.fields)
         wanted = [(name, kinds[name]) for name in (names or schema.index)]
@@ -205,9 +252,19 @@ class PackedOnlineStore(OnlineStore):
     def _keys(self, config: RepoConfig, table: FeatureView, entities: Sequence[EntityKey]) -> list[bytes]:
         join_keys = {tuple(entity.join_keys) for entity in entities}
         values = [entity.entity_values[0] for entity in entities] if all(map(len, join_keys)) else []
-        if len(join_keys) == 1 and len(names := next(iter(join_keys))) == 1 and all(value.HasField("string_val") for value in values):
-            return text_keys(config.project, table.name, names[0], [value.string_val for value in values])  # a third of the time of Feast's way
-        return [storage_key(config.project, table.name, serialize_entity_key(entity, entity_key_serialization_version=3)) for entity in entities]
+        if (
+            len(join_keys) == 1
+            and len(names := next(iter(join_keys))) == 1
+            and all(value.HasField("string_val") for value in values)
+        ):
+            # a third of the time of Feast's way
+            return text_keys(config.project, table.name, names[0], [value.string_val for value in values])
+        return [
+            storage_key(
+                config.project, table.name, serialize_entity_key(entity, entity_key_serialization_version=3)
+            )
+            for entity in entities
+        ]
 
     def update(
         self,
@@ -240,7 +297,9 @@ class PackedOnlineStore(OnlineStore):
         return found if found.get("schema") == schema_of(table).hash.hex() else {}
 
     def set_watermark(self, config: RepoConfig, table: FeatureView, version: int, table_id: str) -> None:
-        """Record that all rows of one Delta version are in; kept beside the rows, so that it is lost exactly when they are."""
+        """Record that all rows of one Delta version are in; kept beside the rows, so that it is lost exactly
+        when they are.
+        """
         mark = {"version": version, "table_id": table_id, "schema": schema_of(table).hash.hex()}
         self.client(config).put(watermark_key(config.project, table.name), json.dumps(mark).encode())
 
@@ -256,4 +315,7 @@ def refuse_future(view: str, event_us: np.ndarray) -> None:
     latest = datetime.now(UTC) + MAX_AHEAD
     if len(event_us) and int(event_us.max()) > microseconds(latest):
         moment = EPOCH + timedelta(microseconds=int(event_us.max()))
-        raise PackedValueError(f"view '{view}': event time {moment.isoformat()} is more than a day ahead; it would hide every later row, correct the clock")
+        raise PackedValueError(
+            f"view '{view}': event time {moment.isoformat()} is more than a day ahead; it would hide every "
+            "later row, correct the clock"
+        )

@@ -1,4 +1,6 @@
-"""Valkey or redis, single or cluster, behind the few calls our online store makes. Knows keys and bytes, not features."""
+"""Valkey or redis, single or cluster, behind the few calls our online store makes. Knows keys and bytes, not
+features.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from feature_repo.stores.packed.refusals import OPTIONS, OnlineStoreError, refus
 ROWS_PER_CALL = 64  # one script call blocks the server for well under a millisecond at this size
 CALLS_PER_PIPELINE = 32  # about 3 MB of 1.5 kB rows in flight
 TIMEOUT_SECONDS = 5.0
-_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)  # the second is none of the first in redis-py
+# the second is none of the first in redis-py
+_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
 
 __all__ = ["AsyncPackedClient", "OnlineStoreError", "PackedClient"]
 
@@ -33,18 +36,25 @@ class PackedClient:
     url : str
         ``redis://[user:password@]host:port[/db]`` (``rediss://`` for TLS).
     cluster : bool
-        Whether the address is a node of a cluster; then every call names one key, else keys are sent together.
+        Whether the address is a node of a cluster; then every call names one key, else keys are sent
+        together.
     """
 
     def __init__(self, url: str, cluster: bool = False) -> None:
         self.url, self.cluster = url, cluster
-        self._script = files("feature_repo.stores.packed").joinpath("newer_wins.lua").read_text(encoding="utf-8")
+        self._script = (
+            files("feature_repo.stores.packed").joinpath("newer_wins.lua").read_text(encoding="utf-8")
+        )
 
     @cached_property
     def connection(self) -> Any:
         """The redis-py client, made on first use; safe to share between threads."""
-        options: dict[str, Any] = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
-        retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)  # every call may be repeated: the script decides by content
+        options: dict[str, Any] = {
+            "socket_timeout": TIMEOUT_SECONDS,
+            "socket_connect_timeout": TIMEOUT_SECONDS,
+        }
+        # every call may be repeated: the script decides by content
+        retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
         self.refuse_address()
         with self._clear_errors():
             if self.cluster:
@@ -100,7 +110,8 @@ class PackedClient:
         ----------
         rows : sequence of (key, packed value)
         keep_ms : int
-            Milliseconds a row outlives its event time, or its writing if that is later, in the server; 0 = for ever.
+            Milliseconds a row outlives its event time, or its writing if that is later, in the server; 0 =
+            for ever.
 
         Returns
         -------
@@ -127,7 +138,8 @@ class PackedClient:
         for call in calls:
             keys, values = zip(*call, strict=True)
             if self.cluster:
-                pipeline.execute_command("EVAL", self._script, len(keys), *keys, keep_ms, *values)  # redis-py offers a cluster no eval in a pipeline
+                # redis-py offers a cluster no eval in a pipeline
+                pipeline.execute_command("EVAL", self._script, len(keys), *keys, keep_ms, *values)
             else:
                 self._compare_and_set(keys=keys, args=[keep_ms, *values], client=pipeline)
         return sum(int(count) for count in pipeline.execute())
@@ -211,7 +223,9 @@ class AsyncPackedClient:
         async with self._clear_errors():
             for start in range(0, len(rows), per_call):
                 keys, values = zip(*rows[start : start + per_call], strict=True)
-                taken += int(await self.connection.eval(self._sync._script, len(keys), *keys, keep_ms, *values))
+                taken += int(
+                    await self.connection.eval(self._sync._script, len(keys), *keys, keep_ms, *values)
+                )
         return taken
 
     async def close(self) -> None:

@@ -1,8 +1,10 @@
-"""One feature row as one packed value: header, null bits, 8-byte slots, heap. Knows nothing of Feast, Spark or a server.
+"""One feature row as one packed value: header, null bits, 8-byte slots, heap. Knows nothing of Feast, Spark
+or a server.
 
 Layout, little-endian::
 
-    0  4s magic   4 u8 flags (1 = deleted)   8  8s schema hash   16 i64 event time   24 i64 created   (microseconds UTC)
+    0  4s magic   4 u8 flags (1 = deleted)   8  8s schema hash   16 i64 event time   24 i64 created
+       (microseconds UTC)
     32 null bitmap, whole 8-byte words; bit i = field i is null
     .. one 8-byte slot a field: the scalar itself, or u32 offset + u32 count into the heap
     .. heap: strings, lists; number lists are 8-aligned, so that numpy reads them in place
@@ -19,14 +21,25 @@ from typing import Any
 
 import numpy as np
 
-from feature_repo.stores.packed.slots import KINDS, SCALARS, PackedValueError, heap_bytes, microseconds, read_slot
+from feature_repo.stores.packed.slots import (
+    KINDS,
+    SCALARS,
+    PackedValueError,
+    heap_bytes,
+    microseconds,
+    read_slot,
+)
 
 MAGIC = b"ISP1"
 HEADER = struct.Struct("<4sB3x8sqq")
-HEAD = np.dtype({
-    "names": ["magic", "deleted", "schema", "event", "created"], "formats": ["S4", "u1", "<i8", "<i8", "<i8"], "offsets": [0, 4, 8, 16, 24],
-    "itemsize": HEADER.size,
-})  # fmt: skip
+HEAD = np.dtype(
+    {
+        "names": ["magic", "deleted", "schema", "event", "created"],
+        "formats": ["S4", "u1", "<i8", "<i8", "<i8"],
+        "offsets": [0, 4, 8, 16, 24],
+        "itemsize": HEADER.size,
+    }
+)
 NO_CREATED = -(2**63)  # rows without a creation time lose against any row that has one
 _DELETED = 1
 
@@ -77,9 +90,15 @@ class PackedSchema:
         ordered = tuple(sorted(self.fields))
         for name, kind in ordered:
             if kind not in KINDS:
-                raise PackedValueError(f"view '{self.view}': feature '{name}' has kind '{kind}'; expected one of {', '.join(KINDS)}")
+                raise PackedValueError(
+                    f"view '{self.view}': feature '{name}' has kind '{kind}'; expected one of "
+                    f"{', '.join(KINDS)}"
+                )
         if len({name for name, _ in ordered}) != len(ordered):
-            raise PackedValueError(f"view '{self.view}': a feature name occurs twice in {[name for name, _ in ordered]}; names must differ")
+            raise PackedValueError(
+                f"view '{self.view}': a feature name occurs twice in {[name for name, _ in ordered]}; names "
+                "must differ"
+            )
         object.__setattr__(self, "fields", ordered)
 
     @cached_property
@@ -110,12 +129,19 @@ class PackedSchema:
 
     @cached_property
     def slot_dtype(self) -> np.dtype[Any]:
-        """Null words and slots as one numpy record, for reading many rows at once; list slots are (at, count)."""
+        """Null words and slots as one numpy record, for reading many rows at once; list slots are (at,
+        count).
+        """
         span = np.dtype([("at", "<u4"), ("count", "<u4")])
-        formats = [("<u8", (self.words,)), *(SCALARS[kind][1] if kind in SCALARS else span for _, kind in self.fields)]
+        formats = [
+            ("<u8", (self.words,)),
+            *(SCALARS[kind][1] if kind in SCALARS else span for _, kind in self.fields),
+        ]
         offsets = [0, *(8 * (self.words + number) for number in range(len(self.fields)))]
         names = ["__nulls", *self.index]
-        return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self.heap_at - HEADER.size})
+        return np.dtype(
+            {"names": names, "formats": formats, "offsets": offsets, "itemsize": self.heap_at - HEADER.size}
+        )
 
     @cached_property
     def blank(self) -> bytes:
@@ -134,7 +160,8 @@ class PackedSchema:
         Parameters
         ----------
         values : mapping
-            Every feature of the view by name; ``None`` = null. Times as aware datetime or integer microseconds.
+            Every feature of the view by name; ``None`` = null. Times as aware datetime or integer
+            microseconds.
         event_us, created_us : int
             Microseconds UTC since 1970; no `created_us` loses against any at the same event time.
 
@@ -163,7 +190,10 @@ class PackedSchema:
                 try:
                     blob, count = heap_bytes(kind, value)
                 except (TypeError, ValueError, AttributeError) as error:
-                    raise PackedValueError(f"view '{self.view}': feature '{name}' = {value!r:.80} is no {kind} ({error}); correct the writer") from None
+                    raise PackedValueError(
+                        f"view '{self.view}': feature '{name}' = {value!r:.80} is no {kind} ({error}); "
+                        "correct the writer"
+                    ) from None
                 arguments.extend((end, count))
                 pad = -len(blob) % 8
                 heap.append(blob + b"\0" * pad)
@@ -173,12 +203,17 @@ class PackedSchema:
         try:
             head = self._pack.pack(MAGIC, 0, self.hash, event_us, created, *words, *arguments)
         except (struct.error, TypeError, OverflowError) as error:
-            raise PackedValueError(f"view '{self.view}': a value of {dict(values)!r:.200} does not fit its type ({error}); correct the writer") from None
+            raise PackedValueError(
+                f"view '{self.view}': a value of {dict(values)!r:.200} does not fit its type ({error}); "
+                "correct the writer"
+            ) from None
         return b"".join([head, *heap])
 
     def tombstone(self, event_us: int, created_us: int | None = None) -> bytes:
         """Pack the statement that the entity has no row from `event_us` on."""
-        return HEADER.pack(MAGIC, _DELETED, self.hash, event_us, NO_CREATED if created_us is None else created_us)
+        return HEADER.pack(
+            MAGIC, _DELETED, self.hash, event_us, NO_CREATED if created_us is None else created_us
+        )
 
     def check(self, value: bytes) -> Header:
         """Read the header of a value that must be of this very schema.
@@ -191,8 +226,9 @@ class PackedSchema:
         found = header(value)
         if found.schema_hash != self.hash:
             raise PackedSchemaError(
-                f"view '{self.view}': a stored value has schema {found.schema_hash.hex()}, this definition has {self.hash.hex()}; "
-                "materialise the view again (python -m feature_repo materialize --full) or read with the definition that wrote it"
+                f"view '{self.view}': a stored value has schema {found.schema_hash.hex()}, this definition "
+                f"has {self.hash.hex()}; materialise the view again (python -m feature_repo materialize "
+                "--full) or read with the definition that wrote it"
             )
         return found
 
@@ -223,8 +259,14 @@ class PackedSchema:
             try:
                 number = self.index[name]
             except KeyError:
-                raise PackedValueError(f"view '{self.view}' has no feature '{name}'; it has {', '.join(self.index)}") from None
-            result[name] = None if nulls >> number & 1 else read_slot(value, self.fields[number][1], self.slots_at + 8 * number)
+                raise PackedValueError(
+                    f"view '{self.view}' has no feature '{name}'; it has {', '.join(self.index)}"
+                ) from None
+            result[name] = (
+                None
+                if nulls >> number & 1
+                else read_slot(value, self.fields[number][1], self.slots_at + 8 * number)
+            )
         return result
 
     def refuse_names(self, values: Mapping[str, Any]) -> None:
@@ -237,7 +279,10 @@ class PackedSchema:
         """
         missing = [name for name, _ in self.fields if name not in values]
         unknown = [name for name in values if name not in self.index]
-        raise PackedValueError(f"view '{self.view}': row lacks {missing} and has unknown {unknown}; write every feature of the view, nothing else")
+        raise PackedValueError(
+            f"view '{self.view}': row lacks {missing} and has unknown {unknown}; write every feature of the "
+            "view, nothing else"
+        )
 
 
 def header(value: bytes) -> Header:
@@ -249,6 +294,9 @@ def header(value: bytes) -> Header:
         When the bytes are no packed value.
     """
     if len(value) < HEADER.size or value[:4] != MAGIC:
-        raise PackedValueError(f"{len(value)} bytes starting {value[:8]!r} are no packed feature row; another program writes under these keys")
+        raise PackedValueError(
+            f"{len(value)} bytes starting {value[:8]!r} are no packed feature row; another program writes "
+            "under these keys"
+        )
     _, flags, schema_hash, event_us, created_us = HEADER.unpack_from(value)
     return Header(bool(flags & _DELETED), schema_hash, event_us, created_us)

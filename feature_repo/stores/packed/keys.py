@@ -47,7 +47,8 @@ def storage_key(project: str, view: str, entity: bytes) -> bytes:
 
 
 def text_keys(project: str, view: str, join_key: str, values: Iterable[str]) -> list[bytes]:
-    """Names of many values of a view with one text join key: what `storage_key` and `entity_key` give, at a fifth of the time.
+    """Names of many values of a view with one text join key: what `storage_key` and `entity_key` give, at a
+    fifth of the time.
 
     Examples
     --------

@@ -1,4 +1,6 @@
-"""Live session features in the online store: what the consumer writes and reads, as the very bytes that Feast's side reads. Imports no Feast."""
+"""Live session features in the online store: what the consumer writes and reads, as the very bytes that
+Feast's side reads. Imports no Feast.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,14 @@ PROJECT = "intentstore"
 SESSION_KEY = "session_id"
 FUTURE_US = 24 * 3600 * 1_000_000  # a row further ahead would win over every real one until then
 _KINDS: dict[pa.DataType, str] = {
-    pa.string(): "str", pa.binary(): "bytes", pa.bool_(): "bool", pa.int32(): "i32", pa.int64(): "i64", pa.float32(): "f32", pa.float64(): "f64",
-}  # fmt: skip
+    pa.string(): "str",
+    pa.binary(): "bytes",
+    pa.bool_(): "bool",
+    pa.int32(): "i32",
+    pa.int64(): "i64",
+    pa.float32(): "f32",
+    pa.float64(): "f64",
+}
 
 
 @dataclass(frozen=True)
@@ -52,13 +60,18 @@ def kind_of(kind: pa.DataType) -> str:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return f"list<{kind_of(kind.value_type)}>"
     if kind not in _KINDS:
-        raise PackedValueError(f"Arrow type {kind} has no packed kind; use one of {', '.join(map(str, _KINDS))}, a timestamp or a list of these")
+        raise PackedValueError(
+            f"Arrow type {kind} has no packed kind; use one of {', '.join(map(str, _KINDS))}, a timestamp "
+            "or a list of these"
+        )
     return _KINDS[kind]
 
 
 def session_schema() -> PackedSchema:
     """Schema of the view `session_features`, from the contract's fields."""
-    return PackedSchema(SESSION_FEATURES, tuple((name, kind_of(kind)) for name, kind in SESSION_FEATURE_FIELDS))
+    return PackedSchema(
+        SESSION_FEATURES, tuple((name, kind_of(kind)) for name, kind in SESSION_FEATURE_FIELDS)
+    )
 
 
 class LiveFeatureWriter:
@@ -73,10 +86,13 @@ class LiveFeatureWriter:
     project : str
         Feast project, part of every key.
     keep_hours : float, optional
-        How long a row outlives its event time, or its writing if that is later, in the server; none = for ever.
+        How long a row outlives its event time, or its writing if that is later, in the server; none = for
+        ever.
     """
 
-    def __init__(self, url: str, *, cluster: bool = False, project: str = PROJECT, keep_hours: float | None = None) -> None:
+    def __init__(
+        self, url: str, *, cluster: bool = False, project: str = PROJECT, keep_hours: float | None = None
+    ) -> None:
         self._client = PackedClient(url, cluster)
         self._schema, self._project = session_schema(), project
         self._keep_ms = int((keep_hours or 0) * 3_600_000)
@@ -107,10 +123,16 @@ class LiveFeatureWriter:
         for row in rows:
             if row.event_timestamp_us > latest:
                 raise PackedValueError(
-                    f"session '{row.session_id}': event time {row.event_timestamp_us} us is more than a day ahead; it would hide every later click"
+                    f"session '{row.session_id}': event time {row.event_timestamp_us} us is more than a day "
+                    "ahead; it would hide every later click"
                 )
             value = self._schema.encode(row.features, row.event_timestamp_us, row.created_us)
-            packed.append((storage_key(self._project, self._schema.view, entity_key({SESSION_KEY: row.session_id})), value))
+            packed.append(
+                (
+                    storage_key(self._project, self._schema.view, entity_key({SESSION_KEY: row.session_id})),
+                    value,
+                )
+            )
         return self._client.write(packed, self._keep_ms)
 
     def close(self) -> None:
@@ -131,7 +153,8 @@ class LiveFeatureReader:
         Returns
         -------
         list of dict or None
-            As asked; ``None`` = no row. Beside the features: ``event_timestamp_us`` and ``created_us``; times are microseconds UTC, lists Python lists.
+            As asked; ``None`` = no row. Beside the features: ``event_timestamp_us`` and ``created_us``; times
+            are microseconds UTC, lists Python lists.
 
         Raises
         ------
@@ -140,14 +163,20 @@ class LiveFeatureReader:
         OnlineStoreError
             The store cannot be reached.
         """
-        keys = [storage_key(self._project, self._schema.view, entity_key({SESSION_KEY: session_id})) for session_id in session_ids]
+        keys = [
+            storage_key(self._project, self._schema.view, entity_key({SESSION_KEY: session_id}))
+            for session_id in session_ids
+        ]
         return [None if value is None else self._row(value) for value in self._client.read(keys)]
 
     def _row(self, value: bytes) -> dict[str, Any] | None:
         head = self._schema.check(value)
         if head.deleted:
             return None
-        row = {name: field.tolist() if isinstance(field, np.ndarray) else field for name, field in self._schema.decode(value).items()}
+        row = {
+            name: field.tolist() if isinstance(field, np.ndarray) else field
+            for name, field in self._schema.decode(value).items()
+        }
         return {**row, "event_timestamp_us": head.event_us, "created_us": head.created_us}
 
     def close(self) -> None:

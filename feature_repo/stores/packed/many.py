@@ -1,4 +1,6 @@
-"""Many feature rows to packed values at once, column by column: the same bytes as `PackedSchema.encode`. Knows nothing of Feast, Arrow or a server."""
+"""Many feature rows to packed values at once, column by column: the same bytes as `PackedSchema.encode`.
+Knows nothing of Feast, Arrow or a server.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Blobs:
     counts: Sequence[int] | np.ndarray | None = None
 
 
-def encode_rows(schema: PackedSchema, columns: Mapping[str, Scalars | Blobs], event_us: np.ndarray, created_us: np.ndarray) -> list[bytes]:
+def encode_rows(
+    schema: PackedSchema, columns: Mapping[str, Scalars | Blobs], event_us: np.ndarray, created_us: np.ndarray
+) -> list[bytes]:
     """Pack n rows.
 
     Parameters
@@ -78,7 +82,10 @@ def encode_rows(schema: PackedSchema, columns: Mapping[str, Scalars | Blobs], ev
         if isinstance(column, Scalars):
             null = column.null
             if kind not in SCALARS or column.values.dtype != slot.dtype:
-                raise PackedValueError(f"view '{schema.view}': feature '{name}' is given as {column.values.dtype}, it is a {kind}; correct the writer")
+                raise PackedValueError(
+                    f"view '{schema.view}': feature '{name}' is given as {column.values.dtype}, it is a "
+                    f"{kind}; correct the writer"
+                )
             slot[:] = column.values if null is None else np.where(null, slot.dtype.type(0), column.values)
         else:
             null, heap_end = _place(column, slot, heap_end)
@@ -93,7 +100,9 @@ def _place(column: Blobs, slot: np.ndarray, heap_end: np.ndarray) -> tuple[np.nd
     null = None
     if None in column.blobs:
         null = np.fromiter((blob is None for blob in column.blobs), bool, len(column.blobs))
-    sizes = np.fromiter((0 if blob is None else len(blob) for blob in column.blobs), np.int64, len(column.blobs))
+    sizes = np.fromiter(
+        (0 if blob is None else len(blob) for blob in column.blobs), np.int64, len(column.blobs)
+    )
     counts = sizes if column.counts is None else np.asarray(column.counts, np.int64)
     slot["at"] = heap_end if null is None else np.where(null, 0, heap_end)
     slot["count"] = counts if null is None else np.where(null, 0, counts)
@@ -106,8 +115,13 @@ def _joined(heads: bytes, size: int, parts: Sequence[Sequence[bytes | None]]) ->
         return [heads[start : start + size] for start in starts]
     if len(parts) == 1:
         (blobs,) = parts
-        return [heads[start : start + size] + _padded(blob) for start, blob in zip(starts, blobs, strict=True)]
-    return [heads[start : start + size] + b"".join(map(_padded, row)) for start, row in zip(starts, zip(*parts, strict=True), strict=True)]
+        return [
+            heads[start : start + size] + _padded(blob) for start, blob in zip(starts, blobs, strict=True)
+        ]
+    return [
+        heads[start : start + size] + b"".join(map(_padded, row))
+        for start, row in zip(starts, zip(*parts, strict=True), strict=True)
+    ]
 
 
 def _padded(blob: bytes | None) -> bytes:
@@ -119,4 +133,11 @@ def _padded(blob: bytes | None) -> bytes:
 
 @lru_cache(maxsize=64)
 def _row_dtype(schema: PackedSchema) -> np.dtype[Any]:
-    return np.dtype({"names": ["head", "body"], "formats": [HEAD, schema.slot_dtype], "offsets": [0, HEADER.size], "itemsize": schema.heap_at})
+    return np.dtype(
+        {
+            "names": ["head", "body"],
+            "formats": [HEAD, schema.slot_dtype],
+            "offsets": [0, HEADER.size],
+            "itemsize": schema.heap_at,
+        }
+    )

@@ -1,4 +1,6 @@
-"""What a refusal of the online store means, in one line with the remedy. Knows redis's words, not its client."""
+"""What a refusal of the online store means, in one line with the remedy. Knows redis's words, not its
+client.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,28 @@ from typing import Final
 
 from feature_repo.contract.addresses import ENCODING, shown, without_addresses
 
-LONGEST_REASON: Final = 300  # characters; a refused script would otherwise bring its source and its rows along
-COMMANDS: Final = "+get +mget +set +scan +unlink +eval +evalsha +script|load +script|exists +getrange +pexpireat +time +select"
+# characters; a refused script would otherwise bring its source and its rows along
+LONGEST_REASON: Final = 300
+COMMANDS: Final = (
+    "+get +mget +set +scan +unlink +eval +evalsha +script|load +script|exists +getrange +pexpireat +time "
+    "+select"
+)
 KEYS: Final = "~feast:* ~feast-watermark:*"
-OPTIONS: Final = "db, protocol, socket_timeout, health_check_interval, max_connections, client_name, ssl_ca_certs, ssl_certfile, ssl_keyfile"
+OPTIONS: Final = (
+    "db, protocol, socket_timeout, health_check_interval, max_connections, client_name, ssl_ca_certs, "
+    "ssl_certfile, ssl_keyfile"
+)
 _COMMAND: Final = re.compile(r"the '([^']+)' command")
 _OF_PIPELINE: Final = re.compile(r"\ACommand # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
-_RUNS: Final = "check that it runs (python -m streaming up starts the embedded one) and that online.url names it"
+_RUNS: Final = (
+    "check that it runs (python -m streaming up starts the embedded one) and that online.url names it"
+)
 
 
 class OnlineStoreError(RuntimeError):
-    """The online store cannot be reached or refuses a call; names its address and the remedy, never its password."""
+    """The online store cannot be reached or refuses a call; names its address and the remedy, never its
+    password.
+    """
 
 
 def refusal(address: str, kind: str, text: str) -> OnlineStoreError:
@@ -38,8 +51,15 @@ def refusal(address: str, kind: str, text: str) -> OnlineStoreError:
 
     Examples
     --------
-    >>> print(refusal("redis://u:secret@h:1/0", "NoPermissionError", "User u has no permissions to run the 'evalsha' command"))
-    online store redis://h:1/0: NoPermissionError: User u has no permissions to run the 'evalsha' command; allow it: ACL SETUSER <user> +evalsha ...
+    >>> print(
+    ...     refusal(
+    ...         "redis://u:secret@h:1/0",
+    ...         "NoPermissionError",
+    ...         "User u has no permissions to run the 'evalsha' command",
+    ...     )
+    ... )
+    online store redis://h:1/0: NoPermissionError: User u has no permissions to run the 'evalsha' command;
+    allow it: ACL SETUSER <user> +evalsha ...
     """
     reason = " ".join(without_addresses(_OF_PIPELINE.sub("", text)).split())[:LONGEST_REASON]
     return OnlineStoreError(f"online store {shown(address)}: {kind}: {reason}; {_remedy(kind, reason)}")
@@ -56,7 +76,10 @@ def _remedy(kind: str, reason: str) -> str:
         return f"allow it: ACL SETUSER <user> +{command[1]} (all that is used here: {COMMANDS} {KEYS})"
     if "access a key" in low or "access one of the keys" in low:
         return f"allow the keys: ACL SETUSER <user> {KEYS}"
-    if any(word in low for word in ("noauth", "wrongpass", "authentication required", "invalid username", "invalid password")):
+    if any(
+        word in low
+        for word in ("noauth", "wrongpass", "authentication required", "invalid username", "invalid password")
+    ):
         return f"set user and password in online.url, redis://user:password@host:port/0; {ENCODING}"
     if "unknown command" in low:
         return (

@@ -14,11 +14,21 @@ _MICROSECOND = timedelta(microseconds=1)
 
 # kind -> (struct code, numpy dtype inside the slot)
 SCALARS: dict[str, tuple[str, str]] = {
-    "i64": ("q", "<i8"), "i32": ("i4x", "<i4"), "f64": ("d", "<f8"), "f32": ("f4x", "<f4"), "bool": ("?7x", "?"), "time": ("q", "<i8"),
-}  # fmt: skip
+    "i64": ("q", "<i8"),
+    "i32": ("i4x", "<i4"),
+    "f64": ("d", "<f8"),
+    "f32": ("f4x", "<f4"),
+    "bool": ("?7x", "?"),
+    "time": ("q", "<i8"),
+}
 LISTS: dict[str, str] = {
-    "list<i64>": "<i8", "list<i32>": "<i4", "list<f64>": "<f8", "list<f32>": "<f4", "list<bool>": "?", "list<time>": "<i8",
-}  # fmt: skip
+    "list<i64>": "<i8",
+    "list<i32>": "<i4",
+    "list<f64>": "<f8",
+    "list<f32>": "<f4",
+    "list<bool>": "?",
+    "list<time>": "<i8",
+}
 TEXTS = ("str", "bytes", "proto")  # proto = a serialised Feast value of a type without its own kind
 TEXT_LISTS = ("list<str>", "list<bytes>")
 KINDS = (*SCALARS, *LISTS, *TEXTS, *TEXT_LISTS)
@@ -29,7 +39,8 @@ class PackedValueError(ValueError):
 
 
 def microseconds(value: datetime | int) -> int:
-    """Turn an aware datetime (or microseconds already) into microseconds UTC, without passing through a float.
+    """Turn an aware datetime (or microseconds already) into microseconds UTC, without passing through a
+    float.
 
     Raises
     ------
@@ -43,7 +54,10 @@ def microseconds(value: datetime | int) -> int:
     """
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise PackedValueError(f"time {value.isoformat()} has no time zone; give an aware datetime, e.g. with tzinfo=timezone.utc")
+            raise PackedValueError(
+                f"time {value.isoformat()} has no time zone; give an aware datetime, e.g. with "
+                "tzinfo=timezone.utc"
+            )
         return (value - EPOCH) // _MICROSECOND
     return int(value)
 

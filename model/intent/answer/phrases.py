@@ -21,12 +21,11 @@ _REFUSAL = re.compile(
     | (?:please|could\s+you|can\s+you|would\s+you)\s+(?:please\s+)?(?:provide|clarify|specify|share|tell|give|like\s+me)\b
     | how\s+can\s+i\s+(?:help|assist)\b
     | lo\s+siento\b.* | d[ée]sol[ée]\b.* | es\s+tut\s+mir\s+leid\b.* | (?:抱歉|对不起|很抱歉|申し訳|すみません|죄송).*
-    )""",
+    )""",  # noqa: E501
     re.IGNORECASE | re.VERBOSE,
 )
 _NOTHING = re.compile(
-    r"^\W*(?:none|n/?a|unknown|null|nil|undefined|nothing|nan|no\s+(?:item|answer|guess|idea|recommendation|response)|not\s+sure|unsure"
-    r"|idk|empty|error|json|plaintext|untitled)?\W*$",
+    r"^\W*(?:none|n/?a|unknown|null|nil|undefined|nothing|nan|no\s+(?:item|answer|guess|idea|recommendation|response)|not\s+sure|unsure|idk|empty|error|json|plaintext|untitled)?\W*$",
     re.IGNORECASE,
 )
 _OPENER = re.compile(
@@ -41,13 +40,13 @@ _OPENER = re.compile(
     | (?:hmm+|well|so)\s*,?\s+(?:so\s+)?(?:the\s+user|let|i|we|this)\b
     | (?:reasoning|thinking(?:\s+process)?|thought(?:\s+process)?|explanation|analysis|note|rationale)\s*:
     | (?:possible|some|other|my)\s+(?:\w+\s+)?(?:guesses|options|suggestions|recommendations|items|candidates)\b
-    )""",
+    )""",  # noqa: E501
     re.IGNORECASE | re.VERBOSE,
 )
 _ASIDE = re.compile(
     r"^\W*(?:(?:reasoning|thinking(?:\s+process)?|thought(?:\s+process)?|explanation|analysis|note|rationale|confidence|why|reason)\W*:|because\b)",
     re.IGNORECASE,
-)  # fmt: skip
+)
 _LABEL = re.compile(
     rf"""^\W*(?:(?:so|therefore|thus|hence),?\s+)?(?:(?:the|my|your|one|final|best|next|likely|predicted|recommended|suggested|top|most|single
       |short|long|term|short-term|long-term|possible)\s+)*
@@ -69,7 +68,7 @@ _SENTENCE = re.compile(
       (?:\w+\s+){{1,8}}?(?:is|be)\s*:?\s+
     | it\s+(?:is|would\s+be|could\s+be|might\s+be)\s+(?:likely\s+|probably\s+)?
     | (?:perhaps|maybe|probably|possibly|likely)\s*,?\s+
-    )(?P<value>\S.*)$""",
+    )(?P<value>\S.*)$""",  # noqa: E501
     re.IGNORECASE | re.VERBOSE,
 )
 _AFTER = re.compile(
@@ -77,13 +76,14 @@ _AFTER = re.compile(
     re.I,
 )
 _MARK = re.compile(
-    r"^\s*(?:[-*•·●▪◦‣▸►→⇒+>–—]\s+|#{1,6}\s+|\(?\d{1,3}[.):\]]\s+|\[\d{1,3}\]\s+|\(?[a-hA-H]\)\s+|\[[ xX]\]\s+|👉\s*|✅\s*)+(?=\S)"
+    r"^\s*(?:[-*•·●▪◦‣▸►→⇒+>–—]\s+|#{1,6}\s+|\(?\d{1,3}[.):\]]\s+|\[\d{1,3}\]\s+|\(?[a-hA-H]\)\s+|\[[ "
+    r"xX]\]\s+|👉\s*|✅\s*)+(?=\S)"
 )
 _TIGHT_MARK = re.compile(r"^\s*(?:[•●▪◦‣▸►→⇒]|\d{1,2}\)|\*(?!\*)|\d{1,2}\.(?=[^\W\d]))(?=\S)")
 _QUOTED = re.compile(
     r"\*\*(.+?)\*\*|“([^”]+)”|„([^“”]+)[“”]|«\s*([^»]+?)\s*»|「([^」]+)」|『([^』]+)』|《([^》]+)》"
     r"|(?<!\w)\"([^\"]+)\"(?!\w)|`([^`]+)`|(?<!\w)_([^_]+)_(?!\w)"
-)  # fmt: skip
+)
 _BOXED = re.compile(r"\\boxed\{(?:\\text\{)?([^{}]+)\}")
 _BUT = re.compile(r"[\s.;,!]+(?:however|but|nevertheless|that said|if i had to guess),?\s+", re.IGNORECASE)
 _COLUMN = re.compile(
@@ -133,7 +133,9 @@ def behind_opener(line: str) -> str:
 
 
 def after_refusal(line: str) -> str:
-    """Return the guess that a refusal ends with all the same (`..., but my guess is ...`); empty where none."""
+    """Return the guess that a refusal ends with all the same (`..., but my guess is ...`); empty where
+    none.
+    """
     rest = _BUT.split(line)[-1] if len(line) <= LONGEST_PEELED else line
     if rest == line or refuses(rest):
         return ""

@@ -105,7 +105,8 @@ def read(raw: str | None, titles: KnownTitles = ANY_TITLE, *, cut: bool = False)
 
 
 def misread(stored: str, titles: KnownTitles = ANY_TITLE) -> bool:
-    """Tell whether a stored answer is none: thinking, a preamble, a refusal, a wrapped name, a title's beginning.
+    """Tell whether a stored answer is none: thinking, a preamble, a refusal, a wrapped name, a title's
+    beginning.
 
     Parameters
     ----------

@@ -26,9 +26,8 @@ _CHANNEL_END = re.compile(r"<channel\|>")
 _BARE_FINAL = re.compile(r"\A\s*analysis\S.*?assistant\s*final\s*", re.DOTALL)
 _BARE_ANALYSIS = re.compile(r"\A\s*analysis(?=[A-Z])")
 _ENDS = re.compile(
-    r"<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|end_of_turn|END_RESPONSE|END_OF_TURN_TOKEN)\|>"
-    r"|</s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>|\[/?INST\]"
-)  # fmt: skip
+    r"<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|end_of_turn|END_RESPONSE|END_OF_TURN_TOKEN)\|>|</s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>|\[/?INST\]"
+)
 _MARKS = re.compile(
     r"<\|[^<>|]{1,40}\|>|<｜[^<>｜]{1,40}｜>|<(?:s|bos|pad|unk)>|<start_of_turn>(?:model)?|\A\s*assistant\s*\n"
 )
@@ -74,7 +73,8 @@ def whole(text: str) -> str:
 def without_reasoning(text: str) -> Said:
     r"""Take off everything that a model wrote besides its answer.
 
-    A lone end mark ends thinking whose beginning the server or the chat template kept; a lone beginning was cut.
+    A lone end mark ends thinking whose beginning the server or the chat template kept; a lone beginning was
+    cut.
 
     Examples
     --------
@@ -82,7 +82,9 @@ def without_reasoning(text: str) -> Said:
     'Jaws'
     >>> without_reasoning("The list is about sharks.\n</think>\nJaws").text
     'Jaws'
-    >>> without_reasoning("<|channel|>analysis<|message|>Hm<|end|><|channel|>final<|message|>Jaws<|return|>").text
+    >>> without_reasoning(
+    ...     "<|channel|>analysis<|message|>Hm<|end|><|channel|>final<|message|>Jaws<|return|>"
+    ... ).text
     'Jaws'
     >>> without_reasoning("<think>Okay, so the user")
     Said(text='', thought=True, unfinished=True)

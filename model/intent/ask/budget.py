@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-RECENCY_DAYS = 14.0  # a session of two weeks ago is worth half of one of today: its user is less likely to come back to it
+# a session of two weeks ago is worth half of one of today: its user is less likely to come back to it
+RECENCY_DAYS = 14.0
 CHARACTERS_PER_TOKEN = 3.0  # low on purpose: the cost of a call must not be estimated below what it becomes
 
 
@@ -19,7 +20,8 @@ class Worth:
     Attributes
     ----------
     unsure : float
-        How little the clicks alone say about the next item: entropy of what followed the last item, or 1 when nothing ever did.
+        How little the clicks alone say about the next item: entropy of what followed the last item, or 1 when
+        nothing ever did.
     recent : float
         Halves every two weeks.
     titled : float
@@ -32,7 +34,9 @@ class Worth:
 
     @property
     def value(self) -> float:
-        """The product: a call helps only where clicks leave doubt, the session matters still, and the LLM sees the titles."""
+        """The product: a call helps only where clicks leave doubt, the session matters still, and the LLM
+        sees the titles.
+        """
         return self.unsure * self.recent * self.titled
 
 
@@ -47,7 +51,8 @@ def unsureness(following: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
     Returns
     -------
     array, float64, shape (len(following),)
-        Entropy of the counts with one unseen item added, over its highest value for that many clicks; 1 for an item never followed.
+        Entropy of the counts with one unseen item added, over its highest value for that many clicks; 1 for
+        an item never followed.
 
     Examples
     --------
@@ -68,7 +73,14 @@ def recency(age_days: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.5 ** (np.maximum(age_days, 0.0) / RECENCY_DAYS), np.float64)
 
 
-def affordable(characters: Sequence[int], max_calls: int, max_cost: float | None, input_price: float, output_price: float, max_new_tokens: int) -> int:
+def affordable(
+    characters: Sequence[int],
+    max_calls: int,
+    max_cost: float | None,
+    input_price: float,
+    output_price: float,
+    max_new_tokens: int,
+) -> int:
     """Return how many of the sessions, best first, the budget allows.
 
     Parameters
@@ -97,5 +109,10 @@ def affordable(characters: Sequence[int], max_calls: int, max_cost: float | None
     allowed = min(max_calls, len(characters))
     if max_cost is None:
         return allowed
-    costs = np.array([(count / CHARACTERS_PER_TOKEN * input_price + 2 * max_new_tokens * output_price) / 1e6 for count in characters[:allowed]])
+    costs = np.array(
+        [
+            (count / CHARACTERS_PER_TOKEN * input_price + 2 * max_new_tokens * output_price) / 1e6
+            for count in characters[:allowed]
+        ]
+    )
     return int(np.searchsorted(np.cumsum(costs), max_cost, side="right"))

@@ -1,4 +1,6 @@
-"""The body of a chat completion in the forms of many servers: what was said, why it ended, how many tokens."""
+"""The body of a chat completion in the forms of many servers: what was said, why it ended, how many
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -85,9 +87,13 @@ def completion_of(raw: bytes) -> Completion:
     usage = content.get("usage")
     counts = usage if isinstance(usage, Mapping) else content
     return Completion(
-        text or _called(message), ended in _ENDED_BY_BOUND, any(message.get(name) for name in _REASONING),
-        ended in _REFUSED or bool(refusal and not text), _count(counts, _INPUT), _count(counts, _OUTPUT),
-    )  # fmt: skip
+        text or _called(message),
+        ended in _ENDED_BY_BOUND,
+        any(message.get(name) for name in _REASONING),
+        ended in _REFUSED or bool(refusal and not text),
+        _count(counts, _INPUT),
+        _count(counts, _OUTPUT),
+    )
 
 
 def said(raw: bytes) -> str:
@@ -120,7 +126,8 @@ def shortened(text: str, most: int = LONGEST_SAID) -> str:
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
-    """Return the seconds a server asks to wait, by ``Retry-After`` as seconds or date; 0 where it does not say.
+    """Return the seconds a server asks to wait, by ``Retry-After`` as seconds or date; 0 where it does not
+    say.
 
     A date is taken against the server's own clock where it sends one.
 

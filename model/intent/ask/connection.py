@@ -1,4 +1,6 @@
-"""The way to an endpoint: its address, key and proxy, and what a failure on it says. Knows nothing of prompts and answers."""
+"""The way to an endpoint: its address, key and proxy, and what a failure on it says. Knows nothing of prompts
+and answers.
+"""
 
 from __future__ import annotations
 
@@ -68,17 +70,28 @@ class Connection:
         """
         hide_addresses()
         try:
-            # The environment's proxy is chosen above, so that a failure can name it; its certificates are still used.
+            # The environment's proxy is chosen above, so that a failure can name it; its certificates are
+            # still used.
             return httpx.Client(
-                timeout=timeout_seconds, limits=httpx.Limits(max_connections=connections), headers=self.headers, auth=self.login, proxy=self.proxy,
-                trust_env=False, verify=httpx.create_ssl_context(),
-            )  # fmt: skip
+                timeout=timeout_seconds,
+                limits=httpx.Limits(max_connections=connections),
+                headers=self.headers,
+                auth=self.login,
+                proxy=self.proxy,
+                trust_env=False,
+                verify=httpx.create_ssl_context(),
+            )
         except ImportError:
-            reason = f"the proxy {shown(self.proxy or '')} of the environment needs a further package: pip install 'httpx[socks]'"
+            reason = (
+                f"the proxy {shown(self.proxy or '')} of the environment needs a further package: pip "
+                "install 'httpx[socks]'"
+            )
         raise AddressError(reason)
 
     def reason(self, error: BaseException) -> str:
-        """Say in one line why a call failed: the setting, the address asked, the proxy used; never the key."""
+        """Say in one line why a call failed: the setting, the address asked, the proxy used; never the
+        key.
+        """
         text = " ".join(without_addresses(str(error)).split()) or type(error).__name__
         if isinstance(error, httpx.HTTPError):
             slow = isinstance(error, httpx.TimeoutException)
@@ -86,7 +99,10 @@ class Connection:
             text = f"endpoint.url {self.address}: {type(error).__name__}: {text}; {remedy}"
         if self.proxy is None:
             return text
-        return f"{text} (asked through the proxy {shown(self.proxy)} of the environment; name the host in NO_PROXY if it is to be asked directly)"
+        return (
+            f"{text} (asked through the proxy {shown(self.proxy)} of the environment; name the host in "
+            "NO_PROXY if it is to be asked directly)"
+        )
 
 
 def _key_header(settings: EndpointSettings) -> dict[str, str]:
@@ -101,7 +117,9 @@ class _HiddenAddresses(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(shown(str(part)) if isinstance(part, httpx.URL) else part for part in record.args)
+            record.args = tuple(
+                shown(str(part)) if isinstance(part, httpx.URL) else part for part in record.args
+            )
         return True
 
 

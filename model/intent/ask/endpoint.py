@@ -1,4 +1,6 @@
-"""Answers from any OpenAI-compatible server. A call that fails stays failed until the next run; it never becomes an empty answer."""
+"""Answers from any OpenAI-compatible server. A call that fails stays failed until the next run; it never
+becomes an empty answer.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,14 @@ from feature_repo.contract.addresses import AddressError
 from feature_repo.contract.settings import EndpointSettings, Settings
 from model.intent.answer.reading import ANY_TITLE, CUT, EMPTY, REFUSAL, UNFINISHED, Reading, read
 from model.intent.ask import remedies
-from model.intent.ask.completion import Completion, NoCompletionError, completion_of, retry_after, said, shortened
+from model.intent.ask.completion import (
+    Completion,
+    NoCompletionError,
+    completion_of,
+    retry_after,
+    said,
+    shortened,
+)
 from model.intent.ask.connection import Connection
 from model.intent.ask.local import Answer, token_bound
 from model.intent.ask.pace import Pace, Wait
@@ -27,12 +36,21 @@ from model.intent.prompts import template
 RETRIED_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 LONGEST_BODY_BYTES: Final = 1_000_000  # an answer of one line has 200; more is not read
 LONGEST_ANSWER_CHARACTERS: Final = 2_000  # a server that ignores max_tokens is told apart from an answer
-FAILURES_UNTIL_DOWN: Final = 6  # sessions in a row without one success; the rest of the batch then fails at once instead of waiting
+# sessions in a row without one success; the rest of the batch then fails at once instead of waiting
+FAILURES_UNTIL_DOWN: Final = 6
 CHARACTERS_PER_TOKEN: Final = 4.0  # for servers that count no tokens
 STRUCTURE_TOKENS: Final = 12  # of the JSON around a name
 BAD_REQUEST: Final = frozenset({400, 422})
-_SCHEMA: Final = {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"], "additionalProperties": False}
-_STRUCTURE: Final = {"type": "json_schema", "json_schema": {"name": "item", "strict": True, "schema": _SCHEMA}}
+_SCHEMA: Final = {
+    "type": "object",
+    "properties": {"item": {"type": "string"}},
+    "required": ["item"],
+    "additionalProperties": False,
+}
+_STRUCTURE: Final = {
+    "type": "json_schema",
+    "json_schema": {"name": "item", "strict": True, "schema": _SCHEMA},
+}
 
 logger = logging.getLogger("intentstore.intents")
 
@@ -54,13 +72,19 @@ class _UnusableError(RuntimeError):
 
 
 class _Form:
-    """The fields of a request that some servers refuse: what is sent now, and what else there is to try. One for all threads."""
+    """The fields of a request that some servers refuse: what is sent now, and what else there is to try. One
+    for all threads.
+    """
 
     def __init__(self, settings: EndpointSettings) -> None:
         self._free = settings.token_limit_field is None
         self._lock = threading.Lock()
         structured = (remedies.STRUCTURE,) * (settings.structured_output == "auto")
-        self.fields: tuple[str, ...] = (settings.token_limit_field or remedies.TOKEN_FIELDS[0], "temperature", *structured)
+        self.fields: tuple[str, ...] = (
+            settings.token_limit_field or remedies.TOKEN_FIELDS[0],
+            "temperature",
+            *structured,
+        )
 
     def body(self, fields: tuple[str, ...], bound: int) -> dict[str, Any]:
         """Return the fields with their values."""
@@ -73,10 +97,16 @@ class _Form:
             if sent != self.fields:
                 return True
             field = remedies.refused_field(words, sent)
-            if not field or (field == sent[0] and field not in ("temperature", remedies.STRUCTURE) and not self._free):
+            if not field or (
+                field == sent[0] and field not in ("temperature", remedies.STRUCTURE) and not self._free
+            ):
                 return False
             other = remedies.TOKEN_FIELDS[1:] if field == remedies.TOKEN_FIELDS[0] else ()
-            logger.info("the endpoint takes no '%s'; %s", field, f"'{other[0]}' is sent instead" if other else "it is left out")
+            logger.info(
+                "the endpoint takes no '%s'; %s",
+                field,
+                f"'{other[0]}' is sent instead" if other else "it is left out",
+            )
             self.fields = (*other, *(one for one in sent if one != field))
             return True
 
@@ -89,7 +119,8 @@ class EndpointLlm:
     settings : Settings
         ``endpoint``, ``intents``, ``llm.max_new_tokens``.
     titles : KnownTitles
-        Of the catalogue: how long an answer may be, and which of several lines is one; none = told by form alone.
+        Of the catalogue: how long an answer may be, and which of several lines is one; none = told by form
+        alone.
     wait_scale : float
         Multiplies the waits between attempts; tests make it small.
 
@@ -101,9 +132,13 @@ class EndpointLlm:
 
     name = "endpoint"
 
-    def __init__(self, settings: Settings, titles: KnownTitles = ANY_TITLE, *, wait_scale: float = 1.0) -> None:
+    def __init__(
+        self, settings: Settings, titles: KnownTitles = ANY_TITLE, *, wait_scale: float = 1.0
+    ) -> None:
         if not settings.endpoint.url:
-            raise EndpointError("endpoint.url is not set; give the server's address, e.g. with INTENTSTORE_ENDPOINT__URL")
+            raise EndpointError(
+                "endpoint.url is not set; give the server's address, e.g. with INTENTSTORE_ENDPOINT__URL"
+            )
         self._settings = settings.endpoint
         self._template = template(settings.intents.prompt_version)
         self._titles = titles
@@ -118,7 +153,9 @@ class EndpointLlm:
         self.requests = 0
         self._failed_in_a_row = 0
 
-    def answer(self, prefixes: Sequence[Sequence[str]], done: Callable[[int, Answer], None] | None = None) -> list[tuple[int, str]]:
+    def answer(
+        self, prefixes: Sequence[Sequence[str]], done: Callable[[int, Answer], None] | None = None
+    ) -> list[tuple[int, str]]:
         """Ask about both views of prefixes, each by its prompt, or both by one neutral prompt.
 
         Parameters
@@ -161,14 +198,17 @@ class EndpointLlm:
         except AddressError as error:
             raise EndpointError(f"endpoint.url: {error}") from None
 
-    def ask(self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]) -> list[tuple[int, str]]:
+    def ask(
+        self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]
+    ) -> list[tuple[int, str]]:
         """Ask as every ``Asker`` does; see ``answer``."""
         return self.answer(prefixes, keep)
 
     def _both(self, client: httpx.Client, titles: Sequence[str]) -> Answer:
         if self._failed_in_a_row >= FAILURES_UNTIL_DOWN:
             raise EndpointError(
-                f"not asked: {self._failed_in_a_row} sessions before it failed in a row; check the server at endpoint.url, then run intents again"
+                f"not asked: {self._failed_in_a_row} sessions before it failed in a row; check the server "
+                "at endpoint.url, then run intents again"
             )
         started = time.monotonic()
         readings, used = [], [0, 0]
@@ -181,19 +221,25 @@ class EndpointLlm:
 
     def _ask(self, client: httpx.Client, user: str) -> tuple[Reading, tuple[int, int]]:
         attempts = Retrying(
-            stop=stop_after_attempt(self._settings.attempts), wait=self._wait, reraise=True,
+            stop=stop_after_attempt(self._settings.attempts),
+            wait=self._wait,
+            reraise=True,
             retry=retry_if_exception_type((_TransientError, httpx.TransportError)),
-        )  # fmt: skip
+        )
         return attempts(self._once, client, user)
 
     def _once(self, client: httpx.Client, user: str) -> tuple[Reading, tuple[int, int]]:
         system = self._template.system
-        messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": user}]
+        messages = [{"role": "system", "content": system}] * bool(system) + [
+            {"role": "user", "content": user}
+        ]
         fixed = {"model": self._settings.model or "default", "stream": False, "messages": messages}
         while True:
             fields = self._form.fields
             bound = self._bound + STRUCTURE_TOKENS * (remedies.STRUCTURE in fields)
-            status, headers, raw = self._post(client, {**fixed, **self._form.body(fields, bound), **self._settings.extra_body})
+            status, headers, raw = self._post(
+                client, {**fixed, **self._form.body(fields, bound), **self._settings.extra_body}
+            )
             if status not in BAD_REQUEST or not self._form.without(said(raw), fields):
                 break
         if status == httpx.codes.OK:
@@ -213,9 +259,15 @@ class EndpointLlm:
             for piece in response.iter_bytes():
                 raw += piece
                 if len(raw) > LONGEST_BODY_BYTES:
-                    raise EndpointError(f"the endpoint sent more than {LONGEST_BODY_BYTES:,} bytes for one line; check endpoint.model and the server's limits")
+                    raise EndpointError(
+                        f"the endpoint sent more than {LONGEST_BODY_BYTES:,} bytes for one line; check "
+                        "endpoint.model and the server's limits"
+                    )
                 if time.monotonic() > deadline:
-                    raise _TransientError(f"the endpoint's answer took more than {self._settings.timeout_seconds:g} s; raise endpoint.timeout_seconds")
+                    raise _TransientError(
+                        f"the endpoint's answer took more than {self._settings.timeout_seconds:g} s; raise "
+                        "endpoint.timeout_seconds"
+                    )
         return response.status_code, response.headers, bytes(raw)
 
     def _read(self, raw: bytes, user: str) -> tuple[Reading, tuple[int, int]]:
@@ -227,7 +279,11 @@ class EndpointLlm:
         if completion.refused or reading.failed:
             self._refuse(completion, REFUSAL if completion.refused else reading.kind)
         if len(completion.text) > LONGEST_ANSWER_CHARACTERS:
-            logger.warning("the endpoint answered %d characters where %d tokens were asked for", len(completion.text), self._bound)
+            logger.warning(
+                "the endpoint answered %d characters where %d tokens were asked for",
+                len(completion.text),
+                self._bound,
+            )
         asked, given = completion.input_tokens, completion.output_tokens
         if asked is None:
             asked = int((len(user) + len(self._template.system)) / CHARACTERS_PER_TOKEN)
@@ -240,11 +296,14 @@ class EndpointLlm:
             bound = f"cut by the bound of {self._bound} tokens{shown}; raise endpoint.max_tokens"
             if kind == UNFINISHED or completion.reasoned:
                 raise _UnusableError(
-                    f"the endpoint's answer is reasoning that was {bound}, or turn reasoning off by endpoint.extra_body"
+                    f"the endpoint's answer is reasoning that was {bound}, or turn reasoning off by "
+                    "endpoint.extra_body"
                 )
             raise _UnusableError(f"the endpoint's answer is {bound}")
         if kind == REFUSAL:
-            raise _UnusableError(f"the endpoint's answer is a refusal{shown}; another endpoint.model may answer")
+            raise _UnusableError(
+                f"the endpoint's answer is a refusal{shown}; another endpoint.model may answer"
+            )
         raise _TransientError(f"the endpoint's answer is empty{shown}")
 
     def _without_secrets(self, text: str) -> str:

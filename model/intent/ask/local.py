@@ -19,11 +19,17 @@ from model.intent.recipe import Recipe
 from model.text.encoder import default_folder, encoder_name
 
 MEASURED_TITLES = 50  # the longest by their bytes; one of them is the longest by its tokens, or nearly
-FOREIGN_TOKENS = 1.5  # how many more tokens a title may have in the endpoint's vocabulary than in the one at hand
+# how many more tokens a title may have in the endpoint's vocabulary than in the one at hand
+FOREIGN_TOKENS = 1.5
 END_TOKENS = 2  # closing quote and end
 LONGEST_BOUND = 128  # an item whose title is longer is a description
-_REMEDIES = {CUT: "; raise llm.max_new_tokens", UNFINISHED: "; raise llm.max_new_tokens", REFUSAL: "; another llm.model may answer"}
-CONTEXT_SHARE = 0.9  # of the model's context; the rest is for the answer and for tokenizers that count differently
+_REMEDIES = {
+    CUT: "; raise llm.max_new_tokens",
+    UNFINISHED: "; raise llm.max_new_tokens",
+    REFUSAL: "; another llm.model may answer",
+}
+# of the model's context; the rest is for the answer and for tokenizers that count differently
+CONTEXT_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -57,29 +63,42 @@ class Answer:
 
     @property
     def failure(self) -> str:
-        """Why this is no answer; empty where both views have one. What is none is never kept, and asked again by a later run."""
-        kinds = {self.long_kind, self.short_kind} & FAILURES or ({EMPTY} if not (self.long_text and self.short_text) else set())
-        return f"the model's answer is no name but {' and '.join(sorted(kinds))}{_REMEDIES.get(min(kinds), '')}" if kinds else ""
+        """Why this is no answer; empty where both views have one. What is none is never kept, and asked again
+        by a later run.
+        """
+        kinds = {self.long_kind, self.short_kind} & FAILURES or (
+            {EMPTY} if not (self.long_text and self.short_text) else set()
+        )
+        return (
+            f"the model's answer is no name but {' and '.join(sorted(kinds))}{_REMEDIES.get(min(kinds), '')}"
+            if kinds
+            else ""
+        )
 
 
 def token_bound(settings: Settings, titles: KnownTitles = ANY_TITLE) -> int:
-    """Return how many tokens an answer may have: what is set, and at least those of the catalogue's longest titles.
+    """Return how many tokens an answer may have: what is set, and at least those of the catalogue's longest
+    titles.
 
     Parameters
     ----------
     settings : Settings
-        ``endpoint.max_tokens`` stands for itself with the source ``endpoint``; else ``llm.max_new_tokens`` is the least.
+        ``endpoint.max_tokens`` stands for itself with the source ``endpoint``; else ``llm.max_new_tokens`` is
+        the least.
     titles : KnownTitles
         Of the catalogue.
     """
     if settings.intents.source == "endpoint" and settings.endpoint.max_tokens is not None:
         return settings.endpoint.max_tokens
-    longest = sorted(titles.titles, key=lambda title: len(title.encode("utf-8", "replace")))[-MEASURED_TITLES:]
+    longest = sorted(titles.titles, key=lambda title: len(title.encode("utf-8", "replace")))[
+        -MEASURED_TITLES:
+    ]
     if not longest:
         return settings.llm.max_new_tokens
     tokens = count_tokens(tokenizer_file(settings), longest)
     if settings.intents.source == "endpoint":
-        tokens = int(tokens * FOREIGN_TOKENS)  # a larger model may know the whole title of which the prompt shows the beginning
+        # a larger model may know the whole title of which the prompt shows the beginning
+        tokens = int(tokens * FOREIGN_TOKENS)
     else:
         tokens = min(tokens, settings.intents.max_title_tokens)
     return max(settings.llm.max_new_tokens, min(tokens + END_TOKENS, LONGEST_BOUND))
@@ -101,24 +120,41 @@ def recipe_of(settings: Settings) -> Recipe | None:
     shown = settings.intents.max_items
     if source == "endpoint":
         if not settings.endpoint.url:
-            raise ModelMissingError("intents.source is 'endpoint', but endpoint.url is not set; give the server's address, e.g. with INTENTSTORE_ENDPOINT__URL")
+            raise ModelMissingError(
+                "intents.source is 'endpoint', but endpoint.url is not set; give the server's address, "
+                "e.g. with INTENTSTORE_ENDPOINT__URL"
+            )
         model = settings.endpoint.model or "default"
-        decoding = f"temperature 0, {settings.llm.max_new_tokens} tokens, titles {settings.intents.max_title_tokens}{_further(settings)}"
+        decoding = (
+            f"temperature 0, {settings.llm.max_new_tokens} tokens, titles "
+            f"{settings.intents.max_title_tokens}{_further(settings)}"
+        )
         return Recipe(source, model, settings.llm.revision, prompt_version, decoding, encoder, shown)
     folder = prepare(settings.llm, settings.assets_dir)
-    decoding = f"greedy, {settings.llm.max_new_tokens} tokens, {settings.llm.dtype}, titles {settings.intents.max_title_tokens}"
+    decoding = (
+        f"greedy, {settings.llm.max_new_tokens} tokens, {settings.llm.dtype}, titles "
+        f"{settings.intents.max_title_tokens}"
+    )
     return Recipe(source, identity(folder), settings.llm.revision, prompt_version, decoding, encoder, shown)
 
 
 def _further(settings: Settings) -> str:
-    """Name what changes an endpoint's answers besides; nothing by default, so that keys stay. Bounds change no answer that is whole."""
+    """Name what changes an endpoint's answers besides; nothing by default, so that keys stay. Bounds change
+    no answer that is whole.
+    """
     structured = ", JSON" if settings.endpoint.structured_output == "auto" else ""
-    extra = json.dumps(settings.endpoint.extra_body, sort_keys=True, default=str) if settings.endpoint.extra_body else ""
+    extra = (
+        json.dumps(settings.endpoint.extra_body, sort_keys=True, default=str)
+        if settings.endpoint.extra_body
+        else ""
+    )
     return f"{structured}{', ' if extra else ''}{extra}"
 
 
 def tokenizer_file(settings: Settings) -> Path:
-    """Return the tokenizer that cuts titles: the local LLM's own, or the encoder's where there is none or it is elsewhere."""
+    """Return the tokenizer that cuts titles: the local LLM's own, or the encoder's where there is none or it
+    is elsewhere.
+    """
     if settings.intents.source == "llm":
         file = prepare(settings.llm, settings.assets_dir) / "tokenizer.json"
         if file.is_file():
@@ -154,13 +190,17 @@ class LocalLlm:
         self._template = template(settings.intents.prompt_version)
         self._titles, self._bound = titles, token_bound(settings, titles)
         self.generator = Generator(
-            load_network(folder, settings.llm.dtype, settings.llm.device), self.chat,
-            batch_size=settings.llm.batch_size, max_new_tokens=self._bound,
-        )  # fmt: skip
+            load_network(folder, settings.llm.dtype, settings.llm.device),
+            self.chat,
+            batch_size=settings.llm.batch_size,
+            max_new_tokens=self._bound,
+        )
         context = int(read_config(folder).get("max_position_embeddings") or 2048)
         self._room = int(context * CONTEXT_SHARE) - self._bound
 
-    def answer(self, prefixes: Sequence[Sequence[str]], done: Callable[[int, Answer], None] | None = None) -> list[Answer]:
+    def answer(
+        self, prefixes: Sequence[Sequence[str]], done: Callable[[int, Answer], None] | None = None
+    ) -> list[Answer]:
         """Answer both views of prefixes, each by its prompt, or both by one neutral prompt.
 
         Parameters
@@ -175,7 +215,9 @@ class LocalLlm:
         list of Answer
             One a prefix, in order.
         """
-        prompts = [ids for titles in prefixes for ids in prompt_ids(self.chat, self._template, titles, self._room)]
+        prompts = [
+            ids for titles in prefixes for ids in prompt_ids(self.chat, self._template, titles, self._room)
+        ]
         asked = len(self._template.asked)
         raw: list[list[int] | None] = [None] * len(prompts)
         answers: list[Answer | None] = [None] * len(prefixes)
@@ -194,7 +236,9 @@ class LocalLlm:
         self.generator.generate(prompts, collect)
         return [answer for answer in answers if answer is not None]
 
-    def ask(self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]) -> list[tuple[int, str]]:
+    def ask(
+        self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]
+    ) -> list[tuple[int, str]]:
         """Ask about both views of prefixes.
 
         Parameters
@@ -214,10 +258,17 @@ class LocalLlm:
             if not answer.failure:
                 keep(place, answer)
 
-        return [(place, answer.failure) for place, answer in enumerate(self.answer(prefixes, done)) if answer.failure]
+        return [
+            (place, answer.failure)
+            for place, answer in enumerate(self.answer(prefixes, done))
+            if answer.failure
+        ]
 
     def _answer(self, prompts: Sequence[list[int]], given: Sequence[list[int]], seconds: float) -> Answer:
-        long, short = (read(self.chat.raw(ids), self._titles, cut=len(ids) >= self._bound) for ids in (given[0], given[-1]))
+        long, short = (
+            read(self.chat.raw(ids), self._titles, cut=len(ids) >= self._bound)
+            for ids in (given[0], given[-1])
+        )
         tokens = sum(map(len, prompts)), sum(map(len, given))
         return Answer(long.text, short.text, *tokens, seconds, long.kind, short.kind)
 
@@ -225,8 +276,9 @@ class LocalLlm:
 def prompt_ids(chat: Chat, form: PromptTemplate, titles: Sequence[str], room: int) -> list[list[int]]:
     """Return the token ids of a prefix's prompts.
 
-    A title whose text would become one of the model's special tokens, in spite of ``safe_title``, is shown as untitled, so
-    that no title can end the prompt or speak in another role; the oldest titles go when the prompt is longer than ``room`` tokens.
+    A title whose text would become one of the model's special tokens, in spite of ``safe_title``, is shown as
+    untitled, so that no title can end the prompt or speak in another role; the oldest titles go when the
+    prompt is longer than ``room`` tokens.
 
     Parameters
     ----------
@@ -245,14 +297,23 @@ def prompt_ids(chat: Chat, form: PromptTemplate, titles: Sequence[str], room: in
         Long, then short; a neutral prompt alone.
     """
     shown = list(titles)
-    allowed = chat.specials_in(chat.ids(chat.render(form.system, form.user_text([UNTITLED], "long"), form.lead)))
+    allowed = chat.specials_in(
+        chat.ids(chat.render(form.system, form.user_text([UNTITLED], "long"), form.lead))
+    )
     while True:
-        both = [chat.ids(chat.render(form.system, form.user_text(shown, view), form.lead)) for view in form.asked]
+        both = [
+            chat.ids(chat.render(form.system, form.user_text(shown, view), form.lead)) for view in form.asked
+        ]
         if any(chat.specials_in(ids) != allowed for ids in both):
             if all(title == UNTITLED for title in shown):
                 return both
-            suspect = [chat.specials_in(chat.ids(title)) > chat.specials_in(chat.ids(UNTITLED)) for title in shown]
-            shown = [UNTITLED if bad or not any(suspect) else title for title, bad in zip(shown, suspect, strict=True)]
+            suspect = [
+                chat.specials_in(chat.ids(title)) > chat.specials_in(chat.ids(UNTITLED)) for title in shown
+            ]
+            shown = [
+                UNTITLED if bad or not any(suspect) else title
+                for title, bad in zip(shown, suspect, strict=True)
+            ]
         elif len(shown) > 1 and max(map(len, both)) > room:
             shown = shown[max(1, len(shown) // 4) :]
         else:

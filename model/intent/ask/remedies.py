@@ -6,34 +6,62 @@ import re
 from typing import Final
 
 _BY_STATUS: Final = {
-    401: "set endpoint.api_key to a key that this server knows (and endpoint.api_key_header where it wants one of its own)",
+    401: (
+        "set endpoint.api_key to a key that this server knows (and endpoint.api_key_header where it wants "
+        "one of its own)"
+    ),
     402: "the account behind endpoint.api_key has no credit left; pay, or lower intents.max_calls",
     403: "the key in endpoint.api_key may not use endpoint.model here; name another model or another key",
-    404: "check the path of endpoint.url (it ends in /v1) and that the server has the model of endpoint.model",
+    404: (
+        "check the path of endpoint.url (it ends in /v1) and that the server has the model of endpoint.model"
+    ),
     405: "endpoint.url is no address of chat completions; it ends in /v1",
-    407: "a proxy wants a password; take the server of endpoint.url out of the proxy (NO_PROXY), or give the proxy's own",
+    407: (
+        "a proxy wants a password; take the server of endpoint.url out of the proxy (NO_PROXY), or give "
+        "the proxy's own"
+    ),
     413: "the prompt is too long for the server; lower intents.max_items or intents.max_title_tokens",
     429: "lower endpoint.requests_per_minute or endpoint.concurrency, or raise endpoint.attempts",
     431: "the server takes no head of this size; check endpoint.api_key",
     451: "the server may not answer here; choose another endpoint.url",
 }
-# Causes by the server's own words, the first that fits; for statuses that say no more than that the request is wrong.
+# Causes by the server's own words, the first that fits; for statuses that say no more than that the request
+# is wrong.
 _BY_WORDS: Final = (
-    (r"context.?length|maximum context|too (?:long|many) (?:tokens|input)|prompt is too long|exceed\w* .{0,40}(?:context|n_ctx|tokens)|context size",
-     "the prompt is longer than the model's context; lower intents.max_items or intents.max_title_tokens"),
-    (r"max_(?:completion_|output_|new_)?tokens", "set endpoint.token_limit_field to the name that this server wants, or endpoint.max_tokens to what it allows"),
+    (
+        (
+            r"context.?length|maximum context|too (?:long|many) (?:tokens|input)|prompt is too "
+            r"long|exceed\w* .{0,40}(?:context|n_ctx|tokens)|context size"
+        ),
+        "the prompt is longer than the model's context; lower intents.max_items or intents.max_title_tokens",
+    ),
+    (
+        r"max_(?:completion_|output_|new_)?tokens",
+        (
+            "set endpoint.token_limit_field to the name that this server wants, or endpoint.max_tokens to "
+            "what it allows"
+        ),
+    ),
     (r"response_format|json_schema|guided|grammar|structured", 'set endpoint.structured_output = "off"'),
     (r"temperature|top_p|top_k|seed", "set it in endpoint.extra_body to a value that this model takes"),
     (r"api.?key|authenticat|credential", "check endpoint.api_key and endpoint.api_key_header"),
     (r"quota|billing|credit|insufficient", "the account behind endpoint.api_key has no quota left"),
     (r"\bmodel\b", "set endpoint.model to a model that the server has (its /v1/models lists them)"),
-    (r"extra (?:fields|inputs)|unrecogni[sz]ed|unknown (?:field|parameter|argument)|not permitted|unsupported",
-     "take what it names out of endpoint.extra_body"),
-)  # fmt: skip
+    (
+        (
+            r"extra (?:fields|inputs)|unrecogni[sz]ed|unknown (?:field|parameter|argument)|not "
+            r"permitted|unsupported"
+        ),
+        "take what it names out of endpoint.extra_body",
+    ),
+)
 _REFUSES_FIELD = re.compile(
-    r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra (?:fields|inputs)|not permitted|not allowed|deprecated|instead|invalid|only the default",
+    (
+        r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra (?:fields|inputs)|not "
+        r"permitted|not allowed|deprecated|instead|invalid|only the default"
+    ),
     re.IGNORECASE,
-)  # fmt: skip
+)
 _OVER_LIMIT = re.compile(
     r"too (?:large|long|high|many)|exceed|at most|less than|greater than|maximum", re.IGNORECASE
 )

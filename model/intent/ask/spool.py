@@ -134,8 +134,8 @@ def whole_rows(file: Path, row_of: Callable[[Any], dict[str, Any]]) -> list[dict
     """Return the rows of a file of answers that are whole.
 
     Damage beyond a last line without its end puts the file aside, with one line in the log: into the folder
-    ``damaged`` beside it, as it was. The whole rows then stand in a file of its name again, so that nothing is
-    lost and nothing is in the way of the next run.
+    ``damaged`` beside it, as it was. The whole rows then stand in a file of its name again, so that nothing
+    is lost and nothing is in the way of the next run.
 
     Parameters
     ----------

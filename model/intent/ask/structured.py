@@ -16,11 +16,41 @@ _FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _TOOL = re.compile(r"</?(?:tool_call|function_call|json)>")
 # Fields by which models call an item, the surest first; of others the one that is a title, or the only one.
 _FIELDS: Final = (
-    "item", "next_item", "item_name", "title", "item_title", "answer", "final_answer", "guess", "prediction",
-    "recommendation", "recommended_item", "predicted_item", "product", "product_name", "movie", "movie_title",
-    "film", "book", "song", "arguments", "parameters", "name", "result", "output", "response", "items",
-    "recommendations", "guesses", "value", "text", "content", "intent", "long", "short",
-)  # fmt: skip
+    "item",
+    "next_item",
+    "item_name",
+    "title",
+    "item_title",
+    "answer",
+    "final_answer",
+    "guess",
+    "prediction",
+    "recommendation",
+    "recommended_item",
+    "predicted_item",
+    "product",
+    "product_name",
+    "movie",
+    "movie_title",
+    "film",
+    "book",
+    "song",
+    "arguments",
+    "parameters",
+    "name",
+    "result",
+    "output",
+    "response",
+    "items",
+    "recommendations",
+    "guesses",
+    "value",
+    "text",
+    "content",
+    "intent",
+    "long",
+    "short",
+)
 _NO_ANSWER: Final = ("error", "refusal")
 _OPEN_FIELD = re.compile(
     r"[{,\[]\s*[\"'](?:" + "|".join(_FIELDS) + r")[\"']\s*:\s*[\"']([^\"']*)(?P<end>[\"']?)", re.IGNORECASE

@@ -51,27 +51,38 @@ class EncoderSource:
         Returns
         -------
         list of SessionIntent
-            The vector is the mean itself; items and cosines are its nearest titles. A prefix of unknown items has the source ``none``.
+            The vector is the mean itself; items and cosines are its nearest titles. A prefix of unknown items
+            has the source ``none``.
         """
         if not prefixes:
             return []
-        views = self._few(prefixes) if len(prefixes) <= FEW_PREFIXES else self.views(np.concatenate(self.vectors(prefixes)))
+        views = (
+            self._few(prefixes)
+            if len(prefixes) <= FEW_PREFIXES
+            else self.views(np.concatenate(self.vectors(prefixes)))
+        )
         nowhere = SessionIntent(no_view(self._localiser.dim), no_view(self._localiser.dim), "none")
         pairs = zip(views[: len(prefixes)], views[len(prefixes) :], strict=True)
-        return [SessionIntent(first, second, self.name) if first.items else nowhere for first, second in pairs]
+        return [
+            SessionIntent(first, second, self.name) if first.items else nowhere for first, second in pairs
+        ]
 
     @cached_property
     def products(self) -> Vectors | None:
-        """Cosines of all pairs of titles for small catalogues, float32, shape (items, items); none for large ones.
+        """Cosines of all pairs of titles for small catalogues, float32, shape (items, items); none for large
+        ones.
 
-        The cosines of a mean of titles with all others are the mean of their rows here: for one session that reads a few rows, where a product
-        with all title vectors would bring all of them through a cache that other work has filled meanwhile.
+        The cosines of a mean of titles with all others are the mean of their rows here: for one session that
+        reads a few rows, where a product with all title vectors would bring all of them through a cache that
+        other work has filled meanwhile.
         """
         vectors = self._localiser.vectors
         return np.asarray(vectors @ vectors.T) if 0 < len(vectors) <= SMALL_CATALOGUE else None
 
     def vectors(self, prefixes: Sequence[Sequence[str]]) -> tuple[Vectors, Vectors]:
-        """Return the long and the short vectors alone, each float32 of shape (len(prefixes), dim), unit rows or zeros."""
+        """Return the long and the short vectors alone, each float32 of shape (len(prefixes), dim), unit rows
+        or zeros.
+        """
         if not len(self._localiser):
             nothing = np.zeros((len(prefixes), self._localiser.dim), np.float32)
             return nothing, nothing.copy()
@@ -80,19 +91,29 @@ class EncoderSource:
         lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
         offsets = np.zeros(len(prefixes) + 1, dtype=np.int64)
         np.cumsum(lengths, out=offsets[1:])
-        ages = np.repeat(offsets[1:] - 1, lengths) - np.arange(len(rows))  # clicks after each, those on unknown items too
+        # clicks after each, those on unknown items too
+        ages = np.repeat(offsets[1:] - 1, lengths) - np.arange(len(rows))
         known = rows >= 0
         if not known.all():
             offsets = np.concatenate([[0], np.cumsum(known)])[offsets]
             rows, ages = rows[known], ages[known]
         with torch.inference_mode():
             clicks = torch.from_numpy(rows), torch.from_numpy(offsets)
-            return self._means(clicks, ages, self._half_life * LONG_HALF_LIFE_RATIO), self._means(clicks, ages, self._half_life)
+            return self._means(clicks, ages, self._half_life * LONG_HALF_LIFE_RATIO), self._means(
+                clicks, ages, self._half_life
+            )
 
     def _few(self, prefixes: Sequence[Sequence[str]]) -> list[ViewIntent]:
-        """Make the views of a few prefixes, long ones first, by a few calls of numpy: on ten clicks those of torch cost more than the numbers."""
+        """Make the views of a few prefixes, long ones first, by a few calls of numpy: on ten clicks those of
+        torch cost more than the numbers.
+        """
         row_of, count = self._localiser.rows.get, len(prefixes)
-        known = [(owner, age, row) for owner, items in enumerate(prefixes) for age, item in enumerate(reversed(items)) if (row := row_of(item)) is not None]
+        known = [
+            (owner, age, row)
+            for owner, items in enumerate(prefixes)
+            for age, item in enumerate(reversed(items))
+            if (row := row_of(item)) is not None
+        ]
         weights = np.zeros((2 * count, len(known)), np.float32)
         for place, (owner, age, _) in enumerate(known):
             weights[owner, place] = 0.5 ** (age / (self._half_life * LONG_HALF_LIFE_RATIO))
@@ -104,21 +125,36 @@ class EncoderSource:
             return self.views(sums)
         scores = torch.from_numpy(weights @ self.products[rows])  # the cosines up to the length of each sum
         best = torch.topk(scores, min(self._kept + CANDIDATES, scores.shape[1]), dim=1).indices.numpy()
-        return self._explained(sums, rescored(sums, self._localiser.vectors, best, min(self._kept, scores.shape[1])))
+        return self._explained(
+            sums, rescored(sums, self._localiser.vectors, best, min(self._kept, scores.shape[1]))
+        )
 
-    def _means(self, clicks: tuple[torch.Tensor, torch.Tensor], ages: NDArray[np.int64], half_life: float) -> Vectors:
-        """Recency-weighted title means, unit rows; ``clicks`` are rows of the localiser's vectors and the bounds of the prefixes in them."""
+    def _means(
+        self, clicks: tuple[torch.Tensor, torch.Tensor], ages: NDArray[np.int64], half_life: float
+    ) -> Vectors:
+        """Recency-weighted title means, unit rows; ``clicks`` are rows of the localiser's vectors and the
+        bounds of the prefixes in them.
+        """
         powers = (0.5 ** (np.arange(int(ages.max(initial=0)) + 1) / half_life)).astype(np.float32)
-        sums = torch.embedding_bag(self._table, *clicks, False, SUM, False, torch.from_numpy(powers[ages]), True)[0]
+        sums = torch.embedding_bag(
+            self._table, *clicks, False, SUM, False, torch.from_numpy(powers[ages]), True
+        )[0]
         sums /= torch.linalg.vector_norm(sums, dim=1, keepdim=True).clamp_(min=1e-12)
         return np.asarray(sums.numpy())
 
     def views(self, vectors: Vectors) -> list[ViewIntent]:
-        """Explain vectors of the localiser's space by their nearest titles; a row of zeros has nothing to explain."""
+        """Explain vectors of the localiser's space by their nearest titles; a row of zeros has nothing to
+        explain.
+        """
         return self._explained(vectors, self._localiser.search(vectors, self._kept))
 
     def _explained(self, vectors: Vectors, found: Found) -> list[ViewIntent]:
         item, title = self._localiser.item_ids.__getitem__, self._localiser.titles.__getitem__
         nothing = no_view(self._localiser.dim)
-        rows = zip(vectors, np.any(vectors, axis=1).tolist(), found[0].tolist(), found[1].tolist(), strict=True)
-        return [ViewIntent(title(near[0]), tuple(map(item, near)), tuple(cosines), vector) if known else nothing for vector, known, near, cosines in rows]
+        rows = zip(
+            vectors, np.any(vectors, axis=1).tolist(), found[0].tolist(), found[1].tolist(), strict=True
+        )
+        return [
+            ViewIntent(title(near[0]), tuple(map(item, near)), tuple(cosines), vector) if known else nothing
+            for vector, known, near, cosines in rows
+        ]

@@ -1,4 +1,6 @@
-"""How well a line names an item of a catalogue, by its words. Finding the item by vectors is the localiser's."""
+"""How well a line names an item of a catalogue, by its words. Finding the item by vectors is the
+localiser's.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ class KnownTitles:
         return isinstance(text, str) and _spaced(text) in self._plain
 
     def score(self, text: str) -> float:
-        """Return how well a line names a title: 1 = word for word, 0.95 = as people say it, else by common words."""
+        """Return how well a line names a title: 1 = word for word, 0.95 = as people say it, else by common
+        words.
+        """
         if not self.titles:
             return 0.0
         if normal(text) in self._exact:

@@ -1,4 +1,6 @@
-"""Intents within a millisecond: a cached LLM answer where there is one, the student's or the encoder's guess otherwise; never the LLM."""
+"""Intents within a millisecond: a cached LLM answer where there is one, the student's or the encoder's guess
+otherwise; never the LLM.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def live_folder(settings: Settings) -> Path:
 
 
 def export(settings: Settings, folder: Path) -> None:
-    """Copy what live intents need beside a model (``MODEL/intent``), so that the model folder is whole; nothing without intents."""
+    """Copy what live intents need beside a model (``MODEL/intent``), so that the model folder is whole;
+    nothing without intents.
+    """
     source = live_folder(settings)
     if source.is_dir():
         shutil.copytree(source, folder, dirs_exist_ok=True)
@@ -90,7 +94,9 @@ class LiveIntents:
         self.counts: dict[str, int] = {}
 
     @classmethod
-    def load(cls, settings: Settings, model_dir: Path | None = None, catalogue: Catalogue | None = None) -> LiveIntents:
+    def load(
+        cls, settings: Settings, model_dir: Path | None = None, catalogue: Catalogue | None = None
+    ) -> LiveIntents:
         """Load what the `intents` job left, or make encoder intents of a model's own titles.
 
         Parameters
@@ -100,8 +106,8 @@ class LiveIntents:
         model_dir : Path, optional
             A model folder; its ``intent/`` is taken where it is there, else the home's.
         catalogue : Catalogue, optional
-            The model's. A home that lacks one of its titles is another shop's, and is not read; the encoder then guesses
-            from the catalogue's own vectors.
+            The model's. A home that lacks one of its titles is another shop's, and is not read; the encoder
+            then guesses from the catalogue's own vectors.
 
         Returns
         -------
@@ -138,11 +144,15 @@ class LiveIntents:
             logger.info("no live intents in '%s': answers carry none", folder)
             return cls(None)
         chosen = settings.intents
-        localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors, chosen.vectors, chosen.top_r)
+        localiser = Localiser(
+            catalogue.item_ids, catalogue.titles, catalogue.vectors, chosen.vectors, chosen.top_r
+        )
         return cls(localiser, half_life=chosen.recency_half_life)
 
     def key(self, prefix: Sequence[str]) -> str:
-        """Return the content key of a prefix, the same that the batch job gives it; empty without an LLM or a title."""
+        """Return the content key of a prefix, the same that the batch job gives it; empty without an LLM or a
+        title.
+        """
         if self.recipe is None:
             return ""
         items, titles = recent_titles(prefix, self._titles.get, str, self.recipe.max_items)
@@ -169,7 +179,11 @@ class LiveIntents:
         found = [self._answers.get(key) if key else None for key in keys]
         missing = [place for place, intent in enumerate(found) if intent is None]
         for place, intent in zip(missing, self._guess([prefixes[place] for place in missing]), strict=True):
-            found[place] = SessionIntent(intent.long, intent.short, intent.source, keys[place]) if keys[place] else intent
+            found[place] = (
+                SessionIntent(intent.long, intent.short, intent.source, keys[place])
+                if keys[place]
+                else intent
+            )
         result = [intent for intent in found if intent is not None]
         for intent in result:
             self.counts[intent.source] = self.counts.get(intent.source, 0) + 1
@@ -195,7 +209,9 @@ def _holds(localiser: Localiser, catalogue: Catalogue) -> bool:
 
 
 def answers_table(keys: Sequence[str], intents: Sequence[SessionIntent]) -> pa.Table:
-    """Return LLM intents as a table for live look-ups: key, source, and text, items, cosines and vector of both views."""
+    """Return LLM intents as a table for live look-ups: key, source, and text, items, cosines and vector of
+    both views.
+    """
     columns: dict[str, Any] = {"cache_key": list(keys), "source": [intent.source for intent in intents]}
     for view in ("long", "short"):
         parts: list[ViewIntent] = [getattr(intent, view) for intent in intents]
@@ -217,8 +233,9 @@ def write_answers(path: Path, table: pa.Table) -> None:
 def read_answers(path: Path, dim: int) -> dict[str, SessionIntent]:
     """Return cached LLM intents by content key.
 
-    Empty without a file, and without those of another vector length or whose text is a piece of thinking that an older version kept. A
-    file that cannot be read is put aside with a line; the `intents` job writes it again.
+    Empty without a file, and without those of another vector length or whose text is a piece of thinking that
+    an older version kept. A file that cannot be read is put aside with a line; the `intents` job writes it
+    again.
     """
     if not path.is_file():
         return {}
@@ -238,9 +255,17 @@ def _servable(intent: SessionIntent, dim: int) -> bool:
 
 
 def intent_of(row: dict[str, Any], vector: Callable[[Any], NDArray[np.float32]]) -> SessionIntent:
-    """Return the intent that a row of `session_intents`, or of the answers for live look-ups, holds; ``vector`` reads the form its vectors have there."""
+    """Return the intent that a row of `session_intents`, or of the answers for live look-ups, holds;
+    ``vector`` reads the form its vectors have there.
+    """
     long, short = (
-        ViewIntent(row[f"{view}_text"], tuple(row[f"{view}_items"]), tuple(row[f"{view}_cosines"]), vector(row[f"{view}_vector"])) for view in ("long", "short")
+        ViewIntent(
+            row[f"{view}_text"],
+            tuple(row[f"{view}_items"]),
+            tuple(row[f"{view}_cosines"]),
+            vector(row[f"{view}_vector"]),
+        )
+        for view in ("long", "short")
     )
     return SessionIntent(long, short, row["source"], row["cache_key"])
 

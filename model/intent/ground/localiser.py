@@ -1,4 +1,6 @@
-"""Intent localisation: free answers become mixes of real items, as LLM4SBR's Top-r step. Knows nothing of how answers arise."""
+"""Intent localisation: free answers become mixes of real items, as LLM4SBR's Top-r step. Knows nothing of how
+answers arise.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ class Localiser:
     top_r : int
         Items an answer is grounded on; 0 = the answer's own vector.
     centre, transform : arrays, optional
-        The space to use, of shapes (dim,) and (dim, dim), so that vectors stored earlier stay comparable; none = fitted to the vectors.
+        The space to use, of shapes (dim,) and (dim, dim), so that vectors stored earlier stay comparable;
+        none = fitted to the vectors.
 
     Raises
     ------
@@ -51,7 +54,8 @@ class Localiser:
 
     References
     ----------
-    LLM4SBR (arXiv 2402.13840), eq. 3 to 5: the sum of the r nearest item vectors, weighted by their raw cosines.
+    LLM4SBR (arXiv 2402.13840), eq. 3 to 5: the sum of the r nearest item vectors, weighted by their raw
+    cosines.
     """
 
     def __init__(
@@ -68,10 +72,13 @@ class Localiser:
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or not len(item_ids) == len(titles) == len(vectors):
             raise LocaliserError(
-                f"{len(item_ids)} item ids, {len(titles)} titles and vectors of shape {vectors.shape} do not fit; pass one row of each an item"
+                f"{len(item_ids)} item ids, {len(titles)} titles and vectors of shape {vectors.shape} do "
+                "not fit; pass one row of each an item"
             )
         if mode not in ("raw", "centred", "whitened"):
-            raise LocaliserError(f"vectors mode '{mode}' is unknown; set intents.vectors to raw, centred or whitened")
+            raise LocaliserError(
+                f"vectors mode '{mode}' is unknown; set intents.vectors to raw, centred or whitened"
+            )
         if not np.isfinite(vectors).all():
             raise LocaliserError("title vectors hold values that are not finite; run item-vectors again")
         kept = [int(row) for row in np.flatnonzero(np.abs(vectors).sum(1) > 0)]
@@ -136,8 +143,9 @@ class Localiser:
         Returns
         -------
         list of (items, cosines, vector)
-            Nearest first. The vector is the unit cosine-weighted sum of the items' vectors. With r = 0 it is the answer's
-            own vector, and the one nearest item is still named, so that every answer stays explainable.
+            Nearest first. The vector is the unit cosine-weighted sum of the items' vectors. With r = 0 it is
+            the answer's own vector, and the one nearest item is still named, so that every answer stays
+            explainable.
         """
         r = self.top_r if top_r is None else top_r
         asked = self.space(answer_vectors)
@@ -146,18 +154,27 @@ class Localiser:
         for own, places, weights in zip(asked, rows, cosines, strict=True):
             mixed = weights @ self.vectors[places] if r else own
             vector = _unit(mixed[None])[0] if len(places) and np.any(own) else own
-            grounded.append((tuple(self.item_ids[place] for place in places), tuple(float(weight) for weight in weights), vector))
+            grounded.append(
+                (
+                    tuple(self.item_ids[place] for place in places),
+                    tuple(float(weight) for weight in weights),
+                    vector,
+                )
+            )
         return grounded
 
     def nearest(self, vectors: NDArray[np.float32], k: int) -> list[Grounded]:
         """Return the ids and cosines of the ``k`` items nearest to vectors that are in this space already."""
         rows, cosines = self.search(vectors, k)
         return [
-            (tuple(self.item_ids[place] for place in places), tuple(float(value) for value in values)) for places, values in zip(rows, cosines, strict=True)
+            (tuple(self.item_ids[place] for place in places), tuple(float(value) for value in values))
+            for places, values in zip(rows, cosines, strict=True)
         ]
 
     def search(self, vectors: NDArray[np.float32], k: int) -> Found:
-        """Return rows and cosines of the nearest items; exact, or by inverted lists for few queries where an index is built."""
+        """Return rows and cosines of the nearest items; exact, or by inverted lists for few queries where an
+        index is built.
+        """
         if not len(self):
             return np.zeros((len(vectors), 0), np.int64), np.zeros((len(vectors), 0), np.float32)
         if self._lists is not None and len(vectors) <= SMALL_BATCH:
@@ -167,7 +184,9 @@ class Localiser:
         return self._blocked.search(vectors, k)
 
     def build_index(self, *, at_least: int = LARGE_CATALOGUE) -> bool:
-        """Build inverted lists for single look-ups where the catalogue has ``at_least`` items; true when they are in use."""
+        """Build inverted lists for single look-ups where the catalogue has ``at_least`` items; true when they
+        are in use.
+        """
         if len(self) >= at_least and self._lists is None:
             self._lists = ListSearch.build(self.vectors)
         return self._lists is not None
@@ -189,14 +208,20 @@ class Localiser:
         """
         means = np.zeros((len(prefixes), self.dim), np.float32)
         for place, prefix in enumerate(prefixes):
-            known = [(age, row) for age, item in enumerate(reversed(prefix)) if (row := self._rows.get(item)) is not None]
+            known = [
+                (age, row)
+                for age, item in enumerate(reversed(prefix))
+                if (row := self._rows.get(item)) is not None
+            ]
             if known:
                 weights = np.array([0.5 ** (age / half_life) for age, _ in known], np.float32)
                 means[place] = weights @ self.vectors[[row for _, row in known]]
         return _unit(means)
 
     def vectors_of(self, item_ids: Sequence[str]) -> NDArray[np.float32]:
-        """Return the items' vectors in this space, float32 of shape (len(item_ids), dim); zeros for unknown items."""
+        """Return the items' vectors in this space, float32 of shape (len(item_ids), dim); zeros for unknown
+        items.
+        """
         found = np.zeros((len(item_ids), self.dim), np.float32)
         for place, item in enumerate(item_ids):
             row = self._rows.get(item)
@@ -205,14 +230,18 @@ class Localiser:
         return found
 
     def save(self, folder: Path) -> None:
-        """Write the localiser to a folder: one safetensors file, one JSON file, and the index where one is built."""
+        """Write the localiser to a folder: one safetensors file, one JSON file, and the index where one is
+        built.
+        """
         from safetensors.numpy import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {"vectors": self.vectors, "centre": self.centre}
         if self.transform is not None:
             tensors["transform"] = self.transform
-        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / VECTORS_FILE)
+        save_file(
+            {name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / VECTORS_FILE
+        )
         content = {"mode": self.mode, "top_r": self.top_r, "item_ids": self.item_ids, "titles": self.titles}
         (folder / ITEMS_FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         if self._lists is not None:
@@ -234,12 +263,18 @@ class Localiser:
             tensors = load_file(folder / VECTORS_FILE)
             content = json.loads((folder / ITEMS_FILE).read_text(encoding="utf-8"))
             loaded = cls(
-                content["item_ids"], content["titles"], tensors["vectors"], content["mode"], int(content["top_r"]),
+                content["item_ids"],
+                content["titles"],
+                tensors["vectors"],
+                content["mode"],
+                int(content["top_r"]),
                 centre=np.zeros(tensors["vectors"].shape[1], np.float32),
-            )  # fmt: skip
+            )
             loaded.centre, loaded.transform = tensors["centre"], tensors.get("transform")
         except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise LocaliserError(f"localiser folder '{folder}' cannot be read ({error}); train and save the model again") from None
+            raise LocaliserError(
+                f"localiser folder '{folder}' cannot be read ({error}); train and save the model again"
+            ) from None
         if (folder / INDEX_FILE).exists():
             loaded._lists = ListSearch.load(folder / INDEX_FILE, loaded.vectors)
         return loaded

@@ -1,4 +1,6 @@
-"""What intents are worth on some data: shares, cosines and hit rates beside plain predictors. Pure numbers in, numbers out."""
+"""What intents are worth on some data: shares, cosines and hit rates beside plain predictors. Pure numbers
+in, numbers out.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from model.intent.ground.encoder import EncoderSource
 from model.intent.ground.localiser import Localiser
 
 HIT_AT: Final = 20
-NO_MATCH_COSINE: Final = 0.35  # in the centred space two unrelated titles lie below 0.2; an answer below this names nothing of the catalogue
+# in the centred space two unrelated titles lie below 0.2; an answer below this names nothing of the catalogue
+NO_MATCH_COSINE: Final = 0.35
 BOOTSTRAP_SAMPLES: Final = 1_000
 
 
@@ -62,17 +65,21 @@ def shares(cases: Sequence[Case], titles: Callable[[str], str]) -> dict[str, flo
     Returns
     -------
     dict
-        ``exact_title`` (the text is a title's), ``copies_session`` (nearest item was clicked in the session), ``long_equals_short``,
-        ``no_match`` (nearest item's cosine below ``NO_MATCH_COSINE``); empty without cases.
+        ``exact_title`` (the text is a title's), ``copies_session`` (nearest item was clicked in the session),
+        ``long_equals_short``, ``no_match`` (nearest item's cosine below ``NO_MATCH_COSINE``); empty without
+        cases.
     """
     if not cases:
         return {}
     views = [
-        (case, getattr(case, f"{view}_text"), getattr(case, f"{view}_items"), getattr(case, f"{view}_cosine")) for case in cases for view in ("long", "short")
+        (case, getattr(case, f"{view}_text"), getattr(case, f"{view}_items"), getattr(case, f"{view}_cosine"))
+        for case in cases
+        for view in ("long", "short")
     ]
     total = len(views)
     return {
-        "exact_title": sum(bool(items) and _same(text, titles(items[0])) for _, text, items, _ in views) / total,
+        "exact_title": sum(bool(items) and _same(text, titles(items[0])) for _, text, items, _ in views)
+        / total,
         "copies_session": sum(bool(items) and items[0] in case.items for case, _, items, _ in views) / total,
         "long_equals_short": sum(_same(case.long_text, case.short_text) for case in cases) / len(cases),
         "no_match": sum(cosine < NO_MATCH_COSINE for *_, cosine in views) / total,
@@ -84,13 +91,25 @@ def _same(first: str, second: str) -> bool:
 
 
 def cosine_quantiles(cases: Sequence[Case]) -> dict[str, float]:
-    """Return the 5, 25, 50, 75 and 95 % quantiles of the cosines of answers with their nearest item; empty without cases."""
+    """Return the 5, 25, 50, 75 and 95 % quantiles of the cosines of answers with their nearest item; empty
+    without cases.
+    """
     values = [cosine for case in cases for cosine in (case.long_cosine, case.short_cosine)]
-    return {} if not values else {f"p{share}": float(np.percentile(values, share)) for share in (5, 25, 50, 75, 95)}
+    return (
+        {}
+        if not values
+        else {f"p{share}": float(np.percentile(values, share)) for share in (5, 25, 50, 75, 95)}
+    )
 
 
 def hit_table(
-    cases: Sequence[Case], localiser: Localiser, popularity: Sequence[str], following: Callable[[str], Sequence[str]], *, half_life: float, seed: int = 0
+    cases: Sequence[Case],
+    localiser: Localiser,
+    popularity: Sequence[str],
+    following: Callable[[str], Sequence[str]],
+    *,
+    half_life: float,
+    seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Compare what finds the next click, items of the prefix left out of every list.
 
@@ -124,7 +143,10 @@ def hit_table(
     last = localiser.vectors_of([case.items[-1] for case in cases])
     everything = list(localiser.item_ids)
     lists: dict[str, list[Sequence[str]]] = {
-        "random": [[everything[place] for place in chooser.permutation(len(everything))[: HIT_AT + 100]] for _ in cases],
+        "random": [
+            [everything[place] for place in chooser.permutation(len(everything))[: HIT_AT + 100]]
+            for _ in cases
+        ],
         "popularity": [popularity] * len(cases),
         "last item's title": _near(localiser, last),
         "mean of titles": _near(localiser, mean[1]),
@@ -180,7 +202,8 @@ def by_budget(cases: Sequence[Case], localiser: Localiser, steps: int = 4) -> li
     Returns
     -------
     list of dict
-        A slice each: ``calls`` up to its end, ``hit@20`` of the slice's short intents, and of the mean of titles for the same sessions.
+        A slice each: ``calls`` up to its end, ``hit@20`` of the slice's short intents, and of the mean of
+        titles for the same sessions.
     """
     rows: list[dict[str, Any]] = []
     edges = np.linspace(0, len(cases), steps + 1).astype(int)
@@ -192,6 +215,12 @@ def by_budget(cases: Sequence[Case], localiser: Localiser, steps: int = 4) -> li
         intents = _rate(part, _near(localiser, np.stack([case.short for case in part])), 0)
         plain = _rate(part, _near(localiser, mean), 0)
         rows.append(
-            {"calls": int(end), "intents": intents[f"hit@{HIT_AT}"], "mean_of_titles": plain[f"hit@{HIT_AT}"], "low": intents["low"], "high": intents["high"]}
+            {
+                "calls": int(end),
+                "intents": intents[f"hit@{HIT_AT}"],
+                "mean_of_titles": plain[f"hit@{HIT_AT}"],
+                "low": intents["low"],
+                "high": intents["high"],
+            }
         )
     return rows

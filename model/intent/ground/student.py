@@ -1,4 +1,6 @@
-"""A small network that predicts the LLM's two intent vectors from a prefix's title vectors, for prefixes the LLM never saw."""
+"""A small network that predicts the LLM's two intent vectors from a prefix's title vectors, for prefixes the
+LLM never saw.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ HELD_OUT_SHARE: Final = 0.2
 
 @dataclass(frozen=True)
 class Agreement:
-    """How close predictions come to held-out LLM intents: mean cosine by view, and the same of the trivial predictor.
+    """How close predictions come to held-out LLM intents: mean cosine by view, and the same of the trivial
+    predictor.
 
     Attributes
     ----------
@@ -52,7 +55,8 @@ class Student:
     Parameters
     ----------
     tensors : dict of arrays
-        ``w1`` (inputs, hidden), ``b1``, ``w2`` (hidden, 2 * dim), ``b2``, ``skip`` (4): how much of each trivial vector is kept.
+        ``w1`` (inputs, hidden), ``b1``, ``w2`` (hidden, 2 * dim), ``b2``, ``skip`` (4): how much of each
+        trivial vector is kept.
     agreement : Agreement
         Measured when it was trained.
     """
@@ -63,7 +67,9 @@ class Student:
         self._tensors = tensors
         self.agreement = agreement
 
-    def predict(self, long: NDArray[np.float32], short: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def predict(
+        self, long: NDArray[np.float32], short: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Predict the LLM's intent vectors.
 
         Parameters
@@ -87,11 +93,16 @@ class Student:
         return _unit(np.where(known, first, 0.0)), _unit(np.where(known, second, 0.0))
 
     def infer(self, prefixes: Sequence[Sequence[str]], encoder: EncoderSource) -> list[SessionIntent]:
-        """Return one intent a prefix, explained by its nearest titles; ``none`` for prefixes of unknown items."""
+        """Return one intent a prefix, explained by its nearest titles; ``none`` for prefixes of unknown
+        items.
+        """
         long, short = self.predict(*encoder.vectors(prefixes))
         views = encoder.views(np.concatenate([long, short]))
         count = len(prefixes)
-        return [SessionIntent(views[row], views[count + row], self.name if np.any(long[row]) else "none") for row in range(count)]
+        return [
+            SessionIntent(views[row], views[count + row], self.name if np.any(long[row]) else "none")
+            for row in range(count)
+        ]
 
     def save(self, path: Path) -> None:
         """Write the network and its agreement to one safetensors file."""
@@ -107,13 +118,17 @@ class Student:
         from safetensors import safe_open
 
         with safe_open(str(path), framework="np") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+            # safe_open is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             agreement = Agreement(**json.loads(file.metadata()["agreement"]))
         return cls(tensors, agreement)
 
 
 def train_student(
-    trivial: tuple[NDArray[np.float32], NDArray[np.float32]], wanted: tuple[NDArray[np.float32], NDArray[np.float32]], *, seed: int = 0
+    trivial: tuple[NDArray[np.float32], NDArray[np.float32]],
+    wanted: tuple[NDArray[np.float32], NDArray[np.float32]],
+    *,
+    seed: int = 0,
 ) -> Student | None:
     """Train a student on cached LLM intents.
 
@@ -142,23 +157,35 @@ def train_student(
     student = Student(tensors, Agreement(0.0, 0.0, 0.0, 0.0, 0, 0))
     guess = student.predict(trivial[0][test], trivial[1][test])
     student.agreement = Agreement(
-        _cosine(guess[0], wanted[0][test]), _cosine(guess[1], wanted[1][test]), _cosine(trivial[0][test], wanted[0][test]),
-        _cosine(trivial[1][test], wanted[1][test]), len(train) + len(valid), len(test),
-    )  # fmt: skip
+        _cosine(guess[0], wanted[0][test]),
+        _cosine(guess[1], wanted[1][test]),
+        _cosine(trivial[0][test], wanted[0][test]),
+        _cosine(trivial[1][test], wanted[1][test]),
+        len(train) + len(valid),
+        len(test),
+    )
     return student
 
 
 def _fit(
-    inputs: NDArray[np.float32], targets: NDArray[np.float32], train: NDArray[np.int64], valid: NDArray[np.int64], dim: int, seed: int
+    inputs: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    train: NDArray[np.int64],
+    valid: NDArray[np.int64],
+    dim: int,
+    seed: int,
 ) -> dict[str, NDArray[np.float32]]:
     import torch
 
     torch.manual_seed(seed)
     x, y = torch.from_numpy(inputs), torch.from_numpy(targets)
     parts: dict[str, Any] = {
-        "w1": torch.randn(2 * dim, HIDDEN) * (2.0 / (2 * dim)) ** 0.5, "b1": torch.zeros(HIDDEN), "w2": torch.zeros(HIDDEN, 2 * dim),
-        "b2": torch.zeros(2 * dim), "skip": torch.tensor([1.0, 0.0, 0.0, 1.0]),
-    }  # fmt: skip
+        "w1": torch.randn(2 * dim, HIDDEN) * (2.0 / (2 * dim)) ** 0.5,
+        "b1": torch.zeros(HIDDEN),
+        "w2": torch.zeros(HIDDEN, 2 * dim),
+        "b2": torch.zeros(2 * dim),
+        "skip": torch.tensor([1.0, 0.0, 0.0, 1.0]),
+    }
     for tensor in parts.values():
         tensor.requires_grad_(True)
     steps = torch.optim.AdamW(parts.values(), lr=2e-3, weight_decay=1e-2)

@@ -1,4 +1,6 @@
-"""The LLM's own dialogue format: messages to token ids, and token ids to an answer. Knows nothing of intents."""
+"""The LLM's own dialogue format: messages to token ids, and token ids to an answer. Knows nothing of
+intents.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,14 @@ class Chat:
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            raise ModelMissingError(f"llm.model folder '{folder}' has no readable tokenizer ({str(error).splitlines()[0][:200]})") from None
+            raise ModelMissingError(
+                f"llm.model folder '{folder}' has no readable tokenizer ({str(error).splitlines()[0][:200]})"
+            ) from None
         self._has_template = bool(getattr(self._tokenizer, "chat_template", None))
         if not self._has_template:
-            logger.warning("the model in '%s' has no chat template: prompts are given as plain text", folder.name)
+            logger.warning(
+                "the model in '%s' has no chat template: prompts are given as plain text", folder.name
+            )
         self._specials = frozenset(self._tokenizer.all_special_ids) | self._added_specials()
         self.stop_ids = self._stop_ids()
 
@@ -48,19 +54,28 @@ class Chat:
         return self._has_template
 
     def render(self, system: str, user: str, lead: str = "") -> str:
-        """Return the whole prompt as text, up to where the model goes on; ``lead`` is the beginning of its answer."""
+        """Return the whole prompt as text, up to where the model goes on; ``lead`` is the beginning of its
+        answer.
+        """
         if not self._has_template:
             return PLAIN.format(system=system, user=user).strip() + (f" {lead}" if lead else "")
         return self._rendered(system, user) + lead
 
     def _rendered(self, system: str, user: str) -> str:
-        messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": user}]
+        messages = [{"role": "system", "content": system}] * bool(system) + [
+            {"role": "user", "content": user}
+        ]
         try:
-            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-        except Exception as error:  # noqa: BLE001 - jinja's own error class; templates without a system role raise it (Gemma)
+            return str(
+                self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            )
+        except Exception as error:  # noqa: BLE001
+            # jinja's own error class; templates without a system role raise it (Gemma)
             logger.debug("chat template refuses a system message (%s); it goes into the user's", error)
             merged = [{"role": "user", "content": f"{system}\n\n{user}"}]
-            return str(self._tokenizer.apply_chat_template(merged, tokenize=False, add_generation_prompt=True))
+            return str(
+                self._tokenizer.apply_chat_template(merged, tokenize=False, add_generation_prompt=True)
+            )
 
     def ids(self, text: str) -> list[int]:
         """Return token ids of a rendered prompt; its own special tokens are read as such."""
@@ -68,7 +83,9 @@ class Chat:
         return encoded
 
     def specials_in(self, ids: Sequence[int]) -> int:
-        """Return how many special tokens there are; more than the empty prompt has means that a title forged one."""
+        """Return how many special tokens there are; more than the empty prompt has means that a title forged
+        one.
+        """
         return sum(token in self._specials for token in ids)
 
     def text(self, ids: Sequence[int]) -> str:
@@ -80,18 +97,24 @@ class Chat:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def ends(self, token: int, answer: Sequence[int]) -> bool:
-        """Whether a token stands after the answer: the model's own end, or a line break after anything else."""
+        """Whether a token stands after the answer: the model's own end, or a line break after anything
+        else.
+        """
         if token in self.stop_ids:
             return True
         return token in self._line_ends and any(other not in self._line_ends for other in answer)
 
     def closes(self, token: int) -> bool:
-        """Whether a token is the answer's last: it holds a closing quote, and often a bracket of the name before it."""
+        """Whether a token is the answer's last: it holds a closing quote, and often a bracket of the name
+        before it.
+        """
         return token in self._quotes
 
     def _stop_ids(self) -> frozenset[int]:
         self._line_ends = frozenset(
-            token for text, token in self._tokenizer.get_vocab().items() if "\n" in text or "Ċ" in text or "<0x0A>" in text
+            token
+            for text, token in self._tokenizer.get_vocab().items()
+            if "\n" in text or "Ċ" in text or "<0x0A>" in text
         )  # byte-level and byte-fallback vocabularies write a line break as Ċ and <0x0A>
         self._quotes = frozenset(token for text, token in self._tokenizer.get_vocab().items() if '"' in text)
         named = {"<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "</s>", "<|endoftext|>"}

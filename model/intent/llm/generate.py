@@ -1,4 +1,6 @@
-"""Batched greedy generation with shared prompt heads. Gives the text of the plain loop, in a fraction of its processor time."""
+"""Batched greedy generation with shared prompt heads. Gives the text of the plain loop, in a fraction of its
+processor time.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,15 @@ class Generator:
         Tokens guessed from the prompt and checked in one step; 0 = one token a step.
     """
 
-    def __init__(self, network: Any, chat: Chat, *, batch_size: int = 16, max_new_tokens: int = 16, draft_tokens: int = DRAFT_TOKENS) -> None:
+    def __init__(
+        self,
+        network: Any,
+        chat: Chat,
+        *,
+        batch_size: int = 16,
+        max_new_tokens: int = 16,
+        draft_tokens: int = DRAFT_TOKENS,
+    ) -> None:
         use_grouped_attention(network)
         self._network = network
         self._body = network.base_model
@@ -86,9 +96,13 @@ class Generator:
         self._beginning: tuple[list[int], Cache] | None = None
         self.timings = Timings()
 
-    # One call, in this order: 1 common beginning of all prompts, once   2 rows of shared heads, batches of similar length
-    # 3 the tails of a batch's prompts, on copies of their head   4 steps until every answer ends; ended ones leave the batch.
-    def generate(self, prompts: Sequence[list[int]], done: Callable[[int, list[int]], None] | None = None) -> list[list[int]]:
+    # One call, in this order: 1 common beginning of all prompts, once   2 rows of shared heads, batches of
+    # similar length
+    # 3 the tails of a batch's prompts, on copies of their head   4 steps until every answer ends; ended ones
+    # leave the batch.
+    def generate(
+        self, prompts: Sequence[list[int]], done: Callable[[int, list[int]], None] | None = None
+    ) -> list[list[int]]:
         """Answer prompts.
 
         Parameters
@@ -119,7 +133,9 @@ class Generator:
         return answers
 
     def _common(self, prompts: Sequence[list[int]]) -> tuple[list[int], Cache]:
-        """Return the tokens that every prompt begins with, and their memory; kept between calls while it fits."""
+        """Return the tokens that every prompt begins with, and their memory; kept between calls while it
+        fits.
+        """
         if self._beginning is not None:
             known = self._beginning[0]
             if all(len(ids) > len(known) and ids[: len(known)] == known for ids in prompts):
@@ -131,7 +147,12 @@ class Generator:
         cache = new_cache(self._layers, max(1, length), self._slabs)
         if length:
             ids = torch.tensor([first[:length]], device=self._device)
-            self._run(ids, torch.arange(length, device=self._device)[None], torch.ones(1, length, length, dtype=torch.bool).tril(), cache)
+            self._run(
+                ids,
+                torch.arange(length, device=self._device)[None],
+                torch.ones(1, length, length, dtype=torch.bool).tril(),
+                cache,
+            )
         self._beginning = (first[:length], cache)
         return self._beginning
 
@@ -152,7 +173,9 @@ class Generator:
         branches = [(place, *branch) for place, row in enumerate(rows) for branch in row.branches]
         finished: list[_Open] = []
         for start in range(0, len(branches), 2 * self._batch_size):
-            finished += self._branches(branches[start : start + 2 * self._batch_size], prompts, cache, begun, width)
+            finished += self._branches(
+                branches[start : start + 2 * self._batch_size], prompts, cache, begun, width
+            )
         return finished
 
     def _spread(self, memory: Cache, rows: int, capacity: int) -> Cache:
@@ -160,7 +183,14 @@ class Generator:
             return new_cache(self._layers, capacity, self._slabs)
         return gathered(memory, torch.zeros(rows, dtype=torch.long, device=self._device), capacity)
 
-    def _branches(self, branches: list[tuple[int, int, int, list[int]]], prompts: Sequence[list[int]], heads: Cache, begun: int, width: int) -> list[_Open]:
+    def _branches(
+        self,
+        branches: list[tuple[int, int, int, list[int]]],
+        prompts: Sequence[list[int]],
+        heads: Cache,
+        begun: int,
+        width: int,
+    ) -> list[_Open]:
         started = time.process_time()
         tail = max(len(branch[3]) for branch in branches)
         first = begun + width
@@ -178,7 +208,14 @@ class Generator:
             seen[place, :, : begun + kept] = True
             seen[place, :, first:] = torch.ones(tail, tail, dtype=torch.bool).tril()
             valid[place, first : first + len(rest)] = True
-            opened.append(_Open(number, prompts[number], begun + kept + len(rest), places=self._places(prompts[number], begun)))
+            opened.append(
+                _Open(
+                    number,
+                    prompts[number],
+                    begun + kept + len(rest),
+                    places=self._places(prompts[number], begun),
+                )
+            )
         hidden = self._run(ids, positions, seen, cache)
         last = torch.tensor([len(branch[3]) - 1 for branch in branches], device=self._device)
         self.timings.tail_tokens += sum(len(branch[3]) for branch in branches)
@@ -192,7 +229,9 @@ class Generator:
             return new_cache(self._layers, capacity, self._slabs)
         return gathered(heads, torch.tensor(rows, device=self._device), capacity)
 
-    def _steps(self, opened: list[_Open], ended: list[_Open], cache: Cache, valid: Tensor, used: int) -> list[_Open]:
+    def _steps(
+        self, opened: list[_Open], ended: list[_Open], cache: Cache, valid: Tensor, used: int
+    ) -> list[_Open]:
         started = time.process_time()
         finished: list[_Open] = []
         gone = {id(one) for one in ended}
@@ -206,16 +245,29 @@ class Generator:
                 opened = [opened[place] for place in kept]
             drafts = [self._draft(one) for one in opened]
             new = 1 + max(map(len, drafts))
-            ids = torch.tensor([[one.answer[-1], *draft] + [0] * (new - 1 - len(draft)) for one, draft in zip(opened, drafts, strict=True)])
+            ids = torch.tensor(
+                [
+                    [one.answer[-1], *draft] + [0] * (new - 1 - len(draft))
+                    for one, draft in zip(opened, drafts, strict=True)
+                ]
+            )
             positions = torch.tensor([one.length for one in opened])[:, None] + torch.arange(new)
-            seen = torch.cat([valid[:, None, :used].expand(-1, new, -1), torch.ones(new, new, dtype=torch.bool).tril().expand(len(opened), -1, -1)], 2)
+            seen = torch.cat(
+                [
+                    valid[:, None, :used].expand(-1, new, -1),
+                    torch.ones(new, new, dtype=torch.bool).tril().expand(len(opened), -1, -1),
+                ],
+                2,
+            )
             best = self._best(self._run(ids, positions, seen, cache))
             self.timings.step_tokens += len(opened) * new
             self.timings.step_count += 1
             before = [len(one.answer) for one in opened]
             ended = self._accept(opened, drafts, best)
             for place, one in enumerate(opened):
-                taken = len(one.answer) - before[place] if id(one) not in {id(other) for other in ended} else 1
+                taken = (
+                    len(one.answer) - before[place] if id(one) not in {id(other) for other in ended} else 1
+                )
                 valid[place, used : used + max(1, taken)] = True
                 one.length += max(1, taken)
             used += new
@@ -225,7 +277,9 @@ class Generator:
         return finished
 
     def _accept(self, opened: list[_Open], drafts: list[list[int]], best: Tensor) -> list[_Open]:
-        """Take the tokens that the network itself would have chosen one by one; return the prompts whose answers ended."""
+        """Take the tokens that the network itself would have chosen one by one; return the prompts whose
+        answers ended.
+        """
         ended: list[_Open] = []
         for one, draft, chosen in zip(opened, drafts, best.tolist(), strict=True):
             for place, token in enumerate(chosen[: len(draft) + 1]):
@@ -249,7 +303,9 @@ class Generator:
         return places
 
     def _draft(self, one: _Open) -> list[int]:
-        """Guess what follows the last token from where it stands in the prompt, with the longest equal run before it."""
+        """Guess what follows the last token from where it stands in the prompt, with the longest equal run
+        before it.
+        """
         room = min(self._draft_tokens, self._max_new_tokens - len(one.answer) - 1)
         candidates = one.places.get(one.answer[-1])
         if room <= 0 or not candidates:
@@ -257,7 +313,9 @@ class Generator:
         best, longest = candidates[-1], 0
         for place in reversed(candidates):
             run = 0
-            while run < len(one.answer) and place - run >= 0 and one.prompt[place - run] == one.answer[-1 - run]:
+            while (
+                run < len(one.answer) and place - run >= 0 and one.prompt[place - run] == one.answer[-1 - run]
+            ):
                 run += 1
             if run > longest:
                 best, longest = place, run
@@ -265,9 +323,12 @@ class Generator:
 
     def _run(self, ids: Tensor, positions: Tensor, seen: Tensor, cache: Cache) -> Tensor:
         output = self._body(
-            input_ids=ids.to(self._device), position_ids=positions.to(self._device), attention_mask=seen[:, None].to(self._device),
-            past_key_values=cache, use_cache=True,
-        )  # fmt: skip
+            input_ids=ids.to(self._device),
+            position_ids=positions.to(self._device),
+            attention_mask=seen[:, None].to(self._device),
+            past_key_values=cache,
+            use_cache=True,
+        )
         hidden: Tensor = output.last_hidden_state
         return hidden
 

@@ -1,4 +1,6 @@
-"""Key-value memory of the batched generator: preallocated, gathered by row, and attended without copying grouped heads."""
+"""Key-value memory of the batched generator: preallocated, gathered by row, and attended without copying
+grouped heads.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,14 @@ class SlabLayer(CacheLayerMixin):
         """Allocate the slab in the shape of the first keys and values."""
         rows, heads, _, width = key_states.shape
         self.keys = key_states.new_empty((rows, heads, self.capacity, width), dtype=self.slab_dtype)
-        self.values = value_states.new_empty((rows, heads, self.capacity, value_states.shape[-1]), dtype=self.slab_dtype)
+        self.values = value_states.new_empty(
+            (rows, heads, self.capacity, value_states.shape[-1]), dtype=self.slab_dtype
+        )
         self.is_initialized = True
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
         """Write new slots and return all used ones, as views."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -84,12 +90,19 @@ def gathered(cache: Cache, rows: Tensor, capacity: int) -> Cache:
 
 
 def grouped_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float | None = None, dropout: float = 0.0, **_: Any
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
 ) -> tuple[Tensor, None]:
     """Attend with grouped heads without repeating keys and values.
 
-    The query heads that share a key head become further query rows of it, which is the same arithmetic; repeating the
-    keys, as transformers does under a mask, costs more time than the attention.
+    The query heads that share a key head become further query rows of it, which is the same arithmetic;
+    repeating the keys, as transformers does under a mask, costs more time than the attention.
 
     Parameters
     ----------
@@ -111,7 +124,9 @@ def grouped_attention(
     groups = heads // key.shape[1]
     folded = query.to(key.dtype).reshape(rows, key.shape[1], groups * queries, width)
     mask = None if attention_mask is None else attention_mask[:, :, :, : key.shape[2]].repeat(1, 1, groups, 1)
-    mixed = torch.nn.functional.scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scaling)
+    mixed = torch.nn.functional.scaled_dot_product_attention(
+        folded, key, value, attn_mask=mask, scale=scaling
+    )
     return mixed.reshape(rows, heads, queries, value.shape[-1]).transpose(1, 2).contiguous(), None
 
 

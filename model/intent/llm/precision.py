@@ -1,4 +1,6 @@
-"""bfloat16 where it is fast and harmless: the weights' matrix products. Sums, norms and attention stay in float32."""
+"""bfloat16 where it is fast and harmless: the weights' matrix products. Sums, norms and attention stay in
+float32.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from torch import Tensor
 
 
 class _Cast:
-    """The last tensor that was rounded, so that layers which read the same one (query, key, value) round it once."""
+    """The last tensor that was rounded, so that layers which read the same one (query, key, value) round it
+    once.
+    """
 
     def __init__(self) -> None:
         self._given: Tensor | None = None
@@ -24,9 +28,10 @@ class _Cast:
 class HalfLinear(torch.nn.Module):
     """A linear layer that multiplies in bfloat16, for networks whose running sum stays in float32.
 
-    A network kept wholly in bfloat16 rounds its running sum after every layer, and on small models every fourth greedy answer
-    then differs from float32's. Here float32 that comes in (the normalised sum) goes on in bfloat16, into attention or the gate; what
-    comes in as bfloat16 (out of these) is handed back to the sum in float32.
+    A network kept wholly in bfloat16 rounds its running sum after every layer, and on small models every
+    fourth greedy answer then differs from float32's. Here float32 that comes in (the normalised sum) goes on
+    in bfloat16, into attention or the gate; what comes in as bfloat16 (out of these) is handed back to the
+    sum in float32.
 
     Parameters
     ----------
@@ -39,7 +44,11 @@ class HalfLinear(torch.nn.Module):
     def __init__(self, linear: torch.nn.Linear, cast: _Cast) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(linear.weight.detach().to(torch.bfloat16), requires_grad=False)
-        self.bias = None if linear.bias is None else torch.nn.Parameter(linear.bias.detach().to(torch.bfloat16), requires_grad=False)
+        self.bias = (
+            None
+            if linear.bias is None
+            else torch.nn.Parameter(linear.bias.detach().to(torch.bfloat16), requires_grad=False)
+        )
         self._cast = cast
 
     def forward(self, given: Tensor) -> Tensor:
@@ -68,8 +77,8 @@ def best_tokens(hidden: Tensor, exact: Tensor, rough: Tensor | None, close_calls
     exact : Tensor, shape (tokens, width)
         The output head's weights.
     rough : Tensor, bfloat16, shape (tokens, width), optional
-        The same, rounded: its few best tokens are scored again in float32, because bfloat16 scores of this size are 1/8 apart and
-        often tie. None = everything at once, in the weights' own type.
+        The same, rounded: its few best tokens are scored again in float32, because bfloat16 scores of this
+        size are 1/8 apart and often tie. None = everything at once, in the weights' own type.
     close_calls : int
         How many are scored again.
 

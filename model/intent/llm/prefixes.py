@@ -1,4 +1,6 @@
-"""Which token prefixes are computed once: prompts of one prefix, and prefixes of one session, share the head of their tokens."""
+"""Which token prefixes are computed once: prompts of one prefix, and prefixes of one session, share the head
+of their tokens.
+"""
 
 from __future__ import annotations
 
@@ -91,11 +93,15 @@ def _longest_first(prompts: Sequence[list[int]], order: list[int], beginning: in
     groups: dict[tuple[int, ...], list[int]] = {}
     for number in order:
         groups.setdefault(tuple(prompts[number][beginning : beginning + 8]), []).append(number)
-    return [number for group in groups.values() for number in sorted(group, key=lambda one: -len(prompts[one]))]
+    return [
+        number for group in groups.values() for number in sorted(group, key=lambda one: -len(prompts[one]))
+    ]
 
 
 def _trim(row: Row) -> None:
-    """The branch that opened the row need not be computed in it beyond what the others use: its rest becomes its tail."""
+    """The branch that opened the row need not be computed in it beyond what the others use: its rest becomes
+    its tail.
+    """
     if len(row.branches) < 2:
         return
     place, kept, tail = row.branches[0]

@@ -1,4 +1,6 @@
-"""Finds the LLM's weights and brings them into a folder that loads at once: a GGUF file is converted to safetensors one time."""
+"""Finds the LLM's weights and brings them into a folder that loads at once: a GGUF file is converted to
+safetensors one time.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ def prepare(settings: LlmSettings, assets_dir: Path) -> Path:
     Parameters
     ----------
     settings : LlmSettings
-        ``model``: a folder, a ``*.gguf`` file, the id of a model in the local Hugging Face cache, or none for SmolLM2.
+        ``model``: a folder, a ``*.gguf`` file, the id of a model in the local Hugging Face cache, or none for
+        SmolLM2.
     assets_dir : Path
         Where SmolLM2 and converted models are kept.
 
@@ -51,14 +54,22 @@ def prepare(settings: LlmSettings, assets_dir: Path) -> Path:
     path = Path(settings.model).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise ModelMissingError(f"llm.model '{path}' does not exist; name a GGUF file, a local folder, or leave it out for SmolLM2")
+            raise ModelMissingError(
+                f"llm.model '{path}' does not exist; name a GGUF file, a local folder, or leave it out for "
+                "SmolLM2"
+            )
         return _converted(path, assets_dir)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise ModelMissingError(f"llm.model folder '{path}' has no config.json; name a Hugging Face model folder")
+            raise ModelMissingError(
+                f"llm.model folder '{path}' has no config.json; name a Hugging Face model folder"
+            )
         return path
     if path.is_absolute() or settings.model.startswith((".", "~")) or settings.model.count("/") != 1:
-        raise ModelMissingError(f"llm.model '{settings.model}' does not exist; name a local folder, a GGUF file, or leave it out for SmolLM2")
+        raise ModelMissingError(
+            f"llm.model '{settings.model}' does not exist; name a local folder, a GGUF file, or leave it "
+            "out for SmolLM2"
+        )
     return _cached(settings.model, settings.revision)
 
 
@@ -70,13 +81,16 @@ def _cached(name: str, revision: str) -> Path:
         return Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, OSError, ValueError):
         raise ModelMissingError(
-            f"llm.model '{name}' (revision '{revision}') is not in the local Hugging Face cache, and nothing is downloaded at run time; "
-            "set llm.model to a local folder that holds it, or leave it out for SmolLM2"
+            f"llm.model '{name}' (revision '{revision}') is not in the local Hugging Face cache, and "
+            "nothing is downloaded at run time; set llm.model to a local folder that holds it, or leave it "
+            "out for SmolLM2"
         ) from None
 
 
 def _converted(file: Path, assets_dir: Path) -> Path:
-    """Convert one GGUF file; several processes may ask at once, one works, a crash leaves nothing that looks finished."""
+    """Convert one GGUF file; several processes may ask at once, one works, a crash leaves nothing that looks
+    finished.
+    """
     folder = assets_dir / "converted" / f"{file.stem}-{digest_of([file])[:12]}"
     if (folder / "config.json").is_file():
         return folder
@@ -92,20 +106,28 @@ def _converted(file: Path, assets_dir: Path) -> Path:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    # transformers de-quantises a GGUF file at every load and refuses to save the result, so the values go into a plain model.
+    # transformers de-quantises a GGUF file at every load and refuses to save the result, so the values go
+    # into a plain model.
     try:
         import gguf  # noqa: F401
     except ImportError:
-        raise ModelMissingError(f"reading '{file}' needs the package 'gguf'; run `make setup`, or set llm.model to a Hugging Face folder") from None
+        raise ModelMissingError(
+            f"reading '{file}' needs the package 'gguf'; run `make setup`, or set llm.model to a Hugging "
+            "Face folder"
+        ) from None
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     silence()
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
-        loaded = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32)
+        loaded = AutoModelForCausalLM.from_pretrained(
+            str(file.parent), gguf_file=file.name, dtype=torch.float32
+        )
     except (OSError, ValueError, RuntimeError, KeyError, NotImplementedError) as error:
-        raise ModelMissingError(f"'{file}' cannot be read as GGUF ({_first_line(error)}); fetch it again or name another model") from None
+        raise ModelMissingError(
+            f"'{file}' cannot be read as GGUF ({_first_line(error)}); fetch it again or name another model"
+        ) from None
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -116,14 +138,19 @@ def _convert(file: Path, folder: Path) -> None:
 
 
 def identity(folder: Path) -> str:
-    """Return the LLM's name for cache keys: folder name and a digest of its configuration, tokenizer and weights.
+    """Return the LLM's name for cache keys: folder name and a digest of its configuration, tokenizer and
+    weights.
 
     Returns
     -------
     str
         The same for the same files, wherever they lie.
     """
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in {".safetensors", ".bin"} or path.name in {"config.json", "tokenizer.json"}]
+    files = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix in {".safetensors", ".bin"} or path.name in {"config.json", "tokenizer.json"}
+    ]
     name = _recorded_name(folder) or folder.name
     return f"{name}@{digest_of(files)[:16]}"
 
@@ -156,7 +183,8 @@ def load_network(folder: Path, dtype: str, device: str) -> Any:
     folder : Path
         From ``prepare``.
     dtype : str
-        ``float32`` or ``bfloat16``; the latter means bfloat16 products on a processor that has them, float32 on one that has not.
+        ``float32`` or ``bfloat16``; the latter means bfloat16 products on a processor that has them, float32
+        on one that has not.
     device : str
         A torch device.
 
@@ -179,9 +207,14 @@ def load_network(folder: Path, dtype: str, device: str) -> Any:
     mixed = dtype == "bfloat16" and device == "cpu"
     kind = torch.float32 if mixed else getattr(torch, dtype)
     try:
-        network = AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True, dtype=kind, attn_implementation="sdpa")
+        network = AutoModelForCausalLM.from_pretrained(
+            str(folder), local_files_only=True, dtype=kind, attn_implementation="sdpa"
+        )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelMissingError(f"llm.model folder '{folder}' cannot be loaded ({_first_line(error)}); name a causal language model") from None
+        raise ModelMissingError(
+            f"llm.model folder '{folder}' cannot be loaded ({_first_line(error)}); name a causal language "
+            "model"
+        ) from None
     network.requires_grad_(False)
     return (halve_products(network) if mixed and cpu_has_bfloat16() else network).eval().to(device)
 

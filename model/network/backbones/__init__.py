@@ -1,4 +1,6 @@
-"""Session networks behind one interface: each module of this folder but `base` is one, found by its name and built by `make_backbone`."""
+"""Session networks behind one interface: each module of this folder but `base` is one, found by its name and
+built by `make_backbone`.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,17 @@ def backbone_class(name: str) -> type[Backbone]:
         The module defines none, or more than one.
     """
     module = import_module(f"model.network.backbones.{name}")
-    classes = [thing for _, thing in inspect.getmembers(module, inspect.isclass) if thing.__module__ == module.__name__]
+    classes = [
+        thing
+        for _, thing in inspect.getmembers(module, inspect.isclass)
+        if thing.__module__ == module.__name__
+    ]
     backbones = [thing for thing in classes if issubclass(thing, Backbone)]
     if len(backbones) != 1:
-        raise TypeError(f"model.network.backbones.{name} defines {len(backbones)} backbones; one class of a module inherits from Backbone")
+        raise TypeError(
+            f"model.network.backbones.{name} defines {len(backbones)} backbones; one class of a module "
+            "inherits from Backbone"
+        )
     return backbones[0]
 
 
@@ -54,6 +63,7 @@ def make_backbone(config: ModelConfig, graph: Graph | None = None) -> Backbone:
         return chosen(config)
     if graph is None:
         raise ValueError(
-            f"backbone '{config.backbone}' needs the graph of the training sequences; build it with model.network.batches.make_graph"
+            f"backbone '{config.backbone}' needs the graph of the training sequences; build it with "
+            "model.network.batches.make_graph"
         )
     return cast(Callable[[ModelConfig, Graph], Backbone], chosen)(config, graph)

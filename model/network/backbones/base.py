@@ -1,4 +1,6 @@
-"""What every backbone offers: a prefix of clicks becomes a global and a local vector. Knows nothing of losses, texts or catalogues."""
+"""What every backbone offers: a prefix of clicks becomes a global and a local vector. Knows nothing of
+losses, texts or catalogues.
+"""
 
 from __future__ import annotations
 
@@ -69,19 +71,24 @@ class Graph:
 
 
 SingleRow = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Item vectors of one prefix, shape (clicks, dim), oldest first, to the session's vector, shape (dim,), as ``encode`` gives it."""
+"""Item vectors of one prefix, shape (clicks, dim), oldest first, to the session's vector, shape (dim,), as
+``encode`` gives it.
+"""
 
 
 class Backbone(nn.Module, ABC):
     """A session network behind one interface.
 
-    ``every_position`` says whether ``encode`` gives a vector for every prefix of a row at once (causal networks), or for the whole row
-    only (graph networks, whose graph would leak the future); training then expands prefixes.
+    ``every_position`` says whether ``encode`` gives a vector for every prefix of a row at once (causal
+    networks), or for the whole row only (graph networks, whose graph would leak the future); training then
+    expands prefixes.
     """
 
     every_position: ClassVar[bool] = True
-    needs_graph: ClassVar[bool] = False  # True: built as ``cls(config, graph)`` with the graph of the training sequences
-    pairwise: ClassVar[bool] = False  # memory grows with length squared times width; the batcher then makes smaller batches
+    # True: built as ``cls(config, graph)`` with the graph of the training sequences
+    needs_graph: ClassVar[bool] = False
+    # memory grows with length squared times width; the batcher then makes smaller batches
+    pairwise: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -105,12 +112,14 @@ class Backbone(nn.Module, ABC):
         Returns
         -------
         tuple of Tensor
-            Global vector (the whole prefix) and local vector (the last click), each (batch, length, dim) for every prefix of a row, or
-            (batch, dim) when ``last_only`` or when the network has no causal form.
+            Global vector (the whole prefix) and local vector (the last click), each (batch, length, dim) for
+            every prefix of a row, or (batch, dim) when ``last_only`` or when the network has no causal form.
         """
 
     def single_row(self) -> SingleRow | None:
-        """Return a quicker form for one prefix on the processor, where the architecture has one; it does not see later changes of weights."""
+        """Return a quicker form for one prefix on the processor, where the architecture has one; it does not
+        see later changes of weights.
+        """
         return None
 
     def combine(self, global_: Tensor, local: Tensor) -> Tensor:
@@ -118,7 +127,9 @@ class Backbone(nn.Module, ABC):
         return global_
 
     def propagate(self, table: Tensor) -> Tensor:
-        """Turn the item table into the one that prefixes read and scores use, shape (n_items, dim); most backbones leave it alone."""
+        """Turn the item table into the one that prefixes read and scores use, shape (n_items, dim); most
+        backbones leave it alone.
+        """
         return table
 
     def auxiliary(self, clicks: Clicks, table: Tensor, sessions: Tensor) -> Tensor | None:

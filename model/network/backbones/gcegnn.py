@@ -67,12 +67,15 @@ class GCEGNN(Backbone):
 
     def propagate(self, table: Tensor) -> Tensor:
         """Keep hold of the table (neighbours are looked up in it) and leave it as it is."""
-        # A view: without titles the table is the item vectors' own Parameter, which this module would take for one of its weights.
+        # A view: without titles the table is the item vectors' own Parameter, which this module would take
+        # for one of its weights.
         self._table = table.view_as(table)
         return table
 
     def session_level(self, clicks: Clicks, h: Tensor) -> Tensor:
-        """Attention along the session's own edges, one vector of weights per kind of edge; shape (batch, length, dim)."""
+        """Attention along the session's own edges, one vector of weights per kind of edge; shape (batch,
+        length, dim).
+        """
         first, types = edge_types(clicks)
         scores = torch.stack([(h * relation) @ h.transpose(1, 2) for relation in self.relation], dim=3)
         chosen = scores.gather(3, (types - 1).clamp(min=0)[..., None]).squeeze(3)
@@ -83,7 +86,9 @@ class GCEGNN(Backbone):
     def global_level(self, clicks: Clicks, h: Tensor, mean: Tensor) -> Tensor:
         """Attention over each item's neighbours in all sessions; shape (batch, length, dim)."""
         if self._table is None:
-            raise RuntimeError("GCE-GNN reads neighbours from the item table; call propagate(table) before encode")
+            raise RuntimeError(
+                "GCE-GNN reads neighbours from the item table; call propagate(table) before encode"
+            )
         # A new item has no row in the graph yet: it is its own neighbour of weight 0.
         known = clicks.items < len(self.neighbours)
         rows = clicks.items.where(known, 0)
@@ -104,5 +109,7 @@ class GCEGNN(Backbone):
         merged = merged * mask
         backwards = (clicks.lengths[:, None] - 1 - torch.arange(h.shape[1], device=h.device)).clamp(min=0)
         z = torch.tanh(self.position(torch.cat([merged, self.positions[backwards]], dim=2)))
-        beta = self.energy(torch.sigmoid(self.query_item(z) + self.query_mean(merged.sum(1) / count)[:, None]))
+        beta = self.energy(
+            torch.sigmoid(self.query_item(z) + self.query_mean(merged.sum(1) / count)[:, None])
+        )
         return (beta * merged * mask).sum(1), last(merged, clicks.lengths)

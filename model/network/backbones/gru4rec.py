@@ -9,7 +9,9 @@ from model.network.backbones.base import Backbone, Clicks, last
 
 
 class GRU4Rec(Backbone):
-    """h_t = (1 - z_t) * h_{t-1} + z_t * candidate_t (2016, eq. 2-5); global = h_t, local = the last click's own vector."""
+    """h_t = (1 - z_t) * h_{t-1} + z_t * candidate_t (2016, eq. 2-5); global = h_t, local = the last click's
+    own vector.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)

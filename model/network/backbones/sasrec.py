@@ -19,7 +19,9 @@ ONE, HALF, ROOT_HALF = (np.float32(value) for value in (1.0, 0.5, 0.5**0.5))
 
 
 class Gelu(nn.Module):
-    """Gaussian error linear unit; written out for scoring, where the library's own kernel takes longer than the rest of the block."""
+    """Gaussian error linear unit; written out for scoring, where the library's own kernel takes longer than
+    the rest of the block.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x * P(normal < x), any shape."""
@@ -40,16 +42,22 @@ class Block(nn.Module):
         self.key_value = nn.Linear(dim, 2 * dim)
         self.output = nn.Linear(dim, dim)
         self.feed_norm = nn.LayerNorm(dim)
-        self.feed = nn.Sequential(nn.Linear(dim, dim), Gelu(), nn.Dropout(config.dropout), nn.Linear(dim, dim))
+        self.feed = nn.Sequential(
+            nn.Linear(dim, dim), Gelu(), nn.Dropout(config.dropout), nn.Linear(dim, dim)
+        )
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, clicks: Clicks, last_only: bool) -> Tensor:
-        """Map (batch, length, dim) to the same shape, or to (batch, 1, dim) for the last click of each row only."""
+        """Map (batch, length, dim) to the same shape, or to (batch, 1, dim) for the last click of each row
+        only.
+        """
         batch, _, dim = x.shape
         normed = self.attention_norm(x)
         if last_only:
             return self._rest(clicks.last(x), self._last(normed, clicks))[:, None]
-        key, value = self.key_value(normed).reshape(batch, -1, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        key, value = (
+            self.key_value(normed).reshape(batch, -1, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        )
         query = self.query(normed).reshape(batch, -1, self.heads, dim // self.heads).transpose(1, 2)
         drop = self.dropout.p if self.training else 0.0
         # Rows are padded on the right, so the causal mask alone keeps padding out of every valid position.
@@ -64,9 +72,9 @@ class Block(nn.Module):
     def _last(self, normed: Tensor, clicks: Clicks) -> Tensor:
         """Attention of the last click alone, for scoring: (batch, length, dim) to (batch, dim).
 
-        Keys and values of the other clicks are never made. With one query, ``q . (K x + k)`` is ``(K' q) . x`` plus a number that is the
-        same for every click and so falls out of the softmax, and the mean of ``V x + v`` is ``V`` of the mean plus ``v``: a tenth of the
-        products at 50 clicks.
+        Keys and values of the other clicks are never made. With one query, ``q . (K x + k)`` is ``(K' q) .
+        x`` plus a number that is the same for every click and so falls out of the softmax, and the mean of
+        ``V x + v`` is ``V`` of the mean plus ``v``: a tenth of the products at 50 clicks.
         """
         batch, _, dim = normed.shape
         heads, width = self.heads, dim // self.heads
@@ -82,7 +90,9 @@ class Block(nn.Module):
 
 
 class SASRec(Backbone):
-    """Self-attentive sequential recommendation; global = output at the last click, local = that click's own vector."""
+    """Self-attentive sequential recommendation; global = output at the last click, local = that click's own
+    vector.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -107,12 +117,14 @@ class SASRec(Backbone):
 
 
 class SASRecRow:
-    """One prefix through a SASRec of one layer, by numpy: for a single session each call of torch costs more than its numbers.
+    """One prefix through a SASRec of one layer, by numpy: for a single session each call of torch costs more
+    than its numbers.
 
     The weights of a network in evaluation mode are brought into the form that one last click needs.
 
-    With one query, keys and values of the other clicks are never made (see ``Block``); here query and key, and value and
-    output, are multiplied into one matrix each beforehand, and so are the stretch and shift of the layer norms with the matrices behind them.
+    With one query, keys and values of the other clicks are never made (see ``Block``); here query and key,
+    and value and output, are multiplied into one matrix each beforehand, and so are the stretch and shift of
+    the layer norms with the matrices behind them.
 
     Parameters
     ----------
@@ -129,13 +141,24 @@ class SASRecRow:
         query = _array(block.query.weight).reshape(heads, width, dim) * np.float32(width**-0.5)
         query_bias = _array(block.query.bias).reshape(heads, width) * np.float32(width**-0.5) + query @ shift
         output = _array(block.output.weight).reshape(dim, heads, width)
-        # (dim, heads * dim): the last click's vector to what each head asks of the others, and its constant part
-        self._ask = np.ascontiguousarray(np.einsum("d,hwd,hwe,e->dhe", stretch, query, key, stretch, optimize=True).reshape(dim, heads * dim))
-        self._ask_bias = np.ascontiguousarray(np.einsum("hw,hwe,e->he", query_bias, key, stretch, optimize=True).ravel())
+        # (dim, heads * dim): the last click's vector to what each head asks of the others, and its constant
+        # part
+        self._ask = np.ascontiguousarray(
+            np.einsum("d,hwd,hwe,e->dhe", stretch, query, key, stretch, optimize=True).reshape(
+                dim, heads * dim
+            )
+        )
+        self._ask_bias = np.ascontiguousarray(
+            np.einsum("hw,hwe,e->he", query_bias, key, stretch, optimize=True).ravel()
+        )
         # (heads * dim, dim): each head's mean of the clicks to the block's output
         give = np.einsum("hwd,ohw->hdo", value, output)
         self._give = np.ascontiguousarray((give * stretch[:, None]).reshape(heads * dim, dim))
-        self._give_bias = np.einsum("d,hdo->o", shift, give) + _array(block.output.weight) @ _array(block.key_value.bias)[dim:] + _array(block.output.bias)
+        self._give_bias = (
+            np.einsum("d,hdo->o", shift, give)
+            + _array(block.output.weight) @ _array(block.key_value.bias)[dim:]
+            + _array(block.output.bias)
+        )
         inner, outer = block.feed[0], block.feed[3]
         before = np.ascontiguousarray((_array(inner.weight) * _array(block.feed_norm.weight)).T)
         self._inner = before, _array(inner.weight) @ _array(block.feed_norm.bias) + _array(inner.bias)
@@ -171,7 +194,9 @@ class SASRecRow:
 
 
 def _normed(x: Floats, eps: float) -> Floats:
-    """Take rows to mean 0 and variance 1; shape (..., dim). What a layer norm does after that is part of the matrices that follow."""
+    """Take rows to mean 0 and variance 1; shape (..., dim). What a layer norm does after that is part of the
+    matrices that follow.
+    """
     width = x.shape[-1]
     centred: Floats = x - np.add.reduce(x, -1, keepdims=True) / width
     centred /= np.sqrt(np.einsum("...d,...d->...", centred, centred) / width + eps)[..., None]

@@ -1,4 +1,6 @@
-"""SR-GNN (Wu et al., 2019): gated graph network over the session's own click graph; the prototype of LLM4SBR."""
+"""SR-GNN (Wu et al., 2019): gated graph network over the session's own click graph; the prototype of
+LLM4SBR.
+"""
 
 from __future__ import annotations
 

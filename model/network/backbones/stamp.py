@@ -34,7 +34,8 @@ class STAMP(Backbone):
         self.energy = nn.Linear(dim, 1, bias=False)
         self.session_cell = nn.Linear(dim, dim)
         self.item_cell = nn.Linear(dim, dim)
-        self.gain = nn.Parameter(torch.tensor(float(dim) ** 0.5))  # products of tanh are small; lets the logits reach a useful range
+        # products of tanh are small; lets the logits reach a useful range
+        self.gain = nn.Parameter(torch.tensor(float(dim) ** 0.5))
 
     def encode(self, clicks: Clicks, vectors: Tensor, last_only: bool = False) -> tuple[Tensor, Tensor]:
         """Read prefixes; see Backbone.encode."""
@@ -42,7 +43,8 @@ class STAMP(Backbone):
         means = running_mean(x)
         ends = last(x, clicks.lengths)[:, None] if last_only else x
         end_means = last(means, clicks.lengths)[:, None] if last_only else means
-        keys = self.item(x)[:, None] + (self.current(ends) + self.mean(end_means))[:, :, None]  # (batch, ends, length, dim)
+        # (batch, ends, length, dim)
+        keys = self.item(x)[:, None] + (self.current(ends) + self.mean(end_means))[:, :, None]
         energy = self.energy(torch.sigmoid(keys)).squeeze(-1)
         positions = torch.arange(x.shape[1], device=x.device)
         if last_only:

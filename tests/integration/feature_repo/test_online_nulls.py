@@ -1,4 +1,6 @@
-"""A missing value is null online, for each of Feast's value types, wherever it stands and whichever way the row comes in."""
+"""A missing value is null online, for each of Feast's value types, wherever it stands and whichever way the
+row comes in.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,24 @@ from feast.types import VALUE_TYPES_TO_FEAST_TYPES, Int64, String
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 MOMENT = NOW - dt.timedelta(days=1)
 PLAIN = {
-    "BYTES": b"a\0", "STRING": "a", "INT32": 3, "INT64": 2**60, "DOUBLE": 0.1, "FLOAT": 0.5, "BOOL": True, "UNIX_TIMESTAMP": MOMENT, "MAP": {"a": 1},
-    "JSON": '{"a": 1}', "PDF_BYTES": b"%PDF", "IMAGE_BYTES": b"\x89", "UUID": uuid.UUID(int=7), "TIME_UUID": uuid.uuid1(), "DECIMAL": decimal.Decimal("1.10"),
-    "SCALAR_MAP": {7: 1}, "ZONED_TIMESTAMP": MOMENT.astimezone(zoneinfo.ZoneInfo("Asia/Shanghai")),
-}  # fmt: skip
+    "BYTES": b"a\0",
+    "STRING": "a",
+    "INT32": 3,
+    "INT64": 2**60,
+    "DOUBLE": 0.1,
+    "FLOAT": 0.5,
+    "BOOL": True,
+    "UNIX_TIMESTAMP": MOMENT,
+    "MAP": {"a": 1},
+    "JSON": '{"a": 1}',
+    "PDF_BYTES": b"%PDF",
+    "IMAGE_BYTES": b"\x89",
+    "UUID": uuid.UUID(int=7),
+    "TIME_UUID": uuid.uuid1(),
+    "DECIMAL": decimal.Decimal("1.10"),
+    "SCALAR_MAP": {7: 1},
+    "ZONED_TIMESTAMP": MOMENT.astimezone(zoneinfo.ZoneInfo("Asia/Shanghai")),
+}
 TYPES = [kind for kind in ValueType if kind in VALUE_TYPES_TO_FEAST_TYPES and kind is not ValueType.UNKNOWN]
 STATES = {"value": [1, 1], "null": [1, 0, 1], "first row null": [0, 1, 1], "all null": [0, 0]}
 WAYS = ("frame", "frame that Feast converts", "push", "materialise", "message")
@@ -51,7 +67,9 @@ def batch_of(kind, users, values):
     x = [in_delta(value) for value in values]
     column = pa.array(x, pa.map_(pa.int64(), pa.int64())) if kind is ValueType.SCALAR_MAP else pa.array(x)
     times = pa.array([NOW] * len(users), pa.timestamp("us", "UTC"))
-    return pa.RecordBatch.from_pydict({"user_id": users, "n": list(range(len(users))), "x": column, "ts": times})
+    return pa.RecordBatch.from_pydict(
+        {"user_id": users, "n": list(range(len(users))), "x": column, "ts": times}
+    )
 
 
 @pytest.fixture(scope="module", params=TYPES, ids=lambda kind: kind.name)
@@ -63,17 +81,24 @@ def kind(request):
 def store(valkey, kind, tmp_path_factory):
     """A registry of one view, since Feast reads all of it again with every call."""
     config = RepoConfig(
-        project=f"nulls_{kind.name}", provider="feature_repo.stores.PackedProvider", registry=str(tmp_path_factory.mktemp("nulls") / "registry.db"),
-        entity_key_serialization_version=3, offline_store={"type": "feature_repo.stores.DeltaOfflineStore"},
+        project=f"nulls_{kind.name}",
+        provider="feature_repo.stores.PackedProvider",
+        registry=str(tmp_path_factory.mktemp("nulls") / "registry.db"),
+        entity_key_serialization_version=3,
+        offline_store={"type": "feature_repo.stores.DeltaOfflineStore"},
         online_store={"type": "feature_repo.stores.PackedOnlineStore", "url": valkey.url},
-    )  # fmt: skip
+    )
     source = SparkSource(name="table", path="table", table_format=DeltaFormat(), timestamp_field="ts")
     user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
     fields = {"user_id": String, "n": Int64, "x": VALUE_TYPES_TO_FEAST_TYPES[kind]}
     view = FeatureView(
-        name="view", entities=[user], ttl=dt.timedelta(0), source=PushSource(name="pushed", batch_source=source), online=True,
+        name="view",
+        entities=[user],
+        ttl=dt.timedelta(0),
+        source=PushSource(name="pushed", batch_source=source),
+        online=True,
         schema=[Field(name=name, dtype=dtype) for name, dtype in fields.items()],
-    )  # fmt: skip
+    )
     opened = FeatureStore(config=config)
     opened.apply([user, view])
     return opened
@@ -118,6 +143,8 @@ def test_a_missing_value_is_null(store, kind, state, way):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         write(store, view, kind, way, users, values)
-    rows = store._get_provider().online_store.online_read(store.config, view, [key_of(user) for user in users])
+    rows = store._get_provider().online_store.online_read(
+        store.config, view, [key_of(user) for user in users]
+    )
     assert [features["n"].int64_val for _, features in rows] == list(range(len(values)))
     assert [features["x"] for _, features in rows] == messages(kind, values)

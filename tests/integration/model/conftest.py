@@ -1,4 +1,6 @@
-"""The test against `transformers serve` needs the package openai, which only that server uses; without it the file is not collected."""
+"""The test against `transformers serve` needs the package openai, which only that server uses; without it the
+file is not collected.
+"""
 
 from __future__ import annotations
 

@@ -102,7 +102,10 @@ def test_rows_are_in_the_quarantine_before_a_run_stops(spark, shop):
     (folder / "clicks.csv").write_text(COLUMNS + "s,i1,soon,1\n" * 6 + ",i1,1704067200,2\n" * 3)
     with pytest.raises(
         JobError,
-        match=r"no valid click \(9 rows refused: 6 x event_time ... is no timestamp \(clicks.csv line 2: .*spark_jobs quarantine",
+        match=(
+            r"no valid click \(9 rows refused: 6 x event_time ... is no timestamp \(clicks.csv line 2: "
+            r".*spark_jobs quarantine"
+        ),
     ):
         ingest.run(spark, shop)
     assert quarantine.run(shop).details["refused_by"] == {

@@ -10,9 +10,17 @@ ROOT = Path(__file__).parents[3]
 
 
 def _start(arguments, home, assets_dir, **more):
-    environment = {**os.environ, "INTENTSTORE_HOME": str(home), "INTENTSTORE_ASSETS": str(assets_dir), "PYTHONPATH": str(ROOT), **more}
+    environment = {
+        **os.environ,
+        "INTENTSTORE_HOME": str(home),
+        "INTENTSTORE_ASSETS": str(assets_dir),
+        "PYTHONPATH": str(ROOT),
+        **more,
+    }
     command = [sys.executable, "-m", "spark_jobs", *arguments]
-    return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def _children(pid):
@@ -47,7 +55,8 @@ def test_a_job_killed_while_it_works_leaves_no_java_and_runs_again(tmp_path, ass
     log = iter(process.stderr.readline, "")
     assert "starting Spark" in next(log)
     java = []
-    while not (scratch / "staged").exists() and process.poll() is None:  # from here on Spark is up and parsing has begun
+    # from here on Spark is up and parsing has begun
+    while not (scratch / "staged").exists() and process.poll() is None:
         java = _children(process.pid) or java
         os.sched_yield()
     os.kill(process.pid, signal.SIGKILL)

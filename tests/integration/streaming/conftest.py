@@ -1,4 +1,6 @@
-"""A running HTTP side and consumer on the shared broker and valkey, with a small trained model. Browser tests only where Chromium is."""
+"""A running HTTP side and consumer on the shared broker and valkey, with a small trained model. Browser tests
+only where Chromium is.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ import pytest
 from feature_repo.contract.settings import Settings
 
 ROOT = Path(__file__).parents[3]
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
 collect_ignore = [] if CHROMIUM else ["http/test_page.py"]
 
 HOSTILE = "<img src=x onerror=\"document.title='forged'\"><script>document.title='forged'</script>"
@@ -77,7 +81,12 @@ def train_versions(settings: Settings, dataset: Path, count: int) -> list[Path]:
     catalogue = data.catalogue
     assert catalogue.vectors is not None
     localiser = Localiser(catalogue.item_ids, catalogue.titles, catalogue.vectors)
-    return [artifact.save_version(train(data, config), settings.models_dir, encoder=encoder, intent=localiser.save) for config in configs]
+    return [
+        artifact.save_version(
+            train(data, config), settings.models_dir, encoder=encoder, intent=localiser.save
+        )
+        for config in configs
+    ]
 
 
 class Side:
@@ -96,12 +105,30 @@ class Side:
         kafka = [f"{key} = {json.dumps(getattr(self.settings.kafka, key))}" for key in names]
         online = ["[online]", f"url = {json.dumps(self.settings.online.url.get_secret_value())}"]
         config = self.settings.home / "intentstore.toml"
-        config.write_text("\n".join([f"home = {json.dumps(str(self.settings.home))}", "[kafka]", "partitions = 2", *kafka, *online]))
+        config.write_text(
+            "\n".join(
+                [
+                    f"home = {json.dumps(str(self.settings.home))}",
+                    "[kafka]",
+                    "partitions = 2",
+                    *kafka,
+                    *online,
+                ]
+            )
+        )
         environ = {name: value for name, value in os.environ.items() if not name.startswith("INTENTSTORE_")}
         environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         log = (self.settings.home / f"{words[0]}.log").open("w")
         command = [sys.executable, "-m", "streaming", words[0], "--config", str(config), *words[1:]]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environ, cwd=self.settings.home, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environ,
+            cwd=self.settings.home,
+            start_new_session=True,
+        )
         assert process.stdout is not None
         return process, process.stdout.readline() if words[0] == "serve" else ""
 
@@ -127,7 +154,13 @@ class Side:
     def click(self, session: str, item: str) -> str:
         """Send one click of now by HTTP and give its event id."""
         event = uuid.uuid4().hex
-        body = {"event_id": event, "session_id": session, "item_id": item, "event_time": time.time_ns() // 1_000_000, "schema_version": 1}
+        body = {
+            "event_id": event,
+            "session_id": session,
+            "item_id": item,
+            "event_time": time.time_ns() // 1_000_000,
+            "schema_version": 1,
+        }
         response = self.client.post("/v1/clicks", json=body)
         assert response.status_code == 202, response.text
         return event
@@ -135,7 +168,11 @@ class Side:
     def answer(self, session: str, event: str) -> dict[str, Any]:
         """Wait for the answer to a click."""
         path = f"/v1/sessions/{session}/recommendations"
-        check = lambda: (response := self.client.get(path)).status_code == 200 and (body := response.json())["event_id"] == event and body
+        check = lambda: (
+            (response := self.client.get(path)).status_code == 200
+            and (body := response.json())["event_id"] == event
+            and body
+        )
         return dict(until(check, f"answer to {event}"))
 
     def close(self) -> None:
@@ -151,11 +188,27 @@ class Side:
 
 @pytest.fixture(scope="session")
 def side(base_settings: Settings, services: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
-    """A server without a promoted model, and two versions to promote; the consumer is started by whoever needs it."""
+    """A server without a promoted model, and two versions to promote; the consumer is started by whoever
+    needs it.
+    """
     home, name = tmp_path_factory.mktemp("http"), uuid.uuid4().hex[:8]
-    topics = {"clicks_topic": f"clicks-{name}", "recommendations_topic": f"answers-{name}", "dead_letter_topic": f"dead-{name}"}
-    kafka = {**base_settings.kafka.model_dump(), "bootstrap_servers": services.bootstrap_servers, "partitions": 2, **topics}
-    merged = {**base_settings.model_dump(), "home": home, "kafka": kafka, "online": {"url": services.online_store_url}}
+    topics = {
+        "clicks_topic": f"clicks-{name}",
+        "recommendations_topic": f"answers-{name}",
+        "dead_letter_topic": f"dead-{name}",
+    }
+    kafka = {
+        **base_settings.kafka.model_dump(),
+        "bootstrap_servers": services.bootstrap_servers,
+        "partitions": 2,
+        **topics,
+    }
+    merged = {
+        **base_settings.model_dump(),
+        "home": home,
+        "kafka": kafka,
+        "online": {"url": services.online_store_url},
+    }
     settings = Settings.model_validate(merged)
     side = Side(settings, train_versions(settings, write_dataset(home / "dataset"), 2))
     yield side

@@ -1,4 +1,6 @@
-"""A lake made without Spark: Parquet files and a hand-written Delta log, as the format's specification describes them."""
+"""A lake made without Spark: Parquet files and a hand-written Delta log, as the format's specification
+describes them.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,18 @@ def delta_type(kind: pa.DataType) -> Any:
 
 @pytest.fixture
 def write_table(settings: Settings) -> WriteTable:
-    """Append one commit to a table: rows (dicts, columns left out are null), files to take away, or another schema."""
+    """Append one commit to a table: rows (dicts, columns left out are null), files to take away, or another
+    schema.
+    """
 
-    def write(name: str, rows: list[dict[str, Any]], *, schema: pa.Schema | None = None, remove: tuple[str, ...] = (), stats: bool = True) -> Path:
+    def write(
+        name: str,
+        rows: list[dict[str, Any]],
+        *,
+        schema: pa.Schema | None = None,
+        remove: tuple[str, ...] = (),
+        stats: bool = True,
+    ) -> Path:
         kept = schema or columns.SCHEMAS[name]
         path = settings.table(name)
         log = path / "_delta_log"
@@ -47,9 +58,25 @@ def write_table(settings: Settings) -> WriteTable:
         pq.write_table(pa.Table.from_pylist(rows, schema=loose), path / file)
         actions: list[dict[str, Any]] = []
         if version == 0:
-            fields = [{"name": field.name, "type": delta_type(field.type), "nullable": True, "metadata": {}} for field in kept]
-            actions.append({"metaData": {"id": "t", "schemaString": json.dumps({"type": "struct", "fields": fields}), "partitionColumns": []}})
-        add: dict[str, Any] = {"path": file, "size": (path / file).stat().st_size, "partitionValues": {}, "dataChange": True}
+            fields = [
+                {"name": field.name, "type": delta_type(field.type), "nullable": True, "metadata": {}}
+                for field in kept
+            ]
+            actions.append(
+                {
+                    "metaData": {
+                        "id": "t",
+                        "schemaString": json.dumps({"type": "struct", "fields": fields}),
+                        "partitionColumns": [],
+                    }
+                }
+            )
+        add: dict[str, Any] = {
+            "path": file,
+            "size": (path / file).stat().st_size,
+            "partitionValues": {},
+            "dataChange": True,
+        }
         if stats:
             add["stats"] = json.dumps({"numRecords": len(rows)})
         actions += [{"add": add}, *({"remove": {"path": gone}} for gone in remove)]
@@ -64,9 +91,15 @@ def click() -> Callable[..., dict[str, Any]]:
     def make(number: int, **given: Any) -> dict[str, Any]:
         time = NOON + datetime.timedelta(seconds=number)
         row = {
-            "event_id": f"e{number}", "session_id": f"s{number % 3}", "item_id": f"i{number % 4}", "event_time": time, "arrival_time": time,
-            "arrival_seq": number, "ingest_time": time, "event_date": time.date(),
-        }  # fmt: skip
+            "event_id": f"e{number}",
+            "session_id": f"s{number % 3}",
+            "item_id": f"i{number % 4}",
+            "event_time": time,
+            "arrival_time": time,
+            "arrival_seq": number,
+            "ingest_time": time,
+            "event_date": time.date(),
+        }
         return row | given
 
     return make

@@ -37,7 +37,8 @@ def edit(file: Path) -> None:
 def test_every_file_that_a_model_is_made_by_changes_its_code_version(tree):
     made_by = [file for file in code.sources(training_run.__name__) if "model" in file.parts]
     assert len(made_by) > 40
-    assert {"text.py", "stamp.py"} <= {file.name for file in made_by}  # a part of the mix, and a backbone chosen by its name
+    # a part of the mix, and a backbone chosen by its name
+    assert {"text.py", "stamp.py"} <= {file.name for file in made_by}
     for file in made_by:
         before = code.code_version(training_run.__name__)
         edit(file)
@@ -72,7 +73,10 @@ def test_imports_inside_functions_by_name_and_as_a_program_count(tree):
 
 def test_imports_for_types_alone_do_not_count(tree):
     (tree / "model" / "chosen.py").write_text("", encoding="utf-8")
-    text = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from model import chosen\n\n    import model.chosen\n\nimport model\n"
+    text = (
+        "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from model import chosen\n\n    import "
+        "model.chosen\n\nimport model\n"
+    )
     (tree / "model" / "asker.py").write_text(text, encoding="utf-8")
     forget()
     assert names("model.asker") == {"model/__init__.py", "model/asker.py"}

@@ -1,4 +1,6 @@
-"""The graph as it is defined: its shape is pinned by a snapshot, so that no edge, check or sensor changes unseen."""
+"""The graph as it is defined: its shape is pinned by a snapshot, so that no edge, check or sensor changes
+unseen.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,14 @@ def test_assets_their_deps_groups_and_kinds(graph, snapshot):
         key.to_user_string(): {
             "deps": names(graph.get(key).parent_keys),
             "group": graph.get(key).group_name,
-            "kinds": sorted(tag.removeprefix("dagster/kind/") for tag in graph.get(key).tags if tag.startswith("dagster/kind/")),
-            "partitions": type(graph.get(key).partitions_def).__name__ if graph.get(key).partitions_def else None,
+            "kinds": sorted(
+                tag.removeprefix("dagster/kind/")
+                for tag in graph.get(key).tags
+                if tag.startswith("dagster/kind/")
+            ),
+            "partitions": type(graph.get(key).partitions_def).__name__
+            if graph.get(key).partitions_def
+            else None,
             "made_here": graph.get(key).is_materializable,
             "automated": graph.get(key).automation_condition is not None,
             "fresh_for": fresh_for(graph.get(key).freshness_policy),
@@ -47,16 +55,25 @@ def test_assets_their_deps_groups_and_kinds(graph, snapshot):
 
 
 def test_checks_and_which_of_them_stop_what_follows(graph, snapshot):
-    assert {key.to_user_string(): graph.get(key).blocking for key in sorted(graph.asset_check_keys)} == snapshot
+    assert {
+        key.to_user_string(): graph.get(key).blocking for key in sorted(graph.asset_check_keys)
+    } == snapshot
 
 
 def test_jobs_schedules_and_sensors(snapshot):
     repository = defs.get_repository_def()
-    named = sorted((job for job in repository.get_all_jobs() if not job.name.startswith("__")), key=lambda job: job.name)
+    named = sorted(
+        (job for job in repository.get_all_jobs() if not job.name.startswith("__")), key=lambda job: job.name
+    )
     shape = {
         "jobs": {job.name: names(job.asset_layer.selected_asset_keys) for job in named},
-        "schedules": {one.name: [one.cron_schedule, one.default_status.value] for one in repository.schedule_defs},
-        "sensors": {one.name: [one.minimum_interval_seconds, one.default_status.value] for one in sorted(repository.sensor_defs, key=lambda one: one.name)},
+        "schedules": {
+            one.name: [one.cron_schedule, one.default_status.value] for one in repository.schedule_defs
+        },
+        "sensors": {
+            one.name: [one.minimum_interval_seconds, one.default_status.value]
+            for one in sorted(repository.sensor_defs, key=lambda one: one.name)
+        },
     }
     assert shape == snapshot
 
@@ -86,7 +103,9 @@ def test_tables_carry_their_columns(graph):
 
 
 def test_every_step_has_words_for_each_asset():
-    assert {asset for family in (steps.BATCH, steps.LIVE, steps.DAILY) for step in family for asset in step.assets} == set(CATALOGUE)
+    assert {
+        asset for family in (steps.BATCH, steps.LIVE, steps.DAILY) for step in family for asset in step.assets
+    } == set(CATALOGUE)
 
 
 def test_every_step_has_code_of_its_own_job():
@@ -104,6 +123,11 @@ def test_steps_come_after_what_they_read():
 
 
 def test_loading_the_definitions_brings_in_nothing_heavy():
-    code = f"import sys, json, dagster_project.definitions; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    code = (
+        f"import sys, json, dagster_project.definitions; print(json.dumps([name for name in {HEAVY!r} if "
+        "name in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     assert json.loads(done.stdout.splitlines()[-1]) == []

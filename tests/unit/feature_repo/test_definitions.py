@@ -16,9 +16,21 @@ SERVICES = [thing for thing in definitions.OBJECTS if isinstance(thing, FeatureS
 
 
 def test_names_are_the_fixed_ones():
-    assert {view.name for view in VIEWS} == {"session_features", "session_intents", "item_text", "item_popularity"}
-    assert {service.name for service in SERVICES} == {"session_ranker_v1", "session_intents_v1", "item_text_v1"}
-    assert {(entity.name, entity.join_key) for entity in (definitions.session, definitions.item)} == {("session", "session_id"), ("item", "item_id")}
+    assert {view.name for view in VIEWS} == {
+        "session_features",
+        "session_intents",
+        "item_text",
+        "item_popularity",
+    }
+    assert {service.name for service in SERVICES} == {
+        "session_ranker_v1",
+        "session_intents_v1",
+        "item_text_v1",
+    }
+    assert {(entity.name, entity.join_key) for entity in (definitions.session, definitions.item)} == {
+        ("session", "session_id"),
+        ("item", "item_id"),
+    }
 
 
 @pytest.mark.parametrize("thing", definitions.OBJECTS, ids=lambda thing: thing.name)
@@ -39,11 +51,15 @@ def test_every_feature_is_a_column_of_its_table_with_a_meaning(view):
 
 
 def test_session_features_are_exactly_what_the_fold_gives():
-    assert [field.name for field in definitions.session_features.features] == [name for name, _ in columns.SESSION_FEATURE_FIELDS]
+    assert [field.name for field in definitions.session_features.features] == [
+        name for name, _ in columns.SESSION_FEATURE_FIELDS
+    ]
 
 
 def test_feast_would_import_only_the_definitions():
     folder = Path(feature_repo.__file__).parent
-    ignored = {line for line in (folder / ".feastignore").read_text().splitlines() if not line.startswith("#")}
+    ignored = {
+        line for line in (folder / ".feastignore").read_text().splitlines() if not line.startswith("#")
+    }
     assert {path.name for path in folder.iterdir() if path.suffix == ".py"} - ignored == {"definitions.py"}
     assert {path.name for path in folder.iterdir() if path.is_dir() and any(path.rglob("*.py"))} <= ignored

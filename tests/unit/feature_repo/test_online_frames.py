@@ -18,19 +18,32 @@ from feature_repo.stores.packed.slots import PackedValueError
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 VIEW = FeatureView(
-    name="clicks", entities=[Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)],
-    schema=[Field(name="user_id", dtype=String), Field(name="n", dtype=Int64), Field(name="s", dtype=Set(Int64))],
+    name="clicks",
+    entities=[Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)],
+    schema=[
+        Field(name="user_id", dtype=String),
+        Field(name="n", dtype=Int64),
+        Field(name="s", dtype=Set(Int64)),
+    ],
     source=SparkSource(name="clicks", path="clicks", table_format=DeltaFormat(), timestamp_field="ts"),
-)  # fmt: skip
+)
 
 
 @pytest.fixture
 def provider(tmp_path):
-    return PackedProvider(RepoConfig(
-        project="p", provider="feature_repo.stores.PackedProvider", registry=str(tmp_path / "r.db"), entity_key_serialization_version=3,
-        offline_store={"type": "feature_repo.stores.DeltaOfflineStore"},
-        online_store={"type": "feature_repo.stores.PackedOnlineStore", "url": "redis://:hush@127.0.0.1:1/0"},
-    ))  # fmt: skip
+    return PackedProvider(
+        RepoConfig(
+            project="p",
+            provider="feature_repo.stores.PackedProvider",
+            registry=str(tmp_path / "r.db"),
+            entity_key_serialization_version=3,
+            offline_store={"type": "feature_repo.stores.DeltaOfflineStore"},
+            online_store={
+                "type": "feature_repo.stores.PackedOnlineStore",
+                "url": "redis://:hush@127.0.0.1:1/0",
+            },
+        )
+    )
 
 
 def frame(**columns):
@@ -40,12 +53,16 @@ def frame(**columns):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (frame(ts=[NOW, pd.NaT]), "view 'clicks': row 1 without 'ts'"), (frame(ts=[None, None]), "row 0 and 1 more without 'ts'"),
-        (frame(user_id=[None, "b"]), "view 'clicks': row 0 without 'user_id'"), (frame().drop(columns="n"), r"no column \['n'\]"),
-        (frame().drop(columns="user_id"), r"no column \['user_id'\]"), (frame(n=[1, "two"]), "feature 'n' = 'two' in row 1"),
-        (frame(s=[{1}, {"x"}]), r"feature 's' = \{'x'\} in row 1"), (frame(ts=[NOW, NOW + dt.timedelta(days=9999)]), "more than a day ahead"),
+        (frame(ts=[NOW, pd.NaT]), "view 'clicks': row 1 without 'ts'"),
+        (frame(ts=[None, None]), "row 0 and 1 more without 'ts'"),
+        (frame(user_id=[None, "b"]), "view 'clicks': row 0 without 'user_id'"),
+        (frame().drop(columns="n"), r"no column \['n'\]"),
+        (frame().drop(columns="user_id"), r"no column \['user_id'\]"),
+        (frame(n=[1, "two"]), "feature 'n' = 'two' in row 1"),
+        (frame(s=[{1}, {"x"}]), r"feature 's' = \{'x'\} in row 1"),
+        (frame(ts=[NOW, NOW + dt.timedelta(days=9999)]), "more than a day ahead"),
     ],
-)  # fmt: skip
+)
 def test_a_frame_that_does_not_fit_is_one_line(provider, given, told):
     with pytest.raises(PackedValueError, match=told) as caught:
         provider.ingest_df(VIEW, given)

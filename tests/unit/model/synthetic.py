@@ -1,4 +1,6 @@
-"""Small made-up shops for the model's tests: item n is usually followed by n + 1, and titles say which family an item is of."""
+"""Small made-up shops for the model's tests: item n is usually followed by n + 1, and titles say which family
+an item is of.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def vectors(items: int = ITEMS) -> np.ndarray:
     random = np.random.default_rng(5)
     basis = random.normal(size=(4, TEXT_DIM))
     angle = 2 * np.pi * np.arange(items)[:, None] / items
-    found = np.cos(angle) @ basis[:1] + np.sin(angle) @ basis[1:2] + 0.05 * random.normal(size=(items, TEXT_DIM))
+    found = (
+        np.cos(angle) @ basis[:1] + np.sin(angle) @ basis[1:2] + 0.05 * random.normal(size=(items, TEXT_DIM))
+    )
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -36,4 +40,12 @@ def dataset(sessions: int = 120, text: bool = True, without: int | None = None) 
         walk = (random.integers(ITEMS) + np.cumsum(steps)) % ITEMS
         walks.append([int(item) for item in walk if item != without])
     parts = leave_one_out(Sequences.of(walks))
-    return Dataset("ring", "leave-one-out", catalogue(text=text), parts.train, parts.valid, parts.test, validation_sequences=parts.validation_sequences)
+    return Dataset(
+        "ring",
+        "leave-one-out",
+        catalogue(text=text),
+        parts.train,
+        parts.valid,
+        parts.test,
+        validation_sequences=parts.validation_sequences,
+    )

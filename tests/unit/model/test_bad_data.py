@@ -37,8 +37,9 @@ def test_one_item_that_everybody_clicks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "category"), [("same thing", "Home, Garden, Tools"), ("", "/a/b/c"), ("long " * 2_000, "[''x'', ''y'']")]
-)  # fmt: skip
+    ("title", "category"),
+    [("same thing", "Home, Garden, Tools"), ("", "/a/b/c"), ("long " * 2_000, "[''x'', ''y'']")],
+)
 def test_titles_that_tell_nothing_apart(tmp_path: Path, title: str, category: str) -> None:
     files = {"clicks.csv": clicks(*WALKS * 6), "items.csv": items(dict.fromkeys("abcde", title), category)}
     found = benchmarked(tmp_path / "d", files)
@@ -47,6 +48,10 @@ def test_titles_that_tell_nothing_apart(tmp_path: Path, title: str, category: st
 
 
 def test_validation_without_a_case_that_can_be_used(tmp_path: Path) -> None:
-    files = {"clicks.csv": clicks(*WALKS * 4), "clicks_valid.csv": clicks("a"), "clicks_test.csv": clicks("a b c")}
+    files = {
+        "clicks.csv": clicks(*WALKS * 4),
+        "clicks_valid.csv": clicks("a"),
+        "clicks_test.csv": clicks("a b c"),
+    }
     found = benchmarked(tmp_path / "d", files, refit=True)
     assert found.metrics["test_cases"] == 2

@@ -1,4 +1,6 @@
-"""Odd and broken data through the whole way: folder, training, judgement, model folder, answer. A right result or one clear line."""
+"""Odd and broken data through the whole way: folder, training, judgement, model folder, answer. A right
+result or one clear line.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,11 @@ HEADER = "session_id,item_id,event_time\n"
 
 def clicks(*sessions: str) -> str:
     """Rows of sessions such as ``"a b c"``, a minute between clicks."""
-    rows = [f"s{number},{item},{1_600_000_000 + 60 * step}" for number, items in enumerate(sessions) for step, item in enumerate(items.split())]
+    rows = [
+        f"s{number},{item},{1_600_000_000 + 60 * step}"
+        for number, items in enumerate(sessions)
+        for step, item in enumerate(items.split())
+    ]
     return HEADER + "\n".join(rows) + "\n"
 
 
@@ -35,7 +41,13 @@ def benchmarked(folder: Path, files: dict[str, str], **settings: Any) -> Outcome
     folder.mkdir()
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return run(Settings(home=folder / "home"), folder, make_config({**QUICK, "text": False, **settings}), folder / "out", source="none")
+    return run(
+        Settings(home=folder / "home"),
+        folder,
+        make_config({**QUICK, "text": False, **settings}),
+        folder / "out",
+        source="none",
+    )
 
 
 def test_one_session_is_trained_on_or_refused_in_one_line(tmp_path: Path) -> None:
@@ -86,7 +98,10 @@ def test_unsorted_times_and_doubled_clicks_change_nothing(tmp_path: Path) -> Non
     (tmp_path / "plain" / "clicks.csv").write_text(text, encoding="utf-8")
     plain, odd = load_folder(tmp_path / "plain"), load_folder(tmp_path / "odd")
     sessions = [
-        {name: [data.catalogue.item_ids[item] for item in items] for name, items in zip(data.train.session_ids, data.train, strict=True)}
+        {
+            name: [data.catalogue.item_ids[item] for item in items]
+            for name, items in zip(data.train.session_ids, data.train, strict=True)
+        }
         for data in (plain, odd)
     ]
     assert sessions[0] == sessions[1]
@@ -95,16 +110,33 @@ def test_unsorted_times_and_doubled_clicks_change_nothing(tmp_path: Path) -> Non
 
 def walks(items: int, vectors: np.ndarray | None) -> Dataset:
     random = np.random.default_rng(1)
-    parts = leave_one_out(Sequences.of([((int(start) + np.arange(6)) % 40).tolist() for start in random.integers(0, 40, 60)]))
-    catalogue = Catalogue([f"ü {item}" for item in range(items)], [f"thing {item}" if item % 2 else "" for item in range(items)], [""] * items, vectors)
-    return Dataset("walks", "leave-one-out", catalogue, parts.train, parts.valid, parts.test, validation_sequences=parts.validation_sequences)
+    parts = leave_one_out(
+        Sequences.of([((int(start) + np.arange(6)) % 40).tolist() for start in random.integers(0, 40, 60)])
+    )
+    catalogue = Catalogue(
+        [f"ü {item}" for item in range(items)],
+        [f"thing {item}" if item % 2 else "" for item in range(items)],
+        [""] * items,
+        vectors,
+    )
+    return Dataset(
+        "walks",
+        "leave-one-out",
+        catalogue,
+        parts.train,
+        parts.valid,
+        parts.test,
+        validation_sequences=parts.validation_sequences,
+    )
 
 
 def test_half_the_catalogue_without_titles(tmp_path: Path) -> None:
     vectors = np.random.default_rng(2).normal(size=(40, 12)).astype(np.float32)
     vectors[::2] = 0.0
     trained = train(walks(40, vectors), make_config(QUICK))
-    assert np.isfinite(evaluate(Scorer.of(trained), walks(40, vectors).test).metrics("removed", samples=0)["N@10"].mean)
+    assert np.isfinite(
+        evaluate(Scorer.of(trained), walks(40, vectors).test).metrics("removed", samples=0)["N@10"].mean
+    )
     answer = Scorer.of(trained).score([ScoreRequest(["ü 4", "ü 5"])], 38)[0]
     assert len(answer.items) == 38 and np.isfinite(answer.scores).all()
 
@@ -122,7 +154,12 @@ def test_three_million_items_are_trained_and_ranked() -> None:
     names = [str(item) for item in range(items)]
     nothing = [""] * items
     some = np.arange(20)  # more than are scored at a time
-    data = replace(small, catalogue=Catalogue(names, nothing, nothing, None), valid=small.valid.select(some), test=small.test.select(some))
+    data = replace(
+        small,
+        catalogue=Catalogue(names, nothing, nothing, None),
+        valid=small.valid.select(some),
+        test=small.test.select(some),
+    )
     trained = train(data, make_config({"dim": 4, "epochs": 1, "negatives": 64, "parts": ["transitions"]}))
     assert trained.hybrid is not None
     scorer = Scorer.of(trained)

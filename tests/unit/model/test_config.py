@@ -16,7 +16,13 @@ def test_none_means_the_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "named"), [({"dimm": 3}, "dimm"), ({"dropout": 1.0}, "dropout"), ({"backbone": "bert"}, "backbone"), ({"heads": 3}, "heads = 3")]
+    ("values", "named"),
+    [
+        ({"dimm": 3}, "dimm"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"backbone": "bert"}, "backbone"),
+        ({"heads": 3}, "heads = 3"),
+    ],
 )
 def test_errors_name_the_key(values: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigError, match=named):

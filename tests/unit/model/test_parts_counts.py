@@ -43,7 +43,9 @@ def test_what_always_comes_back_two_clicks_later_is_said_to() -> None:
 
 def test_a_session_that_repeats_says_it_will() -> None:
     found = Repeats.fit(dataset([[0, 1, 0, 1, 0, 1]] * 50 + [[0, 1, 2, 3, 4]] * 50))
-    steady, fickle = found.probabilities(expand(Sequences.of([[0, 1, 0, 1, 0], [0, 1, 2, 3, 4]]))).sum(axis=1)[[3, 7]]
+    steady, fickle = found.probabilities(expand(Sequences.of([[0, 1, 0, 1, 0], [0, 1, 2, 3, 4]]))).sum(
+        axis=1
+    )[[3, 7]]
     assert steady > 0.8
     assert fickle < 0.5
 

@@ -1,4 +1,6 @@
-"""An encoder that knows the vectors of the made-up titles, and the server that answers prompts with titles."""
+"""An encoder that knows the vectors of the made-up titles, and the server that answers prompts with
+titles.
+"""
 
 from __future__ import annotations
 

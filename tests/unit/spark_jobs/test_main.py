@@ -45,7 +45,12 @@ def test_set_needs_a_value(capsys):
 
 
 def test_every_job_that_writes_says_its_table():
-    assert {word for word, job in JOBS.items() if job.table is None} == {"intents-report", "quarantine", "replay", "parity"}
+    assert {word for word, job in JOBS.items() if job.table is None} == {
+        "intents-report",
+        "quarantine",
+        "replay",
+        "parity",
+    }
     assert {job.table for job in JOBS.values() if job.table} <= set(SCHEMAS)
 
 

@@ -19,9 +19,13 @@ from spark_jobs.sessions.cut import cut_batches
 NOW_US, GAP_MINUTES, START = 1_700_000_000_000_000, 10.0, 1_600_000_000
 MINUTE_US = 60_000_000
 ROW = st.tuples(
-    st.sampled_from(["a", "b", "c", ""]), st.sampled_from(["x", "y", "z"]), st.sampled_from([0, 1, 300, 601, 900, 4000, 10**9, None]),
-    st.sampled_from(["", "u", "v", "w"]), st.sampled_from(["view", "cart"]), st.integers(1, 6),
-)  # fmt: skip
+    st.sampled_from(["a", "b", "c", ""]),
+    st.sampled_from(["x", "y", "z"]),
+    st.sampled_from([0, 1, 300, 601, 900, 4000, 10**9, None]),
+    st.sampled_from(["", "u", "v", "w"]),
+    st.sampled_from(["view", "cart"]),
+    st.integers(1, 6),
+)
 NAMES = ("session_id", "item_id", "event_time", "user_id", "event_type", "event_id")
 FOLDERS = st.tuples(
     st.lists(ROW, min_size=1, max_size=25),

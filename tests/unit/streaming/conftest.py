@@ -1,4 +1,6 @@
-"""The HTTP application on its own event loop, without Kafka, valkey or a trained model. The real parts: tests/integration."""
+"""The HTTP application on its own event loop, without Kafka, valkey or a trained model. The real parts:
+tests/integration.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,17 @@ from streaming.http.wire import Guard
 PATIENCE_SECONDS = 180.0  # a bound against hanging for ever, not a measure
 TITLES = {"1": "Star Wars", "2": "Alien", "3": "<b>Fargo</b>"}
 ROW = {
-    "items": ["1", "2"], "last_item": "2", "click_count": 2, "distinct_items": 2, "repeat_share": 0.0, "duration_seconds": 5.0, "mean_gap_seconds": 5.0,
-    "last_gap_seconds": 5.0, "late_clicks": 0, "session_start": 1_600_000_000_000_000,
-}  # fmt: skip
+    "items": ["1", "2"],
+    "last_item": "2",
+    "click_count": 2,
+    "distinct_items": 2,
+    "repeat_share": 0.0,
+    "duration_seconds": 5.0,
+    "mean_gap_seconds": 5.0,
+    "last_gap_seconds": 5.0,
+    "late_clicks": 0,
+    "session_start": 1_600_000_000_000_000,
+}
 
 
 class Scored(NamedTuple):
@@ -42,7 +52,10 @@ class LastFirst:
 
     def score(self, requests, k):
         ranked = [tuple(reversed(request.items))[:k] for request in requests]
-        return [Scored(items, tuple(1.0 / (n + 1) for n in range(len(items))), ("because",) * len(items)) for items in ranked]
+        return [
+            Scored(items, tuple(1.0 / (n + 1) for n in range(len(items))), ("because",) * len(items))
+            for items in ranked
+        ]
 
 
 class Rows:
@@ -53,8 +66,15 @@ class Rows:
         if self.down:
             raise ConnectionError("valkey is gone")
         if "other schema" in ids:
-            raise ValueError("the value of 'other schema' was written by another version of the view; materialise it again")
-        return [SessionRow("PRESENT", 1_600_000_005_000_000, 7, dict(ROW)) if name in {"s", "a/b c"} else SessionRow("NOT_FOUND") for name in ids]
+            raise ValueError(
+                "the value of 'other schema' was written by another version of the view; materialise it again"
+            )
+        return [
+            SessionRow("PRESENT", 1_600_000_005_000_000, 7, dict(ROW))
+            if name in {"s", "a/b c"}
+            else SessionRow("NOT_FOUND")
+            for name in ids
+        ]
 
 
 class Setting(NamedTuple):
@@ -74,17 +94,29 @@ def _drive(scenario, *, tokens=(), host="127.0.0.1", model=True, problems=None, 
 
         def send(batches):
             sent.extend(checked for batch in batches for checked in batch)
-            return [[ClickResult("accepted", checked.click.event_id, 0, n) for n, checked in enumerate(batch)] for batch in batches]
+            return [
+                [ClickResult("accepted", checked.click.event_id, 0, n) for n, checked in enumerate(batch)]
+                for batch in batches
+            ]
 
         search = ItemSearch(Catalogue.build(list(TITLES), list(TITLES.values())))
         parts = Parts(
-            Batcher(engine, "q"), Batcher(send, "c"), AnswerBoard(), Guard(tokens, host), Metrics(), lambda: problems or {"model": ""},
-            (lambda: search) if model else (lambda: None), lambda: None, 10_000,
-        )  # fmt: skip
+            Batcher(engine, "q"),
+            Batcher(send, "c"),
+            AnswerBoard(),
+            Guard(tokens, host),
+            Metrics(),
+            lambda: problems or {"model": ""},
+            (lambda: search) if model else (lambda: None),
+            lambda: None,
+            10_000,
+        )
         parts.questions.start()
         parts.clicks.start()
         transport = httpx.ASGITransport(Api(parts))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", **client) as connection:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1", **client
+        ) as connection:
             try:
                 return await scenario(Setting(connection, parts, rows, sent))
             finally:

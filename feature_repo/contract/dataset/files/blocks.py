@@ -1,4 +1,6 @@
-"""What the readers of a dataset folder hand on: blocks of rows with their lines, refused rows, and the one error. Reads nothing."""
+"""What the readers of a dataset folder hand on: blocks of rows with their lines, refused rows, and the one
+error. Reads nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ class DatasetFolderError(ValueError):
 
 @dataclass(frozen=True)
 class Refused:
-    """A row that was not taken: its line (row for Parquet), the whole reason in one line, and the row as it came."""
+    """A row that was not taken: its line (row for Parquet), the whole reason in one line, and the row as it
+    came.
+    """
 
     line: int
     reason: str

@@ -1,6 +1,8 @@
-"""Delimited text of a dataset folder as blocks of text columns: lines, header, separator, refused rows. Knows no column's meaning.
+"""Delimited text of a dataset folder as blocks of text columns: lines, header, separator, refused rows. Knows
+no column's meaning.
 
-Every line of a file is the begin of a row, a further line of a quoted value, refused, or blank; `_checked` proves it block by block.
+Every line of a file is the begin of a row, a further line of a quoted value, refused, or blank; `_checked`
+proves it block by block.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ def read_delimited(
     Yields
     ------
     Block
-        Rows of another width, with a quote that does not close, or not in UTF-8 are refused with the line where they begin.
+        Rows of another width, with a quote that does not close, or not in UTF-8 are refused with the line
+        where they begin.
 
     Raises
     ------
@@ -95,7 +98,9 @@ def _plain(text: bytes, following: int) -> _Text:
 
 
 def _mended(text: bytes, header: Header, following: int, name: str, *, last: bool) -> _Text:
-    """Number the lines of a text with quotes; rows that a CSV reader would take otherwise are written anew, or refused."""
+    """Number the lines of a text with quotes; rows that a CSV reader would take otherwise are written anew,
+    or refused.
+    """
     ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _NEWLINE)
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
     kept = ends > starts
@@ -174,7 +179,8 @@ def _checked(table: pa.Table, numbers: np.ndarray, found: _Text, name: str) -> p
     if table.num_rows != len(numbers):
         first, last = int(found.numbers[0]), int(found.numbers[-1])
         raise DatasetFolderError(
-            f"{name} lines {first} to {last}: {table.num_rows:,} rows were read where {len(numbers):,} begin; check the quotes there"
+            f"{name} lines {first} to {last}: {table.num_rows:,} rows were read where {len(numbers):,} "
+            "begin; check the quotes there"
         )
     return table
 

@@ -1,4 +1,6 @@
-"""The first line of a text file: its separator and its columns, or what the file is instead. Knows no rows."""
+"""The first line of a text file: its separator and its columns, or what the file is instead. Knows no
+rows.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,20 @@ _SEPARATORS_SEEN = (",", "\t", ";", "|")
 _NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 # First bytes of what is often renamed to .csv.
 _FOREIGN = {
-    b"PAR1": "a Parquet file", b"PK\x03\x04": "a ZIP archive or an Excel workbook", b"\x1f\x8b": "a gzip file",
-    b"\x28\xb5\x2f\xfd": "a Zstandard file", b"BZh": "a bzip2 file", b"SQLite format 3": "an SQLite database",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook", b"<!DOCTYPE": "a web page", b"<html": "a web page", b"%PDF": "a PDF",
-    b"ARROW1": "an Arrow file", b"ORC": "an ORC file", b"Obj\x01": "an Avro file",
-}  # fmt: skip
+    b"PAR1": "a Parquet file",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"\x1f\x8b": "a gzip file",
+    b"\x28\xb5\x2f\xfd": "a Zstandard file",
+    b"BZh": "a bzip2 file",
+    b"SQLite format 3": "an SQLite database",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+    b"%PDF": "a PDF",
+    b"ARROW1": "an Arrow file",
+    b"ORC": "an ORC file",
+    b"Obj\x01": "an Avro file",
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,8 @@ def read_header(
     for magic, what in _FOREIGN.items():
         if lines.text.startswith(magic):
             raise DatasetFolderError(
-                f"{name} is {what} by its first bytes, not text; give it the extension of what it is, or export it as CSV"
+                f"{name} is {what} by its first bytes, not text; give it the extension of what it is, or "
+                "export it as CSV"
             )
     if lines.text.startswith(b"\xef\xbb\xbf"):
         lines.text = lines.text[3:]
@@ -126,5 +138,6 @@ def check_columns_once(names: Sequence[str], file: str) -> None:
         first = names.index(name) + 1
         if first != place:
             raise DatasetFolderError(
-                f"{file}: column '{name}' stands twice (columns {first} and {place}); rename or remove one of them"
+                f"{file}: column '{name}' stands twice (columns {first} and {place}); rename or remove one "
+                "of them"
             )

@@ -1,7 +1,9 @@
-r"""Splits lines of delimited text into values: which quotes open a value, and where it ends. Knows nothing of files or columns.
+r"""Splits lines of delimited text into values: which quotes open a value, and where it ends. Knows nothing of
+files or columns.
 
-A value is quoted when it begins with ``"`` and its closing quote stands before a separator or the line's end. Inside, ``""`` is a
-quote, and where only that makes a whole row, ``\"`` too (Spark writes it so). A quote anywhere else is a character like any other.
+A value is quoted when it begins with ``"`` and its closing quote stands before a separator or the line's end.
+Inside, ``""`` is a quote, and where only that makes a whole row, ``\"`` too (Spark writes it so). A quote
+anywhere else is a character like any other.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ _RULES = (_Rule(_DOUBLED, _double), _Rule(_ESCAPED, _spark), _Rule(_DOUBLED, _do
 
 @functools.cache
 def clean_lines(separator: bytes) -> re.Pattern[bytes]:
-    r"""Return the pattern of lines, as many as there are, whose quotes are well formed and no ``\"``, so that any CSV reader takes them alike."""
+    r"""Return the pattern of lines, as many as there are, whose quotes are well formed and no ``\"``, so that
+    any CSV reader takes them alike.
+    """
     other = re.escape(separator)
     value = rb'(?:"(?:[^"\n\\]++|\\(?!")|"")*+"|(?:[^"\n%b][^\n%b]*+)?)' % (other, other)
     return re.compile(rb"(?:%b(?:%b%b)*+\n)*+" % (value, other, value))
@@ -177,7 +181,8 @@ def wrong_width(values: int, width: int) -> str:
 
 def _unclosed(place: int) -> Fault:
     return Fault(
-        f'the quote that begins value {place} does not close; close it, or double the quotes inside a quoted value ("")'
+        f"the quote that begins value {place} does not close; close it, or double the quotes inside a "
+        'quoted value ("")'
     )
 
 
@@ -216,9 +221,11 @@ def _strictly(text: bytes, separator: bytes, width: int) -> tuple[list[bytes] | 
 
 
 def _swallows_rows(text: bytes, separator: bytes, width: int) -> bool:
-    """Tell whether the lines after the first are rows themselves, so that the quote closes by chance (an inch mark, another query).
+    """Tell whether the lines after the first are rows themselves, so that the quote closes by chance (an inch
+    mark, another query).
 
-    Most of them have to look like the first: as many values, an id of the same kind, and no blank after a separator as prose has it.
+    Most of them have to look like the first: as many values, an id of the same kind, and no blank after a
+    separator as prose has it.
     """
     first, *rest = [line for line in text.split(b"\n") if line.strip()]
     known = (

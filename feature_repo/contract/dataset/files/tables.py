@@ -1,4 +1,6 @@
-"""Files of a dataset folder as blocks of rows with line numbers: one file, or a folder of parts, text or Parquet. Knows no column's meaning."""
+"""Files of a dataset folder as blocks of rows with line numbers: one file, or a folder of parts, text or
+Parquet. Knows no column's meaning.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive and Spark name the folder o
 
 
 def find_table(folder: Path, stem: str) -> Path | None:
-    """Find the table of a name: ``stem.csv``, ``.tsv`` (also packed: ``.gz``, ``.zst``, ``.bz2``) or ``.parquet``; a file, or a folder of parts.
+    """Find the table of a name: ``stem.csv``, ``.tsv`` (also packed: ``.gz``, ``.zst``, ``.bz2``) or
+    ``.parquet``; a file, or a folder of parts.
 
     Parameters
     ----------
@@ -50,7 +53,9 @@ def find_table(folder: Path, stem: str) -> Path | None:
 
 @dataclass(frozen=True)
 class _Part:
-    """One file of a table, its name for messages, and the columns that its folders spell (``day=2024-03-01``)."""
+    """One file of a table, its name for messages, and the columns that its folders spell
+    (``day=2024-03-01``).
+    """
 
     path: Path
     name: str
@@ -65,8 +70,9 @@ def read_blocks(
     Parameters
     ----------
     path : Path
-        As :func:`find_table` gives it; any other text file too. A folder holds parts, also in folders of Hive's form
-        ``column=value``, which become columns; hidden files and those that begin with ``_`` are no parts.
+        As :func:`find_table` gives it; any other text file too. A folder holds parts, also in folders of
+        Hive's form ``column=value``, which become columns; hidden files and those that begin with ``_`` are
+        no parts.
     separator : str, optional
         Of text; None = by the extension and the first line.
     names : sequence of str, optional
@@ -105,7 +111,10 @@ def _damaged(part: _Part, hint: str) -> str:
     packed = (
         f"packed {plain_suffix(part.path)[1:]}" if part.path.suffix in COMPRESSIONS else part.path.suffix[1:]
     )
-    return f"{part.name} cannot be read as a {packed} table: it is damaged, cut short or something else ({hint}); write it anew"
+    return (
+        f"{part.name} cannot be read as a {packed} table: it is damaged, cut short or something else "
+        f"({hint}); write it anew"
+    )
 
 
 def _is_parquet(path: Path) -> bool:
@@ -141,14 +150,17 @@ def _check_part(part: _Part, table: Path) -> None:
 
 
 def _folder_columns(inside: Path, table: str) -> dict[str, str | None]:
-    """Read the columns off a part's folders; a folder of another form is part of no column, its files are read all the same."""
+    """Read the columns off a part's folders; a folder of another form is part of no column, its files are
+    read all the same.
+    """
     columns: dict[str, str | None] = {}
     for folder in inside.parts:
         name, sign, value = folder.partition("=")
         if sign:
             if name in columns:
                 raise DatasetFolderError(
-                    f"{table}/{inside.as_posix()}: column '{name}' stands twice in the path; rename one of the folders"
+                    f"{table}/{inside.as_posix()}: column '{name}' stands twice in the path; rename one of "
+                    "the folders"
                 )
             columns[unquote(name)] = None if value == _NO_VALUE else unquote(value)
     return columns
@@ -159,7 +171,8 @@ def _with_columns(block: Block, part: _Part) -> Block:
     for name, value in part.columns.items():
         if name in rows.column_names:
             raise DatasetFolderError(
-                f"{part.name}: column '{name}' stands in the file and in its folder's name ('{name}={value}'); remove one of them"
+                f"{part.name}: column '{name}' stands in the file and in its folder's name "
+                f"('{name}={value}'); remove one of them"
             )
         rows = rows.append_column(name, pa.repeat(pa.scalar(value, pa.string()), rows.num_rows))
     return replace(block, rows=rows)

@@ -1,4 +1,6 @@
-"""What rows of clicks and of items are checked for alike, and how a refused row is written down. Knows nothing of files."""
+"""What rows of clicks and of items are checked for alike, and how a refused row is written down. Knows
+nothing of files.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,15 @@ MAX_TITLE_CHARACTERS = 10_000  # a title is a line of text; more is a broken exp
 
 
 def require_columns(file: str, present: Sequence[str], required: Sequence[str]) -> None:
-    """Raise a ``DatasetFolderError`` that names the first missing column of a file, and the columns it has."""
+    """Raise a ``DatasetFolderError`` that names the first missing column of a file, and the columns it
+    has.
+    """
     for name in required:
         if name not in present:
             found = ", ".join(repr(column) for column in present[:20])
             raise DatasetFolderError(
-                f"{file}: column '{name}' is missing (found {found}); rename a column, or see `python -m model.prepare --help`"
+                f"{file}: column '{name}' is missing (found {found}); rename a column, or see `python -m "
+                "model.prepare --help`"
             )
 
 
@@ -34,7 +39,10 @@ def check_ids(ids: pa.Array, name: str, problems: dict[int, str]) -> None:
     for row in np.flatnonzero(np.asarray(pc.equal(trimmed, 0))):
         problems.setdefault(
             int(row),
-            f"{name} {ids[int(row)].as_py()!r} is blank; give every click {'an' if what == 'item' else 'a'} {what} id",
+            (
+                f"{name} {ids[int(row)].as_py()!r} is blank; give every click "
+                f"{'an' if what == 'item' else 'a'} {what} id"
+            ),
         )
     lengths = pc.fill_null(pc.utf8_length(ids), 0)
     for row in np.flatnonzero(np.asarray(pc.greater(lengths, MAX_ID_CHARACTERS))):

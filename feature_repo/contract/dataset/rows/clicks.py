@@ -23,9 +23,17 @@ REQUIRED = ("session_id", "item_id", "event_time")
 OPTIONAL = ("event_id", "user_id", "event_type")
 
 _S = pa.string()
-CLICK_ROWS = pa.schema([
-    ("event_id", _S), ("session_id", _S), ("item_id", _S), ("event_time", TIME), ("user_id", _S), ("event_type", _S), ("extra", _S),
-])  # fmt: skip
+CLICK_ROWS = pa.schema(
+    [
+        ("event_id", _S),
+        ("session_id", _S),
+        ("item_id", _S),
+        ("event_time", TIME),
+        ("user_id", _S),
+        ("event_type", _S),
+        ("extra", _S),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ class SortedRows:
 
 
 def derive_event_id(session_id: str, item_id: str, event_time_us: int) -> str:
-    """Name a click that came without an event id by its content, so that the same row read twice is one click.
+    """Name a click that came without an event id by its content, so that the same row read twice is one
+    click.
 
     Parameters
     ----------
@@ -64,15 +73,19 @@ def _content_id(content: bytes) -> str:
 
 
 def parse_rows(
-    batch: pa.RecordBatch | pa.Table, *, file: str = "clicks", lines: Sequence[int] | np.ndarray | None = None, now_us: int | None = None
+    batch: pa.RecordBatch | pa.Table,
+    *,
+    file: str = "clicks",
+    lines: Sequence[int] | np.ndarray | None = None,
+    now_us: int | None = None,
 ) -> tuple[pa.Table, list[Refused]]:
     """Sort rows of clicks into accepted and refused.
 
     Parameters
     ----------
     batch : pa.RecordBatch or pa.Table
-        Columns ``session_id``, ``item_id``, ``event_time`` and optional ``event_id``, ``user_id``, ``event_type``, of any type;
-        further columns are kept as JSON in ``extra``.
+        Columns ``session_id``, ``item_id``, ``event_time`` and optional ``event_id``, ``user_id``,
+        ``event_type``, of any type; further columns are kept as JSON in ``extra``.
     file : str
         Name for messages.
     lines : sequence of int, optional
@@ -93,7 +106,11 @@ def parse_rows(
 
     Examples
     --------
-    >>> rows, refused = parse_rows(pa.table({"session_id": ["a", ""], "item_id": ["x", "y"], "event_time": ["2020-01-01", "2020-01-01"]}))
+    >>> rows, refused = parse_rows(
+    ...     pa.table(
+    ...         {"session_id": ["a", ""], "item_id": ["x", "y"], "event_time": ["2020-01-01", "2020-01-01"]}
+    ...     )
+    ... )
     >>> rows.num_rows, refused[0].reason
     (1, "clicks line 2: session_id '' is blank; give every click a session id")
     """
@@ -134,12 +151,16 @@ def sort_rows(
     for name in REQUIRED[:2]:
         check_ids(texts[name], name, problems)
     for row in np.flatnonzero(~times.valid):
-        problems.setdefault(int(row), f"event_time {shown(table, 'event_time', int(row))} is no timestamp; {EXPECTED}")
+        problems.setdefault(
+            int(row), f"event_time {shown(table, 'event_time', int(row))} is no timestamp; {EXPECTED}"
+        )
     early = check_times(times, now_us, earliest_us, table, problems)
     keep = np.ones(table.num_rows, dtype=bool)
     keep[list(problems)] = False
     facts = time_facts(table, times, early, keep)
-    return SortedRows(_accepted(table, texts, times.us, keep), refusals(table, problems, numbers, file), facts)
+    return SortedRows(
+        _accepted(table, texts, times.us, keep), refusals(table, problems, numbers, file), facts
+    )
 
 
 def _accepted(table: pa.Table, texts: dict[str, pa.Array], times: np.ndarray, keep: np.ndarray) -> pa.Table:
@@ -154,9 +175,14 @@ def _accepted(table: pa.Table, texts: dict[str, pa.Array], times: np.ndarray, ke
         records = table.select(others).filter(mask).to_pylist()
         extra = pa.array([as_json(record) for record in records], _S)
     columns = [
-        _given_ids(taken.get("event_id", nothing)), taken["session_id"], taken["item_id"],
-        pa.array(moments, pa.int64()).cast(TIME), taken.get("user_id", nothing), taken.get("event_type", nothing), extra,
-    ]  # fmt: skip
+        _given_ids(taken.get("event_id", nothing)),
+        taken["session_id"],
+        taken["item_id"],
+        pa.array(moments, pa.int64()).cast(TIME),
+        taken.get("user_id", nothing),
+        taken.get("event_type", nothing),
+        extra,
+    ]
     return pa.Table.from_arrays(columns, schema=CLICK_ROWS)
 
 
@@ -190,8 +216,15 @@ def fill_event_ids(rows: pa.Table) -> tuple[pa.Table, np.ndarray]:
 
 
 def content_ids(rows: pa.Table, columns: Sequence[str], word: str = "") -> pa.Array:
-    """Name rows by the text of some of their columns (times as microseconds, a missing value as an empty one) and a further word."""
-    texts = [rows.column(name).cast(pa.int64()).cast(_S) if name == "event_time" else pc.fill_null(rows.column(name), "") for name in columns]
+    """Name rows by the text of some of their columns (times as microseconds, a missing value as an empty one)
+    and a further word.
+    """
+    texts = [
+        rows.column(name).cast(pa.int64()).cast(_S)
+        if name == "event_time"
+        else pc.fill_null(rows.column(name), "")
+        for name in columns
+    ]
     texts += [pa.scalar(word)] if word else []
     joined = pc.binary_join_element_wise(*texts, "\x1f").cast(pa.binary())
     return pa.array([_content_id(content) for content in joined.to_pylist()], _S)

@@ -1,4 +1,6 @@
-"""Columns of any type as ids and texts: what has one plain spelling is taken, all else refused. Knows nothing of files."""
+"""Columns of any type as ids and texts: what has one plain spelling is taken, all else refused. Knows nothing
+of files.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ def text_column(table: pa.Table, name: str, file: str, *, joined: bool = False) 
     Returns
     -------
     TextColumn
-        Whole numbers of any type are their digits (a float below 2^53, a float32 below 2^24), NaN is no value.
+        Whole numbers of any type are their digits (a float below 2^53, a float32 below 2^24), NaN is no
+        value.
 
     Raises
     ------
@@ -119,9 +122,10 @@ def _of_floats(column: pa.Array, name: str) -> TextColumn:
         good = given & (np.abs(numbers) < limit) & (numbers == np.trunc(numbers))
     whole = pa.array(np.where(good, numbers, 0).astype(np.int64), mask=~good)
     faults = {
-        int(
-            row
-        ): f"{name} {float(numbers[row])!r} is no whole number below {limit:,}, above which a {column.type} changes ids; {_TEXT_REMEDY}"
+        int(row): (
+            f"{name} {float(numbers[row])!r} is no whole number below {limit:,}, above which a "
+            f"{column.type} changes ids; {_TEXT_REMEDY}"
+        )
         for row in np.flatnonzero(given & ~good)
     }
     return TextColumn(whole.cast(_S), faults)

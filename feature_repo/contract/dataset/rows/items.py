@@ -1,4 +1,6 @@
-"""The rules by which a row of items is taken or refused, and what becomes of its texts. Knows nothing of files."""
+"""The rules by which a row of items is taken or refused, and what becomes of its texts. Knows nothing of
+files.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,8 @@ def parse_items(
     Parameters
     ----------
     batch : pa.RecordBatch or pa.Table
-        Column ``item_id``, optional ``title``, ``category`` (a text, or a list of texts, joined by ``", "``), ``description``.
-        A blank text is a missing one.
+        Column ``item_id``, optional ``title``, ``category`` (a text, or a list of texts, joined by ``", "``),
+        ``description``. A blank text is a missing one.
     file : str
         Name for messages.
     lines : sequence of int, optional
@@ -44,8 +46,8 @@ def parse_items(
     Returns
     -------
     rows : pa.Table
-        Schema ``ITEM_ROWS``; runs of white space in a title (newlines too) become one space, HTML entities are decoded, and
-        `raw` keeps the texts that this changed.
+        Schema ``ITEM_ROWS``; runs of white space in a title (newlines too) become one space, HTML entities
+        are decoded, and `raw` keeps the texts that this changed.
     refused : list of Refused
 
     Raises
@@ -80,7 +82,8 @@ def _item_text(table: pa.Table, name: str, file: str, problems: dict[int, str]) 
     kind = one_array(table, name).type
     if is_text_list(kind) and name != "category":
         raise DatasetFolderError(
-            f"{file}: column '{name}' has the type {kind}; join the texts of each row, only lists in 'category' are joined here"
+            f"{file}: column '{name}' has the type {kind}; join the texts of each row, only lists in "
+            "'category' are joined here"
         )
     column = text_column(table, name, file, joined=True)
     for place, fault in column.faults.items():

@@ -1,4 +1,6 @@
-"""Whether the times of clicks are any: row by row, and what they say of a whole file. Knows nothing of files' forms."""
+"""Whether the times of clicks are any: row by row, and what they say of a whole file. Knows nothing of files'
+forms.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class TimeFacts:
     rows : int
         Rows that were taken.
     early, later : int
-        Times that are refused as none because they fall before 2000 (or are too large), and all other readable ones.
+        Times that are refused as none because they fall before 2000 (or are too large), and all other
+        readable ones.
     low, high : float
         Smallest and largest number among the early ones.
     written : bool
@@ -48,17 +51,25 @@ class TimeFacts:
     def __add__(self, other: TimeFacts) -> TimeFacts:
         """Join the facts of two parts of a file."""
         return TimeFacts(
-            self.rows + other.rows, self.early + other.early, self.later + other.later, min(self.low, other.low), max(self.high, other.high),
-            self.written or other.written, self.days_only and other.days_only,
-        )  # fmt: skip
+            self.rows + other.rows,
+            self.early + other.early,
+            self.later + other.later,
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.written or other.written,
+            self.days_only and other.days_only,
+        )
 
 
 def click_times(table: pa.Table, file: str) -> Times:
-    """Read the column ``event_time``; raises a ``DatasetFolderError`` where its type holds no points in time."""
+    """Read the column ``event_time``; raises a ``DatasetFolderError`` where its type holds no points in
+    time.
+    """
     column = one_array(table, "event_time")
     if not holds_times(column.type):
         raise DatasetFolderError(
-            f"{file}: column 'event_time' has the type {column.type}, which is no point in time; write ISO 8601 or a timestamp"
+            f"{file}: column 'event_time' has the type {column.type}, which is no point in time; write ISO "
+            "8601 or a timestamp"
         )
     return read_times(column)
 
@@ -74,9 +85,14 @@ def time_facts(table: pa.Table, times: Times, early: np.ndarray, keep: np.ndarra
         ]
         low, high = min(values), max(values)
     return TimeFacts(
-        int(keep.sum()), int(early.sum()), int((times.valid & ~early).sum()), low, high, bool((early & ~times.counted).any()),
+        int(keep.sum()),
+        int(early.sum()),
+        int((times.valid & ~early).sum()),
+        low,
+        high,
+        bool((early & ~times.counted).any()),
         not (taken % DAY_US).any(),
-    )  # fmt: skip
+    )
 
 
 def check_times(
@@ -89,7 +105,10 @@ def check_times(
         day = format_time(moment)[:10] if abs(moment) < EARLIEST_US else "long before"
         problems.setdefault(
             int(row),
-            f"event_time {shown(table, 'event_time', int(row))} is before 2000 ({day} by its size); {EXPECTED}",
+            (
+                f"event_time {shown(table, 'event_time', int(row))} is before 2000 ({day} by its size); "
+                f"{EXPECTED}"
+            ),
         )
     written = times.valid & ~times.counted & (times.us < EARLIEST_WRITTEN_US)
     for row in np.flatnonzero(written):
@@ -134,9 +153,14 @@ def judged(facts: TimeFacts, file: str) -> tuple[str, ...]:
     """
     if facts.early and not facts.later:
         counted = facts.high >= facts.low
-        what = f"{facts.low:.15g} to {facts.high:.15g}, most likely {likely_unit(facts.low, facts.high)}" if counted else (
-            "time stamps of 1970, most likely numbers whose unit was lost; convert them anew with the right unit"
-        )  # fmt: skip
+        what = (
+            f"{facts.low:.15g} to {facts.high:.15g}, most likely {likely_unit(facts.low, facts.high)}"
+            if counted
+            else (
+                "time stamps of 1970, most likely numbers whose unit was lost; convert them anew with the "
+                "right unit"
+            )
+        )
         raise DatasetFolderError(
             f"{file}: no event_time is the time of a click ({facts.early:,} rows: {what})"
         )

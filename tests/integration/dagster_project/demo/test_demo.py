@@ -19,7 +19,9 @@ def settings(demo):
 
 def test_ctrl_c_ends_it_in_one_line_and_leaves_no_process(demo):
     code, said = demo.interrupted
-    assert code == 130 and "interrupted; tables are at their last whole version, run it again to go on" in said
+    assert (
+        code == 130 and "interrupted; tables are at their last whole version, run it again to go on" in said
+    )
     assert "Traceback" not in said and demo.after_interrupt == []
 
 
@@ -32,7 +34,16 @@ def test_second_start_ends_well(demo):
 
 
 def test_summary_shows_every_part(demo):
-    for words in ("Tables", "Intents", "Quality", "Streaming", "Live against batch features", "Three sessions", "Checks", "make ui"):
+    for words in (
+        "Tables",
+        "Intents",
+        "Quality",
+        "Streaming",
+        "Live against batch features",
+        "Three sessions",
+        "Checks",
+        "make ui",
+    ):
         assert words in demo.output
     assert "not made in this run" not in demo.output
     assert (demo.home / "demo" / "report.html").read_text(encoding="utf-8").count("<h2>") >= 7

@@ -1,4 +1,6 @@
-"""The instance for a team on a real PostgreSQL; collected only where its programs are installed (see conftest)."""
+"""The instance for a team on a real PostgreSQL; collected only where its programs are installed (see
+conftest).
+"""
 
 from __future__ import annotations
 
@@ -28,18 +30,31 @@ def database():
     if SUPERUSER:
         shutil.chown(folder, SUPERUSER)
     data = folder / "data"
-    run = {"user": SUPERUSER, "check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, "timeout": 120}
+    run = {
+        "user": SUPERUSER,
+        "check": True,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "cwd": folder,
+        "timeout": 120,
+    }
     subprocess.run([programs / "initdb", "-D", data, "-A", "trust", "-U", "dagster", "--no-sync"], **run)
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    subprocess.run([programs / "pg_ctl", "-D", data, "-l", folder / "log", "-o", options, "-w", "start"], **run)
-    subprocess.run([programs / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "dagster", "dagster"], **run)
+    subprocess.run(
+        [programs / "pg_ctl", "-D", data, "-l", folder / "log", "-o", options, "-w", "start"], **run
+    )
+    subprocess.run(
+        [programs / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "dagster", "dagster"], **run
+    )
     yield {"HOST": "127.0.0.1", "PORT": str(port), "USER": "dagster", "PASSWORD": "any", "DB": "dagster"}
     subprocess.run([programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **run)
     shutil.rmtree(folder)
 
 
 def postgres_programs() -> Path:
-    return next(path.parent for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True))
+    return next(
+        path.parent for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)
+    )
 
 
 @pytest.fixture
@@ -90,7 +105,11 @@ def count(database: dict[str, str], rows: str) -> int:
 
 def test_template_needs_nothing_but_its_variables(database):
     wanted = {
-        value["env"] for value in yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["storage"]["postgres"]["postgres_db"].values() if isinstance(value, dict)
+        value["env"]
+        for value in yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))["storage"]["postgres"][
+            "postgres_db"
+        ].values()
+        if isinstance(value, dict)
     }
     assert wanted == {f"DAGSTER_PG_{name}" for name in database}
 
@@ -99,14 +118,23 @@ def test_runs_and_events_are_kept_in_postgres(instance, database):
     result = dg.materialize([table], instance=instance)
     assert result.success
     assert count(database, f"runs WHERE run_id = '{result.run_id}' AND status = 'SUCCESS'") == 1
-    assert count(database, f"event_logs WHERE run_id = '{result.run_id}' AND dagster_event_type = 'ASSET_MATERIALIZATION'") == 1
+    assert (
+        count(
+            database,
+            f"event_logs WHERE run_id = '{result.run_id}' AND dagster_event_type = 'ASSET_MATERIALIZATION'",
+        )
+        == 1
+    )
     event = instance.get_latest_materialization_event(dg.AssetKey("table"))
     assert event is not None and event.run_id == result.run_id
 
 
 def test_runs_of_two_processes_at_once_wait_for_no_lock(instance, database):
     before = count(database, "runs WHERE status = 'SUCCESS'")
-    workers = [subprocess.Popen([sys.executable, "-c", THREE_RUNS], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    workers = [
+        subprocess.Popen([sys.executable, "-c", THREE_RUNS], stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     errors = [worker.communicate(timeout=120)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], errors
     assert count(database, "runs WHERE status = 'SUCCESS'") == before + 6

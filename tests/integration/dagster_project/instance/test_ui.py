@@ -18,7 +18,14 @@ from streaming.services.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[4]
 CHROMIUM = "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+]
 START_SECONDS = 180
 DAY = "2026-01-02"  # of the shop's clicks
 LONG_MS = 240_000  # a run starts a process, and some start a JVM
@@ -27,10 +34,21 @@ LONG_MS = 240_000  # a run starts a process, and some start a JVM
 @pytest.fixture(scope="module")
 def address(demo):
     port = free_port()
-    environment = {**os.environ, "DAGSTER_HOME": str(demo.home / "dagster"), "DAGSTER_SETTINGS_FILE": str(demo.config), "INTENTSTORE_HOME": str(demo.home)}
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(demo.home / "dagster"),
+        "DAGSTER_SETTINGS_FILE": str(demo.config),
+        "INTENTSTORE_HOME": str(demo.home),
+    }
     workspace = ["-w", str(ROOT / "workspace.yaml")]
-    web = bound.start([sys.executable, "-m", "dagster_webserver", *workspace, "-h", "127.0.0.1", "-p", str(port)], env=environment, cwd=ROOT)
-    daemon = bound.start([sys.executable, "-m", "dagster._daemon", "run", *workspace], env=environment, cwd=ROOT)
+    web = bound.start(
+        [sys.executable, "-m", "dagster_webserver", *workspace, "-h", "127.0.0.1", "-p", str(port)],
+        env=environment,
+        cwd=ROOT,
+    )
+    daemon = bound.start(
+        [sys.executable, "-m", "dagster._daemon", "run", *workspace], env=environment, cwd=ROOT
+    )
     try:
         wait_until_up(web, f"http://127.0.0.1:{port}/server_info")
         yield f"http://127.0.0.1:{port}"
@@ -64,7 +82,11 @@ def page():
 
 
 def graphql(address: str, query: str) -> dict:
-    request = urllib.request.Request(f"{address}/graphql", data=json.dumps({"query": query}).encode(), headers={"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{address}/graphql",
+        data=json.dumps({"query": query}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)["data"]
 
@@ -77,9 +99,17 @@ def keep(page: Page, name: str) -> None:
 
 
 def test_code_location_is_loaded_with_every_asset(address):
-    found = graphql(address, "{ assetNodes { assetKey { path } groupName } workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }")
+    found = graphql(
+        address,
+        (
+            "{ assetNodes { assetKey { path } groupName } workspaceOrError { ... on Workspace { "
+            "locationEntries { loadStatus } } } }"
+        ),
+    )
     assert [entry["loadStatus"] for entry in found["workspaceOrError"]["locationEntries"]] == ["LOADED"]
-    assert {"ingest", "sessions", "intents", "features", "training", "serving", "daily"} == {node["groupName"] for node in found["assetNodes"]}
+    assert {"ingest", "sessions", "intents", "features", "training", "serving", "daily"} == {
+        node["groupName"] for node in found["assetNodes"]
+    }
 
 
 def test_global_graph_opens_and_a_group_unfolds(page, address):
@@ -143,14 +173,17 @@ def test_partition_is_materialised_by_clicks_and_its_checks_turn_green(page, add
     keep(page, "day")
 
 
-def test_one_click_on_everything_asks_for_nothing_and_a_blocking_check_stops_it_with_its_message(page, address, demo):
+def test_one_click_on_everything_asks_for_nothing_and_a_blocking_check_stops_it_with_its_message(
+    page, address, demo
+):
     clicks = demo.folder / "clicks.csv"
     good = clicks.read_bytes()
     before, trained = count_runs(address), latest(address, "candidate_model")
     clicks.write_bytes(good + b"s0,i1,no time at all\n" * 60)
     try:
         page.goto(f"{address}/locations/intentstore/jobs/everything")
-        page.get_by_text("Materialize all", exact=True).first.click()  # a dialog would be announced by three dots
+        # a dialog would be announced by three dots
+        page.get_by_text("Materialize all", exact=True).first.click()
         run = wait_for_run(page, address, before + 1)
         assert run["status"] == "FAILURE" and run["jobName"] == "everything"
         page.goto(f"{address}/runs/{run['runId']}")
@@ -163,7 +196,9 @@ def test_one_click_on_everything_asks_for_nothing_and_a_blocking_check_stops_it_
 
 def runs_by_hand(address: str) -> list[dict]:
     """List runs that no sensor started, newest first."""
-    found = graphql(address, "{ runsOrError { ... on Runs { results { runId status jobName tags { key } } } } }")["runsOrError"]["results"]
+    found = graphql(
+        address, "{ runsOrError { ... on Runs { results { runId status jobName tags { key } } } } }"
+    )["runsOrError"]["results"]
     return [run for run in found if "dagster/sensor_name" not in {tag["key"] for tag in run["tags"]}]
 
 
@@ -172,12 +207,17 @@ def count_runs(address: str) -> int:
 
 
 def latest(address: str, asset: str) -> str:
-    query = '{ assetOrError(assetKey: { path: ["%s"] }) { ... on Asset { assetMaterializations(limit: 1) { timestamp } } } }'.replace("%s", asset)
+    query = (
+        '{ assetOrError(assetKey: { path: ["%s"] }) { ... on Asset { assetMaterializations(limit: 1) { '
+        "timestamp } } } }"
+    ).replace("%s", asset)
     return str(graphql(address, query)["assetOrError"]["assetMaterializations"][0]["timestamp"])
 
 
 def wait_for_run(page: Page, address: str, number: int) -> dict:
-    """Wait (in the browser, which has a clock) until so many runs are there and the newest has ended; return that."""
+    """Wait (in the browser, which has a clock) until so many runs are there and the newest has ended; return
+    that.
+    """
     for _ in range(LONG_MS // 1000):
         found = runs_by_hand(address)
         if len(found) >= number and found[0]["status"] in {"SUCCESS", "FAILURE", "CANCELED"}:

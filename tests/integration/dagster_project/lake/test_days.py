@@ -1,4 +1,6 @@
-"""Single days through the real graph and Spark: a range is one call, equals a full run, and late data changes nothing of others."""
+"""Single days through the real graph and Spark: a range is one call, equals a full run, and late data changes
+nothing of others.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,14 @@ def rows(graph):
     """All rows of the three tables as sorted text, by table."""
 
     def read():
-        names = {table: [name for name in columns.SCHEMAS[table].names if name not in WRITTEN_AT] for table in TABLES}
-        return {table: sorted(map(str, lake.read(graph.settings.table(table), names[table]).to_pylist())) for table in TABLES}
+        names = {
+            table: [name for name in columns.SCHEMAS[table].names if name not in WRITTEN_AT]
+            for table in TABLES
+        }
+        return {
+            table: sorted(map(str, lake.read(graph.settings.table(table), names[table]).to_pylist()))
+            for table in TABLES
+        }
 
     return read
 

@@ -1,4 +1,6 @@
-"""Bad input through the real graph: which asset failed, what the message names, and that nothing downstream ran."""
+"""Bad input through the real graph: which asset failed, what the message names, and that nothing downstream
+ran.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,20 @@ def test_day_without_clicks_stops_at_its_first_asset(graph):
 
 
 def test_endpoint_that_is_down_stops_before_the_training_set_and_is_asked_again(graph):
-    down = '[intents]\nsource = "endpoint"\nmax_calls = 2\n[endpoint]\nurl = "http://127.0.0.1:9"\nmodel = "m"\nattempts = 1\n'
-    names = ("clicks", "items", "item_vectors", "sessions", "session_text", "session_intents", "session_features", "training_set")
+    down = (
+        '[intents]\nsource = "endpoint"\nmax_calls = 2\n[endpoint]\nurl = "http://127.0.0.1:9"\nmodel = '
+        '"m"\nattempts = 1\n'
+    )
+    names = (
+        "clicks",
+        "items",
+        "item_vectors",
+        "sessions",
+        "session_text",
+        "session_intents",
+        "session_features",
+        "training_set",
+    )
     good, text, made = graph(*names, more=down)
     assert not good and "training_set" not in made and "session_intents" in made
     assert "intents: check session_intents/model_answers failed" in text and "endpoint" in text

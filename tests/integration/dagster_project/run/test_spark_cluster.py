@@ -1,4 +1,6 @@
-"""A Spark cluster of two workers on this machine: a step of the graph gives the same table there as in one JVM."""
+"""A Spark cluster of two workers on this machine: a step of the graph gives the same table there as in one
+JVM.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ driver_memory = "512m"
 shuffle_partitions = 2
 java_options = "-XX:TieredStopAtLevel=1"
 conf = {{ "spark.executor.memory" = "512m", "spark.executor.cores" = "1", "spark.executor.extraJavaOptions" = "-XX:TieredStopAtLevel=1" }}
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +43,36 @@ def cluster(tmp_path_factory):
     """A master and two workers of one core each; yields the master's address."""
     folder, port, page = tmp_path_factory.mktemp("cluster"), free_port(), free_port()
     environment = {
-        **os.environ, "SPARK_HOME": str(SPARK_CLASS.parent.parent), "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_DAEMON_MEMORY": "192m", "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1",
-    }  # fmt: skip
-    master = ["org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(page)]
-    worker = ["org.apache.spark.deploy.worker.Worker", f"spark://127.0.0.1:{port}", "--cores", "1", "--memory", "600m", "--webui-port", "0"]
+        **os.environ,
+        "SPARK_HOME": str(SPARK_CLASS.parent.parent),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_DAEMON_MEMORY": "192m",
+        "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1",
+    }
+    master = [
+        "org.apache.spark.deploy.master.Master",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--webui-port",
+        str(page),
+    ]
+    worker = [
+        "org.apache.spark.deploy.worker.Worker",
+        f"spark://127.0.0.1:{port}",
+        "--cores",
+        "1",
+        "--memory",
+        "600m",
+        "--webui-port",
+        "0",
+    ]
     commands = [master, *([*worker, "-d", str(folder / f"work{number}")] for number in range(2))]
     started = [
-        bound.start([str(SPARK_CLASS), *command], env=environment, log=folder / f"log{number}") for number, command in enumerate(commands)
-    ]  # fmt: skip
+        bound.start([str(SPARK_CLASS), *command], env=environment, log=folder / f"log{number}")
+        for number, command in enumerate(commands)
+    ]
     try:
         wait_for_workers(started[0], f"http://127.0.0.1:{page}/json/", 2)
         yield f"spark://127.0.0.1:{port}"
@@ -80,7 +103,10 @@ def test_step_on_a_cluster_gives_the_table_of_one_jvm(cluster, spark, settings, 
 
     shop = tmp_path / "shop"
     shop.mkdir()
-    lines = [f"s{number % 7},i{number % 5},2026-01-0{1 + number % 9}T10:{number % 60:02d}:00" for number in range(300)]
+    lines = [
+        f"s{number % 7},i{number % 5},2026-01-0{1 + number % 9}T10:{number % 60:02d}:00"
+        for number in range(300)
+    ]
     (shop / "clicks.csv").write_text("\n".join(["session_id,item_id,event_time", *lines]), encoding="utf-8")
     local = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"path": shop})})
     ingest.run(spark, local)
@@ -92,8 +118,16 @@ def test_step_on_a_cluster_gives_the_table_of_one_jvm(cluster, spark, settings, 
 
     resource = SettingsResource(config=str(config), spark_master=cluster)
     with dg.DagsterInstance.ephemeral() as instance:
-        result = dg.materialize([spark_batch], selection=[dg.AssetKey("sessions")], instance=instance, resources={"settings": resource})
+        result = dg.materialize(
+            [spark_batch],
+            selection=[dg.AssetKey("sessions")],
+            instance=instance,
+            resources={"settings": resource},
+        )
     assert result.success
     names = columns.SCHEMAS[columns.SESSIONS].names
-    found, wanted = (sorted(map(str, lake.read(one.table(columns.SESSIONS), names).to_pylist())) for one in (resource.load(), local))
+    found, wanted = (
+        sorted(map(str, lake.read(one.table(columns.SESSIONS), names).to_pylist()))
+        for one in (resource.load(), local)
+    )
     assert found == wanted and len(wanted) > 20

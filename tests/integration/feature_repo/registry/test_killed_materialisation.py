@@ -1,4 +1,6 @@
-"""Workers of a materialisation are killed (kill -9) in its middle: reads go on, nothing is taken for done, the next run leaves no gap."""
+"""Workers of a materialisation are killed (kill -9) in its middle: reads go on, nothing is taken for done,
+the next run leaves no gap.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,18 @@ SOME = [f"i{number}" for number in range(0, ROWS, ROWS // 200)]
 def popular(settings, spark, valkey, tmp_path):
     """A home whose item_popularity holds item i<n> with n clicks, and an empty store of its own."""
     own = type(valkey)(tmp_path)
-    mine = settings.model_copy(update={"online": settings.online.model_copy(update={"url": SecretStr(own.url)})})
+    mine = settings.model_copy(
+        update={"online": settings.online.model_copy(update={"url": SecretStr(own.url)})}
+    )
     frame = spark.range(0, ROWS, 1, 2).selectExpr(
-        "concat('i', id) item_id", "id clicks_total", "id clicks_1d", "id clicks_7d", "cast(id AS int) popularity_rank",
-        "timestamp_micros(1700000000000000) event_timestamp", "timestamp_micros(1700000000000000) created",
-    )  # fmt: skip
+        "concat('i', id) item_id",
+        "id clicks_total",
+        "id clicks_1d",
+        "id clicks_7d",
+        "cast(id AS int) popularity_rank",
+        "timestamp_micros(1700000000000000) event_timestamp",
+        "timestamp_micros(1700000000000000) created",
+    )
     frame.write.format("delta").save(str(mine.table("item_popularity")))
     store.apply(mine)
     yield mine, own
@@ -35,7 +44,9 @@ def popular(settings, spark, valkey, tmp_path):
 
 
 def python_workers():
-    """Process ids of this process's own Spark workers: children of a pyspark daemon that descends from here."""
+    """Process ids of this process's own Spark workers: children of a pyspark daemon that descends from
+    here.
+    """
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -43,7 +54,9 @@ def python_workers():
             while pid > 1 and pid != os.getpid():
                 try:
                     chain.append(b"pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes())
-                    pid = int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+                    pid = int(
+                        Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1]
+                    )
                 except OSError:  # it ended while we looked
                     break
             if pid == os.getpid() and chain[:2] == [True, True]:
@@ -56,7 +69,9 @@ def read(reader):
     columns = reader.read({"item_id": SOME})["item_popularity"]
     assert set(columns.status.tolist()) <= {NOT_FOUND, PRESENT}
     there = columns.status == PRESENT
-    assert [f"i{number}" for number in columns.columns["clicks_total"][there].tolist()] == [item for item, ok in zip(SOME, there, strict=True) if ok]
+    assert [f"i{number}" for number in columns.columns["clicks_total"][there].tolist()] == [
+        item for item, ok in zip(SOME, there, strict=True) if ok
+    ]
     return int(there.sum())
 
 
@@ -69,7 +84,8 @@ def test_killed_workers_leave_no_gap_and_stop_no_read(popular, spark):
         job = pool.submit(store.materialize, settings, spark, views=["item_popularity"])
         while not written():
             assert not job.done(), job.result()
-        client.connection.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")  # the middle lasts as long as we need it; reads pass
+        # the middle lasts as long as we need it; reads pass
+        client.connection.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
         victims = python_workers()
         assert victims, "the rows are written by Spark's workers"
         before = read(reader)
@@ -82,7 +98,9 @@ def test_killed_workers_leave_no_gap_and_stop_no_read(popular, spark):
     assert 0 < half < ROWS
     assert read(reader) >= before
     online = feast_store._get_provider().online_store
-    assert online.watermark(feast_store.config, feast_store.get_feature_view("item_popularity")) == {}, "half a run is not taken for a whole one"
+    assert online.watermark(feast_store.config, feast_store.get_feature_view("item_popularity")) == {}, (
+        "half a run is not taken for a whole one"
+    )
     (again,) = store.materialize(settings, spark, views=["item_popularity"])
     assert (again.since, again.rows, again.taken) == (None, ROWS, ROWS - half)
     assert (written(), read(reader)) == (ROWS, len(SOME))

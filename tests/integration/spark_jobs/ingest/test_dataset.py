@@ -1,4 +1,6 @@
-"""A small shop goes from a dataset folder to sessions, features and training set; every job again changes nothing."""
+"""A small shop goes from a dataset folder to sessions, features and training set; every job again changes
+nothing.
+"""
 
 import datetime
 import itertools
@@ -26,7 +28,8 @@ def _line(session, item, minutes, event=""):
 
 
 def _clicks():
-    # 20 sessions an hour apart, five clicks each; the last two of each share their instant. One cookie comes back after its gap.
+    # 20 sessions an hour apart, five clicks each; the last two of each share their instant. One cookie comes
+    # back after its gap.
     for n in range(20):
         for k, minute in enumerate((0, 1, 2, 3, 3)):
             yield _line(f"s{n % 19}", f"i{(n + k) % 7}", n * 60 + minute, f"e{n}-{k}")
@@ -62,10 +65,20 @@ def test_whole_path_and_a_second_run_changes_nothing(spark, shop):
     for job in JOBS:
         job.run(spark, shop)
     counts = {table: delta_tables.read(spark, shop, table).count() for table in TABLES}
-    assert counts["clicks"] == 100 and counts["sessions"] == 20 and counts["session_features"] == 100 and counts["training_set"] == 80
-    splits = [row["split"] for row in delta_tables.read(spark, shop, "sessions").orderBy("session_start").collect()]
+    assert (
+        counts["clicks"] == 100
+        and counts["sessions"] == 20
+        and counts["session_features"] == 100
+        and counts["training_set"] == 80
+    )
+    splits = [
+        row["split"] for row in delta_tables.read(spark, shop, "sessions").orderBy("session_start").collect()
+    ]
     assert splits == ["train"] * 16 + ["valid"] * 2 + ["test"] * 2
-    positions = {(row["session_id"], row["first_position"]) for row in delta_tables.read(spark, shop, "sessions").collect()}
+    positions = {
+        (row["session_id"], row["first_position"])
+        for row in delta_tables.read(spark, shop, "sessions").collect()
+    }
     assert {("s0", 0), ("s0", 5)} <= positions
     versions = {table: delta_tables.version(spark, shop, table) for table in TABLES}
     again = [job.run(spark, shop) for job in JOBS]
@@ -84,20 +97,31 @@ def _no_case_knows_its_target(spark, shop):
 
 
 def _new_clicks_give_what_a_full_run_gives(spark, shop):
-    more = [_line("s3", "i6", 3 * 60 + 4, "late"), _line("new", "news", 5000, "n0"), _line("new", "i1", 5001, "n1")]
-    # s5 was last seen at hour 5; it had been here three days earlier too, and those clicks only arrive now: sessions, but no cases.
+    more = [
+        _line("s3", "i6", 3 * 60 + 4, "late"),
+        _line("new", "news", 5000, "n0"),
+        _line("new", "i1", 5001, "n1"),
+    ]
+    # s5 was last seen at hour 5; it had been here three days earlier too, and those clicks only arrive now:
+    # sessions, but no cases.
     more += [_line("s5", f"i{k}", k - 3 * 24 * 60, f"old{k}") for k in range(3)]
     _write(shop.dataset.path, itertools.chain(_clicks(), more))
     result = ingest.run(spark, shop)
-    assert result.inserted == 6 and result.details["unknown_items"] == 5  # i3..i6 and news are not in the catalogue: kept, counted
+    # i3..i6 and news are not in the catalogue: kept, counted
+    assert result.inserted == 6 and result.details["unknown_items"] == 5
     done = session_features.run(spark, shop).details["sessions_done"]
     assert done == 3
     sessionise.run(spark, shop)
     assert training_set.run(spark, shop).details["overtaken"] == 1
-    assert delta_tables.read(spark, shop, "sessions").count() == 22 and delta_tables.read(spark, shop, "training_set").count() == 82
+    assert (
+        delta_tables.read(spark, shop, "sessions").count() == 22
+        and delta_tables.read(spark, shop, "training_set").count() == 82
+    )
     checks = expectations.of(("sessions", "session_features", "training_set"))
     assert [entry.name for entry in checks if not expectations.verify(entry, shop, {}).passed] == []
-    step_by_step = {table: _rows(spark, shop, table) for table in ("sessions", "session_features", "training_set")}
+    step_by_step = {
+        table: _rows(spark, shop, table) for table in ("sessions", "session_features", "training_set")
+    }
     for table in step_by_step:
         _remove(shop.table(table))
     for job in (sessionise, session_features, training_set):
@@ -107,10 +131,16 @@ def _new_clicks_give_what_a_full_run_gives(spark, shop):
 
 
 def _bounds_are_kept(spark, shop):
-    few = shop.model_copy(update={"session": shop.session.model_copy(update={"cases_per_session": 2, "max_cases": 30})})
+    few = shop.model_copy(
+        update={"session": shop.session.model_copy(update={"cases_per_session": 2, "max_cases": 30})}
+    )
     cases = training_set.run(spark, few).details["cases"]  # overtaken ones are left out of what was drawn
     assert 28 <= cases["train"] <= 30 and cases["valid"] <= 6 and cases["test"] <= 6
-    for case in delta_tables.read(spark, shop, "training_set").where("split = 'test' and session_id != 'new'").collect():
+    for case in (
+        delta_tables.read(spark, shop, "training_set")
+        .where("split = 'test' and session_id != 'new'")
+        .collect()
+    ):
         assert case["position"] % 5 in (2, 4)  # the last one, and one half-way
 
 
@@ -127,7 +157,11 @@ def test_refused_rows_are_quarantined_once_with_file_line_and_reason(spark, shop
     ingest.run(spark, shop)
     rows = {row["line"]: row["reason"] for row in delta_tables.read(spark, shop, "quarantine").collect()}
     assert sorted(rows) == [102, 103, 104]
-    assert "event_time '31-02-2024' is no timestamp" in rows[102] and "session_id" in rows[103] and "seen before at line 2" in rows[104]
+    assert (
+        "event_time '31-02-2024' is no timestamp" in rows[102]
+        and "session_id" in rows[103]
+        and "seen before at line 2" in rows[104]
+    )
 
 
 def test_one_date_ingests_that_day_only(spark, shop):
@@ -143,13 +177,19 @@ def test_newest_sessions_are_held_back_whole(spark, shop):
     result = ingest.run(spark, settings)
     held = pyarrow.parquet.read_table(held_out_file(settings))
     assert result.details["held_out"] == held.num_rows == 5 and result.rows == 95
-    assert set(held.column("session_id").to_pylist()) == {"s0"} and held.column("event_id").to_pylist() == [f"e19-{k}" for k in range(5)]
+    assert set(held.column("session_id").to_pylist()) == {"s0"} and held.column("event_id").to_pylist() == [
+        f"e19-{k}" for k in range(5)
+    ]
     assert ingest.run(spark, settings).inserted == 0
-    # A hundred older clicks move the cut back into what is known already; nothing of that is held back now, and what was held back stays so.
+    # A hundred older clicks move the cut back into what is known already; nothing of that is held back now,
+    # and what was held back stays so.
     older = [_line(f"old{n}", "i1", -1000 - n, f"o{n}") for n in range(100)]
     _write(shop.dataset.path, itertools.chain(_clicks(), older))
     assert ingest.run(spark, settings).inserted == 100
-    assert pyarrow.parquet.read_table(held_out_file(settings)).column("event_id").to_pylist() == held.column("event_id").to_pylist()
+    assert (
+        pyarrow.parquet.read_table(held_out_file(settings)).column("event_id").to_pylist()
+        == held.column("event_id").to_pylist()
+    )
 
 
 def test_another_dataset_is_not_mixed_into_the_lake(spark, shop, tmp_path):
@@ -182,9 +222,26 @@ def test_a_table_whose_creation_was_killed_is_created(spark, settings, left):
 def test_decoded_titles_keep_their_raw_text_also_in_an_items_table_of_before(spark, shop):
     _write(shop.dataset.path, _clicks())
     before = pa.schema([field for field in SCHEMAS["items"] if field.name != "raw"])
-    row = {"item_id": "i0", "title": "Red shoe", "event_timestamp": datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), "created": START}
-    spark.createDataFrame(pa.Table.from_pylist([row], schema=before)).write.format("delta").save(str(shop.table("items")))
-    _write(shop.dataset.path, _clicks(), items="item_id,title\ni0,Red shoe\ni1,Men&#39;s &amp;amp; boys&#39; shoe\n")
+    row = {
+        "item_id": "i0",
+        "title": "Red shoe",
+        "event_timestamp": datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC),
+        "created": START,
+    }
+    spark.createDataFrame(pa.Table.from_pylist([row], schema=before)).write.format("delta").save(
+        str(shop.table("items"))
+    )
+    _write(
+        shop.dataset.path,
+        _clicks(),
+        items="item_id,title\ni0,Red shoe\ni1,Men&#39;s &amp;amp; boys&#39; shoe\n",
+    )
     ingest.run(spark, shop)
-    found = {row["item_id"]: (row["title"], row["raw"]) for row in delta_tables.read(spark, shop, "items").collect()}
-    assert found == {"i0": ("Red shoe", None), "i1": ("Men's & boys' shoe", '{"title": "Men&#39;s &amp;amp; boys&#39; shoe"}')}
+    found = {
+        row["item_id"]: (row["title"], row["raw"])
+        for row in delta_tables.read(spark, shop, "items").collect()
+    }
+    assert found == {
+        "i0": ("Red shoe", None),
+        "i1": ("Men's & boys' shoe", '{"title": "Men&#39;s &amp;amp; boys&#39; shoe"}'),
+    }

@@ -17,7 +17,13 @@ import pyarrow as pa
 import pytest
 from chat_server import serve
 
-from feature_repo.contract.tables import INTENT_CACHE, ITEMS_SCHEMA, SESSION_INTENTS, SESSION_TEXT, SESSIONS_SCHEMA
+from feature_repo.contract.tables import (
+    INTENT_CACHE,
+    ITEMS_SCHEMA,
+    SESSION_INTENTS,
+    SESSION_TEXT,
+    SESSIONS_SCHEMA,
+)
 from model.intent.ask.local import recipe_of
 from model.intent.ground.live import LiveIntents
 from spark_jobs.intents import cache as intent_cache
@@ -28,13 +34,33 @@ from spark_jobs.job import JobError
 from spark_jobs.lake import write as delta_tables
 from spark_jobs.sessions import text as session_text
 
-FILMS = ["Alien", "Brazil", "Casablanca", "Dune", "Fargo", "Gattaca", "Heat", "Jaws", "Kundun", "Psycho", "Rashomon", "Solaris"]
+FILMS = [
+    "Alien",
+    "Brazil",
+    "Casablanca",
+    "Dune",
+    "Fargo",
+    "Gattaca",
+    "Heat",
+    "Jaws",
+    "Kundun",
+    "Psycho",
+    "Rashomon",
+    "Solaris",
+]
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 def items_table(titles):
     rows = [
-        {"item_id": f"i{number}", "title": title, "category": None, "description": None, "event_timestamp": START, "created": START}
+        {
+            "item_id": f"i{number}",
+            "title": title,
+            "category": None,
+            "description": None,
+            "event_timestamp": START,
+            "created": START,
+        }
         for number, title in enumerate(titles)
     ]
     return pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA)
@@ -44,11 +70,20 @@ def sessions_table(sessions):
     rows = []
     for number, items in enumerate(sessions):
         times = [START + datetime.timedelta(days=number, seconds=10 * place) for place in range(len(items))]
-        rows.append({
-            "session_id": f"s{number}", "session_start": times[0], "session_end": times[-1], "first_position": 0, "items": items,
-            "event_ids": [f"s{number}e{place}" for place in range(len(items))], "times": times, "length": len(items), "split": "train",
-            "session_date": times[0].date(),
-        })  # fmt: skip
+        rows.append(
+            {
+                "session_id": f"s{number}",
+                "session_start": times[0],
+                "session_end": times[-1],
+                "first_position": 0,
+                "items": items,
+                "event_ids": [f"s{number}e{place}" for place in range(len(items))],
+                "times": times,
+                "length": len(items),
+                "split": "train",
+                "session_date": times[0].date(),
+            }
+        )
     return pa.Table.from_pylist(rows, schema=SESSIONS_SCHEMA)
 
 
@@ -85,13 +120,18 @@ def all_jobs(spark, settings):
 
 
 def versions(settings):
-    return {name: delta_tables.version(None, settings, name) for name in ("item_vectors", SESSION_TEXT, SESSION_INTENTS, INTENT_CACHE)}
+    return {
+        name: delta_tables.version(None, settings, name)
+        for name in ("item_vectors", SESSION_TEXT, SESSION_INTENTS, INTENT_CACHE)
+    }
 
 
 @pytest.fixture(scope="module")
 def texts_made(spark, base_settings, tmp_path_factory):
     """A home with vectors and texts of the sessions, made once, and what its two jobs said."""
-    settings = with_intents(base_settings.model_copy(update={"home": tmp_path_factory.mktemp("texts") / "home"}))
+    settings = with_intents(
+        base_settings.model_copy(update={"home": tmp_path_factory.mktemp("texts") / "home"})
+    )
     fill(spark, settings)
     return settings.home, item_vectors.run(spark, settings), session_text.run(spark, settings)
 
@@ -107,7 +147,9 @@ def test_budget_cache_and_changes(spark, texts_made, prepared):
     settings = with_intents(prepared)
     _, vectors, texts = texts_made
     first = intents.run(spark, settings)
-    assert vectors.rows == 12 and np.isclose(np.linalg.norm(rows_of(spark, settings, "item_vectors")[0]["vector"]), 1.0, atol=1e-3)
+    assert vectors.rows == 12 and np.isclose(
+        np.linalg.norm(rows_of(spark, settings, "item_vectors")[0]["vector"]), 1.0, atol=1e-3
+    )
     # One click alone has no prefix, and the only item before s7's last click has no title.
     assert texts.rows == 6 and texts.details["untitled"] == 1
     by_source = first.details["by_source"]
@@ -115,7 +157,12 @@ def test_budget_cache_and_changes(spark, texts_made, prepared):
     rows = {row["session_id"]: row for row in rows_of(spark, settings, SESSION_INTENTS)}
     assert set(rows) == {"s0", "s1", "s3", "s4", "s5", "s6"}
     for row in rows.values():
-        assert row["long_text"] and row["short_text"] and len(row["long_items"]) == 5 and len(row["short_vector"]) == 384
+        assert (
+            row["long_text"]
+            and row["short_text"]
+            and len(row["long_items"]) == 5
+            and len(row["short_vector"]) == 384
+        )
         assert np.isclose(np.linalg.norm(row["long_vector"]), 1.0, atol=1e-3) and row["cache_key"]
     assert rows["s1"]["cache_key"] == rows["s6"]["cache_key"]
     prompts = {row["session_id"]: row["long_prompt"] for row in rows_of(spark, settings, SESSION_TEXT)}
@@ -123,21 +170,35 @@ def test_budget_cache_and_changes(spark, texts_made, prepared):
 
     before = versions(settings)
     again = all_jobs(spark, settings)
-    assert again[2].details["llm_calls"] == 0 and again[2].details["cached"] == 4 and versions(settings) == before
+    assert (
+        again[2].details["llm_calls"] == 0
+        and again[2].details["cached"] == 4
+        and versions(settings) == before
+    )
     assert not any(result.changed for result in again)
 
     live = LiveIntents.load(settings)
     asked = next(row for row in rows.values() if row["source"] == "llm")
     prefix = SESSIONS[int(asked["session_id"][1:])][:-1]
     answer = live.infer([prefix])[0]
-    assert answer.source == "llm" and answer.cache_key == asked["cache_key"] and answer.long.text == asked["long_text"]
-    assert np.array_equal(answer.short.vector, asked["short_vector"]) and answer.short.items == tuple(asked["short_items"])
+    assert (
+        answer.source == "llm"
+        and answer.cache_key == asked["cache_key"]
+        and answer.long.text == asked["long_text"]
+    )
+    assert np.array_equal(answer.short.vector, asked["short_vector"]) and answer.short.items == tuple(
+        asked["short_items"]
+    )
 
     changed = [title if title != "Alien" else "Aliens" for title in FILMS]
     fill(spark, settings, changed)
     results = all_jobs(spark, settings)
     assert results[0].details["encoded"] == 1 and results[1].updated == 2
-    touched = {row["session_id"] for row in rows_of(spark, settings, SESSION_INTENTS) if row["cache_key"] != rows[row["session_id"]]["cache_key"]}
+    touched = {
+        row["session_id"]
+        for row in rows_of(spark, settings, SESSION_INTENTS)
+        if row["cache_key"] != rows[row["session_id"]]["cache_key"]
+    }
     assert touched == {"s0", "s3"} and results[2].details["llm_calls"] <= 2
     _live_is_what_the_table_says(spark, settings, touched)
 
@@ -160,10 +221,20 @@ def test_budget_cache_and_changes(spark, texts_made, prepared):
 
 def _live_is_what_the_table_says(spark, settings, sessions):
     live = LiveIntents.load(settings)
-    answered = [row for row in rows_of(spark, settings, SESSION_INTENTS) if row["source"] == "llm" and row["session_id"] in sessions]
+    answered = [
+        row
+        for row in rows_of(spark, settings, SESSION_INTENTS)
+        if row["source"] == "llm" and row["session_id"] in sessions
+    ]
     assert answered
-    for row, found in zip(answered, live.infer([SESSIONS[int(row["session_id"][1:])][:-1] for row in answered]), strict=True):
-        assert found.source == "llm" and np.allclose(found.long.vector, row["long_vector"], atol=1e-4) and found.long.items == tuple(row["long_items"])
+    for row, found in zip(
+        answered, live.infer([SESSIONS[int(row["session_id"][1:])][:-1] for row in answered]), strict=True
+    ):
+        assert (
+            found.source == "llm"
+            and np.allclose(found.long.vector, row["long_vector"], atol=1e-4)
+            and found.long.items == tuple(row["long_items"])
+        )
 
 
 def test_a_dataset_without_items_goes_on_without_intents(spark, settings):
@@ -181,21 +252,38 @@ def test_a_failing_endpoint_leaves_the_fallback_and_is_asked_again(spark, prepar
     endpoint = prepared.endpoint.model_copy(update={"url": "http://127.0.0.1:9", "attempts": 1})
     settings = with_intents(prepared, source="endpoint").model_copy(update={"endpoint": endpoint})
     failed = intents.run(spark, settings)
-    assert failed.details["failed"] == 4 and failed.details["llm_calls"] == 0 and failed.details["by_source"] == {"encoder": 6}
+    assert (
+        failed.details["failed"] == 4
+        and failed.details["llm_calls"] == 0
+        and failed.details["by_source"] == {"encoder": 6}
+    )
     assert rows_of(spark, settings, INTENT_CACHE) == []
-    retries = [json.loads(line) for line in (settings.home / "intents" / "retry.jsonl").read_text().splitlines()]
+    retries = [
+        json.loads(line) for line in (settings.home / "intents" / "retry.jsonl").read_text().splitlines()
+    ]
     assert len({retry["cache_key"] for retry in retries}) == 4 and all(retry["reason"] for retry in retries)
     assert intents.run(spark, settings).details["failed"] == 4
 
 
 def test_the_budget_of_a_day_is_for_the_sessions_of_that_day(spark):
     day = datetime.date(2024, 1, 2)
-    moments = {"before": (1, "01T22:00"), "into": (1, "02T00:10"), "on": (2, "02T12:00"), "out of": (2, "03T00:10"), "after": (3, "03T09:00")}
-    rows = [(name, datetime.date(2024, 1, began), datetime.datetime.fromisoformat(f"2024-01-{last}:00+00:00")) for name, (began, last) in moments.items()]
+    moments = {
+        "before": (1, "01T22:00"),
+        "into": (1, "02T00:10"),
+        "on": (2, "02T12:00"),
+        "out of": (2, "03T00:10"),
+        "after": (3, "03T09:00"),
+    }
+    rows = [
+        (name, datetime.date(2024, 1, began), datetime.datetime.fromisoformat(f"2024-01-{last}:00+00:00"))
+        for name, (began, last) in moments.items()
+    ]
     frame = spark.createDataFrame(rows, "session_id string, session_date date, event_timestamp timestamp")
     chosen = {row["session_id"] for row in intents.of_days(frame, day, None).collect()}
     assert chosen == {"into", "on", "out of"}
-    assert {row["session_id"] for row in intents.of_days(frame, day, datetime.date(2024, 1, 3)).collect()} == chosen | {"after"}
+    assert {
+        row["session_id"] for row in intents.of_days(frame, day, datetime.date(2024, 1, 3)).collect()
+    } == chosen | {"after"}
 
 
 def test_missing_parts_are_one_clear_line(spark, settings):
@@ -213,29 +301,55 @@ def test_missing_parts_are_one_clear_line(spark, settings):
 
 def cached(key, text, recipe, made=START):
     return {
-        "cache_key": key, "source": recipe.source, "model": recipe.model, "prompt_version": recipe.prompt_version, "items": ["i0"], "long_text": text,
-        "short_text": text, "input_tokens": 1, "output_tokens": 1, "seconds": 0.1, "created": made,
-    }  # fmt: skip
+        "cache_key": key,
+        "source": recipe.source,
+        "model": recipe.model,
+        "prompt_version": recipe.prompt_version,
+        "items": ["i0"],
+        "long_text": text,
+        "short_text": text,
+        "input_tokens": 1,
+        "output_tokens": 1,
+        "seconds": 0.1,
+        "created": made,
+    }
 
 
 def test_misread_answers_are_dropped_everywhere_and_asked_again(spark, prepared, capsys):
     with serve(lambda prompt: "Solaris") as (url, asked):
         endpoint = prepared.endpoint.model_copy(update={"url": url, "model": "m", "attempts": 1})
-        settings = with_intents(prepared, source="endpoint", max_calls=20).model_copy(update={"endpoint": endpoint})
+        settings = with_intents(prepared, source="endpoint", max_calls=20).model_copy(
+            update={"endpoint": endpoint}
+        )
         recipe = recipe_of(settings)
         texts = {row["session_id"]: row for row in rows_of(spark, settings, SESSION_TEXT)}
         keys = {session: recipe.key(row["items"], row["titles"]) for session, row in texts.items()}
-        old = [cached(keys["s0"], "<think>", recipe), cached(keys["s3"], "Sure! Here is one item:", recipe), cached(keys["s4"], "Heat", recipe)]
+        old = [
+            cached(keys["s0"], "<think>", recipe),
+            cached(keys["s3"], "Sure! Here is one item:", recipe),
+            cached(keys["s4"], "Heat", recipe),
+        ]
         delta_tables.empty_if_missing(spark, settings, INTENT_CACHE)
-        intent_cache.commit(spark, settings, [*old, cached("other-model", "</think>", recipe), cached("odd", "films about space", recipe)])
+        intent_cache.commit(
+            spark,
+            settings,
+            [*old, cached("other-model", "</think>", recipe), cached("odd", "films about space", recipe)],
+        )
         assert intents.run(spark, settings).details["by_source"]["endpoint"] == 6
         assert LiveIntents.load(settings).infer([SESSIONS[4][:-1]])[0].long.text == "Heat"
-        assert LiveIntents.load(settings).infer([SESSIONS[0][:-1]])[0].source != "endpoint", "thinking is not served, even before it is dropped"
+        assert LiveIntents.load(settings).infer([SESSIONS[0][:-1]])[0].source != "endpoint", (
+            "thinking is not served, even before it is dropped"
+        )
         calls = len(asked)
         pruned = intents.run(spark, settings, action="prune", misread=True)
         assert pruned.details["misread"] == 3 and pruned.details["llm_calls"] == 0 and len(asked) == calls
-        assert {row["cache_key"] for row in rows_of(spark, settings, INTENT_CACHE)} == {*keys.values(), "odd"} - {keys["s0"], keys["s3"]}
-        assert {"s0", "s3"}.isdisjoint({row["session_id"] for row in rows_of(spark, settings, SESSION_INTENTS)})
+        assert {row["cache_key"] for row in rows_of(spark, settings, INTENT_CACHE)} == {
+            *keys.values(),
+            "odd",
+        } - {keys["s0"], keys["s3"]}
+        assert {"s0", "s3"}.isdisjoint(
+            {row["session_id"] for row in rows_of(spark, settings, SESSION_INTENTS)}
+        )
         assert intents.run(spark, settings, action="prune", misread=True).details["misread"] == 0
         again = intents.run(spark, settings)
         assert again.details["llm_calls"] == 2 and again.details["kinds"] == {"name": 4}
@@ -270,10 +384,15 @@ def test_every_kind_of_failure_is_named_with_its_count_and_none_is_cached(spark,
 
     with serve(say) as (url, _):
         endpoint = prepared.endpoint.model_copy(update={"url": url, "attempts": 1})
-        settings = with_intents(prepared, source="endpoint", max_calls=20).model_copy(update={"endpoint": endpoint})
+        settings = with_intents(prepared, source="endpoint", max_calls=20).model_copy(
+            update={"endpoint": endpoint}
+        )
         details = intents.run(spark, settings).details
     assert (details["failed"], details["llm_calls"], details["kinds"]) == (4, 1, {"listed": 2})
-    refused, thinking = "the endpoint's answer is a refusal", "the endpoint's answer is reasoning that was cut by the bound of 6 tokens"
+    refused, thinking = (
+        "the endpoint's answer is a refusal",
+        "the endpoint's answer is reasoning that was cut by the bound of 6 tokens",
+    )
     assert details["failures"] == {refused: 2, thinking: 1, "the endpoint refused with status 400": 1}
     told = " ".join(record.getMessage() for record in caplog.records)
     assert f"2 of 4 failed calls: {refused}" in told and f"1 of 4 failed calls: {thinking}" in told
@@ -294,12 +413,16 @@ def test_a_killed_run_repeats_no_finished_call(spark, prepared):
     settings = with_intents(prepared, max_calls=20)
     config = settings.home / "config.toml"
     config.write_text(
-        f'home = "{settings.home}"\nassets = "{settings.assets_dir}"\n[intents]\nmax_calls = 20\n[llm]\nmax_new_tokens = 4\nbatch_size = 1\n'
-        '[spark]\nmaster = "local[1]"\ndriver_memory = "1g"\njava_options = "-XX:TieredStopAtLevel=1"\nshuffle_partitions = 2\n'
+        f'home = "{settings.home}"\nassets = "{settings.assets_dir}"\n[intents]\nmax_calls = 20\n[llm]\n'
+        "max_new_tokens = 4\nbatch_size = 1\n"
+        '[spark]\nmaster = "local[1]"\ndriver_memory = "1g"\njava_options = "-XX:TieredStopAtLevel=1"\n'
+        "shuffle_partitions = 2\n"
     )
     command = [sys.executable, "-m", "spark_jobs", "intents", "--config", str(config)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
-    running = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     pause = threading.Event()
     spool = settings.home / "intents" / "spool"
     while running.poll() is None and sum(file.read_text().count("\n") for file in spool.glob("*.jsonl")) < 3:

@@ -1,4 +1,6 @@
-"""A lake on a disk that fills while a table is written; collected only where a small file system may be mounted (see conftest)."""
+"""A lake on a disk that fills while a table is written; collected only where a small file system may be
+mounted (see conftest).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ def write_clicks(folder: Path, sessions: int) -> None:
         out = csv.writer(file)
         out.writerow(["session_id", "item_id", "event_time"])
         for one in range(sessions):
-            out.writerows([f"session-{one}", f"item-{one * 7919 % 5003}-{click}", 1_700_000_000 + one * 60 + click] for click in range(5))
+            out.writerows(
+                [f"session-{one}", f"item-{one * 7919 % 5003}-{click}", 1_700_000_000 + one * 60 + click]
+                for click in range(5)
+            )
 
 
 def test_full_disk_is_one_line_and_the_table_stays_whole(spark, settings, small_disk, tmp_path):

@@ -1,4 +1,6 @@
-"""Replay to the real broker, ingest from it exactly once, and parity of what a consumer served with the batch."""
+"""Replay to the real broker, ingest from it exactly once, and parity of what a consumer served with the
+batch.
+"""
 
 import dataclasses
 import itertools
@@ -39,13 +41,21 @@ def shop(settings, services, tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     rows = (f"s{n % 5},i{n % 7},{1_704_067_200 + n * 30}\n" for n in range(60))
-    (folder / "clicks.csv").write_text("session_id,item_id,event_time\n" + "".join(rows) + "".join(f"l{n % 3},i{n},{1_704_100_000 + n}\n" for n in range(30)))
+    (folder / "clicks.csv").write_text(
+        "session_id,item_id,event_time\n"
+        + "".join(rows)
+        + "".join(f"l{n % 3},i{n},{1_704_100_000 + n}\n" for n in range(30))
+    )
     changes = {
         "dataset": settings.dataset.model_copy(update={"path": folder, "live_share": 0.4}),
-        "kafka": settings.kafka.model_copy(update={"bootstrap_servers": services.bootstrap_servers, "clicks_topic": topic}),
+        "kafka": settings.kafka.model_copy(
+            update={"bootstrap_servers": services.bootstrap_servers, "clicks_topic": topic}
+        ),
         "online": settings.online.model_copy(update={"url": SecretStr(services.online_store_url)}),
     }
-    return Shop(settings.model_copy(update=changes), topic, services.bootstrap_servers, services.online_store_url)
+    return Shop(
+        settings.model_copy(update=changes), topic, services.bootstrap_servers, services.online_store_url
+    )
 
 
 def _records(shop):
@@ -72,13 +82,37 @@ def _serve(shop, change=lambda n, row: row):
         except ValueError:
             continue
         before = states.get(click.session_id, empty())
-        state = apply(before, FoldClick(click.event_id, click.item_id, click.event_time, record.timestamp * 1000), config)
+        state = apply(
+            before,
+            FoldClick(click.event_id, click.item_id, click.event_time, record.timestamp * 1000),
+            config,
+        )
         if state is before:
             continue
         states[click.session_id] = state
-        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset, "event_id": click.event_id}
-        instants = {"event_timestamp": state.event_timestamp_us, "created": state.created_us, "click_time": click.event_time, "scored_at": state.created_us}
-        row = change(n, {**place, "session_id": click.session_id, "item_id": click.item_id, **instants, **features(state), **ANSWER})
+        place = {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "event_id": click.event_id,
+        }
+        instants = {
+            "event_timestamp": state.event_timestamp_us,
+            "created": state.created_us,
+            "click_time": click.event_time,
+            "scored_at": state.created_us,
+        }
+        row = change(
+            n,
+            {
+                **place,
+                "session_id": click.session_id,
+                "item_id": click.item_id,
+                **instants,
+                **features(state),
+                **ANSWER,
+            },
+        )
         if row:
             rows.append(row)
         live.append(LiveRow(click.session_id, state.event_timestamp_us, state.created_us, features(state)))
@@ -104,7 +138,8 @@ def test_held_out_clicks_travel_to_the_topic_and_back_exactly_once(spark, shop):
     producer.send(shop.topic, key=b"l0", value=b"not json")
     producer.flush()
     producer.close()
-    replay.run(None, shop.settings, held_out=True, limit=5)  # five repeats: known event ids, so not a second time in the table
+    # five repeats: known event ids, so not a second time in the table
+    replay.run(None, shop.settings, held_out=True, limit=5)
     first = ingest.run(spark, shop.settings, kafka=True, max_offsets=8)
     second = ingest.run(spark, shop.settings, kafka=True)
     assert first.inserted + second.inserted == 30 and first.details["records"] <= 16
@@ -143,7 +178,8 @@ def test_each_kind_of_difference_is_found_and_named(spark, shop):
     _serve(shop, spoil)
     ingest.run(spark, shop.settings, score_log=True)
     found = parity.run(spark, shop.settings, no_online=True).details
-    assert (found["mismatch"], found["extra"], found["missing"]) == (1, 1, 2)  # the click of the renamed answer has none either
+    # the click of the renamed answer has none either
+    assert (found["mismatch"], found["extra"], found["missing"]) == (1, 1, 2)
     assert found["by_feature"] == {"late_clicks": 1}
     assert {example["kind"] for example in found["examples"]} == {"mismatch", "extra", "missing"}
 
@@ -157,6 +193,8 @@ def test_a_cut_off_score_log_is_left_and_named(spark, settings):
 
 
 def test_no_topic_and_no_broker_are_one_line(spark, shop):
-    nowhere = shop.settings.model_copy(update={"kafka": shop.settings.kafka.model_copy(update={"clicks_topic": "no-such-topic"})})
+    nowhere = shop.settings.model_copy(
+        update={"kafka": shop.settings.kafka.model_copy(update={"clicks_topic": "no-such-topic"})}
+    )
     with pytest.raises(JobError, match="topic 'no-such-topic' does not exist"):
         ingest.run(spark, nowhere, kafka=True)

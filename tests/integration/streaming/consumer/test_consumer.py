@@ -35,8 +35,14 @@ NOW_MS = 1_760_000_000_000
 def live(settings: Settings, services: Any) -> Settings:
     """Settings with topics and a group of this test's own on the shared services."""
     name = uuid.uuid4().hex[:8]
-    names = {"clicks_topic": f"clicks-{name}", "recommendations_topic": f"answers-{name}", "dead_letter_topic": f"dead-{name}"}
-    kafka = settings.kafka.model_copy(update={"bootstrap_servers": services.bootstrap_servers, "partitions": 2, **names})
+    names = {
+        "clicks_topic": f"clicks-{name}",
+        "recommendations_topic": f"answers-{name}",
+        "dead_letter_topic": f"dead-{name}",
+    }
+    kafka = settings.kafka.model_copy(
+        update={"bootstrap_servers": services.bootstrap_servers, "partitions": 2, **names}
+    )
     merged = settings.model_dump()
     merged["kafka"], merged["online"] = kafka.model_dump(), {"url": services.online_store_url}
     merged["streaming"] = {"group": f"group-{name}", "dlq_breaker_share": 1.0}
@@ -46,7 +52,14 @@ def live(settings: Settings, services: Any) -> Settings:
 
 
 def click(number: int, session: str, item: str = "i", **changes: Any) -> tuple[bytes | None, bytes | None]:
-    body = {"event_id": f"e{number}", "session_id": session, "item_id": item, "event_time": NOW_MS + number * 1000, "schema_version": 1, **changes}
+    body = {
+        "event_id": f"e{number}",
+        "session_id": session,
+        "item_id": item,
+        "event_time": NOW_MS + number * 1000,
+        "schema_version": 1,
+        **changes,
+    }
     return session.encode(), json.dumps(body).encode()
 
 
@@ -59,30 +72,51 @@ def send(settings: Settings, records: list[tuple[bytes | None, bytes | None]], *
         producer.flush()
 
 
-def consume(settings: Settings, models: Models | None = None, metrics: ConsumerMetrics | None = None, **options: Any) -> dict[str, int]:
-    consumer = assemble(settings, models or Models(lambda: None), metrics or ConsumerMetrics(), until_idle_seconds=0.8, **options)
+def consume(
+    settings: Settings, models: Models | None = None, metrics: ConsumerMetrics | None = None, **options: Any
+) -> dict[str, int]:
+    consumer = assemble(
+        settings,
+        models or Models(lambda: None),
+        metrics or ConsumerMetrics(),
+        until_idle_seconds=0.8,
+        **options,
+    )
     consumer.run()
     return consumer.totals
 
 
 def judge(settings: Settings) -> dict[str, int]:
-    kafka, expected = settings.kafka, soak_oracle.truth(soak.read_topic(settings, settings.kafka.clicks_topic))
+    kafka, expected = (
+        settings.kafka,
+        soak_oracle.truth(soak.read_topic(settings, settings.kafka.clicks_topic)),
+    )
     names = sorted(expected.sessions)
     assert settings.online.url is not None
-    online = dict(zip(names, LiveFeatureReader(settings.online.url.get_secret_value()).read(names), strict=True))
+    online = dict(
+        zip(names, LiveFeatureReader(settings.online.url.get_secret_value()).read(names), strict=True)
+    )
     return {
         **soak_oracle.check_answers(expected, soak.read_topic(settings, kafka.recommendations_topic)),
         **soak_oracle.check_letters(expected, soak.read_topic(settings, kafka.dead_letter_topic)),
-        **soak_oracle.check_features(expected, online, "online"), **soak_oracle.check_features(expected, stored_features(settings), "state"),
+        **soak_oracle.check_features(expected, online, "online"),
+        **soak_oracle.check_features(expected, stored_features(settings), "state"),
         **soak_oracle.check_score_log(expected, settings.home / "score_log"),
-    }  # fmt: skip
+    }
 
 
 def mixed(run: str) -> list[tuple[bytes | None, bytes | None]]:
     records = [click(number, f"{run}-{number % 17}", f"i{number % 29}") for number in range(400)]
     records += records[100:110]  # duplicates
-    records += [click(1000 + number, f"{run}-{number}", "late", event_time=NOW_MS - number * 120_000) for number in range(12)]
-    records += [(b"k", value) for value in soak.POISON] + [(b"k", soak.LARGE_POISON), (b"\xff\x00", b"\x80"), (None, b"{}")]
+    records += [
+        click(1000 + number, f"{run}-{number}", "late", event_time=NOW_MS - number * 120_000)
+        for number in range(12)
+    ]
+    records += [(b"k", value) for value in soak.POISON] + [
+        (b"k", soak.LARGE_POISON),
+        (b"\xff\x00", b"\x80"),
+        (None, b"{}"),
+    ]
     return records
 
 
@@ -107,8 +141,13 @@ def test_lost_disk_is_rebuilt_from_the_topic_without_a_second_answer(live: Setti
     assert result["answers_repeated_identically"] == 0
 
 
-def test_crash_between_storing_and_sending_sends_the_very_bytes_that_were_stored(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    send(live, [click(number, f"{live.streaming.group}-{number % 3}") for number in range(20)] + [(b"k", b"junk")])
+def test_crash_between_storing_and_sending_sends_the_very_bytes_that_were_stored(
+    live: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(
+        live,
+        [click(number, f"{live.streaming.group}-{number % 3}") for number in range(20)] + [(b"k", b"junk")],
+    )
     stored: dict[int, Any] = {}
 
     class Crash(BaseException):
@@ -129,8 +168,13 @@ def test_crash_between_storing_and_sending_sends_the_very_bytes_that_were_stored
     assert soak.faults_of(judge(live)) == {}
 
 
-def test_crash_between_sending_and_committing_repeats_nothing(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    send(live, [click(number, f"{live.streaming.group}-{number % 3}") for number in range(20)] + [(b"k", b"junk")])
+def test_crash_between_sending_and_committing_repeats_nothing(
+    live: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(
+        live,
+        [click(number, f"{live.streaming.group}-{number % 3}") for number in range(20)] + [(b"k", b"junk")],
+    )
 
     class Crash(BaseException):
         """Like a kill: nothing handles it."""
@@ -152,7 +196,9 @@ def test_crash_between_sending_and_committing_repeats_nothing(live: Settings, mo
 
 
 def test_transactions_give_the_same_effects(live: Settings) -> None:
-    settings = live.model_copy(update={"streaming": live.streaming.model_copy(update={"transactional": True})})
+    settings = live.model_copy(
+        update={"streaming": live.streaming.model_copy(update={"transactional": True})}
+    )
     send(settings, mixed(settings.streaming.group))
     consume(settings)
     assert soak.faults_of(judge(settings)) == {}
@@ -171,7 +217,9 @@ def test_breaker_stops_a_flood_of_poison_and_loses_none_of_it(live: Settings) ->
     send(settings, [(b"k", b"junk")] * 30)
     with pytest.raises(BreakerError, match="dlq list"):
         consume(settings)
-    assert len(list(dlq.read(settings))) == len(soak.read_topic(settings, settings.kafka.dead_letter_topic)) > 0
+    assert (
+        len(list(dlq.read(settings))) == len(soak.read_topic(settings, settings.kafka.dead_letter_topic)) > 0
+    )
 
 
 def test_redrive_sends_a_mended_letter_back_once(live: Settings) -> None:
@@ -179,22 +227,32 @@ def test_redrive_sends_a_mended_letter_back_once(live: Settings) -> None:
     _, value = click(1, session)
     send(live, [(b"wrong", value), (b"k", b"junk")])
     consume(live)
-    assert [letter.reason for letter in sorted(dlq.read(live), key=lambda one: one.reason)] == ["not_json", "wrong_key"]
+    assert [letter.reason for letter in sorted(dlq.read(live), key=lambda one: one.reason)] == [
+        "not_json",
+        "wrong_key",
+    ]
     assert dlq.redrive(live, rekey=True, dry_run=True).sent == 1
     assert dlq.redrive(live, rekey=True).sent == 1
     again = dlq.redrive(live, rekey=True)
     assert (again.sent, again.before, dict(again.refused)) == (0, 1, {"not_json": 1})
     assert consume(live)["answered"] == 1
-    assert [json.loads(record.value)["session_id"] for record in soak.read_topic(live, live.kafka.recommendations_topic)] == [session]
+    assert [
+        json.loads(record.value)["session_id"]
+        for record in soak.read_topic(live, live.kafka.recommendations_topic)
+    ] == [session]
 
 
 def test_another_group_answers_for_itself(live: Settings) -> None:
     send(live, [click(1, f"{live.streaming.group}-a")])
-    other = live.model_copy(update={"streaming": live.streaming.model_copy(update={"group": live.streaming.group + "-b"})})
+    other = live.model_copy(
+        update={"streaming": live.streaming.model_copy(update={"group": live.streaming.group + "-b"})}
+    )
     assert consume(live)["answered"] == consume(other)["answered"] == 1
 
 
-def test_partition_taken_away_in_the_middle_of_a_poll_is_left_to_its_new_owner(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partition_taken_away_in_the_middle_of_a_poll_is_left_to_its_new_owner(
+    live: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     send(live, [click(number, f"{live.streaming.group}-{number}") for number in range(40)])
     adopt, taken = Partitions.adopt, []
 
@@ -212,19 +270,37 @@ def test_partition_taken_away_in_the_middle_of_a_poll_is_left_to_its_new_owner(l
 
 
 def answers(settings: Settings) -> list[dict[str, Any]]:
-    return [json.loads(record.value) for record in soak.read_topic(settings, settings.kafka.recommendations_topic)]
+    return [
+        json.loads(record.value) for record in soak.read_topic(settings, settings.kafka.recommendations_topic)
+    ]
 
 
-def test_shadow_model_is_compared_and_never_answered_from_even_when_it_fails(live: Settings, side: Any) -> None:
+def test_shadow_model_is_compared_and_never_answered_from_even_when_it_fails(
+    live: Settings, side: Any
+) -> None:
     first, second = side.versions
     metrics = ConsumerMetrics()
     models = open_models(live, first, second, metrics)
     assert models.shadow is not None
-    send(live, [click(number, f"{live.streaming.group}-{number % 3}", f"shoes-{number % 16}") for number in range(12)])
+    send(
+        live,
+        [
+            click(number, f"{live.streaming.group}-{number % 3}", f"shoes-{number % 16}")
+            for number in range(12)
+        ],
+    )
     assert consume(live, models, metrics)["answered"] == 12
     assert metrics.registry.get_sample_value("intentstore_shadow_overlap_count") == 12
-    broken = Models(models.current, models.shadow._replace(scorer=replace(models.shadow.scorer, catalogue=None)))
-    send(live, [click(100 + number, f"{live.streaming.group}-{number % 3}", f"lamps-{number % 16}") for number in range(5)])
+    broken = Models(
+        models.current, models.shadow._replace(scorer=replace(models.shadow.scorer, catalogue=None))
+    )
+    send(
+        live,
+        [
+            click(100 + number, f"{live.streaming.group}-{number % 3}", f"lamps-{number % 16}")
+            for number in range(5)
+        ],
+    )
     assert consume(live, broken, metrics)["answered"] == 5
     assert {answer["model_version"] for answer in answers(live)} == {first.name}
     assert metrics.registry.get_sample_value("intentstore_shadow_overlap_count") == 12
@@ -236,7 +312,13 @@ def test_model_that_fails_while_scoring_loses_no_click(live: Settings, side: Any
     good = open_models(live, side.versions[0], None, metrics).current()
     assert good is not None
     broken = good._replace(scorer=replace(good.scorer, catalogue=None))
-    send(live, [click(number, f"{live.streaming.group}-{number % 3}", f"shoes-{number % 16}") for number in range(12)])
+    send(
+        live,
+        [
+            click(number, f"{live.streaming.group}-{number % 3}", f"shoes-{number % 16}")
+            for number in range(12)
+        ],
+    )
     assert consume(live, Models(lambda: broken), metrics)["answered"] == 12
     assert {answer["model_version"] for answer in answers(live)} == {"none"}
     assert metrics.registry.get_sample_value("intentstore_model_failures_total") == 12
@@ -246,7 +328,9 @@ def test_model_that_fails_while_scoring_loses_no_click(live: Settings, side: Any
     assert soak.faults_of(judge(live)) == {}
 
 
-def test_error_that_passes_is_survived_with_new_clients_and_a_lasting_one_is_one_line(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_that_passes_is_survived_with_new_clients_and_a_lasting_one_is_one_line(
+    live: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from kafka import KafkaConsumer
     from kafka.errors import NotCoordinatorError, UnsupportedCodecError
 

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-quic",
+    "--no-first-run",
+]
 PATIENCE_MS = 120_000  # a bound against hanging for ever, not a measure
 
 
@@ -19,7 +25,9 @@ def page(side: Any, wait: Any) -> Iterator[Page]:
     side.consume()
     wait(lambda: side.client.get("/readyz").status_code == 200, "readiness")
     side.answer("warm", side.click("warm", "shoes-1"))  # the consumer has its partitions
-    path = next(found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name)))
+    path = next(
+        found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))
+    )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -27,8 +35,15 @@ def page(side: Any, wait: Any) -> Iterator[Page]:
         expect.set_options(timeout=PATIENCE_MS)
         page.problems = []  # type: ignore[attr-defined]
         page.on("pageerror", lambda error: page.problems.append(str(error)))  # type: ignore[attr-defined]
-        page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)  # type: ignore[attr-defined]
-        page.on("request", lambda request: page.problems.append(request.url) if not request.url.startswith((side.url, "data:")) else None)  # type: ignore[attr-defined]
+        page.on(
+            "console", lambda message: page.problems.append(message.text) if message.type == "error" else None
+        )  # type: ignore[attr-defined]
+        page.on(
+            "request",
+            lambda request: (
+                page.problems.append(request.url) if not request.url.startswith((side.url, "data:")) else None
+            ),
+        )  # type: ignore[attr-defined]
         page.goto(side.url)
         yield page
         browser.close()

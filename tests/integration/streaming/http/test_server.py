@@ -35,15 +35,32 @@ def test_a_click_is_answered_by_the_consumer_and_the_features_follow(side: Any, 
     answer = side.answer("walk", event)
     assert answer["items"][0]["reason"]
     assert answer["intents"]["short"]["items"]
-    body = wait(lambda: (found := side.client.get("/v1/sessions/walk/features").json())["status"] == "PRESENT" and found, "features")
-    wait(lambda: side.client.get("/v1/sessions/walk/features").json()["features"]["items"] == ["shoes-1", "shoes-2"], "both clicks")
+    body = wait(
+        lambda: (
+            (found := side.client.get("/v1/sessions/walk/features").json())["status"] == "PRESENT" and found
+        ),
+        "features",
+    )
+    wait(
+        lambda: (
+            side.client.get("/v1/sessions/walk/features").json()["features"]["items"]
+            == ["shoes-1", "shoes-2"]
+        ),
+        "both clicks",
+    )
     assert list(body["features"])[:2] == ["items", "last_item"]
 
 
-def test_the_item_as_next_click_is_scored_like_the_session_it_would_make_and_nothing_is_recorded(side: Any) -> None:
+def test_the_item_as_next_click_is_scored_like_the_session_it_would_make_and_nothing_is_recorded(
+    side: Any,
+) -> None:
     before = side.client.get("/v1/sessions/walk/features").json()
-    asked = side.client.get("/v1/recommend", params={"session_id": "walk", "item_id": "lamps-3", "k": 7}).json()
-    direct = side.client.post("/v1/recommend", json={"items": ["shoes-1", "shoes-2", "lamps-3"], "k": 7}).json()
+    asked = side.client.get(
+        "/v1/recommend", params={"session_id": "walk", "item_id": "lamps-3", "k": 7}
+    ).json()
+    direct = side.client.post(
+        "/v1/recommend", json={"items": ["shoes-1", "shoes-2", "lamps-3"], "k": 7}
+    ).json()
     assert asked["scored"] == ["shoes-1", "shoes-2", "lamps-3"]
     assert (asked["items"], asked["intents"]) == (direct["items"], direct["intents"])
     assert len(asked["items"]) == 7
@@ -54,7 +71,9 @@ def test_page_and_consumer_agree_on_the_same_session(side: Any) -> None:
     answer = side.client.get("/v1/sessions/walk/recommendations").json()
     asked = side.client.get("/v1/recommend", params={"session_id": "walk"}).json()
     assert [item["item_id"] for item in asked["items"]] == [item["item_id"] for item in answer["items"]]
-    assert {view: asked["intents"][view]["items"] for view in ("long", "short")} == {view: answer["intents"][view]["items"] for view in ("long", "short")}
+    assert {view: asked["intents"][view]["items"] for view in ("long", "short")} == {
+        view: answer["intents"][view]["items"] for view in ("long", "short")
+    }
 
 
 def test_unknown_items_are_no_error(side: Any) -> None:
@@ -77,18 +96,28 @@ def test_answers_come_as_server_sent_events(side: Any) -> None:
 
 def test_bad_clicks_never_reach_the_topic(side: Any) -> None:
     good = {"event_id": "g", "session_id": "mixed", "item_id": "lamps-2", "event_time": 1_700_000_000}
-    response = side.client.post("/v1/clicks", json=[{**good, "item_id": ""}, good, {**good, "event_time": "1969-01-01"}, None])
+    response = side.client.post(
+        "/v1/clicks", json=[{**good, "item_id": ""}, good, {**good, "event_time": "1969-01-01"}, None]
+    )
     assert response.status_code == 207
-    assert [result.get("error", {}).get("code") for result in response.json()["results"]] == ["bad_id", None, "bad_time", "wrong_shape"]
+    assert [result.get("error", {}).get("code") for result in response.json()["results"]] == [
+        "bad_id",
+        None,
+        "bad_time",
+        "wrong_shape",
+    ]
     assert side.answer("mixed", "g")["session_id"] == "mixed"
 
 
-def test_another_model_is_taken_into_use_without_a_restart_or_a_lost_click_and_a_broken_one_is_refused(side: Any, wait: Any) -> None:
+def test_another_model_is_taken_into_use_without_a_restart_or_a_lost_click_and_a_broken_one_is_refused(
+    side: Any, wait: Any
+) -> None:
     clicks: list[str] = []
 
     def version_of_a_click() -> str:
         clicks.append(side.click("switch", f"shoes-{len(clicks) % 16}"))
-        return str(side.answer("switch", clicks[-1])["model_version"])  # waits for it: a lost click would fail here
+        # waits for it: a lost click would fail here
+        return str(side.answer("switch", clicks[-1])["model_version"])
 
     assert version_of_a_click() == side.version()
     second = side.promote(1)
@@ -102,7 +131,14 @@ def test_another_model_is_taken_into_use_without_a_restart_or_a_lost_click_and_a
         wait(lambda log=log: "broken' is refused" in log.read_text(), f"refusal by {process}")
     assert (side.version(), version_of_a_click()) == (second, second)
     assert side.client.get("/readyz").status_code == 200
-    features = wait(lambda: (found := side.client.get("/v1/sessions/switch/features").json()["features"])["click_count"] == len(clicks) and found, "each once")
+    features = wait(
+        lambda: (
+            (found := side.client.get("/v1/sessions/switch/features").json()["features"])["click_count"]
+            == len(clicks)
+            and found
+        ),
+        "each once",
+    )
     assert features["items"] == [f"shoes-{number % 16}" for number in range(len(clicks))][-50:]
     side.promote(0)
 
@@ -125,14 +161,20 @@ def test_an_endless_request_head_is_cut_off(side: Any) -> None:
 def test_nearest_items_are_exact_and_every_id_matches_its_vector(side: Any) -> None:
     catalogue = artifact.load(side.versions[0]).catalogue
     vectors = catalogue.vectors / np.linalg.norm(catalogue.vectors, axis=1, keepdims=True)
-    cosines = dict(zip(catalogue.item_ids, (vectors @ vectors[catalogue.index["lamps-4"]]).tolist(), strict=True))
+    cosines = dict(
+        zip(catalogue.item_ids, (vectors @ vectors[catalogue.index["lamps-4"]]).tolist(), strict=True)
+    )
     found = side.client.get("/v1/items/nearest", params={"item_id": "lamps-4", "k": 8}).json()["items"]
     assert all(abs(item["cosine"] - cosines[item["item_id"]]) < 1e-5 for item in found)
     assert min(item["cosine"] for item in found) >= sorted(cosines.values())[-9] - 1e-5
     assert "lamps-4" not in {item["item_id"] for item in found}
-    text = side.client.get("/v1/items/nearest", params={"text": "something to run in", "k": 5}, timeout=120).json()["items"]
+    text = side.client.get(
+        "/v1/items/nearest", params={"text": "something to run in", "k": 5}, timeout=120
+    ).json()["items"]
     assert {item["category"] for item in text} == {"shoes"}
-    other = side.client.get("/v1/items/nearest", params={"text": "something to run in", "k": 5, "category": "lamps"}, timeout=120).json()["items"]
+    other = side.client.get(
+        "/v1/items/nearest", params={"text": "something to run in", "k": 5, "category": "lamps"}, timeout=120
+    ).json()["items"]
     assert {item["category"] for item in other} == {"lamps"}
     assert side.client.get("/v1/items/nearest", params={"item_id": "nobody"}).status_code == 404
     assert side.client.get("/v1/items/nearest", params={"item_id": "lamps-4", "text": "x"}).status_code == 400
@@ -143,7 +185,9 @@ def test_items_can_be_found(side: Any) -> None:
     assert [item["category"] for item in found] == ["lamps"] * 3
 
 
-def test_an_item_of_today_is_recommended_at_once_by_page_and_consumer_without_a_restart_or_a_training(side: Any, wait: Any) -> None:
+def test_an_item_of_today_is_recommended_at_once_by_page_and_consumer_without_a_restart_or_a_training(
+    side: Any, wait: Any
+) -> None:
     folder, models = side.versions[0], side.settings.models_dir
     known, encoder = artifact.load(folder).catalogue, artifact.read_manifest(folder)["encoder"]
     near = known.vectors[known.index["shoes-3"]][None]
@@ -158,11 +202,16 @@ def test_an_item_of_today_is_recommended_at_once_by_page_and_consumer_without_a_
         return ids(side.client.post("/v1/recommend", json={"items": ["shoes-7"], "k": 20}).json())
 
     assert "today" not in asked()
-    assert new_items.write(models, new_items.NewItems(Catalogue(["today"], ["Canvas sneakers, new"], ["shoes"], near), encoder))
+    assert new_items.write(
+        models, new_items.NewItems(Catalogue(["today"], ["Canvas sneakers, new"], ["shoes"], near), encoder)
+    )
     wait(lambda: "today" in asked(), "the new item by HTTP")
     answer = wait(lambda: "today" in ids(found := consumed()) and found, "the new item by the consumer")
     assert answer["model_version"] == folder.name == side.version()
-    assert side.client.get("/v1/items", params={"query": "sneakers, new"}).json()["items"][0]["item_id"] == "today"
+    assert (
+        side.client.get("/v1/items", params={"query": "sneakers, new"}).json()["items"][0]["item_id"]
+        == "today"
+    )
     (models / new_items.FILE).write_bytes(b"cut off")
     wait(lambda: "today" not in asked() and "today" not in ids(consumed()), "both without the damaged file")
     assert consumed()["model_version"] == side.version() == folder.name

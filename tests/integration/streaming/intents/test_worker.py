@@ -1,4 +1,6 @@
-"""The near-line worker with the real encoder, topic and valkey; the LLM's words are given, but for one session that the real one answers."""
+"""The near-line worker with the real encoder, topic and valkey; the LLM's words are given, but for one
+session that the real one answers.
+"""
 
 import json
 import signal
@@ -25,17 +27,32 @@ from streaming.intents.requests import IntentRequest, KnownAnswers
 from streaming.intents.worker import NearLine, intents_schema
 from streaming.topics import ensure as topics
 
-TITLES = {"1": "Alien", "2": "Star Wars", "3": "Pride and Prejudice", "4": "Sense and Sensibility", "5": "Toy Story", "6": "Jaws"}
+TITLES = {
+    "1": "Alien",
+    "2": "Star Wars",
+    "3": "Pride and Prejudice",
+    "4": "Sense and Sensibility",
+    "5": "Toy Story",
+    "6": "Jaws",
+}
 
 
 @pytest.fixture
 def near(settings: Settings, services: Any, request: pytest.FixtureRequest) -> Settings:
-    """Settings of an endpoint that nobody asks (or of the source that the test names), and what the `intents` job leaves for live use."""
+    """Settings of an endpoint that nobody asks (or of the source that the test names), and what the `intents`
+    job leaves for live use.
+    """
     merged, name = settings.model_dump(), uuid.uuid4().hex[:8]
     merged["online"] = {"url": services.online_store_url}
-    merged["kafka"] = {"bootstrap_servers": services.bootstrap_servers, "intent_requests_topic": f"requests-{name}"}
+    merged["kafka"] = {
+        "bootstrap_servers": services.bootstrap_servers,
+        "intent_requests_topic": f"requests-{name}",
+    }
     merged["streaming"] = {"group": f"group-{name}"}
-    merged["intents"], merged["endpoint"] = {"source": getattr(request, "param", "endpoint")}, {"url": "http://127.0.0.1:9"}
+    merged["intents"], merged["endpoint"] = (
+        {"source": getattr(request, "param", "endpoint")},
+        {"url": "http://127.0.0.1:9"},
+    )
     merged["llm"]["max_new_tokens"] = 12  # enough for a title; each costs time
     result = Settings.model_validate(merged)
     recipe = recipe_of(result)
@@ -61,13 +78,18 @@ def test_answer_reaches_cache_online_store_and_the_running_consumer(near: Settin
     before = consumer_side.infer([["1", "2"]])[0].source
     session = f"s-{uuid.uuid4().hex}"
     worker = NearLine(near, ask, max_calls=1)
-    requests = [IntentRequest(session, ["1", "2"], 1_700_000_000_000_000), IntentRequest(session + "x", ["3"], 1_700_000_000_000_000)]
+    requests = [
+        IntentRequest(session, ["1", "2"], 1_700_000_000_000_000),
+        IntentRequest(session + "x", ["3"], 1_700_000_000_000_000),
+    ]
     assert worker.handle(requests) == 1, "the second is beyond the budget"
     assert worker.handle(requests[:1]) == 0, "the first is cached now"
     assert (asked, worker.left, worker.cached) == ([["Alien", "Star Wars"]], 0, 1)
     rows, _ = spooled(near.home / "intents" / "spool")
     assert [(row["items"], row["long_text"]) for row in rows] == [(["1", "2"], "films about space")]
-    value = PackedClient(services.online_store_url, False).read([storage_key("intentstore", "session_intents", entity_key({"session_id": session}))])[0]
+    value = PackedClient(services.online_store_url, False).read(
+        [storage_key("intentstore", "session_intents", entity_key({"session_id": session}))]
+    )[0]
     assert value is not None
     assert intents_schema().decode(value)["long_text"] == "films about space"
 
@@ -90,7 +112,9 @@ def test_worker_without_an_llm_or_a_catalogue_says_what_to_do(near: Settings, tm
 
 
 @pytest.mark.parametrize("near", ["llm"], indirect=True)
-def test_real_llm_answers_a_request_from_the_topic_once_within_the_budget(near: Settings, services: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_llm_answers_a_request_from_the_topic_once_within_the_budget(
+    near: Settings, services: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     from kafka import KafkaProducer
 
     topics.ensure(near)
@@ -111,6 +135,8 @@ def test_real_llm_answers_a_request_from_the_topic_once_within_the_budget(near: 
     intent = LiveIntents.load(near).infer([["1", "2", "6"]])[0]
     assert (intent.source, bool(intent.long.text), bool(intent.short.text)) == ("llm", True, True)
     assert set(intent.long.items) <= set(TITLES)
-    value = PackedClient(services.online_store_url, False).read([storage_key("intentstore", "session_intents", entity_key({"session_id": session}))])[0]
+    value = PackedClient(services.online_store_url, False).read(
+        [storage_key("intentstore", "session_intents", entity_key({"session_id": session}))]
+    )[0]
     assert value is not None
     assert intents_schema().decode(value)["long_text"] == intent.long.text

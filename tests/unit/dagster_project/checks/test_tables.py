@@ -25,7 +25,12 @@ def test_good_clicks_pass_every_check(settings, write_table, click):
 
 
 def test_changed_column_type_fails_the_schema_check(settings, write_table):
-    wrong = pa.schema([field if field.name != "event_time" else pa.field("event_time", pa.string()) for field in columns.CLICKS_SCHEMA])
+    wrong = pa.schema(
+        [
+            field if field.name != "event_time" else pa.field("event_time", pa.string())
+            for field in columns.CLICKS_SCHEMA
+        ]
+    )
     write_table("clicks", [], schema=wrong)
     found = outcome(settings, "clicks", "schema")
     assert not found.passed and "event_time" in found.text
@@ -59,7 +64,11 @@ def test_catalogue_without_items_is_no_fault(settings, write_table, click):
 def test_day_far_below_the_usual_warns(settings, write_table, click):
     start = datetime.date(2026, 1, 1)
     counts = [100] * 10 + [1, 50]
-    rows = [click(day * 1000 + number, event_date=start + datetime.timedelta(days=day)) for day, count in enumerate(counts) for number in range(count)]
+    rows = [
+        click(day * 1000 + number, event_date=start + datetime.timedelta(days=day))
+        for day, count in enumerate(counts)
+        for number in range(count)
+    ]
     write_table("clicks", rows)
     found = outcome(settings, "clicks", "volume")
     assert not found.passed and "2026-01-11" in found.text
@@ -87,7 +96,9 @@ def test_click_without_features_is_named(settings, write_table, click):
 
 def test_vector_that_is_not_of_unit_length_fails(settings, write_table):
     write_table("items", [{"item_id": "a"}, {"item_id": "b"}])
-    write_table("item_vectors", [{"item_id": "a", "vector": [0.6, 0.8]}, {"item_id": "b", "vector": [1.0, 1.0]}])
+    write_table(
+        "item_vectors", [{"item_id": "a", "vector": [0.6, 0.8]}, {"item_id": "b", "vector": [1.0, 1.0]}]
+    )
     assert outcome(settings, "item_vectors", "unit_vectors").facts["not_of_unit_length"] == 1
 
 
@@ -101,24 +112,48 @@ def test_llm_intent_outside_the_cache_is_named(settings, write_table):
 def test_answers_that_only_copy_the_session_warn(settings, write_table):
     at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     write_table("session_text", [{"session_id": "s", "event_timestamp": at, "items": ["a"]}])
-    write_table("session_intents", [{"session_id": "s", "event_timestamp": at, "source": "llm", "short_items": ["a"], "short_text": "A"}])
+    write_table(
+        "session_intents",
+        [
+            {
+                "session_id": "s",
+                "event_timestamp": at,
+                "source": "llm",
+                "short_items": ["a"],
+                "short_text": "A",
+            }
+        ],
+    )
     assert not outcome(settings, "session_intents", "copy_share").passed
 
 
 def test_case_that_knows_its_future_fails(settings, write_table):
     at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    row = {"session_id": "s", "event_timestamp": at, "session_start": at + datetime.timedelta(hours=1), "target": "a", "split": "train"}
+    row = {
+        "session_id": "s",
+        "event_timestamp": at,
+        "session_start": at + datetime.timedelta(hours=1),
+        "target": "a",
+        "split": "train",
+    }
     write_table("training_set", [row])
     assert not outcome(settings, "training_set", "known_in_time").passed
 
 
 def test_one_mismatch_fails_parity(settings):
-    assert outcome(settings, "live/parity", "parity", {"compared": 10, "mismatch": 0, "missing": 0, "extra": 0, "stale": 0}).passed
+    assert outcome(
+        settings,
+        "live/parity",
+        "parity",
+        {"compared": 10, "mismatch": 0, "missing": 0, "extra": 0, "stale": 0},
+    ).passed
     assert not outcome(settings, "live/parity", "parity", {"compared": 10, "mismatch": 1}).passed
 
 
 def test_unanswered_clicks_fail(settings):
-    assert outcome(settings, "live/recommendations", "answered", {"clicks": 3, "answers": 2, "dead_letters": 1}).passed
+    assert outcome(
+        settings, "live/recommendations", "answered", {"clicks": 3, "answers": 2, "dead_letters": 1}
+    ).passed
     assert not outcome(settings, "live/recommendations", "answered", {"clicks": 3, "answers": 2}).passed
 
 
@@ -137,9 +172,16 @@ def test_thresholds_are_shares():
 def test_language_model_that_is_down_stops_the_run_with_its_reason(settings):
     folder = settings.home / "intents"
     folder.mkdir(parents=True)
-    (folder / "retry.jsonl").write_text('{"cache_key": "k", "reason": "connection refused"}', encoding="utf-8")
+    (folder / "retry.jsonl").write_text(
+        '{"cache_key": "k", "reason": "connection refused"}', encoding="utf-8"
+    )
     found = outcome(settings, "session_intents", "model_answers", {"llm_calls": 0, "failed": 4})
-    assert not found.passed and "all 4 calls" in found.text and "connection refused" in found.text and "endpoint" in found.text
+    assert (
+        not found.passed
+        and "all 4 calls" in found.text
+        and "connection refused" in found.text
+        and "endpoint" in found.text
+    )
     assert outcome(settings, "session_intents", "model_answers", {"llm_calls": 3, "failed": 1}).passed
     assert not outcome(settings, "session_intents", "calls_answered", {"llm_calls": 3, "failed": 1}).passed
     assert outcome(settings, "session_intents", "model_answers", {"llm_calls": 0, "failed": 0}).passed

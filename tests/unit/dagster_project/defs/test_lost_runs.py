@@ -29,7 +29,9 @@ def instance(tmp_path, monkeypatch):
 def running(instance, pid):
     run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
     if pid is not None:
-        instance.report_engine_event(f"Started process for run (pid: {pid}).", run, EngineEventData.in_process(pid))
+        instance.report_engine_event(
+            f"Started process for run (pid: {pid}).", run, EngineEventData.in_process(pid)
+        )
     return run.run_id
 
 
@@ -40,7 +42,9 @@ def status(instance, run):
 @pytest.fixture
 def own(instance):
     """A process that was started with this home."""
-    started = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, env={**os.environ})
+    started = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, env={**os.environ}
+    )
     yield started
     started.kill()
     started.wait()
@@ -48,7 +52,9 @@ def own(instance):
 
 def test_run_of_a_living_process_is_left_alone(instance, own):
     run = running(instance, own.pid)
-    assert instance_home.close_lost_runs(instance) == [] and status(instance, run) is dg.DagsterRunStatus.STARTED
+    assert (
+        instance_home.close_lost_runs(instance) == [] and status(instance, run) is dg.DagsterRunStatus.STARTED
+    )
 
 
 def test_run_of_a_killed_process_is_marked_as_failed_by_the_sensor(instance, own):

@@ -26,8 +26,12 @@ def test_failure_is_plain_in_text_and_page():
 
 def test_what_was_not_made_says_so(settings):
     for section in (
-        demo_sections.intents({}), demo_sections.quality({}, None), demo_sections.streaming({}), demo_sections.parity({}), demo_sections.sessions(settings, {}),
-    ):  # fmt: skip
+        demo_sections.intents({}),
+        demo_sections.quality({}, None),
+        demo_sections.streaming({}),
+        demo_sections.parity({}),
+        demo_sections.sessions(settings, {}),
+    ):
         assert demo_sections.NOT_MADE in str(section.rows)
 
 
@@ -38,15 +42,23 @@ def test_kept_model_says_that_its_figures_are_of_an_earlier_run():
 
 
 def test_skipped_intents_claim_no_calls():
-    found = demo_sections.intents({"session_intents": {"unchanged": True, "llm_calls": 48, "dagster/row_count": 5}})
+    found = demo_sections.intents(
+        {"session_intents": {"unchanged": True, "llm_calls": 48, "dagster/row_count": 5}}
+    )
     assert ("LLM calls of this run", "0") in found.rows and "48" not in str(found.rows)
 
 
 def test_session_shows_titles_intents_and_recommendations(settings, write_table):
     write_table("items", [{"item_id": "a", "title": "Alien"}, {"item_id": "b", "title": "Brazil"}])
     write_table("score_log", [{"partition": 0, "offset": 7, "items": ["a"]}])
-    answer = {"session_id": "s", "items": [{"item_id": "b", "score": 1.0}], "intents": {"long": {"text": "space"}, "short": {"text": None}}}
-    found = demo_sections.sessions(settings, {"live/recommendations": {"examples": [{"partition": 0, "offset": 7, "answer": answer}]}})
+    answer = {
+        "session_id": "s",
+        "items": [{"item_id": "b", "score": 1.0}],
+        "intents": {"long": {"text": "space"}, "short": {"text": None}},
+    }
+    found = demo_sections.sessions(
+        settings, {"live/recommendations": {"examples": [{"partition": 0, "offset": 7, "answer": answer}]}}
+    )
     assert found.rows == [("s", "Alien", "space / -", "Brazil")]
 
 
@@ -57,4 +69,6 @@ def test_tables_count_rows_and_what_the_run_wrote(settings, write_table, click):
 
 
 def test_page_is_written_under_home(settings):
-    assert demo_report.write_html(settings, summary()).read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert (
+        demo_report.write_html(settings, summary()).read_text(encoding="utf-8").startswith("<!doctype html>")
+    )

@@ -23,7 +23,11 @@ ONE_DAY = datetime.timedelta(days=1)
 def next_day(click):
     def make(number, **given):
         row = click(number)
-        return row | {"event_time": row["event_time"] + ONE_DAY, "event_date": row["event_date"] + ONE_DAY} | given
+        return (
+            row
+            | {"event_time": row["event_time"] + ONE_DAY, "event_date": row["event_date"] + ONE_DAY}
+            | given
+        )
 
     return make
 
@@ -55,14 +59,22 @@ def test_changed_setting_of_an_earlier_step_runs_the_later_ones_again(settings, 
 
 
 def test_days_in_a_row_are_done_in_one_go(settings):
-    work = Work(settings, ["ingest", "sessionise"], "daily", ["2026-01-02", "2026-01-01", "2026-02-01"], False, {})
+    work = Work(
+        settings, ["ingest", "sessionise"], "daily", ["2026-01-02", "2026-01-01", "2026-02-01"], False, {}
+    )
     assert [(step.name, str(days)) for step, days in work.plan()] == [
-        ("ingest", "2026-01-01..2026-01-02"), ("sessionise", "2026-01-01..2026-01-02"), ("ingest", "2026-02-01"), ("sessionise", "2026-02-01"),
-    ]  # fmt: skip
+        ("ingest", "2026-01-01..2026-01-02"),
+        ("sessionise", "2026-01-01..2026-01-02"),
+        ("ingest", "2026-02-01"),
+        ("sessionise", "2026-02-01"),
+    ]
 
 
 def test_month_and_year_ends_do_not_break_a_range():
-    assert [str(part) for part in ranges(["2025-12-31", "2026-01-01", "2024-02-29", "2024-03-01"])] == ["2024-02-29..2024-03-01", "2025-12-31..2026-01-01"]
+    assert [str(part) for part in ranges(["2025-12-31", "2026-01-01", "2024-02-29", "2024-03-01"])] == [
+        "2024-02-29..2024-03-01",
+        "2025-12-31..2026-01-01",
+    ]
 
 
 def test_clicks_are_counted_by_day(settings, write_table, click, next_day):

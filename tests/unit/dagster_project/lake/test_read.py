@@ -33,7 +33,9 @@ def test_rows_are_counted_by_the_footer_when_the_log_has_no_statistics(write_tab
 
 def test_filter_keeps_matching_rows_only(write_table, click):
     path = write_table("clicks", [click(1), click(2)])
-    assert lake.read(path, ["event_id"], filter=pc.field("event_id") == "e2")["event_id"].to_pylist() == ["e2"]
+    assert lake.read(path, ["event_id"], filter=pc.field("event_id") == "e2")["event_id"].to_pylist() == [
+        "e2"
+    ]
 
 
 def test_empty_table_has_the_contracts_columns(write_table):

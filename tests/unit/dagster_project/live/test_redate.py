@@ -19,7 +19,15 @@ def held_out(settings):
     def write(*times):
         file = held_out_file(settings)
         file.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table({"event_id": [str(place) for place in range(len(times))], "event_time": pa.array(times, pa.timestamp("us", "UTC"))}), file)
+        pq.write_table(
+            pa.table(
+                {
+                    "event_id": [str(place) for place in range(len(times))],
+                    "event_time": pa.array(times, pa.timestamp("us", "UTC")),
+                }
+            ),
+            file,
+        )
 
     return write
 

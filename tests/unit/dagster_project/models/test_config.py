@@ -17,12 +17,19 @@ def test_empty_mirror_gives_the_models_defaults():
 
 
 def test_every_default_passes_through_the_mirror_unchanged():
-    given = {name: list(value) if isinstance(value, tuple) else value for name, value in ModelConfig().model_dump().items() if value is not None}
+    given = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in ModelConfig().model_dump().items()
+        if value is not None
+    }
     assert merged({}, ModelSettings(**given)) == ModelConfig()
 
 
 def test_launchpad_wins_over_the_file():
-    assert merged({"dim": 32, "seed": 5}, ModelSettings(dim=16)).model_dump(include={"dim", "seed"}) == {"dim": 16, "seed": 5}
+    assert merged({"dim": 32, "seed": 5}, ModelSettings(dim=16)).model_dump(include={"dim", "seed"}) == {
+        "dim": 16,
+        "seed": 5,
+    }
 
 
 def test_value_out_of_range_is_named():

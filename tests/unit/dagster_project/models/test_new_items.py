@@ -24,8 +24,14 @@ def model(settings):
     def make(version, *known):
         folder = settings.models_dir / version
         folder.mkdir(parents=True)
-        (folder / "items.json").write_text(json.dumps({"item_ids": list(known), "titles": [""] * len(known), "categories": [""] * len(known)}))
-        (folder / "manifest.json").write_text(json.dumps({"format": 1, "version": version, "created": version, "encoder": ENCODER}))
+        (folder / "items.json").write_text(
+            json.dumps(
+                {"item_ids": list(known), "titles": [""] * len(known), "categories": [""] * len(known)}
+            )
+        )
+        (folder / "manifest.json").write_text(
+            json.dumps({"format": 1, "version": version, "created": version, "encoder": ENCODER})
+        )
         return folder
 
     return make
@@ -36,8 +42,14 @@ def shop(write_table):
     """Add items to both catalogue tables."""
 
     def add(*names, encoder=ENCODER):
-        write_table(columns.ITEMS, [{"item_id": name, "title": f"title of {name}", "category": "kind"} for name in names])
-        write_table(columns.ITEM_VECTORS, [{"item_id": name, "text": "t", "encoder": encoder, "vector": [1.0, 0.0]} for name in names])
+        write_table(
+            columns.ITEMS,
+            [{"item_id": name, "title": f"title of {name}", "category": "kind"} for name in names],
+        )
+        write_table(
+            columns.ITEM_VECTORS,
+            [{"item_id": name, "text": "t", "encoder": encoder, "vector": [1.0, 0.0]} for name in names],
+        )
 
     return add
 
@@ -45,7 +57,10 @@ def shop(write_table):
 @pytest.fixture
 def run(settings):
     def one():
-        return dg.materialize([new_items_beside_the_model], resources={"settings": SettingsResource(config="/dev/null", home=str(settings.home))})
+        return dg.materialize(
+            [new_items_beside_the_model],
+            resources={"settings": SettingsResource(config="/dev/null", home=str(settings.home))},
+        )
 
     return one
 
@@ -55,7 +70,9 @@ def served(settings):
     return beside.read(file).catalogue if file.exists() else None
 
 
-def test_an_item_that_joins_the_tables_reaches_the_models_and_leaves_when_a_model_knows_it(settings, model, shop, run):
+def test_an_item_that_joins_the_tables_reaches_the_models_and_leaves_when_a_model_knows_it(
+    settings, model, shop, run
+):
     model("1", "a", "b")
     promotion.promote(settings, "1", "first")
     shop("a", "b")
@@ -81,13 +98,17 @@ def test_an_unchanged_catalogue_leaves_the_file_alone(settings, model, shop):
     assert beside.stamp(folder) == before
 
 
-def test_items_of_another_encoder_and_without_title_are_left_out_and_counted(settings, model, shop, write_table):
+def test_items_of_another_encoder_and_without_title_are_left_out_and_counted(
+    settings, model, shop, write_table
+):
     model("1", "a")
     promotion.promote(settings, "1", "first")
     shop("fresh")
     shop("foreign", encoder="another")
     write_table(columns.ITEMS, [{"item_id": "bare"}])
-    write_table(columns.ITEM_VECTORS, [{"item_id": "bare", "text": "t", "encoder": ENCODER, "vector": [0.0, 1.0]}])
+    write_table(
+        columns.ITEM_VECTORS, [{"item_id": "bare", "text": "t", "encoder": ENCODER, "vector": [0.0, 1.0]}]
+    )
     assert new_items.update(settings)["left_out"] == 1
     assert served(settings).item_ids == ["fresh"]
 
@@ -118,5 +139,7 @@ def test_rollback_gives_the_earlier_model_the_items_that_only_the_later_one_knew
     shop("a", "fresh")
     new_items.update(settings)
     assert served(settings) is None
-    assert rollback.execute_in_process(resources={"settings": SettingsResource(config="/dev/null", home=str(settings.home))}).success
+    assert rollback.execute_in_process(
+        resources={"settings": SettingsResource(config="/dev/null", home=str(settings.home))}
+    ).success
     assert served(settings).item_ids == ["fresh"]

@@ -15,15 +15,42 @@ NAMES = ("R@5", "R@10", "R@20", "N@10", "MRR@20")
 
 
 def metrics(mean, cases=10):
-    return {"cases": cases, "sessions": cases, "metrics": {name: {"mean": mean, "low": mean - 0.05, "high": mean + 0.05} for name in NAMES}}
+    return {
+        "cases": cases,
+        "sessions": cases,
+        "metrics": {name: {"mean": mean, "low": mean - 0.05, "high": mean + 0.05} for name in NAMES},
+    }
 
 
 REPORT = {
     "test_cases": 10,
-    "rows": [{"name": "Most popular", "role": "popularity", "metrics": metrics(0.2)}, {"name": "gru4rec", "role": gates.CANDIDATE, "metrics": metrics(0.3)}],
-    "history": [{"epoch": 1, "loss": 2.0, "N@10": 0.1, "seconds": 1.0}, {"epoch": 2, "loss": 1.0, "N@10": 0.2, "seconds": 1.0}],
-    "slices": {"target clicked never": metrics(0.0, 0), "target clicked over 30 times": metrics(0.4), "prefix of 1 click": metrics(0.1)},
-    "calibration": {"error": 0.01, "bins": [{"low": 0.0, "high": 0.1, "items": 9, "score": 0.05, "hits": 0.06, "hits_low": 0.01, "hits_high": 0.2}]},
+    "rows": [
+        {"name": "Most popular", "role": "popularity", "metrics": metrics(0.2)},
+        {"name": "gru4rec", "role": gates.CANDIDATE, "metrics": metrics(0.3)},
+    ],
+    "history": [
+        {"epoch": 1, "loss": 2.0, "N@10": 0.1, "seconds": 1.0},
+        {"epoch": 2, "loss": 1.0, "N@10": 0.2, "seconds": 1.0},
+    ],
+    "slices": {
+        "target clicked never": metrics(0.0, 0),
+        "target clicked over 30 times": metrics(0.4),
+        "prefix of 1 click": metrics(0.1),
+    },
+    "calibration": {
+        "error": 0.01,
+        "bins": [
+            {
+                "low": 0.0,
+                "high": 0.1,
+                "items": 9,
+                "score": 0.05,
+                "hits": 0.06,
+                "hits_low": 0.01,
+                "hits_high": 0.2,
+            }
+        ],
+    },
 }
 
 
@@ -32,7 +59,13 @@ def models(settings):
     for number, backbone in enumerate(("sasrec", "gru4rec")):
         folder = settings.models_dir / f"m{number}"
         folder.mkdir(parents=True)
-        text = json.dumps({"created": f"2026-01-0{number + 1}", "config": {"backbone": backbone}, "metrics": REPORT if number else {"rows": []}})
+        text = json.dumps(
+            {
+                "created": f"2026-01-0{number + 1}",
+                "config": {"backbone": backbone},
+                "metrics": REPORT if number else {"rows": []},
+            }
+        )
         (folder / "manifest.json").write_text(text, encoding="utf-8")
     return settings
 

@@ -15,7 +15,9 @@ def model(settings):
     def make(version, created):
         folder = settings.models_dir / version
         folder.mkdir(parents=True)
-        (folder / "manifest.json").write_text(json.dumps({"format": 1, "version": version, "created": created, "sha256": {}}), encoding="utf-8")
+        (folder / "manifest.json").write_text(
+            json.dumps({"format": 1, "version": version, "created": created, "sha256": {}}), encoding="utf-8"
+        )
 
     return make
 

@@ -18,7 +18,11 @@ def state(*, at=100.0, end=50, committed=50, dead=0, answers=50):
 
 def test_rates_are_differences_by_time():
     before = state(at=100.0, end=50, answers=40).cursor()
-    assert observe.rates(state(at=110.0, end=150, answers=90), before) == {"clicks_per_second": 10.0, "answers_per_second": 5.0, "dead_letters_per_second": 0.0}
+    assert observe.rates(state(at=110.0, end=150, answers=90), before) == {
+        "clicks_per_second": 10.0,
+        "answers_per_second": 5.0,
+        "dead_letters_per_second": 0.0,
+    }
 
 
 def test_first_look_has_no_rate():
@@ -26,7 +30,9 @@ def test_first_look_has_no_rate():
 
 
 def test_topic_that_was_made_anew_gives_no_negative_rate():
-    assert observe.rates(state(at=200.0, end=0, answers=0), state(at=100.0).cursor())["clicks_per_second"] == 0.0
+    assert (
+        observe.rates(state(at=200.0, end=0, answers=0), state(at=100.0).cursor())["clicks_per_second"] == 0.0
+    )
 
 
 def test_lag_and_dead_letters_are_told_with_a_remedy():
@@ -48,7 +54,14 @@ def test_drop_of_quality_is_told_once_it_is_clear(settings, values, expected):
     for number, value in enumerate(values):
         folder = settings.models_dir / f"m{number}"
         folder.mkdir(parents=True)
-        metrics = {"rows": [{"role": "with_intents", "metrics": {"metrics": {"N@10": {"mean": value, "low": value, "high": value}}}}]}
+        metrics = {
+            "rows": [
+                {
+                    "role": "with_intents",
+                    "metrics": {"metrics": {"N@10": {"mean": value, "low": value, "high": value}}},
+                }
+            ]
+        }
         (folder / "manifest.json").write_text(json.dumps({"metrics": metrics}), encoding="utf-8")
         rows.append(json.dumps({"version": f"m{number}", "at": 0.0, "why": ""}))
     (settings.models_dir / "promotions.jsonl").write_text("\n".join(rows), encoding="utf-8")
@@ -73,5 +86,7 @@ def test_broker_that_is_set_but_down_is_found_out_by_one_question(settings, monk
     real = kafka_watch.topic_ends
     monkeypatch.setattr(kafka_watch, "TIMEOUT_MS", 200)
     monkeypatch.setattr(kafka_watch, "topic_ends", lambda *given: asked.append(given) or real(*given))
-    down = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:9"})})
+    down = settings.model_copy(
+        update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:9"})}
+    )
     assert observe.live_state(down) is None and len(asked) == 1

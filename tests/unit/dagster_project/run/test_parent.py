@@ -25,9 +25,12 @@ def run(settings):
     def materialise(*assets):
         with dg.DagsterInstance.ephemeral() as instance:
             return dg.materialize(
-                [spark_batch], selection=[dg.AssetKey(name) for name in assets], instance=instance, raise_on_error=False,
+                [spark_batch],
+                selection=[dg.AssetKey(name) for name in assets],
+                instance=instance,
+                raise_on_error=False,
                 resources={"settings": SettingsResource(config="/dev/null", home=str(settings.home))},
-            )  # fmt: skip
+            )
 
     return materialise
 
@@ -48,7 +51,10 @@ def test_unchanged_steps_are_reported_without_a_jvm(run, remembered, click, no_c
     remembered("clicks", click(1))
     result = run("clicks", "items", "quarantine")
     assert result.success
-    done = {event.asset_key.to_user_string(): event.materialization for event in result.get_asset_materialization_events()}
+    done = {
+        event.asset_key.to_user_string(): event.materialization
+        for event in result.get_asset_materialization_events()
+    }
     assert set(done) == {"clicks", "items", "quarantine"}
     assert done["clicks"].metadata["unchanged"].value is True
     assert done["clicks"].metadata["dagster/row_count"].value == 1
@@ -59,13 +65,19 @@ def test_blocking_check_fails_the_run_with_its_reason(run, remembered, click, no
     remembered("clicks", click(1), click(1))
     result = run("clicks")
     assert not result.success
-    texts = [event.step_failure_data.user_failure_data.description for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    texts = [
+        event.step_failure_data.user_failure_data.description
+        for event in result.all_events
+        if event.event_type_value == "STEP_FAILURE"
+    ]
     assert "clicks/keys" in texts[0] and "more than once" in texts[0]
 
 
 def test_child_that_is_killed_is_said_with_the_remedy(run, monkeypatch):
     real = bound.start
-    monkeypatch.setattr(bound, "start", lambda command, **options: real(["sh", "-c", "kill -9 $$"], **options))
+    monkeypatch.setattr(
+        bound, "start", lambda command, **options: real(["sh", "-c", "kill -9 $$"], **options)
+    )
     result = run("clicks")
     assert not result.success
     event = next(event for event in result.all_events if event.event_type_value == "STEP_FAILURE")

@@ -18,7 +18,11 @@ class Tracker:
 
     def getStageInfo(self, stage):  # noqa: N802 - Spark's name
         Tracker.done += 1
-        return SimpleNamespace(stageId=stage, numTasks=8, numCompletedTasks=min(8, Tracker.done)) if stage == 3 else None
+        return (
+            SimpleNamespace(stageId=stage, numTasks=8, numCompletedTasks=min(8, Tracker.done))
+            if stage == 3
+            else None
+        )
 
 
 SESSION = SimpleNamespace(sparkContext=SimpleNamespace(statusTracker=Tracker))
@@ -54,5 +58,10 @@ def test_nothing_is_told_before_spark_is_up():
 def test_end_of_sparks_log_is_short(tmp_path):
     assert end_of_log(tmp_path) == ""
     (tmp_path / "spark").mkdir()
-    (tmp_path / "spark" / "driver.log").write_text("\n".join(f"line {number}" for number in range(100)), encoding="utf-8")
-    assert end_of_log(tmp_path).splitlines()[-1] == "line 99" and len(end_of_log(tmp_path).splitlines()) == LOG_LINES
+    (tmp_path / "spark" / "driver.log").write_text(
+        "\n".join(f"line {number}" for number in range(100)), encoding="utf-8"
+    )
+    assert (
+        end_of_log(tmp_path).splitlines()[-1] == "line 99"
+        and len(end_of_log(tmp_path).splitlines()) == LOG_LINES
+    )

@@ -27,15 +27,26 @@ def settings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def built(settings):
-    counted = ViewStatistics(7, "2024-01-01 00:00:00", 3, {"click_count": FeatureStatistics(0.25, "value", [("1", 4), ("2", 3)])})
-    return catalogue.build(store.feature_store(settings), {"session_features": counted}, {}, "2026-01-01T00:00:00+00:00")
+    counted = ViewStatistics(
+        7, "2024-01-01 00:00:00", 3, {"click_count": FeatureStatistics(0.25, "value", [("1", 4), ("2", 3)])}
+    )
+    return catalogue.build(
+        store.feature_store(settings), {"session_features": counted}, {}, "2026-01-01T00:00:00+00:00"
+    )
 
 
 def test_every_service_view_and_feature_is_there_with_owner_meaning_and_lineage(built):
-    assert [service["name"] for service in built["services"]] == ["item_text_v1", "session_intents_v1", "session_ranker_v1"]
+    assert [service["name"] for service in built["services"]] == [
+        "item_text_v1",
+        "session_intents_v1",
+        "session_ranker_v1",
+    ]
     views = {view["name"]: view for view in built["views"]}
     assert set(views) == {"session_features", "session_intents", "item_text", "item_popularity"}
-    assert all(view["owner"] == definitions.OWNER and all(f["description"] for f in view["features"]) for view in views.values())
+    assert all(
+        view["owner"] == definitions.OWNER and all(f["description"] for f in view["features"])
+        for view in views.values()
+    )
     assert views["item_text"]["lineage"]["table"] == "item_vectors"
     assert views["item_text"]["lineage"]["job"] == "python -m spark_jobs item-vectors"
     assert views["session_features"]["lineage"]["push_source"] == "session_features_push"
@@ -71,9 +82,14 @@ def test_second_catalogue_lists_what_changed(settings, tmp_path):
     opened = store.feature_store(settings)
     old = definitions.item_popularity
     wider = FeatureView(
-        name=old.name, entities=[definitions.item], source=definitions.item_popularity_source, owner=old.owner, description=old.description, tags=old.tags,
+        name=old.name,
+        entities=[definitions.item],
+        source=definitions.item_popularity_source,
+        owner=old.owner,
+        description=old.description,
+        tags=old.tags,
         schema=[*old.schema, Field(name="trend", dtype=String, description="Whether clicks rise or fall.")],
-    )  # fmt: skip
+    )
     opened.apply([wider])
     catalogue.write_catalogue(settings, tmp_path)
     changes = json.loads((tmp_path / "catalogue.json").read_text())["changes"]

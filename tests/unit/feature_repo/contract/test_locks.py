@@ -26,7 +26,9 @@ with only_one(Path(sys.argv[1])):
 def test_a_killed_holder_frees_the_lock_and_nobody_enters_before(tmp_path, caplog):
     caplog.set_level(logging.INFO, "intentstore.locks")
     lock = tmp_path / "new folder" / "table.lock"
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         entered = threading.Event()
 
@@ -46,4 +48,7 @@ def test_a_killed_holder_frees_the_lock_and_nobody_enters_before(tmp_path, caplo
 def test_two_tables_do_not_wait_for_each_other(tmp_path):
     settings = load_settings(Path(os.devnull), {}, {"home": str(tmp_path)})
     with only_writer(settings, "clicks"), only_writer(settings, "sessions"):
-        assert {file.name for file in (tmp_path / "spark" / "locks").iterdir()} == {"clicks.write", "sessions.write"}
+        assert {file.name for file in (tmp_path / "spark" / "locks").iterdir()} == {
+            "clicks.write",
+            "sessions.write",
+        }

@@ -12,7 +12,13 @@ from feature_repo.contract import messages as events
 from feature_repo.contract.messages import Click, ClickError
 
 NOW = 1_800_000_000_000_000
-GOOD = {"event_id": "e", "session_id": "s", "item_id": "i", "event_time": "2024-01-01T00:00:00Z", "schema_version": 1}
+GOOD = {
+    "event_id": "e",
+    "session_id": "s",
+    "item_id": "i",
+    "event_time": "2024-01-01T00:00:00Z",
+    "schema_version": 1,
+}
 names = st.text(min_size=1, max_size=40).filter(lambda text: text.strip() and text.isprintable())
 
 
@@ -28,15 +34,28 @@ def reason(value, key=b"s"):
     return caught.value.reason
 
 
-@given(names, names, names, st.integers(events.EARLIEST_US, NOW), st.dictionaries(names, st.integers() | names, max_size=3))
+@given(
+    names,
+    names,
+    names,
+    st.integers(events.EARLIEST_US, NOW),
+    st.dictionaries(names, st.integers() | names, max_size=3),
+)
 def test_writing_and_reading_are_inverse(event, session, item, time, extra):
-    extra = {name: value for name, value in extra.items() if name not in GOOD and not (isinstance(value, int) and abs(value) > 2**60)}
+    extra = {
+        name: value
+        for name, value in extra.items()
+        if name not in GOOD and not (isinstance(value, int) and abs(value) > 2**60)
+    }
     click = Click(event, session, item, time, 1, extra)
     assert events.decode_click(events.encode_click(click), session.encode(), NOW) == click
 
 
 def test_unknown_fields_are_kept():
-    assert events.decode_click(raw(page="home", nested={"a": [1]}), b"s", NOW).extra == {"page": "home", "nested": {"a": [1]}}
+    assert events.decode_click(raw(page="home", nested={"a": [1]}), b"s", NOW).extra == {
+        "page": "home",
+        "nested": {"a": [1]},
+    }
 
 
 @pytest.mark.parametrize(
@@ -75,7 +94,10 @@ def test_a_bad_click_is_refused_with_its_reason(value, key, expected):
 
 def test_a_missing_field_is_a_wrong_shape():
     for name in ("event_id", "session_id", "item_id"):
-        assert reason(json.dumps({key: value for key, value in GOOD.items() if key != name}).encode()) == "wrong_shape"
+        assert (
+            reason(json.dumps({key: value for key, value in GOOD.items() if key != name}).encode())
+            == "wrong_shape"
+        )
 
 
 def test_an_id_of_exactly_the_limit_is_kept():
@@ -115,7 +137,14 @@ def test_a_written_time_reads_back(microseconds):
 def test_a_recommendation_reads_back_and_rubbish_is_refused():
     view = events.IntentView("a film", ["i1"])
     answer = events.Recommendation(
-        "e", "s", [events.RecommendedItem("i", 0.5)], events.Intents(view, view, "encoder"), "v1", events.Source("clicks", 0, 7), "t", "u"
+        "e",
+        "s",
+        [events.RecommendedItem("i", 0.5)],
+        events.Intents(view, view, "encoder"),
+        "v1",
+        events.Source("clicks", 0, 7),
+        "t",
+        "u",
     )
     assert events.decode_recommendation(events.encode_recommendation(answer)) == answer
     with pytest.raises(ValueError, match="not a recommendation"):

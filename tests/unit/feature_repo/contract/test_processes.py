@@ -10,7 +10,8 @@ from pathlib import Path
 
 from feature_repo.contract import processes as bound
 
-# A parent that starts a bound grandchild, tells its pid, and waits; the grandchild holds the write end of our pipe until it dies.
+# A parent that starts a bound grandchild, tells its pid, and waits; the grandchild holds the write end of our
+# pipe until it dies.
 PARENT = """
 import os, sys
 from feature_repo.contract import processes as bound
@@ -21,12 +22,14 @@ import subprocess
 child = subprocess.Popen([sys.executable, "-m", "feature_repo.contract.processes", str(os.getpid()), "--", sys.executable, "-c", code], pass_fds=[held])
 os.close(held)
 child.wait()
-"""
+"""  # noqa: E501
 
 
 def test_kill_9_of_the_parent_ends_the_child():
     read, write = os.pipe()
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(write)], pass_fds=[write], stdout=subprocess.PIPE)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(write)], pass_fds=[write], stdout=subprocess.PIPE
+    )
     os.close(write)
     assert parent.stdout is not None and parent.stdout.readline() == b"up\n"
     parent.send_signal(signal.SIGKILL)
@@ -45,7 +48,10 @@ def test_stop_ends_the_whole_group():
 def test_process_that_ignores_the_request_is_forced(tmp_path):
     ready = tmp_path / "ready"
     os.mkfifo(ready)
-    code = f"import signal, threading; signal.signal(signal.SIGTERM, signal.SIG_IGN); open({str(ready)!r}, 'w').close(); threading.Event().wait()"
+    code = (
+        f"import signal, threading; signal.signal(signal.SIGTERM, signal.SIG_IGN); open({str(ready)!r}, "
+        "'w').close(); threading.Event().wait()"
+    )
     process = bound.start([sys.executable, "-c", code])
     Path(ready).read_bytes()
     bound.stop(process, 0.2)
@@ -53,7 +59,9 @@ def test_process_that_ignores_the_request_is_forced(tmp_path):
 
 
 def test_parent_that_is_already_gone_is_seen():
-    done = subprocess.run([sys.executable, "-m", "feature_repo.contract.processes", "1", "--", "true"], check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "feature_repo.contract.processes", "1", "--", "true"], check=False, timeout=60
+    )
     assert done.returncode == 1
 
 

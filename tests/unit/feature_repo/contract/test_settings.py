@@ -1,4 +1,6 @@
-"""Settings: precedence, refusal of typos, secrets that stay hidden, and a default file that says what the code does."""
+"""Settings: precedence, refusal of typos, secrets that stay hidden, and a default file that says what the
+code does.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,28 @@ def write(folder, text):
 
 def test_flags_beat_variables_beat_the_file(tmp_path):
     file = write(tmp_path, "[session]\ngap_minutes = 1\nmax_items = 11\nmin_length = 4\n")
-    environ = {"INTENTSTORE_SESSION__GAP_MINUTES": "2", "INTENTSTORE_SESSION__MAX_ITEMS": "22", "HOME": "/elsewhere"}
+    environ = {
+        "INTENTSTORE_SESSION__GAP_MINUTES": "2",
+        "INTENTSTORE_SESSION__MAX_ITEMS": "22",
+        "HOME": "/elsewhere",
+    }
     settings = load_settings(file, environ, {"session.gap_minutes": 3.0, "session.max_items": None})
-    assert (settings.session.gap_minutes, settings.session.max_items, settings.session.min_length) == (3.0, 22, 4)
+    assert (settings.session.gap_minutes, settings.session.max_items, settings.session.min_length) == (
+        3.0,
+        22,
+        4,
+    )
 
 
 def test_home_moves_every_run_time_folder(tmp_path):
     settings = load_settings(write(tmp_path, ""), {"INTENTSTORE_HOME": str(tmp_path / "h")})
-    for path in (settings.lake, settings.assets_dir, settings.models_dir, settings.state_dir, settings.table("clicks")):
+    for path in (
+        settings.lake,
+        settings.assets_dir,
+        settings.models_dir,
+        settings.state_dir,
+        settings.table("clicks"),
+    ):
         assert path.is_relative_to(tmp_path / "h")
 
 
@@ -56,7 +72,10 @@ def test_a_named_file_must_exist(tmp_path):
 
 
 def test_secrets_never_show(tmp_path):
-    settings = load_settings(write(tmp_path, ""), {"INTENTSTORE_KAFKA__SASL_PASSWORD": "12345", "INTENTSTORE_ONLINE__URL": "redis://:hush@h:1/0"})
+    settings = load_settings(
+        write(tmp_path, ""),
+        {"INTENTSTORE_KAFKA__SASL_PASSWORD": "12345", "INTENTSTORE_ONLINE__URL": "redis://:hush@h:1/0"},
+    )
     assert settings.kafka.sasl_password.get_secret_value() == "12345"
     assert "12345" not in repr(settings) and "hush" not in repr(settings)
     with pytest.raises(SettingsError) as caught:
@@ -73,7 +92,10 @@ def test_the_settings_are_frozen(tmp_path):
 def test_the_default_file_holds_the_defaults_and_every_commented_key_exists():
     text = DEFAULT_FILE.read_text()
     assert load_settings(DEFAULT_FILE).model_dump(exclude={"home"}) == Settings().model_dump(exclude={"home"})
-    lines = [line[1:] if line.startswith("#") and not line.startswith("# ") and "=" in line else line for line in text.splitlines()]
+    lines = [
+        line[1:] if line.startswith("#") and not line.startswith("# ") and "=" in line else line
+        for line in text.splitlines()
+    ]
     uncommented = "\n".join(lines)
     for section, keys in tomllib.loads(uncommented).items():
         if isinstance(keys, dict) and section != "model":

@@ -18,9 +18,29 @@ from model.config import ConfigError, ModelConfig, make_config
 
 NOTHING = Path("/dev/null")
 ODD = [
-    "1e5", "0x10", "1.10", "+4917", "007", "7 # rest", "true", "False", "[a]", "['a']", '{x = "y"}', " led", "trailed ", '"quoted"', "'quoted'", "1_000",
-    "2026-01-01", "inf", "a=b", "\\n", "käse", "a,b",
-]  # fmt: skip
+    "1e5",
+    "0x10",
+    "1.10",
+    "+4917",
+    "007",
+    "7 # rest",
+    "true",
+    "False",
+    "[a]",
+    "['a']",
+    '{x = "y"}',
+    " led",
+    "trailed ",
+    '"quoted"',
+    "'quoted'",
+    "1_000",
+    "2026-01-01",
+    "inf",
+    "a=b",
+    "\\n",
+    "käse",
+    "a,b",
+]
 ADDRESSES = {
     "kafka.bootstrap_servers": "broker1:9092,[::1]:9093",
     "online.url": "rediss://user:p%40ss@host:6379/0",
@@ -41,9 +61,17 @@ def leaves(model: type[BaseModel], above: str = "") -> list[tuple[str, Any]]:
 
 
 FIELDS = leaves(Settings)
-TEXTS = [(name, kind) for name, kind in FIELDS if any(one in (str, Path, SecretStr) for one in alternatives(kind))]
-WORDS = [(name, kind) for name, kind in FIELDS if any(get_origin(one) is Literal for one in alternatives(kind))]
-NUMBERS = [(name, kind) for name, kind in FIELDS if {int, float, bool} & {one for one in alternatives(kind) if isinstance(one, type)}]
+TEXTS = [
+    (name, kind) for name, kind in FIELDS if any(one in (str, Path, SecretStr) for one in alternatives(kind))
+]
+WORDS = [
+    (name, kind) for name, kind in FIELDS if any(get_origin(one) is Literal for one in alternatives(kind))
+]
+NUMBERS = [
+    (name, kind)
+    for name, kind in FIELDS
+    if {int, float, bool} & {one for one in alternatives(kind) if isinstance(one, type)}
+]
 LISTS = [(name, kind) for name, kind in FIELDS if get_origin(kind) in (tuple, dict) or "dict" in str(kind)]
 
 
@@ -122,7 +150,13 @@ def test_a_word_is_one_of_the_fields_words(name, kind, read):
 @pytest.mark.parametrize(("name", "kind"), NUMBERS, ids=names(NUMBERS))
 def test_a_number_is_read_as_its_field_says_and_nothing_else_is(name, kind, read):
     kinds = alternatives(kind)
-    right = {"true": True, "0": False} if bool in kinds else {" 20 ": 20, "0x14": 20} if int in kinds else {"1": 1.0, "1e-1": 0.1, " 0.5 ": 0.5}
+    right = (
+        {"true": True, "0": False}
+        if bool in kinds
+        else {" 20 ": 20, "0x14": 20}
+        if int in kinds
+        else {"1": 1.0, "1e-1": 0.1, " 0.5 ": 0.5}
+    )
     for text, value in right.items():
         try:
             assert read(name, text) == value
@@ -150,12 +184,19 @@ def test_lists_and_tables_are_parsed_for_fields_of_that_type_alone(name, kind, r
 
 
 def test_keys_below_a_table_are_texts_too():
-    settings = load_settings(NOTHING, {"INTENTSTORE_MODEL__EPOCHS": "3"}, {"spark.conf.spark.executor.memory": "1.10"})
+    settings = load_settings(
+        NOTHING, {"INTENTSTORE_MODEL__EPOCHS": "3"}, {"spark.conf.spark.executor.memory": "1.10"}
+    )
     assert settings.spark.conf == {"spark.executor.memory": "1.10"}
     assert make_config(settings.model).epochs == 3
 
 
-@given(st.text(alphabet=st.characters(min_codepoint=32, exclude_characters="\x7f", exclude_categories=["Cs", "Cc"]), min_size=1))
+@given(
+    st.text(
+        alphabet=st.characters(min_codepoint=32, exclude_characters="\x7f", exclude_categories=["Cs", "Cc"]),
+        min_size=1,
+    )
+)
 def test_any_password_arrives_as_it_is(text):
     assume(text.strip().lower() not in {"", "none", "null"})
     assert by_variable("kafka.sasl_password", text) == by_flag("kafka.sasl_password", text) == text
@@ -179,7 +220,9 @@ def test_a_list_of_the_model_is_given_as_one():
 def test_a_number_for_a_text_in_the_file_is_refused_since_its_spelling_is_lost(tmp_path):
     file = tmp_path / "settings.toml"
     file.write_text("[endpoint]\nmodel = 3.10\n")
-    with pytest.raises(SettingsError, match=r"'endpoint.model' = 3.1: a text is expected; write it in quotes"):
+    with pytest.raises(
+        SettingsError, match=r"'endpoint.model' = 3.1: a text is expected; write it in quotes"
+    ):
         load_settings(file)
     file.write_text("[spark.conf]\nspark.executor.cores = 2\n'spark.ui.enabled' = false\n")
     assert load_settings(file).spark.conf == {"spark.executor.cores": "2", "spark.ui.enabled": "false"}
@@ -196,20 +239,44 @@ HUSH = "hush-1e5"
 @pytest.mark.parametrize(
     "environ",
     [
-        {"ENDPOINT__API_KEY": f"{HUSH}\nX-Other: 1"}, {"ENDPOINT__API_KEY": f"{HUSH} b"}, {"ENDPOINT__API_KEY": f"{HUSH}é"},
-        {"KAFKA__SASL_PASSWORD": f"{HUSH}\nb"}, {"KAFKA__SASL_PASSWORT": HUSH}, {"KAFKA": HUSH}, {"KAFKA": f"{{sasl_password = ['{HUSH}']}}"},
-        {"KAFKA__SASL_PASSWORD__X": HUSH}, {"HTTP__TOKENS": HUSH}, {"HTTP__TOKENS": f"['a', {{x = '{HUSH}'}}]"}, {"HTTP__TOKENS": f"['{HUSH} b']"},
-        {"ONLINE__URL": f"redis://:{HUSH}/x@host:6379/0"}, {"ONLINE__URL": f"redis://:x/{HUSH}@host:6379/0"}, {"ONLINE__URL": f"redis://:{HUSH}?b@host"},
-        {"ONLINE__URL": f"redis://:{HUSH}#b@host"}, {"ONLINE__URL": f"redis://:{HUSH}%zz@host"}, {"ONLINE__URL": f"redis://:{HUSH}@host:abc/0"},
-        {"ONLINE__URL": f"redis://:{HUSH}@host:0/0"}, {"ONLINE__URL": f"redis://:{HUSH}@host:99999/0"}, {"ONLINE__URL": f":{HUSH}@host:6379"},
-        {"ONLINE__URL": f"redis://host:6379/0?password=a@{HUSH}"}, {"ONLINE__URL": f"redis+sentinel://:{HUSH}@host:26379/name"},
-        {"ONLINE__URL": f"redis://:{HUSH}@h1:26379,h2:26379"}, {"ONLINE__URL": f"http://:{HUSH}@host"}, {"ONLINE__URL": f"redis://:{HUSH}@"},
-        {"ONLINE__URL": f"redis://user:{HUSH} x@host"}, {"ENDPOINT__URL": f"host:8000/v1?key={HUSH}"}, {"ENDPOINT__URL": f"ftp://a:{HUSH}@host"},
-        {"ENDPOINT__URL": f"http://a:{HUSH}@host:x"}, {"KAFKA__BOOTSTRAP_SERVERS": f"user:{HUSH}@broker:9092"},
-        {"KAFKA__BOOTSTRAP_SERVERS": f"SASL_SSL://user:{HUSH}@broker:9092"}, {"SPARK__CONF": f"[{HUSH}"}, {"SPARK__CONF": f'{{"a" = ["{HUSH}"]}}'},
+        {"ENDPOINT__API_KEY": f"{HUSH}\nX-Other: 1"},
+        {"ENDPOINT__API_KEY": f"{HUSH} b"},
+        {"ENDPOINT__API_KEY": f"{HUSH}é"},
+        {"KAFKA__SASL_PASSWORD": f"{HUSH}\nb"},
+        {"KAFKA__SASL_PASSWORT": HUSH},
+        {"KAFKA": HUSH},
+        {"KAFKA": f"{{sasl_password = ['{HUSH}']}}"},
+        {"KAFKA__SASL_PASSWORD__X": HUSH},
+        {"HTTP__TOKENS": HUSH},
+        {"HTTP__TOKENS": f"['a', {{x = '{HUSH}'}}]"},
+        {"HTTP__TOKENS": f"['{HUSH} b']"},
+        {"ONLINE__URL": f"redis://:{HUSH}/x@host:6379/0"},
+        {"ONLINE__URL": f"redis://:x/{HUSH}@host:6379/0"},
+        {"ONLINE__URL": f"redis://:{HUSH}?b@host"},
+        {"ONLINE__URL": f"redis://:{HUSH}#b@host"},
+        {"ONLINE__URL": f"redis://:{HUSH}%zz@host"},
+        {"ONLINE__URL": f"redis://:{HUSH}@host:abc/0"},
+        {"ONLINE__URL": f"redis://:{HUSH}@host:0/0"},
+        {"ONLINE__URL": f"redis://:{HUSH}@host:99999/0"},
+        {"ONLINE__URL": f":{HUSH}@host:6379"},
+        {"ONLINE__URL": f"redis://host:6379/0?password=a@{HUSH}"},
+        {"ONLINE__URL": f"redis+sentinel://:{HUSH}@host:26379/name"},
+        {"ONLINE__URL": f"redis://:{HUSH}@h1:26379,h2:26379"},
+        {"ONLINE__URL": f"http://:{HUSH}@host"},
+        {"ONLINE__URL": f"redis://:{HUSH}@"},
+        {"ONLINE__URL": f"redis://user:{HUSH} x@host"},
+        {"ENDPOINT__URL": f"host:8000/v1?key={HUSH}"},
+        {"ENDPOINT__URL": f"ftp://a:{HUSH}@host"},
+        {"ENDPOINT__URL": f"http://a:{HUSH}@host:x"},
+        {"KAFKA__BOOTSTRAP_SERVERS": f"user:{HUSH}@broker:9092"},
+        {"KAFKA__BOOTSTRAP_SERVERS": f"SASL_SSL://user:{HUSH}@broker:9092"},
+        {"SPARK__CONF": f"[{HUSH}"},
+        {"SPARK__CONF": f'{{"a" = ["{HUSH}"]}}'},
     ],
-    ids=lambda environ: next(iter(environ.items()))[0] + ":" + next(iter(environ.values())).replace(HUSH, "*"),
-)  # fmt: skip
+    ids=lambda environ: (
+        next(iter(environ.items()))[0] + ":" + next(iter(environ.values())).replace(HUSH, "*")
+    ),
+)
 def test_what_is_refused_is_named_in_one_line_without_its_value(environ):
     variables = {f"INTENTSTORE_{name}": text for name, text in environ.items()}
     with pytest.raises(SettingsError) as caught:
@@ -227,8 +294,15 @@ def test_line_breaks_around_a_secret_are_dropped(name):
 
 
 def test_settings_never_print_a_secret():
-    settings = load_settings(NOTHING, {
-        "INTENTSTORE_ENDPOINT__URL": f"http://a:{HUSH}@h/v1?key={HUSH}", "INTENTSTORE_ONLINE__URL": f"redis://:{HUSH}@h", "INTENTSTORE_ENDPOINT__API_KEY": HUSH,
-        "INTENTSTORE_HTTP__TOKENS": f"['{HUSH}']", "INTENTSTORE_KAFKA__SASL_PASSWORD": HUSH, "INTENTSTORE_SPARK__CONF": f'{{"k" = "{HUSH}"}}',
-    })  # fmt: skip
+    settings = load_settings(
+        NOTHING,
+        {
+            "INTENTSTORE_ENDPOINT__URL": f"http://a:{HUSH}@h/v1?key={HUSH}",
+            "INTENTSTORE_ONLINE__URL": f"redis://:{HUSH}@h",
+            "INTENTSTORE_ENDPOINT__API_KEY": HUSH,
+            "INTENTSTORE_HTTP__TOKENS": f"['{HUSH}']",
+            "INTENTSTORE_KAFKA__SASL_PASSWORD": HUSH,
+            "INTENTSTORE_SPARK__CONF": f'{{"k" = "{HUSH}"}}',
+        },
+    )
     assert HUSH not in repr(settings) + str(settings)

@@ -1,4 +1,6 @@
-"""The one registry of tables: every column has a meaning, every origin is a column that exists, every table says who fills it."""
+"""The one registry of tables: every column has a meaning, every origin is a column that exists, every table
+says who fills it.
+"""
 
 import pyarrow as pa
 import pytest

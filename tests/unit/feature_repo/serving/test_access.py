@@ -16,9 +16,11 @@ ROWS = {"entities": {"session_id": ["a"]}}
 def access(tmp_path_factory):
     file = tmp_path_factory.mktemp("access") / "access.toml"
     tokens = {
-        "narrow": add_token(file, "narrow", ["session_intents_v1"]), "wide": add_token(file, "wide", ["*"]),
-        "writer": add_token(file, "writer", ["session_intents_v1"], write=True), "items": add_token(file, "items", ["item_text_v1"]),
-    }  # fmt: skip
+        "narrow": add_token(file, "narrow", ["session_intents_v1"]),
+        "wide": add_token(file, "wide", ["*"]),
+        "writer": add_token(file, "writer", ["session_intents_v1"], write=True),
+        "items": add_token(file, "items", ["item_text_v1"]),
+    }
     return file, tokens
 
 
@@ -32,7 +34,10 @@ def ask(access, path, body, token=None, *, allow_writes=False, **limits):
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     parts = [raw[start : start + 1000] for start in range(0, len(raw), 1000)] or [b""]
-    messages = [{"type": "http.request", "body": part, "more_body": number + 1 < len(parts)} for number, part in enumerate(parts)]
+    messages = [
+        {"type": "http.request", "body": part, "more_body": number + 1 < len(parts)}
+        for number, part in enumerate(parts)
+    ]
 
     async def receive():
         return messages.pop(0)
@@ -41,25 +46,44 @@ def ask(access, path, body, token=None, *, allow_writes=False, **limits):
         said.append(message)
 
     headers = [(b"Authorization", f"Bearer {tokens.get(token, token)}".encode())] if token else []
-    gate = Gate(behind, read_grants(file), **({"max_body_bytes": 10_000, "max_entities": 100} | limits), allow_writes=allow_writes)
+    gate = Gate(
+        behind,
+        read_grants(file),
+        **({"max_body_bytes": 10_000, "max_entities": 100} | limits),
+        allow_writes=allow_writes,
+    )
     asyncio.run(gate({"type": "http", "path": path, "headers": headers}, receive, send))
     status = said[0]["status"]
-    assert seen == ([raw if path != "/health" else b""] if status == 200 else []), "what is refused never reaches Feast; what passes arrives whole"
+    assert seen == ([raw if path != "/health" else b""] if status == 200 else []), (
+        "what is refused never reaches Feast; what passes arrives whole"
+    )
     return status if status == 200 else (status, json.loads(said[1]["body"])["detail"])
 
 
 def test_token_reads_its_services_and_no_others(access):
-    mine, other = {"feature_service": "session_intents_v1", **ROWS}, {"feature_service": "session_ranker_v1", **ROWS}
+    mine, other = (
+        {"feature_service": "session_intents_v1", **ROWS},
+        {"feature_service": "session_ranker_v1", **ROWS},
+    )
     assert ask(access, "/get-online-features", mine, "narrow") == 200
     assert ask(access, "/get-online-features", other, "narrow")[0] == 403
     assert ask(access, "/get-online-features", other, "wide") == 200
-    assert ask(access, "/get-online-features", {"features": ["session_intents:long_text"], **ROWS}, "narrow")[0] == 403
-    assert ask(access, "/get-online-features", {"features": ["session_intents:long_text"], **ROWS}, "wide") == 200
+    assert (
+        ask(access, "/get-online-features", {"features": ["session_intents:long_text"], **ROWS}, "narrow")[0]
+        == 403
+    )
+    assert (
+        ask(access, "/get-online-features", {"features": ["session_intents:long_text"], **ROWS}, "wide")
+        == 200
+    )
 
 
 @pytest.mark.parametrize("token", [None, "made-up", ""])
 def test_no_or_unknown_token_reads_nothing(access, token):
-    assert ask(access, "/get-online-features", {"feature_service": "session_intents_v1", **ROWS}, token)[0] == 401
+    assert (
+        ask(access, "/get-online-features", {"feature_service": "session_intents_v1", **ROWS}, token)[0]
+        == 401
+    )
     assert ask(access, "/nearest", {"text": "x"}, token)[0] == 401
     assert ask(access, "/health", b"", token) == 200
 
@@ -72,7 +96,18 @@ def test_writes_need_both_the_servers_flag_and_the_tokens_right(access, path):
     assert ask(access, path, {}, None, allow_writes=True)[0] == 401
 
 
-@pytest.mark.parametrize("path", ["/materialize", "/materialize-incremental", "/chat", "/retrieve-online-documents", "/docs", "/", "/get-online-features/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/materialize",
+        "/materialize-incremental",
+        "/chat",
+        "/retrieve-online-documents",
+        "/docs",
+        "/",
+        "/get-online-features/",
+    ],
+)
 def test_feasts_other_paths_are_shut(access, path):
     assert ask(access, path, {}, "wide", allow_writes=True)[0] == 404
 
@@ -88,16 +123,31 @@ def test_nearest_needs_the_service_that_holds_the_vectors(access):
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", 422), (b"{", 422), (b"[1]", 422), ({"feature_service": "session_intents_v1"}, 422), ({"entities": {}}, 422),
-        ({"entities": {"a": ["1"], "b": []}}, 422), ({"entities": {"a": 5}}, 422), ({"entities": {"session_id": ["x"] * 101}}, 413), (b"x" * 10_001, 413),
+        (b"", 422),
+        (b"{", 422),
+        (b"[1]", 422),
+        ({"feature_service": "session_intents_v1"}, 422),
+        ({"entities": {}}, 422),
+        ({"entities": {"a": ["1"], "b": []}}, 422),
+        ({"entities": {"a": 5}}, 422),
+        ({"entities": {"session_id": ["x"] * 101}}, 413),
+        (b"x" * 10_001, 413),
     ],
-)  # fmt: skip
+)
 def test_requests_out_of_measure_are_refused_in_words(access, body, status):
     found, words = ask(access, "/get-online-features", body, "wide")
     assert (found, bool(words)) == (status, True)
 
 
-@pytest.mark.parametrize("text", ["", "[[token]]\nname = 'x'\n", "[[token]]\nname='x'\nsha256='y'\nservices=['*']\ncolour='red'\n", "token = 3\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[[token]]\nname = 'x'\n",
+        "[[token]]\nname='x'\nsha256='y'\nservices=['*']\ncolour='red'\n",
+        "token = 3\n",
+    ],
+)
 def test_unusable_access_file_is_named(tmp_path, text):
     file = tmp_path / "access.toml"
     file.write_text(text, encoding="utf-8")

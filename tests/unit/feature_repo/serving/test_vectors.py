@@ -11,7 +11,9 @@ DICE = np.random.default_rng(3)
 VECTORS = DICE.normal(size=(500, 16)).astype(np.float32) * DICE.uniform(0.1, 9, (500, 1)).astype(np.float32)
 KEYS = [f"i{number}" for number in range(500)]
 UNIT = VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)
-INDEX = VectorIndex(KEYS, VECTORS, [f"title {number} {'Film' if number % 5 == 0 else 'Book'}" for number in range(500)])
+INDEX = VectorIndex(
+    KEYS, VECTORS, [f"title {number} {'Film' if number % 5 == 0 else 'Book'}" for number in range(500)]
+)
 
 
 def brute(query, k, allowed=range(500)):
@@ -24,7 +26,9 @@ def test_answers_are_the_exact_ones_with_their_own_cosines():
         found = INDEX.nearest(query, 10)
         assert [neighbour.key for neighbour in found] == brute(query, 10)
         for neighbour in found:
-            assert neighbour.cosine == pytest.approx(float(UNIT[int(neighbour.key[1:])] @ query / np.linalg.norm(query)), abs=1e-5)
+            assert neighbour.cosine == pytest.approx(
+                float(UNIT[int(neighbour.key[1:])] @ query / np.linalg.norm(query)), abs=1e-5
+            )
 
 
 def test_filters_by_words_and_keys_are_exact():
@@ -36,7 +40,9 @@ def test_filters_by_words_and_keys_are_exact():
 
 GENRES = ["Animation Comedy", "Comedy", "Sci-Fi", "Comedian's Life", None]
 SORTED_OUT = VectorIndex(KEYS, VECTORS, KEYS, categories=[GENRES[number % 5] for number in range(500)])
-GRAPH = VectorIndex(KEYS, VECTORS, KEYS, categories=[GENRES[number % 5] for number in range(500)], approximate=True)
+GRAPH = VectorIndex(
+    KEYS, VECTORS, KEYS, categories=[GENRES[number % 5] for number in range(500)], approximate=True
+)
 
 
 @pytest.mark.parametrize("index", [SORTED_OUT, GRAPH])
@@ -44,7 +50,9 @@ def test_category_is_a_whole_word_of_the_items_category_and_exact(index):
     query = VECTORS[7]
     comedies = [number for number in range(500) if number % 5 in (0, 1)]
     assert [found.key for found in index.nearest(query, 20, category="comedy")] == brute(query, 20, comedies)
-    assert [found.key for found in index.nearest(query, 9, category="Sci-Fi")] == brute(query, 9, range(2, 500, 5))
+    assert [found.key for found in index.nearest(query, 9, category="Sci-Fi")] == brute(
+        query, 9, range(2, 500, 5)
+    )
     assert index.nearest(query, 3, category="Western") == []
 
 
@@ -74,7 +82,12 @@ def test_text_goes_through_the_encoder():
 
 @pytest.mark.parametrize(
     ("query", "k", "words"),
-    [([1.0] * 3, 5, "shape"), ([0.0] * 16, 5, "zero"), ([float("nan")] * 16, 5, "not finite"), ([1.0] * 16, 0, "at least one")],
+    [
+        ([1.0] * 3, 5, "shape"),
+        ([0.0] * 16, 5, "zero"),
+        ([float("nan")] * 16, 5, "not finite"),
+        ([1.0] * 16, 0, "at least one"),
+    ],
 )
 def test_queries_that_mean_nothing_are_refused(query, k, words):
     with pytest.raises(VectorError, match=words):

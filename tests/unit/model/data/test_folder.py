@@ -38,20 +38,34 @@ def names(dataset, sequences, place=0):
 
 
 def test_unsorted_times_are_sorted_and_ties_stay_in_file_order(tmp_path):
-    folder = write(tmp_path / "d", clicks__csv=clicks("s,c,2020-01-03", "s,a,2020-01-01", "s,x,2020-01-01", "s,d,2020-01-04"))
+    folder = write(
+        tmp_path / "d",
+        clicks__csv=clicks("s,c,2020-01-03", "s,a,2020-01-01", "s,x,2020-01-01", "s,d,2020-01-04"),
+    )
     dataset = load_folder(folder)
     assert names(dataset, dataset.test.prefixes) == ["a", "x", "c"]
     assert dataset.test.ids == ["s:3"]
 
 
 def test_epoch_seconds_milliseconds_and_iso_are_one_instant(tmp_path):
-    folder = write(tmp_path / "d", clicks__csv=clicks("s,a,1577836800", "s,b,1577836801000", "s,c,2020-01-01T00:00:02Z", "s,d,2020-01-01 00:00:03+00:00"))
+    folder = write(
+        tmp_path / "d",
+        clicks__csv=clicks(
+            "s,a,1577836800", "s,b,1577836801000", "s,c,2020-01-01T00:00:02Z", "s,d,2020-01-01 00:00:03+00:00"
+        ),
+    )
     dataset = load_folder(folder)
-    assert dataset.test.prefixes.times.tolist() == [1577836800_000_000 + step * 1_000_000 for step in range(3)]
+    assert dataset.test.prefixes.times.tolist() == [
+        1577836800_000_000 + step * 1_000_000 for step in range(3)
+    ]
 
 
 def test_duplicated_clicks_count_once(tmp_path):
-    assert names(*_with(load_folder(write(tmp_path / "d", clicks__csv=clicks(*FOUR, FOUR[0], FOUR[3]))))) == ["a", "b", "c"]
+    assert names(*_with(load_folder(write(tmp_path / "d", clicks__csv=clicks(*FOUR, FOUR[0], FOUR[3]))))) == [
+        "a",
+        "b",
+        "c",
+    ]
 
 
 def _with(dataset):
@@ -67,14 +81,19 @@ def test_ids_with_spaces_and_unicode_are_kept_as_they_are(tmp_path):
 
 def test_gap_rule_starts_a_new_session_and_positions_count_through_the_history(tmp_path):
     times = ["00:00", "00:05", "00:30", "00:35", "00:38", "00:40"]
-    folder = write(tmp_path / "d", clicks__csv=clicks(*(f"s,i{step},2020-01-01T{time}:00" for step, time in enumerate(times))))
+    folder = write(
+        tmp_path / "d",
+        clicks__csv=clicks(*(f"s,i{step},2020-01-01T{time}:00" for step, time in enumerate(times))),
+    )
     dataset = load_folder(folder, SessionSettings(gap_minutes=10))
     assert dataset.test.ids == ["s:1", "s:5"]
     assert dataset.validation_sequences.lengths.tolist() == [1, 3]
 
 
 def test_sequences_file_has_order_and_no_gaps(tmp_path):
-    dataset = load_folder(write(tmp_path / "d", sequences__txt="u a b c d\n\nv b c\n"), SessionSettings(gap_minutes=0.001))
+    dataset = load_folder(
+        write(tmp_path / "d", sequences__txt="u a b c d\n\nv b c\n"), SessionSettings(gap_minutes=0.001)
+    )
     assert dataset.test.ids == ["u:3", "v:1"]
     assert names(dataset, dataset.train) == ["a", "b"]
 
@@ -89,7 +108,9 @@ def test_titles_may_hold_newlines_and_be_missing_for_half_the_catalogue(tmp_path
 
 def test_split_files_make_next_item_cases_and_test_only_items_are_known(tmp_path):
     twice = clicks(*FOUR, *(row.replace("s,", "t,") for row in FOUR))
-    folder = write(tmp_path / "d", clicks__csv=twice, clicks_test__csv=clicks("q,a,2020-02-01", "q,new,2020-02-02"))
+    folder = write(
+        tmp_path / "d", clicks__csv=twice, clicks_test__csv=clicks("q,a,2020-02-01", "q,new,2020-02-02")
+    )
     dataset = load_folder(folder)
     assert dataset.protocol == "next-item"
     assert [dataset.catalogue.item_ids[item] for item in dataset.test.targets] == ["new"]
@@ -101,11 +122,20 @@ def test_parquet_and_tsv_give_the_same_dataset_as_csv(tmp_path):
     tsv = load_folder(write(tmp_path / "tsv", clicks__tsv=clicks(*FOUR).replace(",", "\t")))
     rows = [row.split(",") for row in FOUR]
     (tmp_path / "parquet").mkdir()
-    table = pa.table({name: [row[column] for row in rows] for column, name in enumerate(("session_id", "item_id", "event_time"))})
+    table = pa.table(
+        {
+            name: [row[column] for row in rows]
+            for column, name in enumerate(("session_id", "item_id", "event_time"))
+        }
+    )
     pa.parquet.write_table(table, tmp_path / "parquet" / "clicks.parquet")
     parquet = load_folder(tmp_path / "parquet")
     assert csv.test.ids == tsv.test.ids == parquet.test.ids
-    assert csv.test.prefixes.times.tolist() == tsv.test.prefixes.times.tolist() == parquet.test.prefixes.times.tolist()
+    assert (
+        csv.test.prefixes.times.tolist()
+        == tsv.test.prefixes.times.tolist()
+        == parquet.test.prefixes.times.tolist()
+    )
 
 
 def test_refused_rows_are_counted_with_file_and_line(tmp_path):
@@ -124,12 +154,21 @@ def test_refused_rows_are_counted_with_file_and_line(tmp_path):
     [
         ({}, "holds no clicks"),
         ({"clicks__csv": ""}, "clicks.csv is empty"),
-        ({"clicks__csv": "session_id,item,event_time\ns,a,1\n"}, "column 'item_id' is missing (found 'session_id', 'item', 'event_time')"),
+        (
+            {"clicks__csv": "session_id,item,event_time\ns,a,1\n"},
+            "column 'item_id' is missing (found 'session_id', 'item', 'event_time')",
+        ),
         ({"clicks__csv": clicks()}, "has no valid click"),
-        ({"clicks__csv": clicks(",a,2020-01-01")}, "1 rows refused: 1 x session_id ... is blank (clicks.csv line 2"),
+        (
+            {"clicks__csv": clicks(",a,2020-01-01")},
+            "1 rows refused: 1 x session_id ... is blank (clicks.csv line 2",
+        ),
         ({"clicks__csv": "session_id,item_id,event_time\n".encode("utf-16")}, "not UTF-8"),
         ({"clicks__csv": clicks("s,a,2020-01-01", "t,b,2020-01-01")}, "no session of two or more clicks"),
-        ({"clicks__csv": clicks("s,a,2020-01-01", "s,a,2020-01-02", "s,a,2020-01-03", "s,a,2020-01-04")}, "ranking needs two or more"),
+        (
+            {"clicks__csv": clicks("s,a,2020-01-01", "s,a,2020-01-02", "s,a,2020-01-03", "s,a,2020-01-04")},
+            "ranking needs two or more",
+        ),
         ({"clicks__csv": clicks(*FOUR), "clicks__tsv": "x"}, "clicks.csv and clicks.tsv; keep one"),
         ({"clicks__csv": clicks(*FOUR), "sequences__txt": "s a b"}, "both clicks.csv and sequences.txt"),
         ({"clicks__parquet": b"no parquet"}, "cannot be read as a parquet table"),
@@ -192,7 +231,11 @@ def test_no_visitor_of_validation_trains_on_later_sessions(visitors, share):
     assert sorted(np.concatenate([rest.times, chosen.times]).tolist()) == sorted(sessions.times.tolist())
     assert len(chosen) >= min(1, len(visitors) - 1)
     for name, time in zip(chosen.session_ids, chosen.last_times.tolist(), strict=True):
-        assert all(later < time for own, later in zip(rest.session_ids, rest.last_times.tolist(), strict=True) if own == name)
+        assert all(
+            later < time
+            for own, later in zip(rest.session_ids, rest.last_times.tolist(), strict=True)
+            if own == name
+        )
 
 
 def test_expand_gives_positions_of_the_target():

@@ -48,7 +48,10 @@ def test_held_out_clicks_are_cut_off_training():
         sessions([("a", 3, ["x", "y", "z"], "train"), ("b", 0, ["x", "y"], "train")]),
     )
     assert [[made.catalogue.item_ids[item] for item in row] for row in made.train] == [["x", "y"], ["x"]]
-    assert [[made.catalogue.item_ids[item] for item in row] for row in made.validation_sequences] == [["x", "y"], ["x", "y"]]
+    assert [[made.catalogue.item_ids[item] for item in row] for row in made.validation_sequences] == [
+        ["x", "y"],
+        ["x", "y"],
+    ]
     assert made.test.ids == ["a:5"]
 
 
@@ -57,8 +60,10 @@ def test_intents_and_item_vectors_go_with_their_rows():
     vectors = pa.table({"item_id": ["y"], "vector": pa.array([[0.0, 1.0]], pa.list_(pa.float32()))})
     made = from_tables(
         training_set([("a", 1, "y", "test", ["x"]), ("c", 1, "x", "train", ["y"])], [[1.0, 0.0], None]),
-        sessions([("b", 0, ["x", "y"], "train")]), items, vectors,
-    )  # fmt: skip
+        sessions([("b", 0, ["x", "y"], "train")]),
+        items,
+        vectors,
+    )
     assert made.test.long.tolist() == [[1.0, 0.0]]
     assert made.train_cases.long.tolist() == [[0.0, 0.0]]
     assert np.array_equal(made.catalogue.vectors, [[0, 0], [0, 1]])
@@ -66,18 +71,26 @@ def test_intents_and_item_vectors_go_with_their_rows():
 
 def test_nan_in_an_intent_vector_is_named():
     with pytest.raises(DatasetFolderError, match="training_set: long_vector of case a:1 holds NaN"):
-        from_tables(training_set([("a", 1, "y", "test", ["x"])], [[float("nan"), 0.0]]), sessions([("b", 0, ["x", "y"], "train")]))
+        from_tables(
+            training_set([("a", 1, "y", "test", ["x"])], [[float("nan"), 0.0]]),
+            sessions([("b", 0, ["x", "y"], "train")]),
+        )
 
 
 def test_items_that_the_catalogue_does_not_hold_are_known_by_their_clicks():
     items = pa.table({"item_id": ["x"], "title": ["X"], "category": [None]})
-    made = from_tables(training_set([("a", 1, "new", "test", ["x"])]), sessions([("b", 0, ["x", "other"], "train")]), items)
+    made = from_tables(
+        training_set([("a", 1, "new", "test", ["x"])]), sessions([("b", 0, ["x", "other"], "train")]), items
+    )
     assert set(made.catalogue.item_ids) == {"x", "other", "new"}
 
 
 def test_missing_column_is_named():
     with pytest.raises(DatasetFolderError, match="training_set: column 'target' is missing"):
-        from_tables(training_set([("a", 1, "y", "test", ["x"])]).drop_columns(["target"]), sessions([("b", 0, ["x", "y"], "train")]))
+        from_tables(
+            training_set([("a", 1, "y", "test", ["x"])]).drop_columns(["target"]),
+            sessions([("b", 0, ["x", "y"], "train")]),
+        )
 
 
 def test_no_session_to_learn_from_is_said():

@@ -13,7 +13,10 @@ from feature_repo.contract.dataset.folder import DatasetFolderError, read_clicks
 from model.data.folder import load_folder
 from model.data.prepare import main, prepare
 
-YOOCHOOSE = "SessionId\tItemId\tTime\n1\t10\t1396860669.277\n1\t11\t1396860700.5\n1\t10\t1396860800\n2\t11\t1396860900\n2\t10\t1396861000\n2\t12\t1396861001\n"
+YOOCHOOSE = (
+    "SessionId\tItemId\tTime\n1\t10\t1396860669.277\n1\t11\t1396860700.5\n1\t10\t1396860800\n"
+    "2\t11\t1396860900\n2\t10\t1396861000\n2\t12\t1396861001\n"
+)
 
 
 def test_yoochoose_names_and_split_are_found(tmp_path):
@@ -32,7 +35,8 @@ def test_recbole_files_with_types_in_the_header_are_read(tmp_path):
         "user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + clicks
     )
     (tmp_path / "x.item").write_text(
-        'item_id:token\tmovie_title:token_seq\tclass:token_seq\n1\t"Hello" she said\tComedy Drama\n2\tB\tWar\n'
+        'item_id:token\tmovie_title:token_seq\tclass:token_seq\n1\t"Hello" she said\tComedy Drama\n'
+        "2\tB\tWar\n"
     )
     prepare(tmp_path, tmp_path / "out")
     catalogue = load_folder(tmp_path / "out").catalogue
@@ -87,24 +91,63 @@ def test_missing_folder_is_named(tmp_path):
 
 
 PUBLIC = {
-    "REES46": ("2019-Oct.csv", "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
-               "2019-10-01 00:00:00 UTC,view,44600062,2103807459595387724,,shiseido,35.79,541312140,72d76fde-8bb3\n"
-               "2019-10-01 00:00:05 UTC,cart,3900821,2053013552326770905,appliances,aqua,33.20,541312140,72d76fde-8bb3\n",
-               ("72d76fde-8bb3", "44600062", "2019-10-01T00:00:00", "view")),
-    "RetailRocket": ("events.csv", "timestamp,visitorid,event,itemid,transactionid\n1433221332117,257597,view,355908,\n1433224214164,992329,view,248676,\n",
-                     ("257597", "355908", "2015-06-02T05:02:12", "view")),
-    "OTTO": ("train.csv", "session,aid,ts,type\n12899779,59625,1661724000,0\n12899779,1142000,1661724100,1\n",
-             ("12899779", "59625", "2022-08-28T22:00:00", "0")),
-    "Yoochoose as published": ("yoochoose-clicks.dat", "1,2014-04-07T10:51:09.277Z,214536502,0\n1,2014-04-07T10:54:09.868Z,214536500,0\n",
-                               ("1", "214536502", "2014-04-07T10:51:09", None)),
-    "Diginetica": ("train-item-views.csv", "session_id;user_id;item_id;timeframe;eventdate\n1;NA;81766;526309;2016-05-09\n1;NA;31331;1031018;2016-05-09\n",
-                   ("1", "81766", "2016-05-09T00:08:46", None)),
-    "Taobao": ("UserBehavior.csv", "1,2268318,2520377,pv,1511544070\n1,2333346,2520771,pv,1511561733\n", ("1", "2268318", "2017-11-24T17:21:10", "pv")),
-    "MovieLens": ("ratings.csv", "userId,movieId,rating,timestamp\n1,31,2.5,835355493\n1,1029,3.0,835355681\n", ("1", "31", "1996-06-21T11:11:33", None)),
-    "MovieLens-100K": ("u.data", "196\t242\t3\t881250949\n186\t302\t3\t891717742\n", ("196", "242", "1997-12-04T15:55:49", None)),
-    "Coveo": ("browsing_train.csv", "session_id_hash,event_type,product_action,product_sku_hash,server_timestamp_epoch_ms,hashed_url\n"
-              "aa,pageview,,bb,1550885210881,cc\naa,pageview,,dd,1550885213307,ee\n", ("aa", "bb", "2019-02-23T01:26:50", "pageview")),
-}  # fmt: skip
+    "REES46": (
+        "2019-Oct.csv",
+        "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
+        "2019-10-01 00:00:00 "
+        "UTC,view,44600062,2103807459595387724,,shiseido,35.79,541312140,72d76fde-8bb3\n"
+        "2019-10-01 00:00:05 "
+        "UTC,cart,3900821,2053013552326770905,appliances,aqua,33.20,541312140,72d76fde-8bb3\n",
+        ("72d76fde-8bb3", "44600062", "2019-10-01T00:00:00", "view"),
+    ),
+    "RetailRocket": (
+        "events.csv",
+        (
+            "timestamp,visitorid,event,itemid,transactionid\n1433221332117,257597,view,355908,\n"
+            "1433224214164,992329,view,248676,\n"
+        ),
+        ("257597", "355908", "2015-06-02T05:02:12", "view"),
+    ),
+    "OTTO": (
+        "train.csv",
+        "session,aid,ts,type\n12899779,59625,1661724000,0\n12899779,1142000,1661724100,1\n",
+        ("12899779", "59625", "2022-08-28T22:00:00", "0"),
+    ),
+    "Yoochoose as published": (
+        "yoochoose-clicks.dat",
+        "1,2014-04-07T10:51:09.277Z,214536502,0\n1,2014-04-07T10:54:09.868Z,214536500,0\n",
+        ("1", "214536502", "2014-04-07T10:51:09", None),
+    ),
+    "Diginetica": (
+        "train-item-views.csv",
+        (
+            "session_id;user_id;item_id;timeframe;eventdate\n1;NA;81766;526309;2016-05-09\n"
+            "1;NA;31331;1031018;2016-05-09\n"
+        ),
+        ("1", "81766", "2016-05-09T00:08:46", None),
+    ),
+    "Taobao": (
+        "UserBehavior.csv",
+        "1,2268318,2520377,pv,1511544070\n1,2333346,2520771,pv,1511561733\n",
+        ("1", "2268318", "2017-11-24T17:21:10", "pv"),
+    ),
+    "MovieLens": (
+        "ratings.csv",
+        "userId,movieId,rating,timestamp\n1,31,2.5,835355493\n1,1029,3.0,835355681\n",
+        ("1", "31", "1996-06-21T11:11:33", None),
+    ),
+    "MovieLens-100K": (
+        "u.data",
+        "196\t242\t3\t881250949\n186\t302\t3\t891717742\n",
+        ("196", "242", "1997-12-04T15:55:49", None),
+    ),
+    "Coveo": (
+        "browsing_train.csv",
+        "session_id_hash,event_type,product_action,product_sku_hash,server_timestamp_epoch_ms,hashed_url\n"
+        "aa,pageview,,bb,1550885210881,cc\naa,pageview,,dd,1550885213307,ee\n",
+        ("aa", "bb", "2019-02-23T01:26:50", "pageview"),
+    ),
+}
 
 
 @pytest.mark.parametrize("packed", ["", ".gz", ".zst"])

@@ -36,7 +36,8 @@ def test_only_the_best_items_count_and_seen_ones_may_be_left_out():
     kept = calibration(Sure(), cases, without_seen=False, top=1)["bins"]
     assert [(entry["items"], entry["hits"]) for entry in kept] == [(2, 0.5)]
     without = calibration(Sure(), cases, without_seen=True, top=1)["bins"]
-    assert [entry["items"] for entry in without] == [1, 1]  # the first session saw item 3: its best is one of the others
+    # the first session saw item 3: its best is one of the others
+    assert [entry["items"] for entry in without] == [1, 1]
 
 
 def test_no_cases_give_no_bins():

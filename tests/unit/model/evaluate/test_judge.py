@@ -1,4 +1,6 @@
-"""The judge: ranks against a plain oracle, ties against the model, both rules about seen items, lists that agree with metrics."""
+"""The judge: ranks against a plain oracle, ties against the model, both rules about seen items, lists that
+agree with metrics.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,17 @@ def one(prefix, target):
 @settings(max_examples=150, deadline=None)
 def test_ranks_and_lists_equal_a_plain_count(data):
     items = data.draw(st.integers(2, 30))
-    sessions = data.draw(st.lists(st.lists(st.integers(0, items - 1), min_size=2, max_size=6), min_size=1, max_size=5))
+    sessions = data.draw(
+        st.lists(st.lists(st.integers(0, items - 1), min_size=2, max_size=6), min_size=1, max_size=5)
+    )
     cases = expand(Sequences.of(sessions))
-    scores = data.draw(st.lists(st.lists(st.integers(0, 3), min_size=items, max_size=items), min_size=len(cases), max_size=len(cases)))
+    scores = data.draw(
+        st.lists(
+            st.lists(st.integers(0, 3), min_size=items, max_size=items),
+            min_size=len(cases),
+            max_size=len(cases),
+        )
+    )
     found = evaluate(Fixed(scores, cases), cases, batch=3)
     for row in range(len(cases)):
         prefix, target, own = cases.prefixes[row].tolist(), int(cases.targets[row]), scores[row]
@@ -51,7 +61,9 @@ def test_ranks_and_lists_equal_a_plain_count(data):
             top = [item for item in ranking.top[row].tolist() if item >= 0]
             assert len(set(top)) == len(top) <= 20
             assert set(top) <= set(candidates)
-            assert [own[item] for item in top] == sorted((own[item] for item in candidates), reverse=True)[: len(top)]
+            assert [own[item] for item in top] == sorted((own[item] for item in candidates), reverse=True)[
+                : len(top)
+            ]
             if ranking.ranks[row] <= 20:
                 assert top.index(target) == ranking.ranks[row] - 1
             else:
@@ -65,12 +77,19 @@ def test_predictions_give_the_metrics_again(tmp_path):
     for seen in ("removed", "kept"):
         write_predictions(tmp_path / "p.jsonl", found, [f"item {place}" for place in range(40)], seen)
         lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()]
-        ranks = [line["items"].index(line["target"]) + 1 if line["target"] in line["items"] else 0 for line in lines]
+        ranks = [
+            line["items"].index(line["target"]) + 1 if line["target"] in line["items"] else 0
+            for line in lines
+        ]
         metrics = found.metrics(seen, samples=0)
         for k in (5, 10, 20):
             assert metrics[f"R@{k}"].mean == pytest.approx(np.mean([0 < rank <= k for rank in ranks]))
-            assert metrics[f"MRR@{k}"].mean == pytest.approx(np.mean([1 / rank if 0 < rank <= k else 0 for rank in ranks]))
-            assert metrics[f"N@{k}"].mean == pytest.approx(np.mean([1 / np.log2(rank + 1) if 0 < rank <= k else 0 for rank in ranks]))
+            assert metrics[f"MRR@{k}"].mean == pytest.approx(
+                np.mean([1 / rank if 0 < rank <= k else 0 for rank in ranks])
+            )
+            assert metrics[f"N@{k}"].mean == pytest.approx(
+                np.mean([1 / np.log2(rank + 1) if 0 < rank <= k else 0 for rank in ranks])
+            )
         assert lines[0]["case"] == "0:1"
 
 
@@ -80,7 +99,9 @@ def test_large_catalogues_are_judged_a_few_cases_at_a_time(monkeypatch):
     ranker = Fixed(rng.normal(size=(len(cases), 40)), cases)
     whole, asked = evaluate(ranker, cases), []
     monkeypatch.setattr(module, "SCORES_AT_ONCE", 3 * 40)
-    monkeypatch.setattr(ranker, "scores", lambda part, real=ranker.scores: asked.append(len(part)) or real(part))
+    monkeypatch.setattr(
+        ranker, "scores", lambda part, real=ranker.scores: asked.append(len(part)) or real(part)
+    )
     few = evaluate(ranker, cases)
     assert asked[0] == module.FIRST_CASES and set(asked[1:-1]) == {3}
     assert sum(asked) == len(cases)
@@ -131,7 +152,11 @@ def test_best_items_break_ties_by_place():
 
 def test_speed_counts_batches_and_single_sessions():
     cases = expand(Sequences.of([[0, 1, 2]] * 5))
-    assert set(speed(Fixed(np.ones((10, 3)), cases), cases, singles=3)) == {"cases_per_second", "p50_ms", "p99_ms"}
+    assert set(speed(Fixed(np.ones((10, 3)), cases), cases, singles=3)) == {
+        "cases_per_second",
+        "p50_ms",
+        "p99_ms",
+    }
 
 
 def test_leave_one_out_is_quoted_without_seen_items():

@@ -16,7 +16,9 @@ from model.recommender.train import train
 
 
 def test_ties_count_against_the_target() -> None:
-    assert pessimistic_ranks(torch.tensor([[1.0, 1.0, 1.0], [0.0, 2.0, 1.0]]), torch.tensor([1, 2])).tolist() == [3, 2]
+    assert pessimistic_ranks(
+        torch.tensor([[1.0, 1.0, 1.0], [0.0, 2.0, 1.0]]), torch.tensor([1, 2])
+    ).tolist() == [3, 2]
 
 
 def test_nan_counts_against_the_target() -> None:

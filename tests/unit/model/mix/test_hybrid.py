@@ -30,10 +30,23 @@ def made():
     parts = leave_one_out(Sequences.of(sessions))
     angle = 2 * np.pi * np.arange(ITEMS) / ITEMS
     vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-    catalogue = Catalogue([str(place) for place in range(ITEMS)], [f"part{place // 3} thing" for place in range(ITEMS)], [""] * ITEMS, vectors)
+    catalogue = Catalogue(
+        [str(place) for place in range(ITEMS)],
+        [f"part{place // 3} thing" for place in range(ITEMS)],
+        [""] * ITEMS,
+        vectors,
+    )
     valid = parts.valid.with_intents(vectors[parts.valid.targets], vectors[parts.valid.targets])
     test = parts.test.with_intents(vectors[parts.test.targets], vectors[parts.test.targets])
-    return Dataset("circle", "leave-one-out", catalogue, parts.train, valid, test, validation_sequences=parts.validation_sequences)
+    return Dataset(
+        "circle",
+        "leave-one-out",
+        catalogue,
+        parts.train,
+        valid,
+        test,
+        validation_sequences=parts.validation_sequences,
+    )
 
 
 def uniform(cases):
@@ -51,7 +64,9 @@ def test_every_part_gives_probabilities_or_nothing(made):
         found = KINDS[name].fit(made).probabilities(made.test)
         sums = found.sum(axis=1)
         assert (found >= 0).all()
-        assert np.all(np.isclose(sums, 1, atol=1e-4) | (sums == 0)) or (name == "repeats" and (sums <= 1).all()), name
+        assert np.all(np.isclose(sums, 1, atol=1e-4) | (sums == 0)) or (
+            name == "repeats" and (sums <= 1).all()
+        ), name
 
 
 def test_a_network_that_knows_all_keeps_all_the_weight(made):
@@ -64,9 +79,15 @@ def test_a_network_that_knows_all_keeps_all_the_weight(made):
 def test_parts_take_over_from_a_network_that_knows_nothing(made):
     hybrid = Hybrid.fit(made, uniform, AUTO)
     assert sum(hybrid.weights.values()) == pytest.approx(1, abs=1e-3)
-    alone = evaluate(hybrid.without(next(iter(hybrid.parts))).ranker(uniform, "x"), made.test) if len(hybrid.parts) > 1 else None
+    alone = (
+        evaluate(hybrid.without(next(iter(hybrid.parts))).ranker(uniform, "x"), made.test)
+        if len(hybrid.parts) > 1
+        else None
+    )
     assert alone is None or alone.removed.ranks.mean() >= 1
-    assert evaluate(hybrid.ranker(uniform, "hybrid"), made.test).metrics("removed", samples=0)["R@5"].mean > 0.9
+    assert (
+        evaluate(hybrid.ranker(uniform, "hybrid"), made.test).metrics("removed", samples=0)["R@5"].mean > 0.9
+    )
 
 
 def test_intents_retrieve_where_nothing_else_knows(made):
@@ -96,9 +117,16 @@ def test_saved_and_restored_scores_are_equal_and_new_items_fit_in(made):
     hybrid = Hybrid(dict.fromkeys([NETWORK, *parts], 1 / 7), parts)
     settings, arrays = hybrid.state()
     again = Hybrid.restore(settings, arrays, made.catalogue)
-    assert np.allclose(again.scores(made.test, uniform(made.test)), hybrid.scores(made.test, uniform(made.test)), atol=1e-6)
+    assert np.allclose(
+        again.scores(made.test, uniform(made.test)), hybrid.scores(made.test, uniform(made.test)), atol=1e-6
+    )
     old = made.catalogue
-    grown = Catalogue([*old.item_ids, "new"], [*old.titles, "part1 thing"], [*old.categories, ""], np.concatenate([old.vectors, old.vectors[[4]]]))
+    grown = Catalogue(
+        [*old.item_ids, "new"],
+        [*old.titles, "part1 thing"],
+        [*old.categories, ""],
+        np.concatenate([old.vectors, old.vectors[[4]]]),
+    )
     found = Hybrid.restore(settings, arrays, grown).scores(without_targets(Sequences.of([[2, 3]])), None)
     assert found.shape == (1, ITEMS + 1)
     assert found[0, ITEMS] > 0
@@ -117,7 +145,9 @@ def test_unknown_part_is_named(made):
 def test_refit_learns_the_validation_items(made):
     parts = {name: KINDS[name].fit(made) for name in ("transitions", "neighbours", "items")}
     again = Hybrid(dict.fromkeys(parts, 1 / 3), parts).refit(made.refit())
-    assert again.parts["transitions"].ranker.transitions.sum() != parts["transitions"].ranker.transitions.sum()
+    assert (
+        again.parts["transitions"].ranker.transitions.sum() != parts["transitions"].ranker.transitions.sum()
+    )
     assert again.parts["neighbours"].ranker.sessions.clicks > parts["neighbours"].ranker.sessions.clicks
 
 
@@ -166,7 +196,10 @@ def test_items_with_few_clicks_are_mixed_by_their_trust_and_the_others_as_before
 def test_shares_of_an_item_without_clicks_follow_its_trust(made):
     parts = {"words": KINDS["words"].fit(made)}
     weights = {NETWORK: 0.5, "words": 0.5}
-    items, network = np.array([[4, 5]] * len(made.test)), np.full((len(made.test), 2), 1 / ITEMS, dtype=np.float32)
+    items, network = (
+        np.array([[4, 5]] * len(made.test)),
+        np.full((len(made.test), 2), 1 / ITEMS, dtype=np.float32),
+    )
     plain = Hybrid(weights, parts).shares(made.test, items, network)["words"]
     cold = Hybrid(weights, parts, COUNTS, (2.0, 0.0)).shares(made.test, items, network)["words"]
     assert (cold[:, 0] > plain[:, 0]).any() and np.allclose(cold[:, 1], plain[:, 1])
@@ -188,6 +221,8 @@ def test_trust_is_learned_from_hidden_items_where_validation_has_no_new_ones(mad
         assert (counts == 0).sum() >= ITEMS // 5
         return uniform
 
-    found = Hybrid.fit(made, uniform, SimpleNamespace(parts=("transitions", "words"), remove_seen=True), blind=blind)
+    found = Hybrid.fit(
+        made, uniform, SimpleNamespace(parts=("transitions", "words"), remove_seen=True), blind=blind
+    )
     assert found.counts.tolist() == np.minimum(made.item_counts, 5).tolist()
     assert found.weights["words"] == 0 or found.trust[0] > found.trust[1]

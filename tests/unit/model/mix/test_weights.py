@@ -29,7 +29,11 @@ def noisy(targets: np.ndarray, share: float, seed: int) -> np.ndarray:
 def asked(targets: np.ndarray, **matrices: np.ndarray) -> Pool:
     cases = made(targets)
     numbered = Cases(cases.prefixes, cases.targets, np.arange(len(targets)))
-    return pool({name: (lambda part, matrix=matrix: matrix[part.positions]) for name, matrix in matrices.items()}, numbered, "removed")
+    return pool(
+        {name: (lambda part, matrix=matrix: matrix[part.positions]) for name, matrix in matrices.items()},
+        numbered,
+        "removed",
+    )
 
 
 def test_the_pool_is_worth_what_full_ranking_is_worth() -> None:
@@ -60,7 +64,14 @@ def test_a_target_among_the_seen_items_is_a_miss() -> None:
 
 def test_two_halves_of_the_truth_are_mixed_and_noise_is_left_out() -> None:
     targets = np.random.default_rng(0).integers(1, ITEMS, 600)
-    found = search(asked(targets, network=noisy(targets, 0.4, 1), words=noisy(targets, 0.4, 2), titles=noisy(targets, 0.0, 3))).weights
+    found = search(
+        asked(
+            targets,
+            network=noisy(targets, 0.4, 1),
+            words=noisy(targets, 0.4, 2),
+            titles=noisy(targets, 0.0, 3),
+        )
+    ).weights
     assert found["network"] > 0.2
     assert found["words"] > 0.2
     assert found["titles"] < 0.1
@@ -70,11 +81,16 @@ def test_two_halves_of_the_truth_are_mixed_and_noise_is_left_out() -> None:
 def test_a_dear_part_must_gain_more() -> None:
     targets = np.random.default_rng(0).integers(1, ITEMS, 2000)
     network, other = noisy(targets, 0.5, 1), noisy(targets, 0.0, 2)
-    rescued = np.flatnonzero(network.argmax(1) != targets)[:3]  # worth .003: less than a dear part's time, more than a cheap one's
+    # worth .003: less than a dear part's time, more than a cheap one's
+    rescued = np.flatnonzero(network.argmax(1) != targets)[:3]
     other[rescued] = np.eye(ITEMS, dtype=np.float32)[targets[rescued]]
     assert search(asked(targets, network=network, words=other)).weights["words"] > 0
     assert DEAR_GAIN["neighbours"] > 0.002
-    few = asked(targets, network=network, neighbours=np.where(np.isin(np.arange(2000), rescued[:1])[:, None], other, np.float32(1 / ITEMS)))
+    few = asked(
+        targets,
+        network=network,
+        neighbours=np.where(np.isin(np.arange(2000), rescued[:1])[:, None], other, np.float32(1 / ITEMS)),
+    )
     assert search(few).weights["neighbours"] == 0.0
 
 

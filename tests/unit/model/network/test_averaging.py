@@ -45,7 +45,8 @@ def test_weights_come_back_when_the_work_with_the_mean_fails() -> None:
 def test_training_gives_the_mean_and_zero_gives_the_last_weights() -> None:
     data = synthetic.dataset()
     plain, averaged = (train(data, make_config({**CONFIG, "averaging": decay})) for decay in (0.0, 0.9))
-    assert plain.history[0]["loss"] == averaged.history[0]["loss"]  # the steps are the same; only what is judged and kept differs
+    # the steps are the same; only what is judged and kept differs
+    assert plain.history[0]["loss"] == averaged.history[0]["loss"]
     assert not torch.equal(plain.network.residual.weight, averaged.network.residual.weight)
 
 

@@ -36,7 +36,10 @@ def test_information_is_that_of_the_paper():
 
 def test_items_of_one_company_lie_close():
     random = np.random.default_rng(0)
-    sessions = [random.permutation(5).tolist() if place % 2 else (5 + random.permutation(5)).tolist() for place in range(60)]
+    sessions = [
+        random.permutation(5).tolist() if place % 2 else (5 + random.permutation(5)).tolist()
+        for place in range(60)
+    ]
 
     found = cooccurrence_vectors(Sequences.of(sessions), 10, 4, 0.1)
 
@@ -46,7 +49,9 @@ def test_items_of_one_company_lie_close():
     assert np.sqrt(np.mean(found**2)) == pytest.approx(0.1, rel=1e-5)
 
 
-@given(st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=6), min_size=1, max_size=12), st.integers(1, 12))
+@given(
+    st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=6), min_size=1, max_size=12), st.integers(1, 12)
+)
 def test_any_sessions_give_finite_vectors_and_the_same_ones_twice(sessions, dim):
     sequences = Sequences.of(sessions)
 
@@ -63,7 +68,9 @@ def test_a_network_without_titles_begins_at_the_co_clicks():
     config = make_config({"dim": 16, "text": False, "fusion": "none"})
 
     begun = build_network(data, config)[1].item_table().detach().numpy()
-    random = build_network(data, config.model_copy(update={"start": "random"}))[1].item_table().detach().numpy()
+    random = (
+        build_network(data, config.model_copy(update={"start": "random"}))[1].item_table().detach().numpy()
+    )
 
     known = vectors != 0
     assert known.any() and np.array_equal(begun[known], vectors[known])

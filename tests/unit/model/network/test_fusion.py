@@ -14,7 +14,9 @@ DIM, TEXT = 6, 5
 
 def fusion(**values: object) -> PaperFusion:
     torch.manual_seed(0)
-    return PaperFusion(make_config({"fusion": "paper", "dim": DIM, "dropout": 0.0, "heads": 1, **values}), TEXT).eval()
+    return PaperFusion(
+        make_config({"fusion": "paper", "dim": DIM, "dropout": 0.0, "heads": 1, **values}), TEXT
+    ).eval()
 
 
 def test_gates_follow_the_equations() -> None:
@@ -36,7 +38,10 @@ def test_an_unknown_intent_has_no_effect() -> None:
 def test_views_are_summed_or_averaged(reduction: str, factor: float) -> None:
     module = fusion(view_reduction=reduction)
     h_global, h_local, z_long, z_short = torch.randn(4, 7, DIM).unbind(0)
-    both = sum(alignment(z, h) + (uniformity(z) + uniformity(h)) / 2 for z, h in ((z_long, h_global), (z_short, h_local)))
+    both = sum(
+        alignment(z, h) + (uniformity(z) + uniformity(h)) / 2
+        for z, h in ((z_long, h_global), (z_short, h_local))
+    )
     torch.testing.assert_close(module.auxiliary(h_global, h_local, z_long, z_short), 0.1 * factor * both)
 
 

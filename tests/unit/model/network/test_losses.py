@@ -19,7 +19,9 @@ def problem(rows: int = 37, items: int = 53, dim: int = 8) -> tuple[torch.Tensor
 
 
 @pytest.mark.parametrize(("chunk", "rows"), [(1, 37), (53 * 5, 37), (53 * 70, 150), (1 << 20, 37)])
-def test_full_softmax_and_its_own_backward_equal_autograd(chunk: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_softmax_and_its_own_backward_equal_autograd(
+    chunk: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(losses, "CHUNK_ELEMENTS", chunk)
     hidden, table, targets = problem(rows)
     ours = full_softmax(hidden, table, targets)
@@ -72,7 +74,9 @@ def test_uniformity_equals_the_formula_over_pairs() -> None:
     vectors = torch.randn(6, 4)
     normed = functional.normalize(vectors, dim=1)
     pairs = [torch.exp(-2 * (normed[i] - normed[j]).pow(2).sum()) for i in range(6) for j in range(i)]
-    assert uniformity(vectors).item() == pytest.approx(math.log(sum(pair.item() for pair in pairs) / len(pairs)), rel=1e-5)
+    assert uniformity(vectors).item() == pytest.approx(
+        math.log(sum(pair.item() for pair in pairs) / len(pairs)), rel=1e-5
+    )
 
 
 def test_uniformity_of_equal_rows_has_a_finite_gradient() -> None:

@@ -37,11 +37,15 @@ def test_popularity_counts_clicks():
 
 
 def test_last_item_prefers_the_newest_click():
-    assert ask(LastItem.fit(dataset([[0, 1, 2, 3]])), 2, 0, 2, 1).tolist() == pytest.approx([1 / 3, 1, 1 / 2, 0])
+    assert ask(LastItem.fit(dataset([[0, 1, 2, 3]])), 2, 0, 2, 1).tolist() == pytest.approx(
+        [1 / 3, 1, 1 / 2, 0]
+    )
 
 
 def test_markov_gives_the_share_of_next_items():
-    assert ask(Markov.fit(dataset([[0, 1], [0, 1], [0, 2]])), 2, 0).tolist() == pytest.approx([0, 2 / 3, 1 / 3])
+    assert ask(Markov.fit(dataset([[0, 1], [0, 1], [0, 2]])), 2, 0).tolist() == pytest.approx(
+        [0, 2 / 3, 1 / 3]
+    )
 
 
 def test_decayed_markov_by_hand():
@@ -52,10 +56,14 @@ def test_decayed_markov_by_hand():
 
 
 def test_decayed_markov_backward_reads_pairs_against_their_order():
-    assert ask(DecayedMarkov.fit(dataset([[0, 1]]), damping=0.0, backward=0.5), 1).tolist() == pytest.approx([0.5, 0])
+    assert ask(DecayedMarkov.fit(dataset([[0, 1]]), damping=0.0, backward=0.5), 1).tolist() == pytest.approx(
+        [0.5, 0]
+    )
 
 
-@given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=7), min_size=1, max_size=6), st.integers(1, 4))
+@given(
+    st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=7), min_size=1, max_size=6), st.integers(1, 4)
+)
 @settings(max_examples=60, deadline=None)
 def test_pair_counts_equal_a_double_loop(sessions, distance):
     wanted = np.zeros((6, 6))
@@ -63,7 +71,9 @@ def test_pair_counts_equal_a_double_loop(sessions, distance):
         for first in range(len(session)):
             for second in range(first + 1, min(first + distance, len(session) - 1) + 1):
                 wanted[session[first], session[second]] += 1 / (second - first)
-    assert np.allclose(pair_counts(Sequences.of(sessions), 6, distance, lambda step: 1 / step).toarray(), wanted, atol=1e-5)
+    assert np.allclose(
+        pair_counts(Sequences.of(sessions), 6, distance, lambda step: 1 / step).toarray(), wanted, atol=1e-5
+    )
 
 
 def test_item_knn_is_a_damped_cosine():
@@ -93,7 +103,9 @@ def test_session_knn_old_sessions_weigh_less():
     made = dataset([[0, 1], [0, 2]])
     old = made.train.times.copy()
     old[2:] += 10 * 86_400 * 1_000_000
-    train = Sequences(made.train.session_ids, made.train.items, made.train.offsets, old, made.train.first_position)
+    train = Sequences(
+        made.train.session_ids, made.train.items, made.train.offsets, old, made.train.first_position
+    )
     model = SessionKnn.index(train, 3, Settings(days=5.0), "STAN")
     assert ask(model, 0)[2] > ask(model, 0)[1] > 0  # a live prefix has no time: it is one of now
 
@@ -153,7 +165,15 @@ def test_every_baseline_scores_all_items_and_leaves_the_sessions_alone():
     titles = [f"word{place % 3} thing" for place in range(12)]
     catalogue = Catalogue.build([str(place) for place in range(12)], titles)
     catalogue = Catalogue(catalogue.item_ids, titles, [""] * 12, rng.normal(size=(12, 4)).astype(np.float32))
-    made = Dataset("d", "leave-one-out", catalogue, parts.train, parts.valid, parts.test, validation_sequences=parts.validation_sequences)
+    made = Dataset(
+        "d",
+        "leave-one-out",
+        catalogue,
+        parts.train,
+        parts.valid,
+        parts.test,
+        validation_sequences=parts.validation_sequences,
+    )
     train, test = made.train.items.copy(), made.test.prefixes.items.copy()
     roles = []
     for baseline in baselines(made):

@@ -26,7 +26,14 @@ def plain_votes(model: SessionKnn, prefix: list[int]) -> np.ndarray:
     settings, found = model.settings, np.zeros(ITEMS)
     sessions = [session.tolist() for session in model.sessions]
     for session, ended in zip(sessions, model.sessions.last_times.tolist(), strict=True):
-        closeness = sum(age_weight(settings, len(prefix) - 1 - place) for place, item in enumerate(prefix) if item in session) / len(set(session)) ** 0.5
+        closeness = (
+            sum(
+                age_weight(settings, len(prefix) - 1 - place)
+                for place, item in enumerate(prefix)
+                if item in session
+            )
+            / len(set(session)) ** 0.5
+        )
         shared = [place for place, item in enumerate(prefix) if item in session]
         if not shared:
             continue
@@ -36,22 +43,33 @@ def plain_votes(model: SessionKnn, prefix: list[int]) -> np.ndarray:
         for place, item in enumerate(session):
             vote = closeness * model.rarity[item] * np.exp(-abs(place - match) / settings.distance)
             vote *= settings.backward if place < match else 1.0
-            found[item] += vote * (age_weight(settings, len(prefix) - 1 - shared[-1]) if settings.linear else 1.0)
+            found[item] += vote * (
+                age_weight(settings, len(prefix) - 1 - shared[-1]) if settings.linear else 1.0
+            )
     return found
 
 
-@pytest.mark.parametrize("settings", [VSKNN, STAN, replace(VSKNN, distance=3.0, backward=0.5), replace(STAN, distance=np.inf, backward=1.0)])
+@pytest.mark.parametrize(
+    "settings",
+    [VSKNN, STAN, replace(VSKNN, distance=3.0, backward=0.5), replace(STAN, distance=np.inf, backward=1.0)],
+)
 @given(sessions=sessions_of, prefixes=sessions_of)
-def test_votes_equal_a_loop_over_sessions(settings: Settings, sessions: list[list[int]], prefixes: list[list[int]]) -> None:
+def test_votes_equal_a_loop_over_sessions(
+    settings: Settings, sessions: list[list[int]], prefixes: list[list[int]]
+) -> None:
     train = Sequences.of(sessions)
     model = SessionKnn.index(replace(train, times=train.times * 50_000), ITEMS, settings, "kNN")
     asked = Sequences.of(prefixes)
     found = model.scores(without_targets(replace(asked, times=np.zeros_like(asked.times))))
-    np.testing.assert_allclose(found, [plain_votes(model, prefix) for prefix in prefixes], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        found, [plain_votes(model, prefix) for prefix in prefixes], rtol=1e-5, atol=1e-7
+    )
 
 
 def test_only_the_closest_sessions_vote(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = SessionKnn.index(Sequences.of([[0, 1], [0, 2, 3, 4], [0, 5, 2]]), ITEMS, replace(VSKNN, neighbours=1), "kNN")
+    model = SessionKnn.index(
+        Sequences.of([[0, 1], [0, 2, 3, 4], [0, 5, 2]]), ITEMS, replace(VSKNN, neighbours=1), "kNN"
+    )
     cases = without_targets(Sequences.of([[0]] * 5))
     together = model.scores(cases)
     assert [np.flatnonzero(row).tolist() for row in together] == [[0, 1]] * 5  # the shortest is the closest

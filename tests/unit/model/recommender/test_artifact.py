@@ -26,7 +26,10 @@ REQUESTS = [ScoreRequest(["i1", "i2", "i3"]), ScoreRequest(["i9"]), ScoreRequest
 
 
 def trained(**values: object) -> Trained:
-    return train(synthetic.dataset(), make_config({"dim": 16, "epochs": 1, "batch_size": 32, "max_length": 6, **values}))
+    return train(
+        synthetic.dataset(),
+        make_config({"dim": 16, "epochs": 1, "batch_size": 32, "max_length": 6, **values}),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +52,18 @@ def test_the_hybrid_survives_the_folder(model: Trained, tmp_path: Path) -> None:
     assert loaded.without_seen is False
 
 
-@pytest.mark.parametrize("settings", [STAN, VSKNN, dataclasses.replace(STAN, distance=np.inf, days=np.inf, rare_items=False)])
-def test_every_part_survives_the_folder_with_every_setting(settings: Settings, model: Trained, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "settings", [STAN, VSKNN, dataclasses.replace(STAN, distance=np.inf, days=np.inf, rare_items=False)]
+)
+def test_every_part_survives_the_folder_with_every_setting(
+    settings: Settings, model: Trained, tmp_path: Path
+) -> None:
     data = synthetic.dataset()
     parts = {name: KINDS[name].fit(data) for name in applicable(data)}
     parts["neighbours"] = Neighbours(SessionKnn.stan(data, settings))
-    made = dataclasses.replace(model, hybrid=Hybrid(dict.fromkeys([NETWORK, *parts], 1 / (1 + len(parts))), parts))
+    made = dataclasses.replace(
+        model, hybrid=Hybrid(dict.fromkeys([NETWORK, *parts], 1 / (1 + len(parts))), parts)
+    )
     loaded = artifact.load(artifact.save(made, tmp_path / "m"))
     assert loaded.hybrid is not None
     assert loaded.hybrid.parts["neighbours"].ranker.settings == settings  # type: ignore[attr-defined]
@@ -76,14 +85,28 @@ def test_what_serves_and_what_was_measured_stand_in_one_folder(model: Trained, t
 
 def test_the_manifest_says_what_the_model_was_made_of(model: Trained, tmp_path: Path) -> None:
     folder = artifact.save(
-        model, tmp_path / "m", metrics={"R@10": 0.1}, delta_versions={"clicks": 3}, code_commit="abc", feature_list=("items", "last_item"), encoder="e",
+        model,
+        tmp_path / "m",
+        metrics={"R@10": 0.1},
+        delta_versions={"clicks": 3},
+        code_commit="abc",
+        feature_list=("items", "last_item"),
+        encoder="e",
         intent=lambda place: (place / "note.json").write_text("{}") and None,
-    )  # fmt: skip
+    )
     manifest = json.loads((folder / MANIFEST).read_text())
     assert manifest["delta_versions"] == {"clicks": 3} and manifest["feature_list"] == ["items", "last_item"]
-    assert manifest["metrics"] == {"R@10": 0.1} and manifest["code_commit"] == "abc" and manifest["config"]["backbone"] == "sasrec"
+    assert (
+        manifest["metrics"] == {"R@10": 0.1}
+        and manifest["code_commit"] == "abc"
+        and manifest["config"]["backbone"] == "sasrec"
+    )
     assert (folder / "intent" / "note.json").exists()
-    assert sorted(path.suffix for path in folder.iterdir() if path.is_file()) == [".json", ".json", ".safetensors"]
+    assert sorted(path.suffix for path in folder.iterdir() if path.is_file()) == [
+        ".json",
+        ".json",
+        ".safetensors",
+    ]
 
 
 def test_a_version_is_named_by_its_content(model: Trained, tmp_path: Path) -> None:
@@ -114,7 +137,9 @@ def test_promotion_switches_one_link(model: Trained, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing", "../a", "promoted"])
-def test_promotion_of_no_model_is_refused_and_changes_nothing(name: str, model: Trained, tmp_path: Path) -> None:
+def test_promotion_of_no_model_is_refused_and_changes_nothing(
+    name: str, model: Trained, tmp_path: Path
+) -> None:
     artifact.save(model, tmp_path / "a")
     artifact.promote(tmp_path, "a")
     with pytest.raises(ArtifactError):

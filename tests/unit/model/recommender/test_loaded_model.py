@@ -1,4 +1,6 @@
-"""One folder, one answer: consumer, HTTP side and command line recommend the same items for the same session, with the folder's own intents."""
+"""One folder, one answer: consumer, HTTP side and command line recommend the same items for the same session,
+with the folder's own intents.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,15 @@ from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from model.__main__ import main
 from model.config import make_config
-from model.intent.ground.live import LIVE_FILE, TITLES_FILE, LiveIntents, answers_table, export, live_folder, write_answers
+from model.intent.ground.live import (
+    LIVE_FILE,
+    TITLES_FILE,
+    LiveIntents,
+    answers_table,
+    export,
+    live_folder,
+    write_answers,
+)
 from model.intent.ground.localiser import Localiser
 from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent, ViewIntent
@@ -72,7 +82,9 @@ def by_http(model: LoadedModel, sessions: list[list[str]]) -> list[list[tuple[st
     return [[(item.item_id, item.score) for item in outcome.answer.items] for outcome in outcomes]
 
 
-def by_command(folder: Path, settings: Settings, session: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
+def by_command(
+    folder: Path, settings: Settings, session: list[str], capsys: pytest.CaptureFixture[str]
+) -> dict:
     file = settings.home / "intentstore.toml"
     file.write_text(f'home = "{settings.home}"\n', encoding="utf-8")
     command = ["recommend", "--model", str(folder), "--session", json.dumps(session), "-k", str(K), "--json"]
@@ -80,12 +92,16 @@ def by_command(folder: Path, settings: Settings, session: list[str], capsys: pyt
     return json.loads(capsys.readouterr().out)
 
 
-def test_all_entrances_give_the_same_answer(folder: Path, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_entrances_give_the_same_answer(
+    folder: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = load_model(settings, folder)
     bounded = [session[-settings.session.max_items :] for session in SESSIONS]
     consumer, http = by_consumer(model, bounded), by_http(model, SESSIONS)
     for session, one, other in zip(SESSIONS, consumer, http, strict=True):
-        command = [(row["item_id"], row["score"]) for row in by_command(folder, settings, session, capsys)["items"]]
+        command = [
+            (row["item_id"], row["score"]) for row in by_command(folder, settings, session, capsys)["items"]
+        ]
         assert [item for item, _ in one] == [item for item, _ in other] == [item for item, _ in command]
         np.testing.assert_allclose([score for _, score in one], [score for _, score in other], rtol=1e-4)
         np.testing.assert_allclose([score for _, score in one], [score for _, score in command], rtol=1e-4)
@@ -109,15 +125,23 @@ def test_the_judge_ranks_as_the_entrances_do(trained: Trained, folder: Path, set
     assert best == [item for item, _ in by_consumer(model, [["i9", "i10", "i11"]])[0]]
 
 
-def test_a_folder_without_intents_takes_none_of_another_shop(trained: Trained, settings: Settings, tmp_path: Path) -> None:
+def test_a_folder_without_intents_takes_none_of_another_shop(
+    trained: Trained, settings: Settings, tmp_path: Path
+) -> None:
     other = Localiser(["x1", "x2"], ["lamp", "chair"], np.eye(2, synthetic.TEXT_DIM, dtype=np.float32))
     other.save(live_folder(settings))
     model = load_model(settings, artifact.save(trained, tmp_path / "model"))
     intent = model.recommend([["i9"]], 3)[0].intent
-    assert intent is not None and intent.source == "encoder" and set(intent.long.items) <= set(synthetic.catalogue().item_ids)
+    assert (
+        intent is not None
+        and intent.source == "encoder"
+        and set(intent.long.items) <= set(synthetic.catalogue().item_ids)
+    )
 
 
-def test_a_home_of_the_same_shop_serves_a_folder_without_intents(trained: Trained, settings: Settings, tmp_path: Path) -> None:
+def test_a_home_of_the_same_shop_serves_a_folder_without_intents(
+    trained: Trained, settings: Settings, tmp_path: Path
+) -> None:
     leave_intents(live_folder(settings))
     model = load_model(settings, artifact.save(trained, tmp_path / "model"))
     assert isinstance(model.intents, LiveIntents)

@@ -26,7 +26,9 @@ ENCODER = "toy-encoder"
 def fresh(*names: str, dim: int = synthetic.TEXT_DIM, title: str = "thing 5 and a half") -> Catalogue:
     """Items with the title vector of item 5."""
     near = synthetic.vectors()[5] if dim == synthetic.TEXT_DIM else np.ones(dim, np.float32)
-    return Catalogue(list(names), [title] * len(names), ["things"] * len(names), np.stack([near] * len(names)))
+    return Catalogue(
+        list(names), [title] * len(names), ["things"] * len(names), np.stack([near] * len(names))
+    )
 
 
 def saved(models: Path, text: bool = True, **values: object) -> Path:
@@ -56,7 +58,8 @@ def test_a_new_item_is_ranked_by_the_saved_model_of_the_same_version(folder: Pat
     assert "fresh" in answers(grown)
     assert grown.version == artifact.load(folder).version == folder.name
     artifact.promote(folder.parent, folder.name)
-    assert answers(new_items.load(folder.parent / artifact.PROMOTED)) == answers(grown)  # by the link as by the folder
+    # by the link as by the folder
+    assert answers(new_items.load(folder.parent / artifact.PROMOTED)) == answers(grown)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -113,9 +116,15 @@ def other_length(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "says"),
-    [(cut, "cannot be read"), (altered, "altered"), (other_format, "format '7'"), (other_encoder, "of encoder 'another'"), (other_length, "reads 12"),
-     (lambda file: file.write_bytes(b""), "cannot be read")],
-)  # fmt: skip
+    [
+        (cut, "cannot be read"),
+        (altered, "altered"),
+        (other_format, "format '7'"),
+        (other_encoder, "of encoder 'another'"),
+        (other_length, "reads 12"),
+        (lambda file: file.write_bytes(b""), "cannot be read"),
+    ],
+)
 def test_new_items_that_cannot_be_used_cost_one_line_and_not_the_model(
     damage: Callable[[Path], None], says: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -126,11 +135,14 @@ def test_new_items_that_cannot_be_used_cost_one_line_and_not_the_model(
     assert answers(scorer) == answers(artifact.load(folder))
     assert len(caplog.records) == 1
     assert says in caplog.text and "new items are left out" in caplog.text
-    assert new_items.write(folder.parent, NewItems(fresh("fresh", "more"), ENCODER))  # and the next writing mends it
+    # and the next writing mends it
+    assert new_items.write(folder.parent, NewItems(fresh("fresh", "more"), ENCODER))
     assert "more" in new_items.load(folder).item_ids
 
 
-def test_a_model_without_titles_says_that_it_cannot_rank_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_without_titles_says_that_it_cannot_rank_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     made = saved(tmp_path, text=False)
     new_items.write(tmp_path, NewItems(fresh("fresh"), ENCODER))
     assert "fresh" not in new_items.load(made).item_ids
@@ -144,15 +156,25 @@ def test_items_without_title_or_vector_are_refused_where_they_would_be_written(t
         new_items.write(tmp_path, NewItems(Catalogue.build(["a"], ["A"]), ENCODER))
 
 
-def test_recommend_knows_new_items_at_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recommend_knows_new_items_at_the_command_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     new_items.write(folder.parent, NewItems(fresh("fresh"), ENCODER))
     assert main(["recommend", "--model", str(folder), "--session", "i3,i4"]) == 0
     assert "fresh  thing 5 and a half" in capsys.readouterr().out
 
 
 def test_tables_give_the_items_that_have_both_title_and_vector() -> None:
-    items = pa.table({"item_id": ["b", "a", "bare", "late"], "title": ["B", "A", None, "L"], "category": ["x", None, "x", "x"]})
-    vectors = pa.table({"item_id": ["a", "b", "bare", "gone"], "vector": [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]})
+    items = pa.table(
+        {
+            "item_id": ["b", "a", "bare", "late"],
+            "title": ["B", "A", None, "L"],
+            "category": ["x", None, "x", "x"],
+        }
+    )
+    vectors = pa.table(
+        {"item_id": ["a", "b", "bare", "gone"], "vector": [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]}
+    )
     found = joined(items, vectors)
     assert (found.item_ids, found.titles, found.categories) == (["a", "b"], ["A", "B"], ["", "x"])
     assert found.vectors is not None and found.vectors.tolist() == [[1, 0], [0, 1]]

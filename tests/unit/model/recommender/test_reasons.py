@@ -23,7 +23,9 @@ SESSION = ["i3", "i9", "i14", "i4"]
 
 @pytest.fixture(scope="module")
 def plain() -> Scorer:
-    return Scorer.of(train(synthetic.dataset(without=20), make_config({"dim": 8, "epochs": 1, "hybrid": False})))
+    return Scorer.of(
+        train(synthetic.dataset(without=20), make_config({"dim": 8, "epochs": 1, "hybrid": False}))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,9 @@ def parts() -> dict[str, Part]:
 
 @pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("name", ["transitions", "items", "titles", "words"])
-def test_the_named_click_speaks_most_alone(plain: Scorer, parts: dict[str, Part], name: str, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_named_click_speaks_most_alone(
+    plain: Scorer, parts: dict[str, Part], name: str, small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     part = parts[name]
     if not small:  # the way of catalogues whose item x item tables would not fit into memory
         monkeypatch.setattr(markov, "DENSE_ITEMS", 0)
@@ -46,7 +50,8 @@ def test_the_named_click_speaks_most_alone(plain: Scorer, parts: dict[str, Part]
     places = [plain.catalogue.index[item] for item in SESSION]
     for item, reason, because in zip(answer.items, answer.reasons, answer.because, strict=True):
         alone = [
-            decay ** (len(places) - 1 - step) * float(ranker.scores(without_targets(Sequences.of([[place]])))[0, plain.catalogue.index[item]])
+            decay ** (len(places) - 1 - step)
+            * float(ranker.scores(without_targets(Sequences.of([[place]])))[0, plain.catalogue.index[item]])
             for step, place in enumerate(places)
         ]
         if max(alone) <= 0:
@@ -57,7 +62,9 @@ def test_the_named_click_speaks_most_alone(plain: Scorer, parts: dict[str, Part]
 
 
 def test_neighbours_name_the_click_by_which_they_were_found(plain: Scorer) -> None:
-    part = KINDS["neighbours"].fit(replace(synthetic.dataset(), train=Sequences.of([[0, 1, 2], [0, 1, 5], [7, 8], [7, 9, 8]])))
+    part = KINDS["neighbours"].fit(
+        replace(synthetic.dataset(), train=Sequences.of([[0, 1, 2], [0, 1, 5], [7, 8], [7, 9, 8]]))
+    )
     scorer = replace(plain, hybrid=Hybrid({"neighbours": 1.0}, {"neighbours": part}))
     answers = scorer.score([ScoreRequest(["i7", "i1"]), ScoreRequest(["i1", "i7"]), ScoreRequest(["i39"])], 5)
     for answer in answers[:2]:

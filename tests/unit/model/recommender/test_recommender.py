@@ -18,13 +18,25 @@ from model.recommender.train import train
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
-    config = make_config({"dim": 16, "epochs": 8, "batch_size": 16, "max_length": 6, "learning_rate": 0.01, "dropout": 0.1, "embedding_dropout": 0.1})
+    config = make_config(
+        {
+            "dim": 16,
+            "epochs": 8,
+            "batch_size": 16,
+            "max_length": 6,
+            "learning_rate": 0.01,
+            "dropout": 0.1,
+            "embedding_dropout": 0.1,
+        }
+    )
     return Scorer.of(train(synthetic.dataset(without=20), config))
 
 
 @pytest.fixture(scope="module")
 def plain() -> Scorer:
-    return Scorer.of(train(synthetic.dataset(text=False), make_config({"dim": 8, "epochs": 1, "hybrid": False})))
+    return Scorer.of(
+        train(synthetic.dataset(text=False), make_config({"dim": 8, "epochs": 1, "hybrid": False}))
+    )
 
 
 def test_a_session_is_answered_by_what_follows_it(scorer: Scorer) -> None:
@@ -34,11 +46,16 @@ def test_a_session_is_answered_by_what_follows_it(scorer: Scorer) -> None:
 
 
 def test_the_answer_does_not_depend_on_the_batch(scorer: Scorer) -> None:
-    requests = [ScoreRequest([f"i{place % 19}" for place in range(start, start + 1 + start % 5)]) for start in range(30)]
+    requests = [
+        ScoreRequest([f"i{place % 19}" for place in range(start, start + 1 + start % 5)])
+        for start in range(30)
+    ]
     alone = [scorer.score([request], 5)[0] for request in requests]
     together = scorer.score(requests, 5)
     assert [answer.items for answer in alone] == [answer.items for answer in together]
-    np.testing.assert_allclose([answer.scores for answer in alone], [answer.scores for answer in together], rtol=1e-4)
+    np.testing.assert_allclose(
+        [answer.scores for answer in alone], [answer.scores for answer in together], rtol=1e-4
+    )
 
 
 def test_unknown_items_are_skipped(scorer: Scorer) -> None:
@@ -70,7 +87,10 @@ def test_k_below_one_is_an_error(scorer: Scorer) -> None:
         scorer.score([ScoreRequest(["i3"])], 0)
 
 
-@pytest.mark.parametrize(("vector", "message"), [(np.zeros(3, np.float32), "reads 12 numbers"), (np.full(12, np.nan, np.float32), "NaN")])
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [(np.zeros(3, np.float32), "reads 12 numbers"), (np.full(12, np.nan, np.float32), "NaN")],
+)
 def test_wrong_intent_vectors_are_refused(scorer: Scorer, vector: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         scorer.score([ScoreRequest(["i3"], long=vector)], 3)
@@ -87,7 +107,9 @@ def test_reasons_name_the_source_that_spoke_most(scorer: Scorer, plain: Scorer) 
     assert all(answer.reasons)
 
 
-def test_shares_of_a_recommendation_add_up_and_the_largest_is_the_reason(scorer: Scorer, plain: Scorer) -> None:
+def test_shares_of_a_recommendation_add_up_and_the_largest_is_the_reason(
+    scorer: Scorer, plain: Scorer
+) -> None:
     request = ScoreRequest(["i3", "i4"])
     answer = scorer.score([request], 5)[0]
     assert scorer.hybrid is not None
@@ -105,12 +127,18 @@ def test_the_judge_and_the_answers_agree(scorer: Scorer) -> None:
     top = evaluate(scorer, cases).removed.top[:, 0]
     names = scorer.item_ids
     answers = scorer.score([ScoreRequest([names[item] for item in prefix]) for prefix in cases.prefixes], 1)
-    assert np.mean([names[best] == answer.items[0] for best, answer in zip(top.tolist(), answers, strict=True)]) > 0.95  # ties aside
+    # ties aside
+    assert (
+        np.mean([names[best] == answer.items[0] for best, answer in zip(top.tolist(), answers, strict=True)])
+        > 0.95
+    )
 
 
 def test_a_new_item_is_recommended_from_its_title_at_once(scorer: Scorer) -> None:
     near = synthetic.vectors()[5]
-    grown = scorer.with_items(Catalogue(["fresh", "i3"], ["thing 5 and a half", "known already"], ["", ""], np.stack([near, near])))
+    grown = scorer.with_items(
+        Catalogue(["fresh", "i3"], ["thing 5 and a half", "known already"], ["", ""], np.stack([near, near]))
+    )
     assert len(grown.item_ids) == synthetic.ITEMS + 1
     assert "fresh" in grown.score([ScoreRequest(["i3", "i4"])], 8)[0].items
     assert grown.score([ScoreRequest(["fresh"])], 3)[0].reasons[0] != POPULAR  # a click on it counts too

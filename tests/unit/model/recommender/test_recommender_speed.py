@@ -1,4 +1,6 @@
-"""The quick ways of scoring give what the plain formulas give: sums of table rows, products without scipy, attention of the last click, intents."""
+"""The quick ways of scoring give what the plain formulas give: sums of table rows, products without scipy,
+attention of the last click, intents.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,20 @@ from model.recommender.recommender import Scorer, ScoreRequest
 from model.recommender.train import train
 
 random = np.random.default_rng(3)
-SESSIONS = [random.integers(0, synthetic.ITEMS, length).tolist() for length in (1, 2, 5, 5, 9, 30)]  # repeated items too
+# repeated items too
+SESSIONS = [random.integers(0, synthetic.ITEMS, length).tolist() for length in (1, 2, 5, 5, 9, 30)]
 
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
     data = synthetic.dataset(without=20)
-    trained = train(data, make_config({"dim": 16, "epochs": 2, "batch_size": 16, "max_length": 6, "hybrid": False}))
-    parts = {name: KINDS[name].fit(data) for name in ("transitions", "items", "titles", "words", "intents", "neighbours")}
+    trained = train(
+        data, make_config({"dim": 16, "epochs": 2, "batch_size": 16, "max_length": 6, "hybrid": False})
+    )
+    parts = {
+        name: KINDS[name].fit(data)
+        for name in ("transitions", "items", "titles", "words", "intents", "neighbours")
+    }
     weights = dict(zip([NETWORK, *parts], (0.3, 0.2, 0.15, 0.1, 0.1, 0.1, 0.05), strict=True))
     return Scorer.of(replace(trained, hybrid=Hybrid(weights, parts)))
 
@@ -59,22 +67,37 @@ def plain_score(scorer: Scorer, items: list[int], long: np.ndarray, short: np.nd
     cases = without_targets(Sequences.of([items]), long[None], short[None])
 
     def decayed(table: np.ndarray, decay: float) -> np.ndarray:
-        return sum(decay ** (len(items) - 1 - place) * table[item].astype(np.float64) for place, item in enumerate(items))
+        return sum(
+            decay ** (len(items) - 1 - place) * table[item].astype(np.float64)
+            for place, item in enumerate(items)
+        )
 
-    transitions, ease, titles, words = (parts[name].ranker for name in ("transitions", "items", "titles", "words"))
+    transitions, ease, titles, words = (
+        parts[name].ranker for name in ("transitions", "items", "titles", "words")
+    )
     found = weights[NETWORK] * scorer.network.of_cases(cases)[0].astype(np.float64)
-    found = found + weights["transitions"] * shares(decayed(transitions.transitions.toarray(), transitions.query_decay))
+    found = found + weights["transitions"] * shares(
+        decayed(transitions.transitions.toarray(), transitions.query_decay)
+    )
     found = found + weights["items"] * shares(np.maximum(decayed(ease.weights, ease.query_decay), 0.0))
     found = found + weights["titles"] * by_cosine(decayed(titles.vectors, titles.decay), titles.vectors)
     bags = words.vectors.toarray()
     query = decayed(bags, words.decay)
-    found = found + weights["words"] * (shares(np.exp(SHARPNESS * (bags @ query / np.linalg.norm(query)))) if query.any() else 0.0)
-    found = found + weights["intents"] * by_cosine(0.5 * long / np.linalg.norm(long) + 0.5 * short / np.linalg.norm(short), parts["intents"].vectors)
-    return found + weights["neighbours"] * shares(parts["neighbours"].ranker.scores(cases)[0].astype(np.float64))
+    found = found + weights["words"] * (
+        shares(np.exp(SHARPNESS * (bags @ query / np.linalg.norm(query)))) if query.any() else 0.0
+    )
+    found = found + weights["intents"] * by_cosine(
+        0.5 * long / np.linalg.norm(long) + 0.5 * short / np.linalg.norm(short), parts["intents"].vectors
+    )
+    return found + weights["neighbours"] * shares(
+        parts["neighbours"].ranker.scores(cases)[0].astype(np.float64)
+    )
 
 
 @pytest.mark.parametrize("small", [True, False])
-def test_answers_equal_the_plain_formulas(scorer: Scorer, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_equal_the_plain_formulas(
+    scorer: Scorer, small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not small:  # the way of catalogues whose item x item tables would not fit into memory
         monkeypatch.setattr(markov, "DENSE_ITEMS", 0)
         monkeypatch.setattr(title_knn, "DENSE_ITEMS", 0)
@@ -82,7 +105,10 @@ def test_answers_equal_the_plain_formulas(scorer: Scorer, small: bool, monkeypat
         settings, arrays = scorer.hybrid.state()
         scorer = replace(scorer, hybrid=Hybrid.restore(settings, arrays, scorer.catalogue))
     intents = random.normal(size=(len(SESSIONS), 2, synthetic.TEXT_DIM)).astype(np.float32)
-    requests = [ScoreRequest([f"i{item}" for item in items], *views) for items, views in zip(SESSIONS, intents, strict=True)]
+    requests = [
+        ScoreRequest([f"i{item}" for item in items], *views)
+        for items, views in zip(SESSIONS, intents, strict=True)
+    ]
     together, alone = scorer.score(requests, 20), [scorer.score([request], 20)[0] for request in requests]
     for items, views, *answers in zip(SESSIONS, intents, together, alone, strict=True):
         plain = plain_score(scorer, items, *views)
@@ -90,14 +116,19 @@ def test_answers_equal_the_plain_formulas(scorer: Scorer, small: bool, monkeypat
         best = np.sort(plain[np.isfinite(plain)])[::-1][:20]
         for answer in answers:
             np.testing.assert_allclose(answer.scores, best, rtol=2e-5)
-            np.testing.assert_allclose([plain[int(item[1:])] for item in answer.items], best, rtol=2e-5)  # the same items, ties aside
+            # the same items, ties aside
+            np.testing.assert_allclose([plain[int(item[1:])] for item in answer.items], best, rtol=2e-5)
 
 
 def test_a_part_without_weight_is_never_asked(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert scorer.hybrid is not None
     asked: list[str] = []
     for kind in KINDS.values():
-        monkeypatch.setattr(kind, "votes", lambda part, cases, real=kind.votes: asked.append(type(part).__name__) or real(part, cases))
+        monkeypatch.setattr(
+            kind,
+            "votes",
+            lambda part, cases, real=kind.votes: asked.append(type(part).__name__) or real(part, cases),
+        )
     monkeypatch.setattr(type(scorer.network), "shares", lambda network, cases: asked.append(NETWORK))
     weights = {**dict.fromkeys(scorer.hybrid.weights, 0.0), "words": 1.0}
     replace(scorer, hybrid=Hybrid(weights, scorer.hybrid.parts)).score([ScoreRequest(["i3"])], 5)
@@ -108,16 +139,29 @@ def test_sums_of_rows_and_sparse_products_equal_scipy() -> None:
     table = sparse.random(synthetic.ITEMS, 17, density=0.3, format="csr", dtype=np.float32, rng=4)
     prefixes = Sequences.of(SESSIONS)
     weights = 0.7**prefixes.steps_back
-    wanted = sparse.csr_matrix((weights, prefixes.items, prefixes.offsets), shape=(len(prefixes), synthetic.ITEMS)) @ table.toarray()
-    np.testing.assert_allclose(decayed_sums(prefixes, 0.7, torch.from_numpy(table.toarray())), wanted, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(spread(prefixes.rows, prefixes.items, weights, table, len(prefixes)), wanted, rtol=1e-5, atol=1e-6)
-    assert spread(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), table, 2).tolist() == [[0.0] * 17] * 2
+    wanted = (
+        sparse.csr_matrix((weights, prefixes.items, prefixes.offsets), shape=(len(prefixes), synthetic.ITEMS))
+        @ table.toarray()
+    )
+    np.testing.assert_allclose(
+        decayed_sums(prefixes, 0.7, torch.from_numpy(table.toarray())), wanted, rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        spread(prefixes.rows, prefixes.items, weights, table, len(prefixes)), wanted, rtol=1e-5, atol=1e-6
+    )
+    assert (
+        spread(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), table, 2).tolist()
+        == [[0.0] * 17] * 2
+    )
 
 
 @pytest.mark.parametrize(("heads", "layers"), [(1, 1), (2, 1), (4, 2)])
 def test_attention_of_the_last_click_equals_attention_of_all(heads: int, layers: int) -> None:
     torch.manual_seed(0)
-    backbone = make_backbone(make_config({"backbone": "sasrec", "dim": 16, "heads": heads, "layers": layers, "max_length": 9}), None).eval()
+    backbone = make_backbone(
+        make_config({"backbone": "sasrec", "dim": 16, "heads": heads, "layers": layers, "max_length": 9}),
+        None,
+    ).eval()
     lengths = torch.tensor([1, 4, 9])
     clicks = Clicks(torch.zeros(3, 9, dtype=torch.int64), lengths)
     vectors = torch.randn(3, 9, 16) * clicks.mask[:, :, None]
@@ -130,7 +174,11 @@ def test_attention_of_the_last_click_equals_attention_of_all(heads: int, layers:
 def test_encoder_intents_equal_the_mean_click_by_click() -> None:
     catalogue: Catalogue = synthetic.catalogue()
     localiser = Localiser(catalogue.item_ids, catalogue.titles, synthetic.vectors())
-    prefixes = [[f"i{item}" for item in items] for items in SESSIONS] + [["news", "i3", "?", "i4", "news"], ["news"], []]
+    prefixes = [[f"i{item}" for item in items] for items in SESSIONS] + [
+        ["news", "i3", "?", "i4", "news"],
+        ["news"],
+        [],
+    ]
     source = EncoderSource(localiser, half_life=3.0)
     for found, half_life in zip(source.vectors(prefixes), (24.0, 3.0), strict=True):
         np.testing.assert_allclose(found, localiser.recency_mean(prefixes, half_life), rtol=1e-4, atol=1e-6)
@@ -144,5 +192,7 @@ def test_encoder_intents_equal_the_mean_click_by_click() -> None:
 
 def test_selected_sessions_start_at_zero() -> None:
     """The sums of rows rely on it."""
-    some = Cases(Sequences.of(SESSIONS), np.zeros(len(SESSIONS), np.int32), np.zeros(len(SESSIONS), np.int64)).select(np.array([4, 1]))
+    some = Cases(
+        Sequences.of(SESSIONS), np.zeros(len(SESSIONS), np.int32), np.zeros(len(SESSIONS), np.int64)
+    ).select(np.array([4, 1]))
     assert some.prefixes.offsets.tolist() == [0, 9, 11]

@@ -25,7 +25,15 @@ from model.network.scorer import validation_ndcg
 from model.network.start import build_network
 from model.recommender.train import Step, Trained, train
 
-SMALL = {"dim": 16, "hybrid": False, "epochs": 2, "batch_size": 16, "max_length": 6, "dropout": 0.1, "embedding_dropout": 0.1}
+SMALL = {
+    "dim": 16,
+    "hybrid": False,
+    "epochs": 2,
+    "batch_size": 16,
+    "max_length": 6,
+    "dropout": 0.1,
+    "embedding_dropout": 0.1,
+}
 
 
 def config(**values: object) -> ModelConfig:
@@ -37,11 +45,14 @@ def weights(trained: Trained) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("fusion", [fusion for fusion in FUSIONS if fusion != "intent"])  # trains like "none"; see test_artifact
+# trains like "none"; see test_artifact
+@pytest.mark.parametrize("fusion", [fusion for fusion in FUSIONS if fusion != "intent"])
 def test_every_backbone_trains_with_every_fusion(backbone: str, fusion: str) -> None:
     losses: list[float] = []
     chosen = config(backbone=backbone, fusion=fusion, learning_rate=0.01)
-    train(synthetic.dataset(), chosen, progress=lambda step: losses.append(step.loss) if step.record else None)
+    train(
+        synthetic.dataset(), chosen, progress=lambda step: losses.append(step.loss) if step.record else None
+    )
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
 
@@ -75,13 +86,16 @@ module.train(synthetic.dataset(), make_config({values!r}), checkpoint_dir=Path({
 
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_weights(tmp_path: Path) -> None:
     values = {**SMALL, "epochs": 3, "refit": True}
-    script = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parents[1]), values=values, folder=str(tmp_path))
+    script = textwrap.dedent(KILLED).format(
+        tests=str(Path(__file__).parents[1]), values=values, folder=str(tmp_path)
+    )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     seen: list[Step] = []
     resumed = train(synthetic.dataset(), make_config(values), checkpoint_dir=tmp_path, progress=seen.append)
     straight = train(synthetic.dataset(), make_config(values))
-    assert (seen[0].epoch, seen[0].step) == (2, 4)  # the third step was saved, the fourth was lost with the process
+    # the third step was saved, the fourth was lost with the process
+    assert (seen[0].epoch, seen[0].step) == (2, 4)
     assert [row["loss"] for row in resumed.history] == [row["loss"] for row in straight.history]
     assert all(torch.equal(value, weights(straight)[name]) for name, value in weights(resumed).items())
 
@@ -98,9 +112,13 @@ def test_a_checkpoint_of_other_intents_is_not_used(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     seen: list[Step] = []
     for _ in range(2):
-        valid = data.valid.with_intents(*random.normal(size=(2, len(data.valid), synthetic.TEXT_DIM)).astype(np.float32))
+        valid = data.valid.with_intents(
+            *random.normal(size=(2, len(data.valid), synthetic.TEXT_DIM)).astype(np.float32)
+        )
         seen.clear()
-        train(replace(data, valid=valid), config(fusion="paper"), checkpoint_dir=tmp_path, progress=seen.append)
+        train(
+            replace(data, valid=valid), config(fusion="paper"), checkpoint_dir=tmp_path, progress=seen.append
+        )
     assert (seen[0].epoch, seen[0].step) == (1, 1)
 
 
@@ -116,13 +134,17 @@ def test_early_stop_returns_the_best_epoch_not_the_last() -> None:
     trained = train(data, config(epochs=40, learning_rate=0.02, patience=2))
     best = max(trained.history, key=lambda row: row["ndcg10"])
     assert trained.best_epoch == best["epoch"] < len(trained.history)
-    assert validation_ndcg(trained.network_scorer(), data.valid, drop_seen=True) == pytest.approx(best["ndcg10"], abs=1e-6)
+    assert validation_ndcg(trained.network_scorer(), data.valid, drop_seen=True) == pytest.approx(
+        best["ndcg10"], abs=1e-6
+    )
 
 
 def test_training_never_reads_the_test_cases() -> None:
     data = synthetic.dataset()
     blind = replace(data, test=data.test.select(np.zeros(0, dtype=np.int64)))
-    assert torch.equal(weights(train(data, config()))["residual.weight"], weights(train(blind, config()))["residual.weight"])
+    assert torch.equal(
+        weights(train(data, config()))["residual.weight"], weights(train(blind, config()))["residual.weight"]
+    )
 
 
 def test_refit_says_so_and_learns_the_validation_items(caplog: pytest.LogCaptureFixture) -> None:
@@ -152,7 +174,10 @@ def test_paper_fusion_without_titles_is_refused() -> None:
         train(synthetic.dataset(text=False), config(fusion="paper"))
 
 
-@pytest.mark.parametrize(("values", "sampled"), [({}, False), ({"full_softmax_items": synthetic.ITEMS - 1}, True), ({"loss": "sampled"}, True)])
+@pytest.mark.parametrize(
+    ("values", "sampled"),
+    [({}, False), ({"full_softmax_items": synthetic.ITEMS - 1}, True), ({"loss": "sampled"}, True)],
+)
 def test_large_catalogues_are_trained_with_sampled_softmax(values: dict[str, object], sampled: bool) -> None:
     data, chosen = synthetic.dataset(), config(**values)
     assert Objective(build_network(data, chosen)[1], data, chosen).sampled is sampled
@@ -173,8 +198,15 @@ def test_a_sampled_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(synthetic.dataset(), config(loss="sampled", negatives=16, epochs=3), checkpoint_dir=tmp_path, progress=stop)
-    resumed = train(synthetic.dataset(), config(loss="sampled", negatives=16, epochs=3), checkpoint_dir=tmp_path)
+        train(
+            synthetic.dataset(),
+            config(loss="sampled", negatives=16, epochs=3),
+            checkpoint_dir=tmp_path,
+            progress=stop,
+        )
+    resumed = train(
+        synthetic.dataset(), config(loss="sampled", negatives=16, epochs=3), checkpoint_dir=tmp_path
+    )
     assert torch.equal(weights(whole)["residual.weight"], weights(resumed)["residual.weight"])
 
 
@@ -188,9 +220,15 @@ def test_data_without_validation_train_a_fixed_number_of_epochs() -> None:
 def test_each_click_but_the_first_is_a_target_once(every: bool) -> None:
     sequences = Sequences.of([[1], [1, 2, 3], list(range(20))])
     rows = training_rows(sequences, 6, every)
-    found = [stop for start, stop in zip(rows.start, rows.stop, strict=True)] if not every else [
-        place + 1 for start, stop in zip(rows.start, rows.stop, strict=True) for place in range(start, stop)
-    ]  # fmt: skip
+    found = (
+        [stop for start, stop in zip(rows.start, rows.stop, strict=True)]
+        if not every
+        else [
+            place + 1
+            for start, stop in zip(rows.start, rows.stop, strict=True)
+            for place in range(start, stop)
+        ]
+    )
     assert sorted(found) == [2, 3, *range(5, 24)]
     assert (rows.stop - rows.start).max() <= 6
 
@@ -235,7 +273,9 @@ def test_cold_items_get_the_residual_that_like_titles_learned() -> None:
     assert trained.space is not None
     network = trained.network
     direction = torch.ones(16)
-    network.residual.weight.data[:] = torch.from_numpy(trained.space.centred(data.catalogue.vectors)[:, :1]) * direction
+    network.residual.weight.data[:] = (
+        torch.from_numpy(trained.space.centred(data.catalogue.vectors)[:, :1]) * direction
+    )
     network.residual.weight.data[20] = 0.0
     fill_cold(network, trained.space, data.catalogue, trained.counts)
     expected = float(trained.space.centred(data.catalogue.vectors)[20, 0])

@@ -1,4 +1,6 @@
-"""Views and groundings of an LLM's answers in the studies; the LLM is a real server on this machine that answers each prompt otherwise."""
+"""Views and groundings of an LLM's answers in the studies; the LLM is a real server on this machine that
+answers each prompt otherwise.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def server() -> Iterator[tuple[str, list[Any]]]:
 
 def settings(home: Path, url: str, **intents: Any) -> Settings:
     given = {"source": "encoder", "max_calls": CALLS, "fallback": "none", "top_r": 1, **intents}
-    return Settings.model_validate({"home": str(home), "intents": given, "endpoint": {"url": url, "attempts": 1}})
+    return Settings.model_validate(
+        {"home": str(home), "intents": given, "endpoint": {"url": url, "attempts": 1}}
+    )
 
 
 def stored(made: Settings) -> Dataset:
@@ -55,7 +59,9 @@ def answered(vectors: np.ndarray | None) -> np.ndarray:
     return vectors[np.abs(vectors).sum(1) > 0]
 
 
-def test_the_neutral_prompt_is_asked_once_a_case_and_its_answer_serves_both_views(server: tuple[str, list[Any]], tmp_path: Path) -> None:
+def test_the_neutral_prompt_is_asked_once_a_case_and_its_answer_serves_both_views(
+    server: tuple[str, list[Any]], tmp_path: Path
+) -> None:
     url, asked = server
     made = settings(tmp_path, url)
     data = stored(made)
@@ -71,14 +77,20 @@ def test_the_neutral_prompt_is_asked_once_a_case_and_its_answer_serves_both_view
     assert found.notes[-1].startswith(f"intents: {CALLS} of ")
 
 
-def test_the_neutral_answers_are_kept_beside_those_of_the_views(server: tuple[str, list[Any]], tmp_path: Path) -> None:
+def test_the_neutral_answers_are_kept_beside_those_of_the_views(
+    server: tuple[str, list[Any]], tmp_path: Path
+) -> None:
     url, asked = server
     made = settings(tmp_path, url)
     data = stored(made)
     kept = {file: file.read_bytes() for file in (tmp_path / "intent_answers").iterdir()}
     first = Answers(made, "endpoint", TitleEncoder).views()["neutral prompt"](data)
     assert all(file.read_bytes() == content for file, content in kept.items())
-    own = {row["key"] for file in set((tmp_path / "intent_answers").iterdir()) - set(kept) for row in map(json.loads, file.read_text().splitlines())}
+    own = {
+        row["key"]
+        for file in set((tmp_path / "intent_answers").iterdir()) - set(kept)
+        for row in map(json.loads, file.read_text().splitlines())
+    }
     others = {json.loads(line)["key"] for content in kept.values() for line in content.splitlines()}
     assert len(own) == len(others) == CALLS and not own & others
     before = len(asked)
@@ -95,12 +107,16 @@ def test_one_view_is_that_of_the_stored_answers(server: tuple[str, list[Any]], t
     long, short = views["long only"](data).test, views["short only"](data).test
     assert long.short is None and short.long is None
     titles = reduced(synthetic.vectors())
-    assert np.allclose(answered(long.long), titles[3], atol=1e-5) and np.allclose(answered(short.short), titles[11], atol=1e-5)
+    assert np.allclose(answered(long.long), titles[3], atol=1e-5) and np.allclose(
+        answered(short.short), titles[11], atol=1e-5
+    )
     assert views["both views"](data) is data
     assert len(server[1]) == before
 
 
-def test_groundings_are_of_the_same_answers_without_a_call_and_each_text_is_read_once(server: tuple[str, list[Any]], tmp_path: Path) -> None:
+def test_groundings_are_of_the_same_answers_without_a_call_and_each_text_is_read_once(
+    server: tuple[str, list[Any]], tmp_path: Path
+) -> None:
     made = settings(tmp_path, server[0])
     data = stored(made)
     before, encoder = len(server[1]), TitleEncoder()
@@ -116,19 +132,29 @@ def test_groundings_are_of_the_same_answers_without_a_call_and_each_text_is_read
     assert sorted(encoder.read) == sorted({SAYS["long"], SAYS["short"]})
 
 
-def test_a_study_of_an_llm_measures_its_answers_and_reads_rows_back_only_for_the_same_ones(server: tuple[str, list[Any]], tmp_path: Path) -> None:
+def test_a_study_of_an_llm_measures_its_answers_and_reads_rows_back_only_for_the_same_ones(
+    server: tuple[str, list[Any]], tmp_path: Path
+) -> None:
     url, asked = server
     made, out = settings(tmp_path, url), tmp_path / "out"
     study = Study(stored(made), CONFIG, out, "endpoint", Answers(made, "endpoint", TitleEncoder))
     run_sections(study, ("views", "grounding"), [], [])
-    assert [row.name for row in study.rows] == ["both views", "long only", "short only", "neutral prompt", *(f"r = {top_r}" for top_r in range(6))]
+    assert [row.name for row in study.rows] == [
+        "both views",
+        "long only",
+        "short only",
+        "neutral prompt",
+        *(f"r = {top_r}" for top_r in range(6)),
+    ]
     assert {row.reference for row in study.rows[1:4]} == {"both views"}
     ranks = {row.name: row.ranks for row in study.rows}
     assert np.array_equal(ranks["both views"], ranks["r = 1"])  # as stored
     text = write_report(study, out).read_text(encoding="utf-8")
     assert "Intents by endpoint." in text and f"- as stored, neutral prompt: {CALLS} of " in text
     before = len(asked)
-    again = Study(study.dataset, CONFIG, out, "endpoint", Answers(made, "endpoint", lambda: pytest.fail("read again")))
+    again = Study(
+        study.dataset, CONFIG, out, "endpoint", Answers(made, "endpoint", lambda: pytest.fail("read again"))
+    )
     run_sections(again, ("views", "grounding"), [], [])
     assert [row.body for row in again.rows] == [row.body for row in study.rows] and len(asked) == before
     more = settings(tmp_path, url, max_calls=CALLS + 2)

@@ -1,4 +1,6 @@
-"""Intents of a dataset folder's cases by every source; the LLM is a real server on this machine that answers with a title."""
+"""Intents of a dataset folder's cases by every source; the LLM is a real server on this machine that answers
+with a title.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +33,25 @@ def given(dataset: Dataset, made: Settings, source: Any) -> Dataset:
     return with_intents(dataset, made, source, TitleEncoder())
 
 
-def test_the_endpoint_serves_what_the_budget_allows_and_the_fallback_the_rest(server: tuple[str, list[Any]], tmp_path: Path) -> None:
+def test_the_endpoint_serves_what_the_budget_allows_and_the_fallback_the_rest(
+    server: tuple[str, list[Any]], tmp_path: Path
+) -> None:
     data, made = synthetic.dataset(), settings(tmp_path, server[0], 6)
     plain, found = given(data, made, "encoder"), given(data, made, "endpoint")
     assert len(server[1]) == 12  # two views of six prefixes
-    assert found.notes[-1].startswith(f"intents: 6 of {len(data.valid) + len(data.test)} cases by endpoint, the others by encoder")
-    changed = [int((np.abs(ours.short - theirs.short).sum(1) > 1e-6).sum()) for ours, theirs in ((found.valid, plain.valid), (found.test, plain.test))]
+    assert found.notes[-1].startswith(
+        f"intents: 6 of {len(data.valid) + len(data.test)} cases by endpoint, the others by encoder"
+    )
+    changed = [
+        int((np.abs(ours.short - theirs.short).sum(1) > 1e-6).sum())
+        for ours, theirs in ((found.valid, plain.valid), (found.test, plain.test))
+    ]
     assert sum(changed) == 6 and min(changed) > 0
     seven = given(data, settings(tmp_path, server[0], 6, "none"), "endpoint")
     known = np.flatnonzero(np.abs(seven.test.short).sum(1))
     assert 0 < len(known) < 6
-    assert len({vector.tobytes() for vector in seven.test.short[known]}) == 1  # one answer, one grounded vector
+    # one answer, one grounded vector
+    assert len({vector.tobytes() for vector in seven.test.short[known]}) == 1
 
 
 def test_a_second_run_asks_nothing(server: tuple[str, list[Any]], tmp_path: Path) -> None:
@@ -55,7 +65,9 @@ def test_a_second_run_asks_nothing(server: tuple[str, list[Any]], tmp_path: Path
     assert np.array_equal(first.test.long, again.test.long)
 
 
-def test_the_student_learns_from_validation_cases_alone(server: tuple[str, list[Any]], tmp_path: Path) -> None:
+def test_the_student_learns_from_validation_cases_alone(
+    server: tuple[str, list[Any]], tmp_path: Path
+) -> None:
     data = synthetic.dataset()
     found = given(data, settings(tmp_path, server[0], 60), "student")
     assert "taught by 60 answers on validation cases" in found.notes[-1] and "by student" in found.notes[-1]

@@ -23,24 +23,58 @@ ITEMS = 20
 @pytest.fixture(scope="module")
 def dataset():
     rng = np.random.default_rng(0)
-    parts = leave_one_out(Sequences.of([[(start + step) % ITEMS for step in range(5)] for start in rng.integers(0, ITEMS, 60)]))
+    parts = leave_one_out(
+        Sequences.of([[(start + step) % ITEMS for step in range(5)] for start in rng.integers(0, ITEMS, 60)])
+    )
     vectors = rng.normal(size=(ITEMS, 8)).astype(np.float32)
-    catalogue = Catalogue([str(place) for place in range(ITEMS)], [f"thing {place}" for place in range(ITEMS)], [""] * ITEMS, vectors)
-    valid, test = (cases.with_intents(vectors[cases.targets], vectors[cases.targets]) for cases in (parts.valid, parts.test))
-    return Dataset("toy", "leave-one-out", catalogue, parts.train, valid, test, validation_sequences=parts.validation_sequences)
+    catalogue = Catalogue(
+        [str(place) for place in range(ITEMS)],
+        [f"thing {place}" for place in range(ITEMS)],
+        [""] * ITEMS,
+        vectors,
+    )
+    valid, test = (
+        cases.with_intents(vectors[cases.targets], vectors[cases.targets])
+        for cases in (parts.valid, parts.test)
+    )
+    return Dataset(
+        "toy",
+        "leave-one-out",
+        catalogue,
+        parts.train,
+        valid,
+        test,
+        validation_sequences=parts.validation_sequences,
+    )
 
 
 @pytest.fixture(scope="module")
 def report(dataset):
     heard: list[str] = []
-    made = quality_table(dataset, make_config({"dim": 8, "epochs": 2, "batch_size": 32, "max_length": 8}), progress=heard.append, samples=50)
+    made = quality_table(
+        dataset,
+        make_config({"dim": 8, "epochs": 2, "batch_size": 32, "max_length": 8}),
+        progress=heard.append,
+        samples=50,
+    )
     assert len(heard) >= len(made.rows)
     return made
 
 
 def test_all_roles_are_measured_on_all_cases(report, dataset):
     roles = [row.role for row in report.rows]
-    for role in ("popularity", "markov", "v-sknn", "stan", "ease", "title-knn", "no-training-blend", "backbone", "with_intents", "shuffled_intents"):
+    for role in (
+        "popularity",
+        "markov",
+        "v-sknn",
+        "stan",
+        "ease",
+        "title-knn",
+        "no-training-blend",
+        "backbone",
+        "with_intents",
+        "shuffled_intents",
+    ):
         assert role in roles
     assert len(set(roles)) == len(roles)
     assert {row.metrics.cases for row in report.rows} == {len(dataset.test)}
@@ -90,8 +124,13 @@ def test_only_a_proven_worse_model_does_not_pass(dataset, worse_on, proven):
     cases = len(dataset.test)
     ranks = {"popularity": np.full(cases, 5), "stan": np.full(cases, 2), "with_intents": np.full(cases, 2)}
     ranks["with_intents"][:worse_on] = 9
-    rows = [QualityRow(role, role, *[measure(found, dataset.test.prefixes.session_ids, samples=50)] * 2, 0.0) for role, found in ranks.items()]
-    made = QualityReport(dataset, rows, SimpleNamespace(hybrid=None, history=[]), "removed", ranks, warnings(rows))
+    rows = [
+        QualityRow(role, role, *[measure(found, dataset.test.prefixes.session_ids, samples=50)] * 2, 0.0)
+        for role, found in ranks.items()
+    ]
+    made = QualityReport(
+        dataset, rows, SimpleNamespace(hybrid=None, history=[]), "removed", ranks, warnings(rows)
+    )
     body = made.to_dict()
     assert len(body["warnings"]) == 2  # the mean is below in both cases
     assert (len(body["proven_below"]), body["passes"]) == ((2, False) if proven else (0, True))
@@ -101,7 +140,11 @@ def test_only_a_proven_worse_model_does_not_pass(dataset, worse_on, proven):
 def test_rows_are_named_after_what_has_weight(report):
     name = report.row("with_intents").name
     weights = report.candidate.hybrid.weights
-    assert all((part in name.split(" (no weight")[0]) == (weight > 0) for part, weight in weights.items() if part != "network")
+    assert all(
+        (part in name.split(" (no weight")[0]) == (weight > 0)
+        for part, weight in weights.items()
+        if part != "network"
+    )
     shuffled = report.row("shuffled_intents").name
     assert ("no weight" in shuffled) == (weights.get("intents", 0.0) == 0)
 
@@ -127,4 +170,6 @@ def test_slices_cover_every_case_once(dataset):
     found = masks(dataset.test, dataset.item_counts)
     for group in (("target cold (no click in training)", "target warm"), ("new item", "repeated item")):
         assert sum(found[name].sum() for name in group) == len(dataset.test)
-    assert sum(mask.sum() for name, mask in found.items() if name.startswith("prefix of")) == len(dataset.test)
+    assert sum(mask.sum() for name, mask in found.items() if name.startswith("prefix of")) == len(
+        dataset.test
+    )

@@ -1,4 +1,6 @@
-"""The studies: every section runs, a second run measures nothing again, and signal is found where there is signal."""
+"""The studies: every section runs, a second run measures nothing again, and signal is found where there is
+signal.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,21 @@ def dataset():
     sessions = [[(start + step * step) % ITEMS for step in range(5)] for start in rng.integers(0, ITEMS, 60)]
     parts = leave_one_out(Sequences.of(sessions))
     vectors = rng.normal(size=(ITEMS, 16)).astype(np.float32)
-    catalogue = Catalogue([str(place) for place in range(ITEMS)], [f"thing {place}" for place in range(ITEMS)], [""] * ITEMS, vectors)
-    return Dataset("toy", "leave-one-out", catalogue, parts.train, parts.valid, parts.test, validation_sequences=parts.validation_sequences)
+    catalogue = Catalogue(
+        [str(place) for place in range(ITEMS)],
+        [f"thing {place}" for place in range(ITEMS)],
+        [""] * ITEMS,
+        vectors,
+    )
+    return Dataset(
+        "toy",
+        "leave-one-out",
+        catalogue,
+        parts.train,
+        parts.valid,
+        parts.test,
+        validation_sequences=parts.validation_sequences,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -107,21 +122,33 @@ def test_stored_intents_are_a_source_of_their_own(dataset):
     assert "llm" not in sources(stored, stored="")
 
 
-@pytest.mark.parametrize(("words", "source", "stored"), [([], "encoder", ""), (["--intents", "llm"], "llm", "llm"), (["--intents", "none"], "none", "")])
+@pytest.mark.parametrize(
+    ("words", "source", "stored"),
+    [([], "encoder", ""), (["--intents", "llm"], "llm", "llm"), (["--intents", "none"], "none", "")],
+)
 def test_the_source_of_the_intents_is_chosen(words, source, stored, dataset, tmp_path, monkeypatch):
     from model.study import benchmark
     from model.study import study as module
 
     asked = []
     monkeypatch.setattr(benchmark, "prepare", lambda *given: asked.append(given[4]) or (dataset, ""))
-    monkeypatch.setattr(module, "run_sections", lambda study, *_: asked.extend([study.stored, study.answers and study.answers.source]))
+    monkeypatch.setattr(
+        module,
+        "run_sections",
+        lambda study, *_: asked.extend([study.stored, study.answers and study.answers.source]),
+    )
     assert main([str(tmp_path), "--out", str(tmp_path / "out"), *words]) == 0
     assert asked == [source, stored, stored or None]
 
 
 def test_verdicts_say_what_is_not_proven():
     def gap(mean, low, high):
-        return {"name": "a", "reference": "b", "proven": low > 0 or high < 0, "metrics": {"N@10": {"mean": mean, "low": low, "high": high}}}
+        return {
+            "name": "a",
+            "reference": "b",
+            "proven": low > 0 or high < 0,
+            "metrics": {"N@10": {"mean": mean, "low": low, "high": high}},
+        }
 
     lines = verdicts([gap(0.01, 0.005, 0.02), gap(-0.01, -0.02, -0.005), gap(0.01, -0.01, 0.03)])
     assert [line.rsplit(", ", 1)[1] for line in lines] == ["proven better.", "proven worse.", "not proven."]
@@ -148,9 +175,13 @@ def test_a_network_is_trained_once_for_none_and_intent(dataset, tmp_path, monkey
     from model.study import study as module
 
     made = []
-    monkeypatch.setattr(module, "train", lambda data, config: made.append(config.fusion) or train(data, config))
+    monkeypatch.setattr(
+        module, "train", lambda data, config: made.append(config.fusion) or train(data, config)
+    )
     study = Study(dataset, CONFIG, tmp_path)
-    none, _, intent = (study.trained(CONFIG.model_copy(update={"fusion": fusion})) for fusion in ("none", "paper", "intent"))
+    none, _, intent = (
+        study.trained(CONFIG.model_copy(update={"fusion": fusion})) for fusion in ("none", "paper", "intent")
+    )
     assert made == ["none", "paper"]
     assert intent.hybrid is not None and none.hybrid is None
     alone = train(dataset, CONFIG)  # the fusion `intent` trained by itself

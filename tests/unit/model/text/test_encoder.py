@@ -29,7 +29,9 @@ def test_vectors_are_those_of_sentence_transformers(encoder):
     from sentence_transformers import SentenceTransformer
 
     plain = [text for text in TEXTS if "\ud83d" not in text]
-    reference = SentenceTransformer(str(default_folder()), device="cpu").encode(plain, normalize_embeddings=True)
+    reference = SentenceTransformer(str(default_folder()), device="cpu").encode(
+        plain, normalize_embeddings=True
+    )
     cosines = (reference * encoder.encode(plain)).sum(1)
     assert cosines.mean() >= 0.999 and cosines.min() >= 0.998
     exact = TextEncoder.load(EncoderSettings(dtype="float32")).encode(plain)

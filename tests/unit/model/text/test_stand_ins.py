@@ -1,4 +1,6 @@
-"""Like titles stand in for items without a click: in the transitions, in the network's vectors, and for items that join later."""
+"""Like titles stand in for items without a click: in the transitions, in the network's vectors, and for items
+that join later.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,18 @@ TITLES = ["red shoe", "blue hat", "green scarf", "red shoe large", ""]
 
 
 def dataset() -> Dataset:
-    """Who clicks the red shoe goes on to the blue hat, and from the scarf to the shoe; nobody clicks the large shoe."""
+    """Who clicks the red shoe goes on to the blue hat, and from the scarf to the shoe; nobody clicks the
+    large shoe.
+    """
     parts = leave_one_out(Sequences.of([[2, 0, 1, 2, 0, 1]] * 6))
-    return Dataset("shop", "leave-one-out", Catalogue.build([str(place) for place in range(5)], TITLES), parts.train, parts.valid, parts.test)
+    return Dataset(
+        "shop",
+        "leave-one-out",
+        Catalogue.build([str(place) for place in range(5)], TITLES),
+        parts.train,
+        parts.valid,
+        parts.test,
+    )
 
 
 def test_shares_sum_to_one_and_name_clicked_items_only() -> None:
@@ -67,7 +78,10 @@ def test_items_that_join_get_stand_ins_and_older_folders_still_load() -> None:
     assert again.cold.tolist() == [3, 4, 5]
     scores = again.probabilities(without_targets(Sequences.of([[0]])))
     assert scores[0, 5] > 0
-    assert Transitions.of({name: value for name, value in arrays.items() if name != "cold"}, old).cold.tolist() == []
+    assert (
+        Transitions.of({name: value for name, value in arrays.items() if name != "cold"}, old).cold.tolist()
+        == []
+    )
 
 
 def test_without_titles_transitions_stay_as_they_are() -> None:

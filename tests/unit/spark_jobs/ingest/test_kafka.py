@@ -10,17 +10,31 @@ PLACE = {"topic": "clicks", "partition": 1, "offset": 7, "arrival_us": 1_704_067
 
 
 def _value(**changes):
-    fields = {"event_id": "e", "session_id": "s", "item_id": "i", "event_time": "2024-01-01T00:00:00Z", "schema_version": 1} | changes
+    fields = {
+        "event_id": "e",
+        "session_id": "s",
+        "item_id": "i",
+        "event_time": "2024-01-01T00:00:00Z",
+        "schema_version": 1,
+    } | changes
     return json.dumps(fields).encode()
 
 
 def test_unknown_fields_are_kept_and_known_columns_lifted():
     row = decode_record(**PLACE, key=b"s", value=_value(user_id="u", page=3))
-    assert (row["event_id"], row["user_id"], row["event_type"], row["extra"]) == ("e", "u", None, '{"page": 3}')
+    assert (row["event_id"], row["user_id"], row["event_type"], row["extra"]) == (
+        "e",
+        "u",
+        None,
+        '{"page": 3}',
+    )
     assert row["event_time"] == PLACE["arrival_us"] and "reason" not in row
 
 
-@pytest.mark.parametrize(("key", "value", "reason"), [(b"x", _value(), "wrong_key"), (b"s", None, "null_value"), (b"s", b"\xff", "not_utf8")])
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [(b"x", _value(), "wrong_key"), (b"s", None, "null_value"), (b"s", b"\xff", "not_utf8")],
+)
 def test_a_refused_record_says_where_and_why(key, value, reason):
     row = decode_record(**PLACE, key=key, value=value)
     assert str(row["reason"]).startswith(f"topic clicks partition 1 offset 7: {reason}")
@@ -39,7 +53,9 @@ def test_reading_starts_after_the_table():
     assert _start({0: 4}, {0: 0, 1: 3}, {0: 9, 1: 9}, "clicks") == {0: 5, 1: 3}
 
 
-@pytest.mark.parametrize(("begin", "end", "words"), [({0: 8}, {0: 9}, "3 records"), ({0: 0}, {0: 2}, "made anew")])
+@pytest.mark.parametrize(
+    ("begin", "end", "words"), [({0: 8}, {0: 9}, "3 records"), ({0: 0}, {0: 2}, "made anew")]
+)
 def test_a_gap_between_table_and_topic_stops_the_job(begin, end, words):
     with pytest.raises(JobError, match=words):
         _start({0: 4}, begin, end, "clicks")

@@ -1,7 +1,12 @@
 from feature_repo.contract.settings import load_settings
 from spark_jobs.ingest.kafka_options import python_options, spark_options
 
-SECURE = {"kafka.bootstrap_servers": "a:1,b:2", "kafka.security_protocol": "SASL_PLAINTEXT", "kafka.sasl_username": "me", "kafka.sasl_password": 'pa"ss'}
+SECURE = {
+    "kafka.bootstrap_servers": "a:1,b:2",
+    "kafka.security_protocol": "SASL_PLAINTEXT",
+    "kafka.sasl_username": "me",
+    "kafka.sasl_password": 'pa"ss',
+}
 
 
 def _settings(tmp_path):

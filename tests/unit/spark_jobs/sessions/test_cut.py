@@ -9,11 +9,15 @@ CLICKS = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 300)), min_s
 
 
 def _batches(rows, sizes):
-    table = pa.table({
-        "session_id": pa.array([row[0] for row in rows], pa.string()), "us": pa.array([row[1] for row in rows], pa.int64()),
-        "item_id": pa.array([row[2] for row in rows], pa.string()), "event_id": pa.array([f"e{row[2]}" for row in rows], pa.string()),
-        "split": pa.nulls(len(rows), pa.string()),
-    })  # fmt: skip
+    table = pa.table(
+        {
+            "session_id": pa.array([row[0] for row in rows], pa.string()),
+            "us": pa.array([row[1] for row in rows], pa.int64()),
+            "item_id": pa.array([row[2] for row in rows], pa.string()),
+            "event_id": pa.array([f"e{row[2]}" for row in rows], pa.string()),
+            "split": pa.nulls(len(rows), pa.string()),
+        }
+    )
     first = 0
     for size in [*sizes, len(rows)]:
         yield from table.slice(first, size).to_batches()
@@ -56,7 +60,10 @@ def test_a_session_ends_at_the_border_of_the_own_split_and_its_positions_count_o
     table = pa.Table.from_batches(list(_batches([("a", 1, "x"), ("a", 5, "y"), ("a", 6, "z")], [])))
     table = table.set_column(4, "split", pa.array(["train", "train", "test"]))
     got = [row for batch in cut_batches(iter(table.to_batches()), None, True) for row in batch.to_pylist()]
-    assert [(row["split"], row["first_position"], row["items"]) for row in got] == [("train", 0, ["x", "y"]), ("test", 2, ["z"])]
+    assert [(row["split"], row["first_position"], row["items"]) for row in got] == [
+        ("train", 0, ["x", "y"]),
+        ("test", 2, ["z"]),
+    ]
     assert next(cut_batches(iter(table.to_batches()), None)).num_rows == 1
 
 

@@ -6,7 +6,13 @@ from feature_repo.contract.session import FoldClick, FoldConfig, apply, empty, f
 from feature_repo.contract.tables import SESSION_FEATURE_FIELDS
 from spark_jobs.sessions.features import FOLDED, fold_batches
 
-CLICKS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12), st.integers(0, 2000), st.sampled_from(["", "test"])), min_size=1, max_size=40)
+CLICKS = st.lists(
+    st.tuples(
+        st.sampled_from("abc"), st.integers(0, 12), st.integers(0, 2000), st.sampled_from(["", "test"])
+    ),
+    min_size=1,
+    max_size=40,
+)
 
 
 def _expected(rows, config):
@@ -24,14 +30,33 @@ def _expected(rows, config):
 def test_rows_are_those_of_the_fold_however_the_batches_fall(clicks, size, gap):
     config = FoldConfig(gap_us=gap, max_items=3)
     ordered = sorted(clicks, key=lambda click: click[0])
-    rows = [(session_id, f"e{event}", f"i{event % 4}", us, n, part) for n, (session_id, event, us, part) in enumerate(ordered)]
-    columns = {name: [row[at] for row in rows] for at, name in enumerate(("session_id", "event_id", "item_id", "event_us", "arrival_us", "part"))}
+    rows = [
+        (session_id, f"e{event}", f"i{event % 4}", us, n, part)
+        for n, (session_id, event, us, part) in enumerate(ordered)
+    ]
+    columns = {
+        name: [row[at] for row in rows]
+        for at, name in enumerate(("session_id", "event_id", "item_id", "event_us", "arrival_us", "part"))
+    }
     batches = pa.table(columns).to_batches(max_chunksize=size)
     table = pa.Table.from_batches(list(fold_batches(iter(batches), config)), schema=FOLDED)
-    times = {name: table.column(name).cast(pa.int64()).to_pylist() for name in ("event_timestamp", "created", "session_start")}
+    times = {
+        name: table.column(name).cast(pa.int64()).to_pylist()
+        for name in ("event_timestamp", "created", "session_start")
+    }
     got = [
-        (row["session_id"], row["event_id"], times["event_timestamp"][n], times["created"][n],
-         {name: times[name][n] if name == "session_start" else row[name] for name, _ in SESSION_FEATURE_FIELDS})
-        for n, row in enumerate(table.drop_columns(["event_timestamp", "created", "session_start"]).to_pylist())
-    ]  # fmt: skip
+        (
+            row["session_id"],
+            row["event_id"],
+            times["event_timestamp"][n],
+            times["created"][n],
+            {
+                name: times[name][n] if name == "session_start" else row[name]
+                for name, _ in SESSION_FEATURE_FIELDS
+            },
+        )
+        for n, row in enumerate(
+            table.drop_columns(["event_timestamp", "created", "session_start"]).to_pylist()
+        )
+    ]
     assert got == list(_expected(rows, config))

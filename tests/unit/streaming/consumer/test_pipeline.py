@@ -25,11 +25,23 @@ NOW = 1_700_000_000_000_000
 
 def _pipeline(breaker: Breaker | None = None) -> Pipeline:
     answerer = Answerer(lambda: None, Popularity(), 5)
-    return Pipeline("clicks", FoldConfig(gap_us=600_000_000, max_items=50), answerer, breaker or Breaker(1.0, 10), lambda: NOW)
+    return Pipeline(
+        "clicks",
+        FoldConfig(gap_us=600_000_000, max_items=50),
+        answerer,
+        breaker or Breaker(1.0, 10),
+        lambda: NOW,
+    )
 
 
 def _click(offset: int, event: str, session: str = "s", item: str = "i", partition: int = 0) -> RawRecord:
-    body = {"event_id": event, "session_id": session, "item_id": item, "event_time": NOW // 1000 + offset, "schema_version": 1}
+    body = {
+        "event_id": event,
+        "session_id": session,
+        "item_id": item,
+        "event_time": NOW // 1000 + offset,
+        "schema_version": 1,
+    }
     return RawRecord(partition, offset, NOW, session.encode(), json.dumps(body).encode())
 
 
@@ -53,14 +65,22 @@ def test_duplicate_gets_no_answer_within_a_batch_or_later(store: PartitionStore)
     pipeline = _pipeline()
     first = pipeline.process({0: [_click(0, "a"), _click(1, "a")]}, {0: store})
     batch = first.partitions[0]
-    store.write(batch.next_offset, batch.states, batch.outbox, [(offset, score_log.pack(row)) for offset, row in batch.rows])
+    store.write(
+        batch.next_offset,
+        batch.states,
+        batch.outbox,
+        [(offset, score_log.pack(row)) for offset, row in batch.rows],
+    )
     second = pipeline.process({0: [_click(2, "a")]}, {0: store})
     assert (first.answered, first.duplicates, second.answered, second.duplicates) == (1, 1, 0, 1)
     assert second.partitions[0].next_offset == 3
 
 
 def test_poison_becomes_a_letter_with_its_bytes_and_the_next_click_is_scored(store: PartitionStore) -> None:
-    outcome = _pipeline().process({0: [RawRecord(0, 0, NOW, b"\xff", b"\x00junk"), RawRecord(0, 1, NOW, None, None), _click(2, "a")]}, {0: store})
+    outcome = _pipeline().process(
+        {0: [RawRecord(0, 0, NOW, b"\xff", b"\x00junk"), RawRecord(0, 1, NOW, None, None), _click(2, "a")]},
+        {0: store},
+    )
     letters = outcome.partitions[0].outbox.letters
     assert [(one.key, one.value) for one in letters] == [(b"\xff", b"\x00junk"), (None, None)]
     headers = dict(letters[0].headers)
@@ -89,14 +109,20 @@ def test_partitions_are_scored_in_one_call(store: PartitionStore, tmp_path: Path
             return super().__call__(prefixes)
 
     other = PartitionStore(tmp_path / "q")
-    pipeline = Pipeline("clicks", FoldConfig(), Counting(lambda: None, Popularity(), 5), Breaker(1.0, 10), lambda: NOW)
-    pipeline.process({0: [_click(0, "a")], 1: [_click(0, "b", session="t", partition=1)]}, {0: store, 1: other})
+    pipeline = Pipeline(
+        "clicks", FoldConfig(), Counting(lambda: None, Popularity(), 5), Breaker(1.0, 10), lambda: NOW
+    )
+    pipeline.process(
+        {0: [_click(0, "a")], 1: [_click(0, "b", session="t", partition=1)]}, {0: store, 1: other}
+    )
     assert calls == [2]
     other.close()
 
 
 def test_without_a_model_the_most_clicked_items_are_the_answer(store: PartitionStore) -> None:
-    records = [_click(number, f"e{number}", item="often" if number % 2 else f"i{number}") for number in range(6)]
+    records = [
+        _click(number, f"e{number}", item="often" if number % 2 else f"i{number}") for number in range(6)
+    ]
     pipeline = _pipeline()
     pipeline.process({0: records}, {0: store})
     last = pipeline.process({0: [_click(6, "z")]}, {0: store}).partitions[0].outbox.answers[0][2]
@@ -118,8 +144,13 @@ def test_breaker_trips_on_a_full_window_only() -> None:
 
 
 @settings(deadline=None, max_examples=25)  # each example opens two stores
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("stu"), st.booleans()), max_size=25), st.integers(1, 7))
-def test_batches_of_any_size_give_the_same_state_and_answer_each_event_once(tmp_path_factory: Any, clicks: list[tuple[str, str, bool]], size: int) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("stu"), st.booleans()), max_size=25),
+    st.integers(1, 7),
+)
+def test_batches_of_any_size_give_the_same_state_and_answer_each_event_once(
+    tmp_path_factory: Any, clicks: list[tuple[str, str, bool]], size: int
+) -> None:
     records = [
         _click(offset, f"{event}{offset // 3}", session) if good else RawRecord(0, offset, NOW, b"k", b"junk")
         for offset, (event, session, good) in enumerate(clicks)
@@ -129,8 +160,15 @@ def test_batches_of_any_size_give_the_same_state_and_answer_each_event_once(tmp_
         opened, pipeline, answered = PartitionStore(tmp_path_factory.mktemp("s") / "p"), _pipeline(), []
         for start in range(0, len(records), step):
             batch = pipeline.process({0: records[start : start + step]}, {0: opened}).partitions[0]
-            opened.write(batch.next_offset, batch.states, batch.outbox, [(offset, score_log.pack(row)) for offset, row in batch.rows])
-            answered += [decode_recommendation(value).event_id + key.decode() for _, key, value in batch.outbox.answers]
+            opened.write(
+                batch.next_offset,
+                batch.states,
+                batch.outbox,
+                [(offset, score_log.pack(row)) for offset, row in batch.rows],
+            )
+            answered += [
+                decode_recommendation(value).event_id + key.decode() for _, key, value in batch.outbox.answers
+            ]
         results.append((dict(opened.sessions()), answered))
         opened.close()
     assert results[0] == results[1]
@@ -140,14 +178,23 @@ def test_batches_of_any_size_give_the_same_state_and_answer_each_event_once(tmp_
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(-900, 900)), max_size=700))
 @settings(max_examples=20, deadline=None)
 def test_fold_and_soak_oracle_agree_on_what_is_a_duplicate(clicks: list[tuple[int, int]]) -> None:
-    state, naive, config, now = session.empty(), soak_oracle.Session(), FoldConfig(gap_us=soak_oracle.GAP_US, max_items=soak_oracle.KEPT), NOW
+    state, naive, config, now = (
+        session.empty(),
+        soak_oracle.Session(),
+        FoldConfig(gap_us=soak_oracle.GAP_US, max_items=soak_oracle.KEPT),
+        NOW,
+    )
     for number, (event, step) in enumerate(clicks):
         now += step * 1_000_000
         after = session.apply(state, FoldClick(f"e{event}", f"i{event % 7}", now, NOW + number), config)
         assert (after is not state) == naive.click(number, f"e{event}", f"i{event % 7}", now, NOW + number)
         state = after
     if clicks:
-        assert {**session.features(state), "event_timestamp_us": state.event_timestamp_us, "created_us": state.created_us} == naive.features()
+        assert {
+            **session.features(state),
+            "event_timestamp_us": state.event_timestamp_us,
+            "created_us": state.created_us,
+        } == naive.features()
 
 
 def test_event_id_is_known_after_the_session_gap_and_forgotten_after_256_newer_ones() -> None:

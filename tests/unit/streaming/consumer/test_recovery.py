@@ -5,7 +5,10 @@ from streaming.errors import StateLostError
 
 
 def _plan(**changes: object) -> Plan:
-    return plan("clicks-0", **{"stored": None, "committed": None, "answered": -1, "beginning": 0, "end": 100, **changes})  # type: ignore[arg-type]
+    return plan(
+        "clicks-0",
+        **{"stored": None, "committed": None, "answered": -1, "beginning": 0, "end": 100, **changes},
+    )  # type: ignore[arg-type]
 
 
 def test_new_group_begins_at_the_beginning_and_answers_all() -> None:

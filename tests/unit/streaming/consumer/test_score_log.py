@@ -18,7 +18,9 @@ from streaming.serving.answers import NO_INTENTS, Answer
 def _row(offset: int) -> tuple[int, score_log.Row]:
     state = session.apply(session.empty(), FoldClick("e", "i", 7, 9), FoldConfig())
     answer = Answer([RecommendedItem("x", 0.5)], NO_INTENTS, "v1")
-    return offset, score_log.row_of(("clicks", 3, offset), (f"e{offset}", "s", "i"), state, session.features(state), answer, (7, 11))
+    return offset, score_log.row_of(
+        ("clicks", 3, offset), (f"e{offset}", "s", "i"), state, session.features(state), answer, (7, 11)
+    )
 
 
 def _packed(rows: list[tuple[int, score_log.Row]]) -> list[tuple[int, bytes]]:
@@ -42,7 +44,9 @@ def _read(folder: Path) -> list[int]:
     return offsets
 
 
-def test_rows_go_to_files_named_by_offsets_and_leave_the_store(store: PartitionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_go_to_files_named_by_offsets_and_leave_the_store(
+    store: PartitionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(score_log, "_CONVERT_ROWS", 2)
     log = ScoreLog(tmp_path / "log", "clicks")
     log.adopt(3, store)
@@ -50,12 +54,17 @@ def test_rows_go_to_files_named_by_offsets_and_leave_the_store(store: PartitionS
         store.write(10, {}, Outbox(), _packed(rows))
         log.add(3, rows)
     assert log.roll(3, store) == 5
-    assert next(file.name for file in sorted((tmp_path / "log").iterdir())) == f"clicks-3-{2:020d}-{9:020d}.arrow"
+    assert (
+        next(file.name for file in sorted((tmp_path / "log").iterdir()))
+        == f"clicks-3-{2:020d}-{9:020d}.arrow"
+    )
     assert _read(tmp_path / "log") == [2, 4, 5, 8, 9]
     assert list(store.rows()) == []
 
 
-def test_crash_between_file_and_forgetting_doubles_nothing(store: PartitionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crash_between_file_and_forgetting_doubles_nothing(
+    store: PartitionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.write(9, {}, Outbox(), _packed([_row(1), _row(2)]))
     log = ScoreLog(tmp_path / "log", "clicks")
     log.adopt(3, store)

@@ -49,13 +49,17 @@ def test_cache_is_bounded_and_forgets_nothing(tmp_path: Path) -> None:
 
 def test_sweep_forgets_only_old_sessions_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     store = PartitionStore(tmp_path / "p")
-    store.write(1, {f"s{number}": _state("e", time=100 if number % 2 else 10) for number in range(10)}, Outbox(), [])
+    store.write(
+        1, {f"s{number}": _state("e", time=100 if number % 2 else 10) for number in range(10)}, Outbox(), []
+    )
     assert sum(store.sweep(50, at_most=3) for _ in range(4)) == 5
     assert {name for name, _ in store.sessions()} == {f"s{number}" for number in range(1, 10, 2)}
     assert store.states(["s0"])["s0"] == session.empty()
 
 
-def test_store_of_a_living_owner_is_refused_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_of_a_living_owner_is_refused_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "LOCK_WAIT_SECONDS", 0.0)
     owner = PartitionStore(tmp_path / "p")
     with pytest.raises(StreamingError, match=r"held by another process.*--state-dir"):

@@ -7,7 +7,14 @@ import json
 
 import pytest
 
-from feature_repo.contract.messages import Intents, IntentView, Recommendation, RecommendedItem, Source, encode_recommendation
+from feature_repo.contract.messages import (
+    Intents,
+    IntentView,
+    Recommendation,
+    RecommendedItem,
+    Source,
+    encode_recommendation,
+)
 from streaming.http.board import AnswerBoard, EventStream, StoredAnswer
 from streaming.http.wire import ApiError
 
@@ -15,7 +22,16 @@ from streaming.http.wire import ApiError
 def answer(session: str, offset: int, text: str = "shoes") -> StoredAnswer:
     view = IntentView(text, ["i"])
     intents, source = Intents(view, view, "encoder"), Source("clicks", 0, offset)
-    body = Recommendation(f"e{offset}", session, [RecommendedItem("i", 0.5, "why")], intents, "v1", source, "2024-01-01T00:00:00Z", "x")
+    body = Recommendation(
+        f"e{offset}",
+        session,
+        [RecommendedItem("i", 0.5, "why")],
+        intents,
+        "v1",
+        source,
+        "2024-01-01T00:00:00Z",
+        "x",
+    )
     return StoredAnswer(session.encode(), encode_recommendation(body), 0, offset)
 
 
@@ -117,4 +133,8 @@ def test_closing_the_board_ends_streams():
         await task
         return sent[-1]
 
-    assert asyncio.run(asyncio.wait_for(scenario(), 20)) == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert asyncio.run(asyncio.wait_for(scenario(), 20)) == {
+        "type": "http.response.body",
+        "body": b"",
+        "more_body": False,
+    }

@@ -13,7 +13,13 @@ from streaming.http.clicks import CheckedClick, ClickSender, check_clicks
 from streaming.http.wire import ApiError
 
 NOW_US = 1_800_000_000_000_000
-CLICK = {"event_id": "e", "session_id": "s", "item_id": "i", "event_time": "2024-01-01T00:00:00Z", "schema_version": 1}
+CLICK = {
+    "event_id": "e",
+    "session_id": "s",
+    "item_id": "i",
+    "event_time": "2024-01-01T00:00:00Z",
+    "schema_version": 1,
+}
 
 
 def reason(body: bytes) -> str:
@@ -42,13 +48,22 @@ def test_each_rule_of_the_contract_holds(change, expected):
 
 
 @pytest.mark.parametrize(
-    ("body", "expected"), [(b"", "not_json"), (b"{", "not_json"), (b'"text"', "wrong_shape"), (b"\xff\xfe", "not_utf8"), (b"{" * 100_000, "not_json")]
+    ("body", "expected"),
+    [
+        (b"", "not_json"),
+        (b"{", "not_json"),
+        (b'"text"', "wrong_shape"),
+        (b"\xff\xfe", "not_utf8"),
+        (b"{" * 100_000, "not_json"),
+    ],
 )
 def test_a_body_that_is_no_click_is_refused_by_reason(body, expected):
     assert reason(body) == expected
 
 
-@pytest.mark.parametrize("body", [b"[", b"[" * 100_000, b"[]", b"[1,", b"[" + b",".join([b"1"] * 1001) + b"]", b"[\xff]"])
+@pytest.mark.parametrize(
+    "body", [b"[", b"[" * 100_000, b"[]", b"[1,", b"[" + b",".join([b"1"] * 1001) + b"]", b"[\xff]"]
+)
 def test_a_list_that_cannot_be_taken_is_one_clear_error(body):
     with pytest.raises(ApiError) as error:
         check_clicks(body, NOW_US)
@@ -59,15 +74,29 @@ def test_a_list_gives_one_result_a_click_in_order():
     body = json.dumps([CLICK, {**CLICK, "item_id": ""}, 7, {**CLICK, "event_id": "e2"}]).encode()
     clicks, single = check_clicks(body, NOW_US)
     assert not single
-    assert [click.reason if isinstance(click, ClickError) else click.click.event_id for click in clicks] == ["e", "bad_id", "wrong_shape", "e2"]
+    assert [click.reason if isinstance(click, ClickError) else click.click.event_id for click in clicks] == [
+        "e",
+        "bad_id",
+        "wrong_shape",
+        "e2",
+    ]
 
 
 ids = st.text(min_size=1, max_size=30).filter(lambda text: text.strip() and "\ud800" not in text)
 
 
-@given(event=ids, session=ids, item=ids, time=st.integers(946_684_800, 1_800_000_000), extra=st.dictionaries(ids, st.integers(), max_size=3))
+@given(
+    event=ids,
+    session=ids,
+    item=ids,
+    time=st.integers(946_684_800, 1_800_000_000),
+    extra=st.dictionaries(ids, st.integers(), max_size=3),
+)
 def test_what_is_sent_is_what_the_consumer_accepts(event, session, item, time, extra):
-    body = json.dumps([{**extra, **CLICK, "event_id": event, "session_id": session, "item_id": item, "event_time": time}], ensure_ascii=False)
+    body = json.dumps(
+        [{**extra, **CLICK, "event_id": event, "session_id": session, "item_id": item, "event_time": time}],
+        ensure_ascii=False,
+    )
     try:
         raw = body.encode()
     except UnicodeEncodeError:

@@ -8,10 +8,20 @@ import pytest
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", 400), (b"[]", 400), (b"{", 400), (b'{"items":"1"}', 400), (b'{"items":[1]}', 400), (b'{"items":[""]}', 400), (b'{"items":[],"k":0}', 400),
-        (b'{"items":[],"colour":1}', 400), (b'{"items":[' + b'"1",' * 1000 + b'"1"]}', 400), (b"\xff", 400), (b"x" * 10_001, 413), (b"[" * 9_000, 400),
+        (b"", 400),
+        (b"[]", 400),
+        (b"{", 400),
+        (b'{"items":"1"}', 400),
+        (b'{"items":[1]}', 400),
+        (b'{"items":[""]}', 400),
+        (b'{"items":[],"k":0}', 400),
+        (b'{"items":[],"colour":1}', 400),
+        (b'{"items":[' + b'"1",' * 1000 + b'"1"]}', 400),
+        (b"\xff", 400),
+        (b"x" * 10_001, 413),
+        (b"[" * 9_000, 400),
     ],
-)  # fmt: skip
+)
 def test_bad_bodies_are_refused(drive, body, status):
     async def scenario(setting):
         return await setting.client.post("/v1/recommend", content=body)
@@ -41,7 +51,9 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(drive):
 
 def test_a_compressed_body_is_refused(drive):
     async def scenario(setting):
-        return await setting.client.post("/v1/clicks", content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
+        return await setting.client.post(
+            "/v1/clicks", content=b"\x1f\x8b", headers={"content-encoding": "gzip"}
+        )
 
     assert drive(scenario).status_code == 415
 
@@ -71,13 +83,30 @@ def test_each_click_gets_its_result(drive, clicks, status, statuses, sent):
 
 
 def test_tokens_guard_what_they_should_and_nothing_else(drive):
-    paths = ("/v1/recommend?session_id=s", "/v1/items?query=a", "/metrics", "/v1/sessions/s/features", "/healthz", "/readyz", "/", "/openapi.json")
+    paths = (
+        "/v1/recommend?session_id=s",
+        "/v1/items?query=a",
+        "/metrics",
+        "/v1/sessions/s/features",
+        "/healthz",
+        "/readyz",
+        "/",
+        "/openapi.json",
+    )
 
     async def scenario(setting):
         async def statuses(header):
-            return [(await setting.client.get(path, headers={"authorization": header} if header else {})).status_code for path in paths]
+            return [
+                (
+                    await setting.client.get(path, headers={"authorization": header} if header else {})
+                ).status_code
+                for path in paths
+            ]
 
-        return [await statuses(header) for header in ("", "Bearer wrong", "Basic secret", "Bearer secret", "bearer other")]
+        return [
+            await statuses(header)
+            for header in ("", "Bearer wrong", "Basic secret", "Bearer secret", "bearer other")
+        ]
 
     without, wrong, basic, right, second = drive(scenario, tokens=("secret", "other"))
     assert without == wrong == basic == [401] * 4 + [200] * 4
@@ -87,7 +116,9 @@ def test_tokens_guard_what_they_should_and_nothing_else(drive):
 def test_a_foreign_page_cannot_call_through_the_browser(drive):
     async def scenario(setting):
         own = await setting.client.post("/v1/clicks", json=CLICK, headers={"origin": "http://127.0.0.1"})
-        foreign = await setting.client.post("/v1/clicks", json=CLICK, headers={"origin": "http://evil.example"})
+        foreign = await setting.client.post(
+            "/v1/clicks", json=CLICK, headers={"origin": "http://evil.example"}
+        )
         rebound = await setting.client.get("/v1/recommend?session_id=s", headers={"host": "evil.example"})
         return own.status_code, foreign.status_code, rebound.status_code, len(setting.sent)
 
@@ -101,7 +132,9 @@ def test_a_failure_of_ours_shows_no_trace(drive, caplog):
 
     response = drive(scenario)
     assert response.status_code == 500
-    assert response.json() == {"error": {"code": "internal", "message": "the request failed on our side; the server's log says why"}}
+    assert response.json() == {
+        "error": {"code": "internal", "message": "the request failed on our side; the server's log says why"}
+    }
     assert "ZeroDivisionError" in caplog.text
 
 

@@ -15,7 +15,9 @@ titles = st.lists(st.text(alphabet="abİß \nX", max_size=8), min_size=1, max_si
 def test_it_finds_what_a_loop_finds(titles, words, k):
     ids = [f"id{n}" for n in range(len(titles))]
     search = ItemSearch(Catalogue.build(ids, titles))
-    shown = [(title.replace("\n", " ") or item_id).lower() for item_id, title in zip(ids, titles, strict=True)]
+    shown = [
+        (title.replace("\n", " ") or item_id).lower() for item_id, title in zip(ids, titles, strict=True)
+    ]
     wanted = words.lower()
     matching = [item_id for item_id, title in zip(ids, shown, strict=True) if wanted in title]
     first = [item_id for item_id, title in zip(ids, shown, strict=True) if title.startswith(wanted)]

@@ -14,12 +14,22 @@ def test_the_item_is_scored_as_if_it_were_the_next_click(get):
     body = get("/v1/recommend?session_id=s&item_id=3&k=2").json()
     assert body["scored"] == ["1", "2", "3"]
     assert [item["item_id"] for item in body["items"]] == ["3", "2"]
-    assert (body["status"], body["model_version"], body["items"][0]["reason"]) == ("PRESENT", "toy", "because")
+    assert (body["status"], body["model_version"], body["items"][0]["reason"]) == (
+        "PRESENT",
+        "toy",
+        "because",
+    )
 
 
 def test_the_gap_rule_decides_when_the_click_has_a_time(get):
-    assert get("/v1/recommend?session_id=s&item_id=3&event_time=2030-01-01T00:00:00Z").json()["scored"] == ["3"]
-    assert get("/v1/recommend?session_id=s&item_id=3&event_time=1600000100").json()["scored"] == ["1", "2", "3"]
+    assert get("/v1/recommend?session_id=s&item_id=3&event_time=2030-01-01T00:00:00Z").json()["scored"] == [
+        "3"
+    ]
+    assert get("/v1/recommend?session_id=s&item_id=3&event_time=1600000100").json()["scored"] == [
+        "1",
+        "2",
+        "3",
+    ]
 
 
 def test_the_fold_bounds_the_session(drive):
@@ -37,11 +47,20 @@ def test_an_unknown_session_is_answered_from_the_item_alone_and_says_so(get):
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/recommend", "/v1/recommend?session_id=", "/v1/recommend?session_id=s&k=0", "/v1/recommend?session_id=s&k=x", "/v1/recommend?session_id=s&k=501",
-        "/v1/recommend?session_id=s&item_id=3&event_time=soon", "/v1/recommend?session_id=%ff", "/v1/recommend?session_id=" + "x" * 1025,
-        "/v1/events", "/v1/sessions/%20/features", "/v1/sessions/%ff/features", "/v1/recommend?" + "a=1&" * 60,
+        "/v1/recommend",
+        "/v1/recommend?session_id=",
+        "/v1/recommend?session_id=s&k=0",
+        "/v1/recommend?session_id=s&k=x",
+        "/v1/recommend?session_id=s&k=501",
+        "/v1/recommend?session_id=s&item_id=3&event_time=soon",
+        "/v1/recommend?session_id=%ff",
+        "/v1/recommend?session_id=" + "x" * 1025,
+        "/v1/events",
+        "/v1/sessions/%20/features",
+        "/v1/sessions/%ff/features",
+        "/v1/recommend?" + "a=1&" * 60,
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_a_clear_400(get, path):
     response = get(path)
     assert response.status_code == 400
@@ -64,7 +83,10 @@ def test_a_session_without_features_is_told_truly(get):
 def test_a_dead_store_fails_only_those_who_asked_for_a_session(drive):
     async def scenario(setting):
         setting.rows.down = True
-        session, plain = await asyncio.gather(setting.client.get("/v1/recommend?session_id=s"), setting.client.post("/v1/recommend", json={"items": ["1"]}))
+        session, plain = await asyncio.gather(
+            setting.client.get("/v1/recommend?session_id=s"),
+            setting.client.post("/v1/recommend", json={"items": ["1"]}),
+        )
         return session, plain
 
     session, plain = drive(scenario)
@@ -74,7 +96,11 @@ def test_a_dead_store_fails_only_those_who_asked_for_a_session(drive):
 
 def test_a_value_of_another_schema_fails_only_its_own_session(drive):
     async def scenario(setting):
-        paths = ("/v1/sessions/other%20schema/features", "/v1/sessions/s/features", "/v1/recommend?session_id=s")
+        paths = (
+            "/v1/sessions/other%20schema/features",
+            "/v1/sessions/s/features",
+            "/v1/recommend?session_id=s",
+        )
         return await asyncio.gather(*(setting.client.get(path) for path in paths))
 
     other, mine, asked = drive(scenario)
@@ -86,7 +112,9 @@ def test_a_value_of_another_schema_fails_only_its_own_session(drive):
 
 def test_without_a_model_features_are_still_answered(drive):
     async def scenario(setting):
-        return await setting.client.get("/v1/recommend?session_id=s"), await setting.client.get("/v1/sessions/s/features")
+        return await setting.client.get("/v1/recommend?session_id=s"), await setting.client.get(
+            "/v1/sessions/s/features"
+        )
 
     asked, features = drive(scenario, model=False)
     assert (asked.status_code, asked.json()["error"]["code"]) == (503, "no_model")
@@ -101,7 +129,13 @@ def test_readiness_names_what_is_missing(get):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/v1/clicks", 405), ("GET", "/v1/sessions/s", 404), ("HEAD", "/", 200)]
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("DELETE", "/v1/clicks", 405),
+        ("GET", "/v1/sessions/s", 404),
+        ("HEAD", "/", 200),
+    ],
 )
 def test_unknown_routes_and_methods(drive, method, path, status):
     async def scenario(setting):
@@ -115,8 +149,9 @@ def test_unknown_routes_and_methods(drive, method, path, status):
 def test_items_are_found_by_title_and_looked_up_by_id(get):
     assert [item["item_id"] for item in get("/v1/items?query=al").json()["items"]] == ["2"]
     assert get("/v1/items?id=3&id=9").json()["items"] == [
-        {"item_id": "3", "title": "<b>Fargo</b>", "category": "", "known": True}, {"item_id": "9", "title": "", "category": "", "known": False},
-    ]  # fmt: skip
+        {"item_id": "3", "title": "<b>Fargo</b>", "category": "", "known": True},
+        {"item_id": "9", "title": "", "category": "", "known": False},
+    ]
 
 
 def test_metrics_count_by_route_and_status(drive):

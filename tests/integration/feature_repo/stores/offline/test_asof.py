@@ -14,38 +14,75 @@ from feature_repo.stores.offline.asof_oracle import HistoryRow, as_of
 
 # Key parts that collide when they are joined without a separator: (1, 23) and (12, 3).
 PARTS = ["1", "12", "23", "3", "123", "", None]
-SCHEMA = pa.schema([("a", pa.string()), ("b", pa.string()), ("event", pa.int64()), ("created", pa.int64()), ("n", pa.int64()), ("v", pa.list_(pa.float32()))])
+SCHEMA = pa.schema(
+    [
+        ("a", pa.string()),
+        ("b", pa.string()),
+        ("event", pa.int64()),
+        ("created", pa.int64()),
+        ("n", pa.int64()),
+        ("v", pa.list_(pa.float32())),
+    ]
+)
 
 
 def run(spark, history, asked, ttl_us=0, known_by_created=False, broadcast=True):
     """Payload numbers found, as rows come back, sorted by row number."""
-    rows = [(*row.key, row.event_us, row.created_us, row.payload, [float(row.payload)] * 3) for row in history]
-    table = pa.Table.from_arrays([pa.array(list(column), field.type) for column, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)], schema=SCHEMA)
-    frame = spark.createDataFrame(table).selectExpr("a", "b", "timestamp_micros(event) event", "timestamp_micros(created) created", "n", "v")
+    rows = [
+        (*row.key, row.event_us, row.created_us, row.payload, [float(row.payload)] * 3) for row in history
+    ]
+    table = pa.Table.from_arrays(
+        [
+            pa.array(list(column), field.type)
+            for column, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)
+        ],
+        schema=SCHEMA,
+    )
+    frame = spark.createDataFrame(table).selectExpr(
+        "a", "b", "timestamp_micros(event) event", "timestamp_micros(created) created", "n", "v"
+    )
     entities = spark.createDataFrame(
-        pa.table({
-            "x": pa.array([key[0] for key, _ in asked], pa.string()),
-            "y": pa.array([key[1] for key, _ in asked], pa.string()),
-            asof.AT: pa.array([at for _, at in asked], pa.int64()),
-            asof.ROW: pa.array(range(len(asked)), pa.int64()),
-        })
-    )  # fmt: skip
-    plan = asof.ViewPlan(frame, (("x", "a"), ("y", "b")), (("n", "n"), ("v", "v")), "event", "created", ttl_us, known_by_created)
+        pa.table(
+            {
+                "x": pa.array([key[0] for key, _ in asked], pa.string()),
+                "y": pa.array([key[1] for key, _ in asked], pa.string()),
+                asof.AT: pa.array([at for _, at in asked], pa.int64()),
+                asof.ROW: pa.array(range(len(asked)), pa.int64()),
+            }
+        )
+    )
+    plan = asof.ViewPlan(
+        frame,
+        (("x", "a"), ("y", "b")),
+        (("n", "n"), ("v", "v")),
+        "event",
+        "created",
+        ttl_us,
+        known_by_created,
+    )
     joined = asof.join(entities, [plan], len(asked) if broadcast else asof.BROADCAST_ROWS + 1)
     answer = joined.select(asof.ROW, "n", "v").toArrow().sort_by(asof.ROW)
     assert answer.column(asof.ROW).to_pylist() == list(range(len(asked))), "rows in are rows out"
     numbers = answer.column("n").to_pylist()
-    assert answer.column("v").to_pylist() == [None if n is None else [float(n)] * 3 for n in numbers], "a row is never mixed from two"
+    assert answer.column("v").to_pylist() == [None if n is None else [float(n)] * 3 for n in numbers], (
+        "a row is never mixed from two"
+    )
     return numbers
 
 
 def differences(found, right):
     """Indices where what was found is not what the oracle allows."""
-    return [i for i, (n, ok) in enumerate(zip(found, right, strict=True)) if (n not in ok if ok else n is not None)]
+    return [
+        i
+        for i, (n, ok) in enumerate(zip(found, right, strict=True))
+        if (n not in ok if ok else n is not None)
+    ]
 
 
 def random_world(seed, worlds, cases):
-    """Many small independent worlds in one frame, dense in ties, late creations, nulls and repeated entity rows."""
+    """Many small independent worlds in one frame, dense in ties, late creations, nulls and repeated entity
+    rows.
+    """
     dice = random.Random(seed)
     history, asked = [], []
     for world in range(worlds):
@@ -53,12 +90,21 @@ def random_world(seed, worlds, cases):
         for _ in range(dice.randint(0, 12)):
             event = dice.randint(0, 8)
             created = dice.choice([None, event, event + dice.randint(0, 6), event])
-            history.append(HistoryRow(dice.choice(keys), event * 1000, None if created is None else created * 1000, len(history)))
-        asked.extend((dice.choice(keys), dice.randint(-1, 10) * 1000 + dice.choice([0, 0, 1, -1])) for _ in range(cases))
+            history.append(
+                HistoryRow(
+                    dice.choice(keys), event * 1000, None if created is None else created * 1000, len(history)
+                )
+            )
+        asked.extend(
+            (dice.choice(keys), dice.randint(-1, 10) * 1000 + dice.choice([0, 0, 1, -1]))
+            for _ in range(cases)
+        )
     return history, asked
 
 
-@pytest.mark.parametrize(("seed", "ttl_us", "known_by_created"), [(1, 0, False), (2, 3000, False), (3, 0, True), (4, 3000, True)])
+@pytest.mark.parametrize(
+    ("seed", "ttl_us", "known_by_created"), [(1, 0, False), (2, 3000, False), (3, 0, True), (4, 3000, True)]
+)
 def test_50000_seeded_cases_equal_the_oracle(spark, seed, ttl_us, known_by_created):
     history, asked = random_world(seed, 5000, 10)
     found = run(spark, history, asked, ttl_us, known_by_created)
@@ -77,7 +123,12 @@ keys = st.tuples(st.sampled_from(PARTS), st.sampled_from(PARTS))
     ttl_us=st.sampled_from([0, 1, 1_000_000, 3_000_000]),
     known_by_created=st.booleans(),
 )
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_any_case_equals_the_oracle(spark, rows, asked, ttl_us, known_by_created):
     history = [HistoryRow(key, event, created, number) for number, (key, event, created) in enumerate(rows)]
     found = run(spark, history, asked, ttl_us, known_by_created)
@@ -88,6 +139,10 @@ def test_ties_give_the_same_row_whatever_the_layout_and_the_way_of_fetching(spar
     history = [HistoryRow(("1", "2"), 5, 5, number) for number in range(20)]
     asked = [(("1", "2"), 9), (("1", "2"), 5), (("1", "2"), 9)]
     shuffled = random.Random(7).sample(history, len(history))
-    first, second, third = run(spark, history, asked), run(spark, shuffled, asked), run(spark, shuffled, asked, broadcast=False)
+    first, second, third = (
+        run(spark, history, asked),
+        run(spark, shuffled, asked),
+        run(spark, shuffled, asked, broadcast=False),
+    )
     assert first == second == third
     assert len(set(first)) == 1

@@ -25,12 +25,23 @@ def feast_store(lake):
     return store.feature_store(lake)
 
 
-def ask(feast_store, entity_df, features=("session_features:click_count", "session_intents:long_vector"), **options):
+def ask(
+    feast_store,
+    entity_df,
+    features=("session_features:click_count", "session_intents:long_vector"),
+    **options,
+):
     return feast_store.get_historical_features(entity_df=entity_df, features=list(features), **options)
 
 
 def entity_rows(*rows, **more):
-    return pd.DataFrame({"session_id": [key for key, _ in rows], "event_timestamp": [at(second) for _, second in rows], **more})
+    return pd.DataFrame(
+        {
+            "session_id": [key for key, _ in rows],
+            "event_timestamp": [at(second) for _, second in rows],
+            **more,
+        }
+    )
 
 
 def counts(frame):
@@ -38,11 +49,21 @@ def counts(frame):
 
 
 def test_rows_come_back_as_given_with_the_latest_known_feature(feast_store):
-    asked = entity_rows(("b", 8000), ("a", 2), ("a", 1.5), ("nobody", 9), (None, 9), ("a", 0), ("a", 2), note=list("tuvwxyz"))
+    asked = entity_rows(
+        ("b", 8000), ("a", 2), ("a", 1.5), ("nobody", 9), (None, 9), ("a", 0), ("a", 2), note=list("tuvwxyz")
+    )
     frame = ask(feast_store, asked).to_df()
     assert counts(frame) == [5, 3, 1, None, None, None, 3]
     assert frame["note"].tolist() == list("tuvwxyz")
-    assert [None if v is None else list(v) for v in frame["long_vector"]] == [[0.5] * 4, [0.25] * 4, [0.25] * 4, None, None, None, [0.25] * 4]
+    assert [None if v is None else list(v) for v in frame["long_vector"]] == [
+        [0.5] * 4,
+        [0.25] * 4,
+        [0.25] * 4,
+        None,
+        None,
+        None,
+        [0.25] * 4,
+    ]
 
 
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
@@ -67,7 +88,9 @@ def test_sql_and_spark_frames_give_the_same_as_pandas(feast_store, spark):
 
 
 def test_order_is_kept_across_partitions(feast_store, spark):
-    asked = pd.DataFrame({"session_id": list("abz") * 40, "event_timestamp": [at(9000)] * 120, "place": range(120)})
+    asked = pd.DataFrame(
+        {"session_id": list("abz") * 40, "event_timestamp": [at(9000)] * 120, "place": range(120)}
+    )
     assert ask(feast_store, asked).to_spark_df().toPandas()["place"].tolist() == list(range(120))
     spread = spark.createDataFrame(asked).repartition(5, "place")
     order = [row.place for row in spread.collect()]
@@ -107,14 +130,22 @@ def test_table_that_is_missing_or_vacuumed_is_named(lake, spark, feast_store, sm
     with pytest.raises(FeatureTableError, match="'item_popularity' is no Delta table yet"):
         asked = pd.DataFrame({"item_id": ["i"], "event_timestamp": [at(1)]})
         feast_store.get_historical_features(entity_df=asked, features=["item_popularity:clicks_total"])
-    with store.pinned({"session_features": 999}), pytest.raises(FeatureTableError, match="cannot be read at {'versionAsOf': 999}"):
+    with (
+        store.pinned({"session_features": 999}),
+        pytest.raises(FeatureTableError, match="cannot be read at {'versionAsOf': 999}"),
+    ):
         ask(feast_store, entity_rows(("a", 2)))
     version = store.pinned({"session_intents": 0})
-    small.write(spark, lake, "session_intents", [small.intent_row("a", 1, 0.25), small.intent_row("b", 3600, 0.5)])
+    small.write(
+        spark, lake, "session_intents", [small.intent_row("a", 1, 0.25), small.intent_row("b", 3600, 0.5)]
+    )
     with version:
         job = ask(feast_store, entity_rows(("a", 2)))
     # A listing in ten thousand tasks, as for an object store, would take half a minute here.
-    changed = {"spark.databricks.delta.retentionDurationCheck.enabled": "false", "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2"}
+    changed = {
+        "spark.databricks.delta.retentionDurationCheck.enabled": "false",
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+    }
     for name, value in changed.items():
         spark.conf.set(name, value)
     try:
@@ -135,7 +166,10 @@ def test_a_time_pins_the_version_of_then(lake, spark, feast_store, small):
     with store.pinned({"session_features": history["timestamp"].replace(tzinfo=dt.UTC).isoformat()}):
         job = ask(feast_store, asked)
     assert (counts(job.to_df()), job.delta_versions["session_features"]) == ([1], history["version"])
-    with store.pinned({"session_features": "2001-01-01T00:00:00Z"}), pytest.raises(FeatureTableError, match="no version as of 2001"):
+    with (
+        store.pinned({"session_features": "2001-01-01T00:00:00Z"}),
+        pytest.raises(FeatureTableError, match="no version as of 2001"),
+    ):
         ask(feast_store, asked)
 
 
@@ -160,9 +194,18 @@ def test_feast_never_writes_delta(lake, spark, feast_store):
     ("frame", "words"),
     [
         (pd.DataFrame({"session_id": [], "event_timestamp": pd.to_datetime([], utc=True)}), "has no rows"),
-        (pd.DataFrame({"session": ["a"], "event_timestamp": [at(1)]}), "needs the entity column 'session_id'"),
-        (pd.DataFrame({"session_id": [1], "event_timestamp": [at(1)]}), "is bigint, view 'session_features' has string"),
-        (pd.DataFrame({"session_id": ["a"], "event_timestamp": [dt.datetime(2199, 1, 1, tzinfo=dt.UTC)]}), "more than a day ahead"),
+        (
+            pd.DataFrame({"session": ["a"], "event_timestamp": [at(1)]}),
+            "needs the entity column 'session_id'",
+        ),
+        (
+            pd.DataFrame({"session_id": [1], "event_timestamp": [at(1)]}),
+            "is bigint, view 'session_features' has string",
+        ),
+        (
+            pd.DataFrame({"session_id": ["a"], "event_timestamp": [dt.datetime(2199, 1, 1, tzinfo=dt.UTC)]}),
+            "more than a day ahead",
+        ),
         (pd.DataFrame({"session_id": ["a"], "event_timestamp": pd.to_datetime([None], utc=True)}), "is null"),
         (pd.DataFrame({"session_id": ["a"]}), "none is named 'event_timestamp'"),
     ],
@@ -184,7 +227,9 @@ def test_unknown_feature_view_is_named(feast_store):
 
 
 def test_a_range_of_time_stands_in_for_entity_rows(feast_store):
-    frame = feast_store.get_historical_features(features=["session_features:click_count"], start_date=at(0), end_date=at(3600)).to_df()
+    frame = feast_store.get_historical_features(
+        features=["session_features:click_count"], start_date=at(0), end_date=at(3600)
+    ).to_df()
     assert dict(zip(frame["session_id"], counts(frame), strict=True)) == {"a": 9, "b": 4}
 
 
@@ -192,5 +237,14 @@ def test_latest_rows_are_chosen_in_spark(lake, feast_store, spark):
     provider = feast_store._get_provider()
     source = feast_store.get_feature_view("session_features").batch_source
     pull = provider.offline_store.pull_latest_from_table_or_query
-    frame = pull(feast_store.config, source, ["session_id"], ["click_count"], "event_timestamp", "created", at(0), at(10)).to_df()
+    frame = pull(
+        feast_store.config,
+        source,
+        ["session_id"],
+        ["click_count"],
+        "event_timestamp",
+        "created",
+        at(0),
+        at(10),
+    ).to_df()
     assert dict(zip(frame["session_id"], frame["click_count"], strict=True)) == {"a": 3}

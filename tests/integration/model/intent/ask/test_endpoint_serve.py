@@ -18,8 +18,12 @@ from model.intent.llm.weights import prepare
 from streaming.services.processes import free_port
 
 PREFIXES = [
-    ["Alien (1979)", "Aliens (1986)"], ["Casablanca (1942)"], ["Heat (1995)", "Fargo (1996)", "Jaws (1975)"], ["Dune (1984)"], ["Brazil (1985)", "Heat (1995)"],
-]  # fmt: skip
+    ["Alien (1979)", "Aliens (1986)"],
+    ["Casablanca (1942)"],
+    ["Heat (1995)", "Fargo (1996)", "Jaws (1975)"],
+    ["Dune (1984)"],
+    ["Brazil (1985)", "Heat (1995)"],
+]
 
 
 class Server:
@@ -31,10 +35,24 @@ class Server:
         self.process = None
 
     def start(self):
-        command = [sys.executable, "-m", "transformers.cli.transformers", "serve", self.model, "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [
+            sys.executable,
+            "-m",
+            "transformers.cli.transformers",
+            "serve",
+            self.model,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [*command, "--device", "cpu"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            [*command, "--device", "cpu"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         pause = threading.Event()
         deadline = time.monotonic() + 240
@@ -63,8 +81,17 @@ def server(assets_dir):
 
 
 def test_a_server_killed_in_the_middle_loses_no_finished_answer_and_the_rest_is_asked_again(server):
-    endpoint = {"url": f"http://127.0.0.1:{server.port}/v1", "model": server.model, "concurrency": 1, "attempts": 2, "timeout_seconds": 120.0}
-    source = EndpointLlm(Settings(endpoint=endpoint, llm={"max_new_tokens": 8}, intents={"source": "endpoint"}), wait_scale=0.01)
+    endpoint = {
+        "url": f"http://127.0.0.1:{server.port}/v1",
+        "model": server.model,
+        "concurrency": 1,
+        "attempts": 2,
+        "timeout_seconds": 120.0,
+    }
+    source = EndpointLlm(
+        Settings(endpoint=endpoint, llm={"max_new_tokens": 8}, intents={"source": "endpoint"}),
+        wait_scale=0.01,
+    )
     answers = {}
 
     def keep(place, answer):
@@ -72,7 +99,9 @@ def test_a_server_killed_in_the_middle_loses_no_finished_answer_and_the_rest_is_
         server.kill()
 
     failures = source.answer(PREFIXES, keep)
-    assert len(answers) >= 1 and sorted([*answers, *(place for place, _ in failures)]) == list(range(len(PREFIXES)))
+    assert len(answers) >= 1 and sorted([*answers, *(place for place, _ in failures)]) == list(
+        range(len(PREFIXES))
+    )
     assert all(reason for _, reason in failures)
 
     server.start()
@@ -82,4 +111,6 @@ def test_a_server_killed_in_the_middle_loses_no_finished_answer_and_the_rest_is_
     found = {**answers, **{places[number]: answer for number, answer in second.items()}}
     assert sorted(found) == list(range(len(PREFIXES)))
     for answer in found.values():
-        assert answer.long_text and answer.short_text and answer.input_tokens > 20 and answer.output_tokens > 0
+        assert (
+            answer.long_text and answer.short_text and answer.input_tokens > 20 and answer.output_tokens > 0
+        )

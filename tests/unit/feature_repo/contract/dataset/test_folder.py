@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.contract.dataset.folder import derive_event_id, find_table, parse_items, parse_rows, read_clicks, read_item_blocks
+from feature_repo.contract.dataset.folder import (
+    derive_event_id,
+    find_table,
+    parse_items,
+    parse_rows,
+    read_clicks,
+    read_item_blocks,
+)
 from feature_repo.contract.dataset.rows.clicks import fill_event_ids
 from feature_repo.contract.messages import parse_time
 from feature_repo.contract.times import parse_times
@@ -20,18 +27,24 @@ HEADER = "session_id,item_id,event_time\n"
 
 def rows(*times, **more):
     count = len(times)
-    return pa.table({"session_id": ["s"] * count, "item_id": ["i"] * count, "event_time": list(times), **more})
+    return pa.table(
+        {"session_id": ["s"] * count, "item_id": ["i"] * count, "event_time": list(times), **more}
+    )
 
 
 @given(
     st.lists(
         st.one_of(
-            st.integers(-(10**16), 10**16).map(str), st.floats(0, 1e10).map(lambda value: f"{value:.3f}"), st.text(max_size=12),
-            st.datetimes(datetime.datetime(1971, 1, 1), datetime.datetime(2100, 1, 1)).map(lambda value: value.isoformat()),
+            st.integers(-(10**16), 10**16).map(str),
+            st.floats(0, 1e10).map(lambda value: f"{value:.3f}"),
+            st.text(max_size=12),
+            st.datetimes(datetime.datetime(1971, 1, 1), datetime.datetime(2100, 1, 1)).map(
+                lambda value: value.isoformat()
+            ),
         ),
         max_size=8,
     )
-)  # fmt: skip
+)
 def test_a_column_of_times_is_read_as_each_time_alone(texts):
     times, valid = parse_times(pa.array(texts, pa.string()))
     for text, time, good in zip(texts, times.tolist(), valid.tolist(), strict=True):
@@ -47,10 +60,14 @@ def test_a_column_of_times_is_read_as_each_time_alone(texts):
 @pytest.mark.parametrize(
     "column",
     [
-        pa.array([1577836800, None]), pa.array([1577836800.0, float("nan")]), pa.array([datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC), None]),
-        pa.array([datetime.date(2020, 1, 1), None]), pa.array(["2020-01-01T01:00:00+01:00", ""]), pa.array([1577836800000000, 10**18]),
+        pa.array([1577836800, None]),
+        pa.array([1577836800.0, float("nan")]),
+        pa.array([datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC), None]),
+        pa.array([datetime.date(2020, 1, 1), None]),
+        pa.array(["2020-01-01T01:00:00+01:00", ""]),
+        pa.array([1577836800000000, 10**18]),
     ],
-)  # fmt: skip
+)
 def test_typed_columns_give_the_same_instant(column):
     times, valid = parse_times(column)
     assert times[0] == 1577836800_000000
@@ -84,7 +101,10 @@ def test_numbers_as_ids_become_text():
 def test_a_title_of_ten_megabytes_is_refused_with_its_size():
     found, refused = parse_items(pa.table({"item_id": ["a", "b"], "title": ["x" * 10_000_000, "ok"]}))
     assert found.num_rows == 1
-    assert "title 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...' has 10000000 characters; shorten it to 10000" in refused[0].reason
+    assert (
+        "title 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...' has 10000000 characters; shorten it to 10000"
+        in refused[0].reason
+    )
     assert len(refused[0].raw) <= 10_000
 
 
@@ -112,7 +132,10 @@ def test_sequences_are_read_with_lines_and_go_on(tmp_path):
     block = next(iter(read_clicks(tmp_path)))
     assert block.rows.column("item_id").to_pylist() == ["a", "b", "c"]
     assert block.lines.tolist() == [1, 1, 4]
-    assert np.diff(block.rows.column("event_time").cast(pa.int64()).to_numpy()).tolist() == [1_000_000, 1_000_000]
+    assert np.diff(block.rows.column("event_time").cast(pa.int64()).to_numpy()).tolist() == [
+        1_000_000,
+        1_000_000,
+    ]
     assert [row.line for row in block.refused] == [3, 5]
 
 

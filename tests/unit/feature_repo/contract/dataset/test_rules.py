@@ -138,14 +138,42 @@ def test_session_ids_that_restart_per_user_are_keyed_by_both(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "key"),
     [
-        ([f"s{n},i{hit},{START + 10_000 * n + hit},{'anonymous' if hit < 2 else f'u{n}'}" for n in range(9) for hit in range(4)], "session"),  # signs in
-        ([f"s{n},i{hit},{START + 10_000 * n + hit},u{hit % 2}" for n in range(9) for hit in range(4)], "user/session"),  # two take turns
-        ([f"s{n},i{hit},{START + 90_000 * (hit // 2) + hit},u{hit // 2}" for n in range(9) for hit in range(4)], "user/session"),  # a day apart
-        ([f"u{n},i{hit},{START + hit},u{n}" for n in range(9) for hit in range(4)], "session"),  # a user is a session
+        # signs in
+        (
+            [
+                f"s{n},i{hit},{START + 10_000 * n + hit},{'anonymous' if hit < 2 else f'u{n}'}"
+                for n in range(9)
+                for hit in range(4)
+            ],
+            "session",
+        ),
+        # two take turns
+        (
+            [f"s{n},i{hit},{START + 10_000 * n + hit},u{hit % 2}" for n in range(9) for hit in range(4)],
+            "user/session",
+        ),
+        # a day apart
+        (
+            [
+                f"s{n},i{hit},{START + 90_000 * (hit // 2) + hit},u{hit // 2}"
+                for n in range(9)
+                for hit in range(4)
+            ],
+            "user/session",
+        ),
+        # a user is a session
+        ([f"u{n},i{hit},{START + hit},u{n}" for n in range(9) for hit in range(4)], "session"),
         ([f"s{n},i{hit},{START + hit}," for n in range(9) for hit in range(4)], "session"),  # nobody is known
-        ([*(f"s{n},i{hit},{START + hit},u{n}" for n in range(30) for hit in range(4)), f"s0,i9,{START + 2},u9"], "session"),  # one shared device
+        # one shared device
+        (
+            [
+                *(f"s{n},i{hit},{START + hit},u{n}" for n in range(30) for hit in range(4)),
+                f"s0,i9,{START + 2},u9",
+            ],
+            "session",
+        ),
     ],
-)  # fmt: skip
+)
 def test_sessions_are_keyed_by_user_only_where_their_ids_restart(tmp_path, rows, key):
     assert (
         settle(tmp_path, clicks=table("session_id,item_id,event_time,user_id", *rows))[2].session_key == key
@@ -165,9 +193,9 @@ def test_a_split_is_kept_though_its_files_overlap(tmp_path):
     assert {row["session_id"] for row in rows if row["split"] == "test"} == {"s8/test", "s9/test", "new"}
     (note,) = settled.notes()
     assert (
-        "6 clicks of 2 sessions stand in two files of the split, such as clicks_test.csv line 2 and clicks.csv line 26"
-        in note
-    )
+        "6 clicks of 2 sessions stand in two files of the split, such as clicks_test.csv line 2 and "
+        "clicks.csv line 26"
+    ) in note
 
 
 def test_a_session_over_the_border_keeps_its_name_and_is_said(tmp_path):
@@ -179,7 +207,10 @@ def test_a_session_over_the_border_keeps_its_name_and_is_said(tmp_path):
     rows, _, settled = settle(tmp_path, clicks=train, clicks_test=test)
     assert {row["session_id"] for row in rows if row["split"] == "test"} == {"s"}
     assert settled.notes() == (
-        "1 session ids have clicks in two files of the split, such as that of clicks.csv line 2 and clicks_test.csv line 3; they are cut at the border",
+        (
+            "1 session ids have clicks in two files of the split, such as that of clicks.csv line 2 and "
+            "clicks_test.csv line 3; they are cut at the border"
+        ),
     )
 
 
@@ -204,7 +235,8 @@ def test_a_gap_that_leaves_single_clicks_is_named_before_the_work(tmp_path):
     assert lone_share(found.sessions, found.rows.time, 600e6) == 1.0
     note = gap_note(found.sessions, found.rows.time, 10.0)
     assert note.startswith(
-        "100 % of sessions would have one click with session.gap_minutes = 10 (the times are days), 0 % without the rule"
+        "100 % of sessions would have one click with session.gap_minutes = 10 (the times are days), 0 % "
+        "without the rule"
     )
     assert (
         gap_note(found.sessions, found.rows.time, None)

@@ -14,17 +14,38 @@ from feature_repo.stores.packed.codec import NO_CREATED, PackedSchema, PackedSch
 from feature_repo.stores.packed.slots import PackedValueError
 
 FIELDS = (
-    ("z", "i64"), ("a", "i32"), ("f", "f64"), ("g", "f32"), ("t", "time"), ("y", "bool"), ("s", "str"), ("raw", "bytes"),
-    ("v", "list<f32>"), ("w", "list<i64>"), ("words", "list<str>"), ("times", "list<time>"),
-)  # fmt: skip
+    ("z", "i64"),
+    ("a", "i32"),
+    ("f", "f64"),
+    ("g", "f32"),
+    ("t", "time"),
+    ("y", "bool"),
+    ("s", "str"),
+    ("raw", "bytes"),
+    ("v", "list<f32>"),
+    ("w", "list<i64>"),
+    ("words", "list<str>"),
+    ("times", "list<time>"),
+)
 SCHEMA = PackedSchema("view", FIELDS)
 i64 = st.integers(-(2**63), 2**63 - 1)
 f32 = st.floats(width=32, allow_nan=False)
-values = st.fixed_dictionaries({
-    "z": st.none() | i64, "a": st.none() | st.integers(-(2**31), 2**31 - 1), "f": st.none() | st.floats(allow_nan=False), "g": st.none() | f32,
-    "t": st.none() | i64, "y": st.none() | st.booleans(), "s": st.none() | st.text(), "raw": st.none() | st.binary(),
-    "v": st.none() | st.lists(f32), "w": st.none() | st.lists(i64), "words": st.none() | st.lists(st.text()), "times": st.none() | st.lists(i64),
-})  # fmt: skip
+values = st.fixed_dictionaries(
+    {
+        "z": st.none() | i64,
+        "a": st.none() | st.integers(-(2**31), 2**31 - 1),
+        "f": st.none() | st.floats(allow_nan=False),
+        "g": st.none() | f32,
+        "t": st.none() | i64,
+        "y": st.none() | st.booleans(),
+        "s": st.none() | st.text(),
+        "raw": st.none() | st.binary(),
+        "v": st.none() | st.lists(f32),
+        "w": st.none() | st.lists(i64),
+        "words": st.none() | st.lists(st.text()),
+        "times": st.none() | st.lists(i64),
+    }
+)
 
 
 def plain(row):
@@ -62,7 +83,11 @@ def test_number_lists_are_views_without_a_copy():
 
 def test_order_of_the_definition_means_nothing_but_names_kinds_and_view_do():
     assert PackedSchema("view", FIELDS[::-1]).hash == SCHEMA.hash
-    for other in (PackedSchema("view2", FIELDS), PackedSchema("view", FIELDS[1:]), PackedSchema("view", (("z", "i32"), *FIELDS[1:]))):
+    for other in (
+        PackedSchema("view2", FIELDS),
+        PackedSchema("view", FIELDS[1:]),
+        PackedSchema("view", (("z", "i32"), *FIELDS[1:])),
+    ):
         assert other.hash != SCHEMA.hash
 
 
@@ -77,7 +102,12 @@ def test_row_of_another_schema_is_refused_not_misread():
 
 def test_too_old_rows_and_deletions_hold_no_values():
     schema = PackedSchema("v", (("n", "i64"), ("x", "f64")))
-    rows = [schema.encode({"n": 1, "x": 2.0}, 100), schema.encode({"n": 1, "x": 2.0}, 200), schema.tombstone(300), None]
+    rows = [
+        schema.encode({"n": 1, "x": 2.0}, 100),
+        schema.encode({"n": 1, "x": 2.0}, 200),
+        schema.tombstone(300),
+        None,
+    ]
     result = decode_columns(schema, rows, ["n", "x"], oldest_us=150)
     assert result.status.tolist() == [OUTSIDE_MAX_AGE, PRESENT, NOT_FOUND, NOT_FOUND]
     assert result.event_us.tolist() == [100, 200, 0, 0]
@@ -88,10 +118,13 @@ def test_too_old_rows_and_deletions_hold_no_values():
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"n": 1}, r"lacks \['x'\]"), ({"n": 1, "x": 1.0, "q": 2}, r"unknown \['q'\]"), ({"n": "one", "x": 1.0}, "does not fit"),
-        ({"n": 2**63, "x": 1.0}, "does not fit"), ({"n": 1.5, "x": 1.0}, "does not fit"),
+        ({"n": 1}, r"lacks \['x'\]"),
+        ({"n": 1, "x": 1.0, "q": 2}, r"unknown \['q'\]"),
+        ({"n": "one", "x": 1.0}, "does not fit"),
+        ({"n": 2**63, "x": 1.0}, "does not fit"),
+        ({"n": 1.5, "x": 1.0}, "does not fit"),
     ],
-)  # fmt: skip
+)
 def test_row_that_does_not_fit_names_what_is_wrong(row, words):
     with pytest.raises(PackedValueError, match=words):
         PackedSchema("v", (("n", "i64"), ("x", "f64"))).encode(row, 1)
@@ -100,7 +133,9 @@ def test_row_that_does_not_fit_names_what_is_wrong(row, words):
 def test_times_need_a_zone_and_keep_their_microseconds():
     schema = PackedSchema("v", (("t", "time"),))
     moment = datetime(2024, 10, 27, 1, 30, 0, 123457, tzinfo=UTC)
-    assert schema.decode(schema.encode({"t": moment}, 1))["t"] == (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert schema.decode(schema.encode({"t": moment}, 1))["t"] == (
+        moment - datetime(1970, 1, 1, tzinfo=UTC)
+    ) // timedelta(microseconds=1)
     with pytest.raises(PackedValueError, match="no time zone"):
         schema.encode({"t": moment.replace(tzinfo=None)}, 1)
 

@@ -1,4 +1,6 @@
-"""The way to an endpoint: proxies of the environment and secrets of the address are used, named where they may be, and never shown."""
+"""The way to an endpoint: proxies of the environment and secrets of the address are used, named where they
+may be, and never shown.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def no_proxies(monkeypatch):
 
 @pytest.fixture
 def server():
-    """A real HTTP server that remembers what it was asked and refuses with 502, as a proxy does that does not know the host."""
+    """A real HTTP server that remembers what it was asked and refuses with 502, as a proxy does that does not
+    know the host.
+    """
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -51,8 +55,18 @@ def server():
 
 
 def llm(url, **more):
-    environ = {"INTENTSTORE_ENDPOINT__URL": url, "INTENTSTORE_ENDPOINT__ATTEMPTS": "1", "INTENTSTORE_ENDPOINT__API_KEY": f"{HUSH}\n"}
-    return EndpointLlm(load_settings(Path("/dev/null"), environ | {f"INTENTSTORE_ENDPOINT__{name.upper()}": text for name, text in more.items()}), wait_scale=0)
+    environ = {
+        "INTENTSTORE_ENDPOINT__URL": url,
+        "INTENTSTORE_ENDPOINT__ATTEMPTS": "1",
+        "INTENTSTORE_ENDPOINT__API_KEY": f"{HUSH}\n",
+    }
+    return EndpointLlm(
+        load_settings(
+            Path("/dev/null"),
+            environ | {f"INTENTSTORE_ENDPOINT__{name.upper()}": text for name, text in more.items()},
+        ),
+        wait_scale=0,
+    )
 
 
 def failure(asker):
@@ -82,7 +96,15 @@ def test_a_server_that_is_away_is_named_with_its_setting():
     assert reason.startswith("endpoint.url http://127.0.0.1:1/v1/chat/completions: ConnectError: ")
 
 
-@pytest.mark.parametrize("proxy", [f"foo://a:{HUSH}@proxy", f"http://a:{HUSH}/x@proxy", f"socks5://a:{HUSH}@proxy:1", f"http://a:{HUSH}@proxy:x"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        f"foo://a:{HUSH}@proxy",
+        f"http://a:{HUSH}/x@proxy",
+        f"socks5://a:{HUSH}@proxy:1",
+        f"http://a:{HUSH}@proxy:x",
+    ],
+)
 def test_a_proxy_that_cannot_be_used_is_one_line(proxy, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", proxy)
     with pytest.raises(EndpointError, match="proxy") as caught:
@@ -95,23 +117,33 @@ def test_user_password_query_and_key_are_sent_and_nowhere_logged(server, caplog)
     assert "502" in failure(llm(f"http://u:{HUSH}%40@127.0.0.1:{server.server_port}/v1?key={HUSH}"))
     path, headers = server.asked[0]
     assert path == f"/v1/chat/completions?key={HUSH}"
-    assert base64.b64decode(headers["Authorization"].split()[1]).decode() == f"u:{HUSH}@"  # httpx lets the user of an address go before a key
+    # httpx lets the user of an address go before a key
+    assert base64.b64decode(headers["Authorization"].split()[1]).decode() == f"u:{HUSH}@"
     assert "HTTP Request: POST http://127.0.0.1" in caplog.text
     assert HUSH not in caplog.text
 
 
 def test_a_connection_prints_no_secret():
-    settings = load_settings(Path("/dev/null"), {"INTENTSTORE_ENDPOINT__URL": f"http://u:{HUSH}@h/v1?k={HUSH}", "INTENTSTORE_ENDPOINT__API_KEY": HUSH})
+    settings = load_settings(
+        Path("/dev/null"),
+        {
+            "INTENTSTORE_ENDPOINT__URL": f"http://u:{HUSH}@h/v1?k={HUSH}",
+            "INTENTSTORE_ENDPOINT__API_KEY": HUSH,
+        },
+    )
     assert HUSH not in repr(Connection.of(settings.endpoint))
 
 
 @pytest.mark.parametrize(
     ("url", "asked"),
     [
-        ("http://h", "http://h/v1/chat/completions"), ("http://h/v1/", "http://h/v1/chat/completions"), ("http://h/x", "http://h/x/v1/chat/completions"),
-        ("http://h/x/chat/completions?api-version=1", "http://h/x/chat/completions?api-version=1"), ("http://h/v1?a=b", "http://h/v1/chat/completions?a=b"),
+        ("http://h", "http://h/v1/chat/completions"),
+        ("http://h/v1/", "http://h/v1/chat/completions"),
+        ("http://h/x", "http://h/x/v1/chat/completions"),
+        ("http://h/x/chat/completions?api-version=1", "http://h/x/chat/completions?api-version=1"),
+        ("http://h/v1?a=b", "http://h/v1/chat/completions?a=b"),
     ],
-)  # fmt: skip
+)
 def test_the_path_of_chat_completions_is_added_before_the_query(url, asked):
     settings = load_settings(Path("/dev/null"), {"INTENTSTORE_ENDPOINT__URL": url})
     assert Connection.of(settings.endpoint).url == asked

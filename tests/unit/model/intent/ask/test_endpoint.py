@@ -28,7 +28,9 @@ def completion(text, usage=True):
 
 
 class Server:
-    """Answers with what `reply` gives for the number of the request: (status, body, headers), or None to hang until the end."""
+    """Answers with what `reply` gives for the number of the request: (status, body, headers), or None to hang
+    until the end.
+    """
 
     def __init__(self, reply):
         outer = self
@@ -93,7 +95,9 @@ def ask(source):
 
 
 def test_both_views_are_asked_with_the_key_and_counted(serve):
-    server, source = serve(lambda number, body: (200, completion('1. "Jaws"'), {}), api_key="secret", concurrency=2)
+    server, source = serve(
+        lambda number, body: (200, completion('1. "Jaws"'), {}), api_key="secret", concurrency=2
+    )
     answers, failures = ask(source)
     assert failures == [] and sorted(answers) == [0, 1, 2]
     assert {answer.long_text for answer in answers.values()} == {"Jaws"}
@@ -101,24 +105,46 @@ def test_both_views_are_asked_with_the_key_and_counted(serve):
     assert len(server.requests) == 6 and server.most_open <= 2
     path, headers, body = server.requests[0]
     assert path == "/v1/chat/completions" and headers["Authorization"] == "Bearer secret"
-    assert body["temperature"] == 0 and body["max_tokens"] == 16 and [message["role"] for message in body["messages"]] == ["user"]
+    assert (
+        body["temperature"] == 0
+        and body["max_tokens"] == 16
+        and [message["role"] for message in body["messages"]] == ["user"]
+    )
 
 
 def test_a_neutral_prompt_is_asked_once_a_prefix_for_both_views(serve):
-    server, source = serve(lambda number, body: (200, completion(f"answer {number}"), {}), version="v1-neutral", concurrency=1)
+    server, source = serve(
+        lambda number, body: (200, completion(f"answer {number}"), {}), version="v1-neutral", concurrency=1
+    )
     answers, failures = ask(source)
     assert failures == [] and len(server.requests) == len(answers) == 3
     assert all(answer.long_text == answer.short_text for answer in answers.values())
     assert {(answer.input_tokens, answer.output_tokens) for answer in answers.values()} == {(50, 4)}
-    assert not any(word in body["messages"][-1]["content"] for _, _, body in server.requests for word in ("long", "short"))
+    assert not any(
+        word in body["messages"][-1]["content"]
+        for _, _, body in server.requests
+        for word in ("long", "short")
+    )
 
 
-@pytest.mark.parametrize("bad", [
-    (429, "slow down", {"Retry-After": "1"}), (500, "oops", {}), (503, "", {}), (200, "<html>", {}), (200, completion("  \n"), {}),
-    (200, '{"choices": []}', {}), (200, "null", {}), (200, completion(None), {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [
+        (429, "slow down", {"Retry-After": "1"}),
+        (500, "oops", {}),
+        (503, "", {}),
+        (200, "<html>", {}),
+        (200, completion("  \n"), {}),
+        (200, '{"choices": []}', {}),
+        (200, "null", {}),
+        (200, completion(None), {}),
+    ],
+)
 def test_a_passing_fault_is_tried_again(serve, bad):
-    server, source = serve(lambda number, body: bad if number % 2 == 0 else (200, completion("Jaws", usage=False), {}), concurrency=1)
+    server, source = serve(
+        lambda number, body: bad if number % 2 == 0 else (200, completion("Jaws", usage=False), {}),
+        concurrency=1,
+    )
     answers, failures = ask(source)
     assert failures == [] and len(answers) == 3 and len(server.requests) == 12
     assert all(answer.input_tokens > 0 for answer in answers.values())
@@ -135,11 +161,19 @@ def test_a_lasting_fault_fails_the_call_and_is_never_an_empty_answer(serve, bad)
 def test_a_refusal_is_not_tried_again(serve):
     server, source = serve(lambda number, body: (401, "no such key", {}))
     _, failures = ask(source)
-    assert len(server.requests) == 3 and "status 401" in failures[0][1] and "endpoint.api_key" in failures[0][1]
+    assert (
+        len(server.requests) == 3 and "status 401" in failures[0][1] and "endpoint.api_key" in failures[0][1]
+    )
 
 
 def test_one_failing_session_does_not_take_the_others_along(serve):
-    _, source = serve(lambda number, body: (500, "", {}) if "Casablanca" in body["messages"][-1]["content"] else (200, completion("Jaws"), {}))
+    _, source = serve(
+        lambda number, body: (
+            (500, "", {})
+            if "Casablanca" in body["messages"][-1]["content"]
+            else (200, completion("Jaws"), {})
+        )
+    )
     answers, failures = ask(source)
     assert sorted(answers) == [0, 2] and [place for place, _ in failures] == [1]
 
@@ -188,10 +222,22 @@ def test_an_endpoint_without_address_is_refused_with_the_remedy():
         recipe_of(Settings(intents={"source": "endpoint"}))
 
 
-@pytest.mark.parametrize("usage", [
-    None, {}, [], "50", 7, {"prompt_tokens": None, "completion_tokens": None}, {"prompt_tokens": "many"}, {"prompt_tokens": -5, "completion_tokens": True},
-    {"prompt_tokens": [1]}, {"total_tokens": 9}, {"prompt_tokens": float("nan"), "completion_tokens": float("inf")},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        [],
+        "50",
+        7,
+        {"prompt_tokens": None, "completion_tokens": None},
+        {"prompt_tokens": "many"},
+        {"prompt_tokens": -5, "completion_tokens": True},
+        {"prompt_tokens": [1]},
+        {"total_tokens": 9},
+        {"prompt_tokens": float("nan"), "completion_tokens": float("inf")},
+    ],
+)
 def test_usage_of_another_form_is_counted_by_length(serve, usage):
     body = json.dumps({"choices": [{"message": {"content": "Jaws"}}], "usage": usage})
     _, source = serve(lambda number, _: (200, body, {}))
@@ -200,9 +246,14 @@ def test_usage_of_another_form_is_counted_by_length(serve, usage):
     assert all(answer.input_tokens > 20 for answer in answers.values())
 
 
-@pytest.mark.parametrize("usage", [
-    {"input_tokens": 50, "output_tokens": 4}, {"prompt_tokens": "50", "completion_tokens": 4.0}, {"prompt_tokens": 50, "completion_tokens": 4, "x": None},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"input_tokens": 50, "output_tokens": 4},
+        {"prompt_tokens": "50", "completion_tokens": 4.0},
+        {"prompt_tokens": 50, "completion_tokens": 4, "x": None},
+    ],
+)
 def test_usage_under_other_names_is_counted(serve, usage):
     body = json.dumps({"choices": [{"message": {"content": "Jaws"}}], "usage": usage})
     _, source = serve(lambda number, _: (200, body, {}))
@@ -210,36 +261,77 @@ def test_usage_under_other_names_is_counted(serve, usage):
     assert {(answer.input_tokens, answer.output_tokens) for answer in answers.values()} == {(100, 8)}
 
 
-@pytest.mark.parametrize(("headers", "seconds"), [
-    ({"retry-after": "3"}, 3.0), ({"retry-after": " 1.5 "}, 1.5), ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT"}, 30.0),
-    ({"retry-after": "Wed, 21 Oct 2026 07:27:30 GMT"}, 0.0), ({"retry-after": "Wednesday, 21-Oct-26 07:28:30 GMT"}, 30.0),
-    ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:20 GMT"}, 10.0),
-    ({}, 0.0), ({"retry-after": ""}, 0.0), ({"retry-after": "soon"}, 0.0), ({"retry-after": "-4"}, 0.0), ({"retry-after": "nan"}, 0.0),
-    ({"retry-after": "inf"}, 0.0), ({"retry-after": "Wed, 99 Oct 2026"}, 0.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT"}, 30.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:27:30 GMT"}, 0.0),
+        ({"retry-after": "Wednesday, 21-Oct-26 07:28:30 GMT"}, 30.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:20 GMT"}, 10.0),
+        ({}, 0.0),
+        ({"retry-after": ""}, 0.0),
+        ({"retry-after": "soon"}, 0.0),
+        ({"retry-after": "-4"}, 0.0),
+        ({"retry-after": "nan"}, 0.0),
+        ({"retry-after": "inf"}, 0.0),
+        ({"retry-after": "Wed, 99 Oct 2026"}, 0.0),
+    ],
+)
 def test_retry_after_is_read_as_seconds_and_as_a_date(headers, seconds):
     now = datetime.datetime(2026, 10, 21, 7, 28, tzinfo=datetime.UTC).timestamp()
     assert retry_after(headers, now) == seconds
 
 
 def test_a_retry_after_of_a_minute_is_waited_for(serve):
-    soon = email.utils.format_datetime(datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=60), usegmt=True)
-    _, source = serve(lambda number, body: (429, "", {"Retry-After": soon}) if number == 0 else (200, completion("Jaws"), {}), concurrency=1)
+    soon = email.utils.format_datetime(
+        datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=60), usegmt=True
+    )
+    _, source = serve(
+        lambda number, body: (
+            (429, "", {"Retry-After": soon}) if number == 0 else (200, completion("Jaws"), {})
+        ),
+        concurrency=1,
+    )
     source._wait._scale = 0.01
     started = time.monotonic()
     answers, failures = ask(source)
     assert failures == [] and len(answers) == 3 and time.monotonic() - started >= 0.55
 
 
-@pytest.mark.parametrize(("status", "body", "named", "not_named"), [
-    (401, '{"error": {"message": "Incorrect API key provided: sk-secret-key"}}', "endpoint.api_key", "endpoint.model"),
-    (403, "forbidden", "endpoint.api_key", "endpoint.url"), (404, '{"detail": "Not Found"}', "endpoint.url", "endpoint.api_key"),
-    (404, '{"error": "model \'m\' not found"}', "endpoint.model", "api_key"), (402, "", "intents.max_calls", "endpoint.url"),
-    (400, '{"error": {"message": "This model\'s maximum context length is 512 tokens"}}', "intents.max_items", "api_key"),
-    (400, '{"message": "model llama-9 is not known"}', "endpoint.model", "api_key"), (413, "", "intents.max_title_tokens", "endpoint.model"),
-    (422, '{"detail": [{"msg": "Extra inputs are not permitted", "loc": ["body", "top"]}]}', "endpoint.extra_body", "api_key"),
-    (308, "", "endpoint.url", "api_key"), (429, "slow down", "endpoint.requests_per_minute", "api_key"), (500, "<html><h1>Oops</h1></html>", "log", "api_key"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "body", "named", "not_named"),
+    [
+        (
+            401,
+            '{"error": {"message": "Incorrect API key provided: sk-secret-key"}}',
+            "endpoint.api_key",
+            "endpoint.model",
+        ),
+        (403, "forbidden", "endpoint.api_key", "endpoint.url"),
+        (404, '{"detail": "Not Found"}', "endpoint.url", "endpoint.api_key"),
+        (404, '{"error": "model \'m\' not found"}', "endpoint.model", "api_key"),
+        (402, "", "intents.max_calls", "endpoint.url"),
+        (
+            400,
+            '{"error": {"message": "This model\'s maximum context length is 512 tokens"}}',
+            "intents.max_items",
+            "api_key",
+        ),
+        (400, '{"message": "model llama-9 is not known"}', "endpoint.model", "api_key"),
+        (413, "", "intents.max_title_tokens", "endpoint.model"),
+        (
+            422,
+            '{"detail": [{"msg": "Extra inputs are not permitted", "loc": ["body", "top"]}]}',
+            "endpoint.extra_body",
+            "api_key",
+        ),
+        (308, "", "endpoint.url", "api_key"),
+        (429, "slow down", "endpoint.requests_per_minute", "api_key"),
+        (500, "<html><h1>Oops</h1></html>", "log", "api_key"),
+    ],
+)
 def test_a_refusal_names_the_setting_that_helps(serve, status, body, named, not_named):
     _, source = serve(lambda number, _: (status, body, {}), api_key="sk-secret-key", attempts=1)
     reason = ask(source)[1][0][1]
@@ -255,34 +347,75 @@ def test_a_long_refusal_is_cut_between_words(serve):
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password():
-    source = EndpointLlm(Settings(endpoint={"url": "http://me:secret@127.0.0.1:9/v1?key=secret", "attempts": 1}), wait_scale=0.001)
+    source = EndpointLlm(
+        Settings(endpoint={"url": "http://me:secret@127.0.0.1:9/v1?key=secret", "attempts": 1}),
+        wait_scale=0.001,
+    )
     reason = source.answer(PREFIXES)[0][1]
     assert "http://127.0.0.1:9" in reason and "endpoint.url" in reason and "secret" not in reason
 
 
 def test_answers_that_are_none_fail_by_kind_and_do_not_take_the_server_for_down(serve):
     def reply(number, body):
-        text = "I'm sorry, but I can't help." if "Casablanca" in body["messages"][-1]["content"] else "<think>Okay"
+        text = (
+            "I'm sorry, but I can't help."
+            if "Casablanca" in body["messages"][-1]["content"]
+            else "<think>Okay"
+        )
         return 200, completion("Jaws" if "Dune" in body["messages"][-1]["content"] else text), {}
 
     server, source = serve(reply, attempts=1)
     answers, failures = ask(source)
-    assert sorted(answers) == [2] and "reasoning" in failures[0][1] and "endpoint.max_tokens" in failures[0][1] and "refusal" in failures[1][1]
+    assert (
+        sorted(answers) == [2]
+        and "reasoning" in failures[0][1]
+        and "endpoint.max_tokens" in failures[0][1]
+        and "refusal" in failures[1][1]
+    )
     assert failure_kinds(reason for _, reason in failures) == {
-        "the endpoint's answer is reasoning that was cut by the bound of 16 tokens": 1, "the endpoint's answer is a refusal": 1,
-    }  # fmt: skip
+        "the endpoint's answer is reasoning that was cut by the bound of 16 tokens": 1,
+        "the endpoint's answer is a refusal": 1,
+    }
     before = len(server.requests)
     failed = source.answer([["Alien"]] * 12 + [["Dune"]])
-    assert len(failed) == 12 and all("not asked" not in reason for _, reason in failed) and len(server.requests) - before == 14
+    assert (
+        len(failed) == 12
+        and all("not asked" not in reason for _, reason in failed)
+        and len(server.requests) - before == 14
+    )
 
 
-@pytest.mark.parametrize("body", [
-    {"choices": [{"message": {"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Jaws"}]}}]},
-    {"choices": [{"message": {"content": "Jaws", "reasoning_content": "long thoughts"}}]}, {"message": {"role": "assistant", "content": "Jaws"}, "done": True},
-    {"choices": [{"text": "Jaws"}]}, [{"generated_text": "Jaws"}], {"generated_text": "Jaws"}, {"response": "Jaws", "done_reason": "stop"},
-    {"choices": [{"message": {"content": None, "tool_calls": [{"function": {"name": "pick", "arguments": '{"item": "Jaws"}'}}]}}]},
-    {"choices": [{"delta": {"content": "Jaws"}}]},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        {
+            "choices": [
+                {
+                    "message": {
+                        "content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Jaws"}]
+                    }
+                }
+            ]
+        },
+        {"choices": [{"message": {"content": "Jaws", "reasoning_content": "long thoughts"}}]},
+        {"message": {"role": "assistant", "content": "Jaws"}, "done": True},
+        {"choices": [{"text": "Jaws"}]},
+        [{"generated_text": "Jaws"}],
+        {"generated_text": "Jaws"},
+        {"response": "Jaws", "done_reason": "stop"},
+        {
+            "choices": [
+                {
+                    "message": {
+                        "content": None,
+                        "tool_calls": [{"function": {"name": "pick", "arguments": '{"item": "Jaws"}'}}],
+                    }
+                }
+            ]
+        },
+        {"choices": [{"delta": {"content": "Jaws"}}]},
+    ],
+)
 def test_bodies_of_other_servers_are_read(serve, body):
     _, source = serve(lambda number, _: (200, json.dumps(body), {}))
     answers, failures = ask(source)
@@ -290,20 +423,31 @@ def test_bodies_of_other_servers_are_read(serve, body):
 
 
 def test_a_server_that_streams_all_the_same_is_read(serve):
-    pieces = [{"choices": [{"delta": {"content": part}, "finish_reason": None}]} for part in ("Ja", "ws")] + [{"choices": [], "usage": {"prompt_tokens": 50}}]
+    pieces = [{"choices": [{"delta": {"content": part}, "finish_reason": None}]} for part in ("Ja", "ws")] + [
+        {"choices": [], "usage": {"prompt_tokens": 50}}
+    ]
     text = "".join(f"data: {json.dumps(piece)}\n\n" for piece in pieces) + "data: [DONE]\n\n"
     answers, failures = ask(serve(lambda number, _: (200, text, {}))[1])
     assert failures == [] and answers[0].long_text == "Jaws" and answers[0].input_tokens == 100
 
 
-@pytest.mark.parametrize("body", [
-    {"choices": [{"message": {"content": None, "refusal": "I can't."}}]}, {"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]},
-    {"choices": [{"message": {"content": "", "reasoning_content": "hm"}, "finish_reason": "length"}]}, {"error": {"message": "overloaded"}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"choices": [{"message": {"content": None, "refusal": "I can't."}}]},
+        {"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]},
+        {"choices": [{"message": {"content": "", "reasoning_content": "hm"}, "finish_reason": "length"}]},
+        {"error": {"message": "overloaded"}},
+    ],
+)
 def test_a_body_without_an_answer_is_a_failure(serve, body):
     _, source = serve(lambda number, _: (200, json.dumps(body), {}), attempts=1)
     answers, failures = ask(source)
-    assert answers == {} and len(failures) == 3 and all("endpoint's answer is" in reason for _, reason in failures)
+    assert (
+        answers == {}
+        and len(failures) == 3
+        and all("endpoint's answer is" in reason for _, reason in failures)
+    )
 
 
 def refusing(*fields, name="error"):
@@ -313,18 +457,25 @@ def refusing(*fields, name="error"):
         bad = next((field for field in fields if field in body), None)
         if bad is None:
             return 200, completion("Jaws"), {}
-        said = f"Unsupported parameter: '{bad}' is not supported with this model." + " Use 'max_completion_tokens' instead." * (bad == "max_tokens")
+        said = (
+            f"Unsupported parameter: '{bad}' is not supported with this model."
+            + " Use 'max_completion_tokens' instead." * (bad == "max_tokens")
+        )
         return 400, json.dumps({name: {"message": said}}), {}
 
     return reply
 
 
 def test_fields_that_the_server_refuses_are_left_out(serve):
-    server, source = serve(refusing("max_tokens", "temperature", "response_format"), concurrency=1, structured_output="auto")
+    server, source = serve(
+        refusing("max_tokens", "temperature", "response_format"), concurrency=1, structured_output="auto"
+    )
     answers, failures = ask(source)
     assert failures == [] and len(answers) == 3 and len(server.requests) == 6 + 3
     last = server.requests[-1][2]
-    assert last["max_completion_tokens"] >= 16 and not {"max_tokens", "temperature", "response_format"} & set(last)
+    assert last["max_completion_tokens"] >= 16 and not {"max_tokens", "temperature", "response_format"} & set(
+        last
+    )
 
 
 def test_a_field_that_is_set_is_not_replaced(serve):
@@ -336,31 +487,66 @@ def test_a_field_that_is_set_is_not_replaced(serve):
 
 def test_further_fields_and_the_key_s_header_are_as_set(serve):
     extra = {"chat_template_kwargs": {"enable_thinking": False}, "temperature": 1}
-    server, source = serve(lambda number, _: (200, completion("Jaws"), {}), api_key="k", api_key_header="x-api-key", extra_body=extra)
+    server, source = serve(
+        lambda number, _: (200, completion("Jaws"), {}),
+        api_key="k",
+        api_key_header="x-api-key",
+        extra_body=extra,
+    )
     assert ask(source)[1] == []
     _, headers, body = server.requests[0]
     sent = {name.lower(): value for name, value in headers.items()}
-    assert sent["x-api-key"] == "k" and "authorization" not in sent and body["temperature"] == 1 and body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert (
+        sent["x-api-key"] == "k"
+        and "authorization" not in sent
+        and body["temperature"] == 1
+        and body["chat_template_kwargs"] == {"enable_thinking": False}
+    )
 
 
 def test_structured_output_is_asked_for_by_setting(serve):
-    server, source = serve(lambda number, body: (200, completion('{"item": "Jaws"}'), {}), structured_output="auto")
+    server, source = serve(
+        lambda number, body: (200, completion('{"item": "Jaws"}'), {}), structured_output="auto"
+    )
     answers, _ = ask(source)
     assert {(answer.long_text, answer.long_kind) for answer in answers.values()} == {("Jaws", "json")}
-    assert server.requests[0][2]["response_format"]["type"] == "json_schema" and server.requests[0][2]["max_tokens"] > 16
+    assert (
+        server.requests[0][2]["response_format"]["type"] == "json_schema"
+        and server.requests[0][2]["max_tokens"] > 16
+    )
 
 
 def test_the_bound_follows_the_longest_title(serve):
-    titles = KnownTitles(["Jaws", "Intel Core i7-4770K Quad-Core Desktop Processor (3.5 GHz, 8 MB Cache, LGA1150, Haswell, Boxed)"])
+    titles = KnownTitles(
+        [
+            "Jaws",
+            "Intel Core i7-4770K Quad-Core Desktop Processor (3.5 GHz, 8 MB Cache, LGA1150, Haswell, Boxed)",
+        ]
+    )
     settings = Settings(endpoint={"url": "http://127.0.0.1:9"}, intents={"source": "endpoint"})
-    assert 40 <= EndpointLlm(settings, titles)._bound <= 128 and EndpointLlm(settings, KnownTitles(["Jaws"]))._bound == 16
+    assert (
+        40 <= EndpointLlm(settings, titles)._bound <= 128
+        and EndpointLlm(settings, KnownTitles(["Jaws"]))._bound == 16
+    )
     assert EndpointLlm(settings, KnownTitles(["word " * 5_000]))._bound == 128
 
 
 def test_keys_stay_where_nothing_is_set_and_move_with_what_changes_answers():
     def decoding(**endpoint):
-        recipe = recipe_of(Settings(endpoint={"url": "http://127.0.0.1:9", **endpoint}, intents={"source": "endpoint"}))
+        recipe = recipe_of(
+            Settings(endpoint={"url": "http://127.0.0.1:9", **endpoint}, intents={"source": "endpoint"})
+        )
         return recipe.decoding
 
     assert decoding() == decoding(max_tokens=900, api_key_header="x") == "temperature 0, 16 tokens, titles 24"
-    assert len({decoding(), decoding(structured_output="auto"), decoding(extra_body={"top_p": 0.1}), decoding(extra_body={"top_p": 0.2})}) == 4
+    assert (
+        len(
+            {
+                decoding(),
+                decoding(structured_output="auto"),
+                decoding(extra_body={"top_p": 0.1}),
+                decoding(extra_body={"top_p": 0.2}),
+            }
+        )
+        == 4
+    )

@@ -1,4 +1,6 @@
-"""Files of answers that something damaged: the whole rows count, the file is put aside, nothing blocks the next run."""
+"""Files of answers that something damaged: the whole rows count, the file is put aside, nothing blocks the
+next run.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,18 @@ from model.intent.types import SessionIntent, ViewIntent
 from model.study.case_intents import forget_misread, with_intents
 
 GOOD = {
-    "cache_key": "a", "items": ["1"], "long_text": "Jaws", "short_text": "Alien", "input_tokens": 5, "output_tokens": 3, "seconds": 0.1,
-    "source": "llm", "model": "m", "prompt_version": "v1", "created": "2026-01-01T00:00:00+00:00",
-}  # fmt: skip
+    "cache_key": "a",
+    "items": ["1"],
+    "long_text": "Jaws",
+    "short_text": "Alien",
+    "input_tokens": 5,
+    "output_tokens": 3,
+    "seconds": 0.1,
+    "source": "llm",
+    "model": "m",
+    "prompt_version": "v1",
+    "created": "2026-01-01T00:00:00+00:00",
+}
 LINE = json.dumps(GOOD).encode()
 
 
@@ -30,11 +41,30 @@ def changed(**values):
     return json.dumps({**GOOD, **values}).encode()
 
 
-@pytest.mark.parametrize("damage", [
-    b"\xff\xfe\x00garbage", b"\x00" * 4096, b"[1, 2]", b"null", b"{}", b"17", b'{"cache_key": "b"}', b"<html>", changed(cache_key=None), changed(cache_key=""),
-    changed(long_text=None), changed(short_text=["x"]), changed(input_tokens="many"), changed(created="yesterday"), changed(created=5), changed(items=7),
-    changed(model={}), changed(created="0001-01-01T00:00:00"), b"[" * 100_000,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\xff\xfe\x00garbage",
+        b"\x00" * 4096,
+        b"[1, 2]",
+        b"null",
+        b"{}",
+        b"17",
+        b'{"cache_key": "b"}',
+        b"<html>",
+        changed(cache_key=None),
+        changed(cache_key=""),
+        changed(long_text=None),
+        changed(short_text=["x"]),
+        changed(input_tokens="many"),
+        changed(created="yesterday"),
+        changed(created=5),
+        changed(items=7),
+        changed(model={}),
+        changed(created="0001-01-01T00:00:00"),
+        b"[" * 100_000,
+    ],
+)
 def test_a_damaged_line_puts_the_file_aside_and_keeps_its_whole_rows(tmp_path, caplog, damage):
     (tmp_path / "1-x.jsonl").write_bytes(LINE + b"\n" + damage + b"\n" + changed(cache_key="z") + b"\n")
     (tmp_path / "2-y.jsonl").write_bytes(changed(cache_key="y") + b"\n")
@@ -55,9 +85,16 @@ def test_a_damaged_line_puts_the_file_aside_and_keeps_its_whole_rows(tmp_path, c
     ] and not caplog.records
 
 
-@pytest.mark.parametrize("row", [
-    changed(input_tokens=10**30, seconds=None), changed(output_tokens=-4), changed(items=[None, 3]), changed(created=None), changed(long_text="Ja\ud800ws"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "row",
+    [
+        changed(input_tokens=10**30, seconds=None),
+        changed(output_tokens=-4),
+        changed(items=[None, 3]),
+        changed(created=None),
+        changed(long_text="Ja\ud800ws"),
+    ],
+)
 def test_what_can_be_cleaned_is_no_damage(tmp_path, row):
     (tmp_path / "1.jsonl").write_bytes(row + b"\n")
     (clean,), _ = spooled(tmp_path, answer_row)
@@ -126,9 +163,13 @@ def test_live_answers_that_are_thinking_are_not_served(tmp_path):
 
 
 def study_settings(home, url):
-    return Settings.model_validate({
-        "home": str(home), "intents": {"source": "encoder", "max_calls": 4, "fallback": "none", "top_r": 1}, "endpoint": {"url": url, "attempts": 1},
-    })  # fmt: skip
+    return Settings.model_validate(
+        {
+            "home": str(home),
+            "intents": {"source": "encoder", "max_calls": 4, "fallback": "none", "top_r": 1},
+            "endpoint": {"url": url, "attempts": 1},
+        }
+    )
 
 
 def test_answers_of_a_study_that_are_damaged_or_misread_are_asked_again(tmp_path, caplog):

@@ -11,7 +11,15 @@ from feature_repo.contract.settings import Settings
 from model.intent.ask.budget import affordable, recency, unsureness
 from model.intent.ask.spool import Spool, clear, spooled
 from model.intent.ground.encoder import EncoderSource
-from model.intent.ground.live import LIVE_FILE, TITLES_FILE, LiveIntents, answers_table, export, live_folder, write_answers
+from model.intent.ground.live import (
+    LIVE_FILE,
+    TITLES_FILE,
+    LiveIntents,
+    answers_table,
+    export,
+    live_folder,
+    write_answers,
+)
 from model.intent.ground.localiser import Localiser
 from model.intent.ground.student import STUDENT_FILE, Student, train_student
 from model.intent.recipe import Recipe
@@ -34,7 +42,9 @@ def left(settings):
     vectors = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
     place = Localiser(ITEMS, list(TITLES.values()), vectors)
     place.save(folder)
-    (folder / LIVE_FILE).write_text(json.dumps({"recipe": RECIPE.to_dict(), "half_life": 3.0}), encoding="utf-8")
+    (folder / LIVE_FILE).write_text(
+        json.dumps({"recipe": RECIPE.to_dict(), "half_life": 3.0}), encoding="utf-8"
+    )
     (folder / TITLES_FILE).write_text(json.dumps(TITLES), encoding="utf-8")
     key = RECIPE.key(["i1", "i2"], [TITLES["i1"], TITLES["i2"]])
     view = ViewIntent("Title i7", ("i7",), (0.9,), place.vectors[7])
@@ -54,7 +64,11 @@ def test_a_cached_answer_wins_and_everything_else_is_guessed(settings, left):
 
 def test_the_key_sees_only_the_newest_titled_items(settings, left):
     live = LiveIntents.load(settings)
-    assert live.key(["i9", "i1", "gone", "i2", "i3"]) == live.key(["i1", "i2", "i3"]) != live.key(["i2", "i1", "i3"])
+    assert (
+        live.key(["i9", "i1", "gone", "i2", "i3"])
+        == live.key(["i1", "i2", "i3"])
+        != live.key(["i2", "i1", "i3"])
+    )
     assert live.key(["gone"]) == ""
 
 
@@ -71,11 +85,16 @@ def test_the_student_answers_where_it_is_asked_for(settings, left, tmp_path):
     student = train_student(trivial, (trivial[1], trivial[0]))
     assert student is not None
     student.save(live_folder(settings) / STUDENT_FILE)
-    chosen = settings.model_copy(update={"intents": settings.intents.model_copy(update={"fallback": "student"})})
+    chosen = settings.model_copy(
+        update={"intents": settings.intents.model_copy(update={"fallback": "student"})}
+    )
     assert LiveIntents.load(chosen).infer([["i3"], ["gone"]])[0].source == "student"
     assert [one.source for one in LiveIntents.load(chosen).infer([["gone"]])] == ["none"]
     again = Student.load(live_folder(settings) / STUDENT_FILE)
-    assert np.allclose(again.predict(*trivial)[0], student.predict(*trivial)[0]) and again.agreement == student.agreement
+    assert (
+        np.allclose(again.predict(*trivial)[0], student.predict(*trivial)[0])
+        and again.agreement == student.agreement
+    )
 
 
 def test_without_titles_every_intent_is_none(settings, tmp_path):
@@ -86,7 +105,9 @@ def test_without_titles_every_intent_is_none(settings, tmp_path):
 def test_a_model_folder_carries_its_own_intents(settings, left, tmp_path):
     export(settings, tmp_path / "model" / "intent")
     moved = Settings(home=tmp_path / "elsewhere")
-    assert [intent.source for intent in LiveIntents.load(moved, tmp_path / "model").infer([["i1", "i2"], ["i4"]])] == ["llm", "encoder"]
+    assert [
+        intent.source for intent in LiveIntents.load(moved, tmp_path / "model").infer([["i1", "i2"], ["i4"]])
+    ] == ["llm", "encoder"]
 
 
 def test_student_learns_what_the_trivial_predictor_cannot_know():
@@ -104,9 +125,15 @@ def test_student_learns_what_the_trivial_predictor_cannot_know():
 def test_content_keys_change_with_everything_an_answer_depends_on():
     base = RECIPE.key(["1", "2"], ["A", "B"])
     changed = [
-        RECIPE.key(["1", "2"], ["A", "C"]), RECIPE.key(["2", "1"], ["B", "A"]), RECIPE.key(["1"], ["A"]),
-        *(Recipe(**{**RECIPE.to_dict(), name: "other"}).key(["1", "2"], ["A", "B"]) for name in RECIPE.to_dict() if name != "max_items"),
-    ]  # fmt: skip
+        RECIPE.key(["1", "2"], ["A", "C"]),
+        RECIPE.key(["2", "1"], ["B", "A"]),
+        RECIPE.key(["1"], ["A"]),
+        *(
+            Recipe(**{**RECIPE.to_dict(), name: "other"}).key(["1", "2"], ["A", "B"])
+            for name in RECIPE.to_dict()
+            if name != "max_items"
+        ),
+    ]
     assert len({base, *changed}) == len(changed) + 1
 
 

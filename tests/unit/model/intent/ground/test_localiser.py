@@ -15,7 +15,13 @@ def vectors_of(count, dim=48, seed=0):
 
 
 def localiser(count=300, mode="centred", top_r=5):
-    return Localiser([f"i{row}" for row in range(count)], [f"Title {row}" for row in range(count)], vectors_of(count), mode, top_r)
+    return Localiser(
+        [f"i{row}" for row in range(count)],
+        [f"Title {row}" for row in range(count)],
+        vectors_of(count),
+        mode,
+        top_r,
+    )
 
 
 @pytest.mark.parametrize("mode", ["raw", "centred", "whitened"])
@@ -45,17 +51,26 @@ def test_blocked_search_is_exact_over_block_borders():
     asked = vectors[::400] + 0.01
     rows, _ = BlockedSearch(vectors).search(asked, 5)
     exact = np.argsort(-(asked @ vectors.T), axis=1)[:, :5]
-    assert np.mean([len(np.intersect1d(one, other)) / 5 for one, other in zip(rows, exact, strict=True)]) > 0.999
+    assert (
+        np.mean([len(np.intersect1d(one, other)) / 5 for one, other in zip(rows, exact, strict=True)]) > 0.999
+    )
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 5_000])
 def test_search_of_a_few_misses_nothing_that_rounding_hides(count):
-    """Rows closer to each other than 8 bits can tell, equal ones in the catalogue's order, and a query of zeros."""
+    """Rows closer to each other than 8 bits can tell, equal ones in the catalogue's order, and a query of
+    zeros.
+    """
     apart = np.random.default_rng(4).normal(size=(-(-count // 50), 64)).repeat(50, axis=0)[:count]
     vectors = (apart + 1e-3 * np.random.default_rng(5).normal(size=apart.shape)).astype(np.float32)
     vectors[count // 2 :: 7] = vectors[count // 2]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    for asked in (vectors[:1] + 0.02, 3 * vectors[-2:], np.zeros((1, 64), np.float32), vectors[count // 2, None]):
+    for asked in (
+        vectors[:1] + 0.02,
+        3 * vectors[-2:],
+        np.zeros((1, 64), np.float32),
+        vectors[count // 2, None],
+    ):
         rows, cosines = BlockedSearch(vectors).search(asked, 5)
         exact = np.einsum("qd,cd->qc", asked, vectors)
         best = np.argsort(-exact, axis=1, kind="stable")[:, :5]
@@ -72,7 +87,9 @@ def test_inverted_lists_reach_their_recall_or_are_not_used():
     asked = vectors[:100]
     rows, cosines = search.search(asked, 5)
     exact = np.argsort(-(asked @ vectors.T), axis=1)[:, :5]
-    assert np.mean([len(np.intersect1d(one, other)) / 5 for one, other in zip(rows, exact, strict=True)]) >= 0.95
+    assert (
+        np.mean([len(np.intersect1d(one, other)) / 5 for one, other in zip(rows, exact, strict=True)]) >= 0.95
+    )
     assert np.all(np.diff(cosines, axis=1) <= 0)
 
 
@@ -88,8 +105,14 @@ def test_saved_and_loaded_is_the_same(tmp_path):
     place.save(tmp_path)
     again = Localiser.load(tmp_path)
     answers = vectors_of(4, seed=2)
-    for (items, cosines, vector), (items2, cosines2, vector2) in zip(place.ground(answers), again.ground(answers), strict=True):
-        assert items == items2 and np.allclose(cosines, cosines2, atol=1e-6) and np.allclose(vector, vector2, atol=1e-6)
+    for (items, cosines, vector), (items2, cosines2, vector2) in zip(
+        place.ground(answers), again.ground(answers), strict=True
+    ):
+        assert (
+            items == items2
+            and np.allclose(cosines, cosines2, atol=1e-6)
+            and np.allclose(vector, vector2, atol=1e-6)
+        )
 
 
 def test_broken_or_missing_files_are_named(tmp_path):

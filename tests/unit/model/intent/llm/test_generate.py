@@ -13,12 +13,27 @@ from model.intent.llm.prefixes import rows_of
 from model.intent.llm.weights import load_network
 from model.intent.prompts import VIEWS, template
 
-NAMES = ["alien", "brazil", "casablanca", "dune of the heat", "fargo", "gattaca", "heat", "jaws in the dune", "kundun", "psycho a fargo"]
+NAMES = [
+    "alien",
+    "brazil",
+    "casablanca",
+    "dune of the heat",
+    "fargo",
+    "gattaca",
+    "heat",
+    "jaws in the dune",
+    "kundun",
+    "psycho a fargo",
+]
 
 
 def prompts_of(chat, sessions):
     form = template("v1")
-    return [chat.ids(chat.render(form.system, form.user_text(titles, view), form.lead)) for titles in sessions for view in VIEWS]
+    return [
+        chat.ids(chat.render(form.system, form.user_text(titles, view), form.lead))
+        for titles in sessions
+        for view in VIEWS
+    ]
 
 
 def plain_loop(network, chat, ids, limit):

@@ -9,7 +9,10 @@ from model.intent.llm.weights import load_network
 
 
 def test_the_halved_network_stays_close_to_the_exact_one(tiny_llm):
-    exact, halved = load_network(tiny_llm, "float32", "cpu"), halve_products(load_network(tiny_llm, "float32", "cpu"))
+    exact, halved = (
+        load_network(tiny_llm, "float32", "cpu"),
+        halve_products(load_network(tiny_llm, "float32", "cpu")),
+    )
     assert sum(isinstance(module, HalfLinear) for module in halved.modules()) == 14
     ids = torch.arange(5, 45)[None]
     with torch.inference_mode():

@@ -21,17 +21,24 @@ from model.network.backbones.stamp import STAMP
 
 DIM, ITEMS = 8, 12
 GRAPH = Graph(
-    torch.arange(ITEMS)[:, None].repeat(1, 3), torch.zeros(ITEMS, 3), torch.tensor([[0, 1, 1, 2], [0, 0, 1, 1]]), 2,
-)  # fmt: skip
+    torch.arange(ITEMS)[:, None].repeat(1, 3),
+    torch.zeros(ITEMS, 3),
+    torch.tensor([[0, 1, 1, 2], [0, 0, 1, 1]]),
+    2,
+)
 
 
 def build(name: str, **values: object) -> Backbone:
     torch.manual_seed(0)
-    config = make_config({"backbone": name, "dim": DIM, "dropout": 0.0, "embedding_dropout": 0.0, "max_length": 10, **values})
+    config = make_config(
+        {"backbone": name, "dim": DIM, "dropout": 0.0, "embedding_dropout": 0.0, "max_length": 10, **values}
+    )
     return make_backbone(config, GRAPH).eval()
 
 
-def read(backbone: Backbone, rows: list[list[int]], width: int | None = None, last_only: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+def read(
+    backbone: Backbone, rows: list[list[int]], width: int | None = None, last_only: bool = True
+) -> tuple[torch.Tensor, torch.Tensor]:
     torch.manual_seed(1)
     table = backbone.propagate(torch.randn(ITEMS, DIM) * 0.3)
     lengths = torch.tensor([len(row) for row in rows])
@@ -74,7 +81,11 @@ def test_gradients_reach_every_weight(name: str) -> None:
     backbone = build(name).train()
     global_, local = read(backbone, [[3, 5, 3], [1, 2, 0]])
     backbone.combine(global_, local).pow(2).sum().backward()
-    silent = [key for key, value in backbone.named_parameters() if value.grad is None or not value.grad.isfinite().all()]
+    silent = [
+        key
+        for key, value in backbone.named_parameters()
+        if value.grad is None or not value.grad.isfinite().all()
+    ]
     assert silent == []
 
 
@@ -103,12 +114,17 @@ def test_gru4rec_follows_its_equations() -> None:
     backbone.scale = nn.Identity()  # type: ignore[assignment]
     x = torch.randn(1, 1, DIM)
     found, _ = backbone.encode(Clicks(torch.tensor([[1]]), torch.tensor([1])), x, last_only=True)
-    weight, bias = backbone.gru.weight_ih_l0, backbone.gru.bias_ih_l0 + torch.cat([backbone.gru.bias_hh_l0[: 2 * DIM], torch.zeros(DIM)])
+    weight, bias = (
+        backbone.gru.weight_ih_l0,
+        backbone.gru.bias_ih_l0 + torch.cat([backbone.gru.bias_hh_l0[: 2 * DIM], torch.zeros(DIM)]),
+    )
     gates = (x[0, 0] * math.sqrt(DIM)) @ weight.T + bias
     reset, update = torch.sigmoid(gates[:DIM]), torch.sigmoid(gates[DIM : 2 * DIM])
     candidate = torch.tanh(gates[2 * DIM :] + reset * backbone.gru.bias_hh_l0[2 * DIM :])
     torch.testing.assert_close(found[0], (1 - update) * candidate)  # h_0 = 0
-    again, _ = backbone.encode(Clicks(torch.tensor([[1, 1]]), torch.tensor([2])), x.repeat(1, 2, 1), last_only=True)
+    again, _ = backbone.encode(
+        Clicks(torch.tensor([[1, 1]]), torch.tensor([2])), x.repeat(1, 2, 1), last_only=True
+    )
     inside, state = backbone.gru.weight_hh_l0 @ found[0] + backbone.gru.bias_hh_l0, x[0, 0] * math.sqrt(DIM)
     outside = backbone.gru.weight_ih_l0 @ state + backbone.gru.bias_ih_l0
     reset, update = torch.sigmoid(outside + inside)[: 2 * DIM].chunk(2)
@@ -123,7 +139,10 @@ def test_stamp_follows_its_equations() -> None:
     global_, local = backbone.encode(Clicks(torch.tensor([[1, 2]]), torch.tensor([2])), x, last_only=True)
     first, second = x[0] * math.sqrt(DIM)
     mean = (first + second) / 2
-    weights = [backbone.energy(torch.sigmoid(backbone.item(v) + backbone.current(second) + backbone.mean(mean))) for v in (first, second)]
+    weights = [
+        backbone.energy(torch.sigmoid(backbone.item(v) + backbone.current(second) + backbone.mean(mean)))
+        for v in (first, second)
+    ]
     memory = weights[0] * first + weights[1] * second
     torch.testing.assert_close(global_[0], torch.tanh(backbone.session_cell(memory)))
     torch.testing.assert_close(local[0], torch.tanh(backbone.item_cell(second)))
@@ -176,10 +195,17 @@ def test_srgnn_readout_sums_without_softmax_over_valid_clicks_only() -> None:
     clicks = Clicks(torch.tensor([[1, 2, 0]]), torch.tensor([2]))
     global_, local = backbone.encode(clicks, x)
     nodes = backbone.propagate_session(clicks, x * math.sqrt(DIM))[0]
-    expected = sum(backbone.energy(torch.sigmoid(backbone.query_last(nodes[1]) + backbone.query_item(nodes[row]))) * nodes[row] for row in (0, 1))
+    expected = sum(
+        backbone.energy(torch.sigmoid(backbone.query_last(nodes[1]) + backbone.query_item(nodes[row])))
+        * nodes[row]
+        for row in (0, 1)
+    )
     torch.testing.assert_close(local[0], nodes[1])
     torch.testing.assert_close(global_[0], expected)
-    torch.testing.assert_close(backbone.combine(global_, local)[0], backbone.output(torch.cat([local[0], global_[0]])))  # eq. 7
+    # eq. 7
+    torch.testing.assert_close(
+        backbone.combine(global_, local)[0], backbone.output(torch.cat([local[0], global_[0]]))
+    )
 
 
 def test_srgnn_message_is_the_mean_over_neighbours() -> None:
@@ -209,7 +235,9 @@ def test_gcegnn_follows_its_equations() -> None:
     neighbours, often = torch.arange(ITEMS)[:, None].repeat(1, 2), torch.zeros(ITEMS, 2)
     neighbours[1], often[1] = torch.tensor([3, 4]), torch.tensor([2.0, 1.0])
     neighbours[2], often[2] = torch.tensor([5, 2]), torch.tensor([3.0, 0.0])
-    config = make_config({"backbone": "gcegnn", "dim": DIM, "dropout": 0.0, "embedding_dropout": 0.0, "max_length": 10})
+    config = make_config(
+        {"backbone": "gcegnn", "dim": DIM, "dropout": 0.0, "embedding_dropout": 0.0, "max_length": 10}
+    )
     backbone = GCEGNN(config, Graph(neighbours, often, GRAPH.members, 2)).eval()
     table = backbone.propagate(torch.randn(ITEMS, DIM))
     clicks = Clicks(torch.tensor([[1, 2]]), torch.tensor([2]))  # a -> b
@@ -218,18 +246,32 @@ def test_gcegnn_follows_its_equations() -> None:
     h = table * math.sqrt(DIM)
     mean = (h[1] + h[2]) / 2
     merged = []
-    for own, other, kind in ((1, 2, 1), (2, 1, 2)):  # b is outgoing of a, a is incoming of b; relation 0 is the item itself
-        energies = [leaky(backbone.relation[0] @ (h[own] * h[own])), leaky(backbone.relation[kind] @ (h[own] * h[other]))]
+    # b is outgoing of a, a is incoming of b; relation 0 is the item itself
+    for own, other, kind in ((1, 2, 1), (2, 1, 2)):
+        energies = [
+            leaky(backbone.relation[0] @ (h[own] * h[own])),
+            leaky(backbone.relation[kind] @ (h[own] * h[other])),
+        ]
         itself, near = torch.softmax(torch.stack(energies), 0)
         session = itself * h[own] + near * h[other]  # eq. 7-9
-        keys = [torch.cat([mean * h[place], often[own, number, None]]) for number, place in enumerate(neighbours[own])]
-        weights = torch.softmax(torch.cat([backbone.context_energy(leaky(backbone.context(key))) for key in keys]), 0)
+        keys = [
+            torch.cat([mean * h[place], often[own, number, None]])
+            for number, place in enumerate(neighbours[own])
+        ]
+        weights = torch.softmax(
+            torch.cat([backbone.context_energy(leaky(backbone.context(key))) for key in keys]), 0
+        )
         around = weights @ h[neighbours[own]]  # eq. 2-4
         merged.append(torch.relu(backbone.merge(torch.cat([h[own], around]))) + session)  # eq. 5, 10
     middle, expected = (merged[0] + merged[1]) / 2, torch.zeros(DIM)
-    for vector, place in zip(merged, (backbone.positions[1], backbone.positions[0]), strict=True):  # counted from the end
+    # counted from the end
+    for vector, place in zip(merged, (backbone.positions[1], backbone.positions[0]), strict=True):
         z = torch.tanh(backbone.position(torch.cat([vector, place])))  # eq. 11
-        expected = expected + backbone.energy(torch.sigmoid(backbone.query_item(z) + backbone.query_mean(middle))) * vector  # eq. 13, 14
+        # eq. 13, 14
+        expected = (
+            expected
+            + backbone.energy(torch.sigmoid(backbone.query_item(z) + backbone.query_mean(middle))) * vector
+        )
     torch.testing.assert_close(found[0], expected)
     torch.testing.assert_close(local[0], merged[1])
 
@@ -259,9 +301,14 @@ def test_s2dhcn_readout_follows_its_equations() -> None:
     x = torch.randn(1, 2, DIM)
     found, local = backbone.encode(Clicks(torch.tensor([[1, 2]]), torch.tensor([2])), x, last_only=True)
     rows, expected = x[0] * math.sqrt(DIM), torch.zeros(DIM)
-    for row, place in zip(rows, (backbone.positions[1], backbone.positions[0]), strict=True):  # counted from the end
+    # counted from the end
+    for row, place in zip(rows, (backbone.positions[1], backbone.positions[0]), strict=True):
         placed = torch.tanh(backbone.position_item(row) + backbone.position_place(place))
-        expected = expected + backbone.energy(torch.sigmoid(backbone.query_item(placed) + backbone.query_mean(rows.mean(0)))) * row
+        expected = (
+            expected
+            + backbone.energy(torch.sigmoid(backbone.query_item(placed) + backbone.query_mean(rows.mean(0))))
+            * row
+        )
     torch.testing.assert_close(found[0], expected)
     torch.testing.assert_close(local[0], rows[1])
 
@@ -279,7 +326,9 @@ def test_s2dhcn_contrast_follows_its_equations() -> None:
     view = (sessions + line @ sessions) / 2
     agree, differ = (theta * view).sum(1), (corrupted * view).sum(1)
     assert found is not None
-    torch.testing.assert_close(found, 0.01 * -(torch.log(torch.sigmoid(agree)) + torch.log(torch.sigmoid(1 - differ))).mean())
+    torch.testing.assert_close(
+        found, 0.01 * -(torch.log(torch.sigmoid(agree)) + torch.log(torch.sigmoid(1 - differ))).mean()
+    )
 
 
 def test_s2dhcn_contrast_is_finite_and_absent_for_one_session() -> None:
@@ -301,5 +350,10 @@ def test_a_new_module_of_the_folder_is_a_backbone_by_its_name(tmp_path, monkeypa
 
 def test_every_backbone_of_the_settings_is_there():
     assert {name: backbone_class(name).needs_graph for name in BACKBONES} == {
-        "gru4rec": False, "stamp": False, "sasrec": False, "srgnn": False, "gcegnn": True, "s2dhcn": True,
-    }  # fmt: skip
+        "gru4rec": False,
+        "stamp": False,
+        "sasrec": False,
+        "srgnn": False,
+        "gcegnn": True,
+        "s2dhcn": True,
+    }

@@ -22,7 +22,9 @@ def test_row_equals_the_network_after_the_last_click(heads, clicks):
         torch.nn.init.normal_(parameter, std=0.3)
     vectors = torch.randn(1, clicks, 32)
     with torch.no_grad():
-        wanted = backbone.encode(Clicks(torch.zeros(1, clicks, dtype=torch.int64), torch.tensor([clicks])), vectors, last_only=True)[0][0].numpy()
+        wanted = backbone.encode(
+            Clicks(torch.zeros(1, clicks, dtype=torch.int64), torch.tensor([clicks])), vectors, last_only=True
+        )[0][0].numpy()
     np.testing.assert_allclose(SASRecRow(backbone)(vectors[0].numpy()), wanted, rtol=1e-4, atol=1e-5)
 
 

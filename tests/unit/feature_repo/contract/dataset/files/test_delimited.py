@@ -83,11 +83,17 @@ def test_a_damaged_packed_file_is_one_line(tmp_path, ending, pack, spoil):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "is empty"), (b"\n \n", "is empty"), (b"PAR1rest\n", "a Parquet file"), (b"PK\x03\x04x\n", "Excel"), (gzip.compress(b"a,b\n", mtime=0), "gzip"),
-        (b"<html>\n", "web page"), ("a,b\n1,2\n".encode("utf-16"), "UTF-8"), (b"a,b,a\n1,2,3\n", "'a' stands twice (columns 1 and 3)"),
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"PAR1rest\n", "a Parquet file"),
+        (b"PK\x03\x04x\n", "Excel"),
+        (gzip.compress(b"a,b\n", mtime=0), "gzip"),
+        (b"<html>\n", "web page"),
+        ("a,b\n1,2\n".encode("utf-16"), "UTF-8"),
+        (b"a,b,a\n1,2,3\n", "'a' stands twice (columns 1 and 3)"),
         (b'"a","b","a"\n1,2,3\n', "'a' stands twice"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_table_of_text_is_named(tmp_path, content, words):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(DatasetFolderError) as caught:

@@ -1,4 +1,6 @@
-"""Ids keep their spelling whatever type their column has, or their row is refused; other types are one line."""
+"""Ids keep their spelling whatever type their column has, or their row is refused; other types are one
+line.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,12 @@ BIG = 40050025016
         (pa.array(["a", "b", "a"]).dictionary_encode(), ["a", "b", "a"]),
         (pa.array([5.0, 6.0, None]).dictionary_encode(), ["5", "6", None]),
         (pa.array([None, None]), [None, None]),
-        (pa.ExtensionArray.from_storage(pa.uuid(), pa.array([uuid.UUID(int=7).bytes], pa.binary(16))), [str(uuid.UUID(int=7))]),
+        (
+            pa.ExtensionArray.from_storage(pa.uuid(), pa.array([uuid.UUID(int=7).bytes], pa.binary(16))),
+            [str(uuid.UUID(int=7))],
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_id_is_spelled_one_way(column, texts):
     found = text_column(pa.table({"id": column}), "id", "clicks")
     assert (found.texts.to_pylist(), found.faults) == (texts, {})
@@ -44,10 +49,14 @@ def test_an_id_is_spelled_one_way(column, texts):
 @pytest.mark.parametrize(
     "column",
     [
-        pa.array([1.5]), pa.array([2.0**53]), pa.array([1.2345678901234568e16]), pa.array([np.inf]), pa.array([2.0**24], pa.float32()),
+        pa.array([1.5]),
+        pa.array([2.0**53]),
+        pa.array([1.2345678901234568e16]),
+        pa.array([np.inf]),
+        pa.array([2.0**24], pa.float32()),
         pa.array([decimal.Decimal("1.50")]),
     ],
-)  # fmt: skip
+)
 def test_an_id_that_a_number_cannot_hold_refuses_its_row(column):
     table = pa.table(
         {
@@ -83,9 +92,16 @@ def test_a_missing_number_is_a_missing_id_and_no_item_nan():
 
 
 TYPES = [
-    pa.array([["a"]]), pa.array([{"a": 1}]), pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())), pa.array([b"a"]), pa.array([True]),
-    pa.array([datetime.timedelta(1)]), pa.array([datetime.time(1)]), pa.array([b"abcd"], pa.binary(4)), pa.array([[1.0]]),
-]  # fmt: skip
+    pa.array([["a"]]),
+    pa.array([{"a": 1}]),
+    pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+    pa.array([b"a"]),
+    pa.array([True]),
+    pa.array([datetime.timedelta(1)]),
+    pa.array([datetime.time(1)]),
+    pa.array([b"abcd"], pa.binary(4)),
+    pa.array([[1.0]]),
+]
 
 
 @pytest.mark.parametrize("column", TYPES, ids=lambda column: str(column.type))
@@ -147,7 +163,10 @@ def test_further_columns_of_any_kind_are_kept_as_json():
         (
             ["123.0", "124.0"],
             {"123", "124"},
-            "2 of 2 clicked items (100%) are not in items.*; 2 of them are there in another spelling ('123.0' in clicks, '123' in items)",
+            (
+                "2 of 2 clicked items (100%) are not in items.*; 2 of them are there in another spelling "
+                "('123.0' in clicks, '123' in items)"
+            ),
         ),
         (["4.0050025016e+10"], {"40050025016"}, "another spelling"),
         (["7"], {"007"}, "another spelling"),
