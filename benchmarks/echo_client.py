@@ -66,7 +66,9 @@ class Confluent:
             for number in range(partitions)
         ]
         self._reader.assign([TopicPartition(answers_topic, number, end) for number, end in enumerate(ends)])
-        self._writer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "acks": 1})
+        self._writer = Producer(
+            {"bootstrap.servers": bootstrap, "linger.ms": 0, "acks": 1, "partitioner": "murmur2_random"}
+        )
 
     def send(self, key: bytes, value: bytes) -> None:
         self._writer.produce(self._topic, value, key)

@@ -14,19 +14,20 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # the package `streaming` before the benchmark of that name
 sys.path[:] = [str(ROOT), *(path for path in sys.path if path != str(ROOT))]
 
 import soak_oracle  # noqa: E402
+from soak_fleet import DRAIN_SECONDS, Fleet  # noqa: E402
+from soak_topics import Past, add_partitions, read_topic, remake  # noqa: E402
 
 from feature_repo.contract.settings import Settings, load_settings  # noqa: E402
 from feature_repo.stores.packed.live import LiveFeatureReader  # noqa: E402
@@ -36,7 +37,6 @@ from streaming.topics import ensure as topics  # noqa: E402
 from streaming.topics.lag import measure  # noqa: E402
 
 log = logging.getLogger("intentstore.soak")
-DRAIN_SECONDS = 120.0
 POISON = (
     b"not json",
     b"[1,2]",
@@ -59,8 +59,12 @@ LARGE_POISON = (
 
 @dataclass
 class Scenario:
-    """What is done to the system; counts are spread evenly at random over the clicks. ``joins``: a second
-    consumer comes and goes so often.
+    """What is done to the system; counts are spread evenly at random over the clicks.
+
+    ``joins``: a second consumer comes and goes so often. ``restores``: a consumer loses its state folder and
+    is ended while it folds the topic again. ``grows``: two partitions are added to all topics. ``own_state``:
+    each consumer has a state folder of its own, as on several machines. ``remake``: at the end the clicks
+    topic is deleted and made anew while nobody runs, and a fifth more clicks are sent.
     """
 
     clicks: int = 20_000
@@ -70,67 +74,24 @@ class Scenario:
     broker_restarts: int = 2
     valkey_restarts: int = 2
     joins: int = 5
+    restores: int = 0
+    grows: int = 0
+    own_state: bool = False
+    remake: bool = False
     seed: int = 7
     model: Path | None = None
-
-
-@dataclass
-class Fleet:
-    """Consumer processes by name; each is started again when it was killed."""
-
-    settings: Settings
-    model: Path | None
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    crashed: int = 0  # ended without being asked to
-
-    def start(self, name: str) -> None:
-        """Start a consumer with this static id."""
-        command = [
-            sys.executable,
-            "-m",
-            "streaming",
-            "consume",
-            "--instance-id",
-            name,
-            *(["--model", str(self.model)] if self.model else []),
-        ]
-        environment = {
-            **os.environ,
-            "INTENTSTORE_HOME": str(self.settings.home),
-            "INTENTSTORE_ASSETS": str(self.settings.assets_dir),
-        }
-        with (self.settings.home / f"consumer-{name}.log").open("ab") as out:
-            self.running[name] = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
-            )
-
-    def kill(self, name: str) -> None:
-        """Kill -9 and start again."""
-        process = self.running[name]
-        self.crashed += process.poll() is not None
-        process.kill()
-        process.wait()
-        self.start(name)
-
-    def stop(self, name: str) -> int:
-        """Ask a consumer to end; gives its exit code."""
-        process = self.running.pop(name)
-        process.send_signal(signal.SIGTERM)
-        try:
-            return process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
 
 
 class Sender:
     """Makes clicks: mostly good, some poison, duplicate or late."""
 
     def __init__(self, settings: Settings, scenario: Scenario) -> None:
-        from kafka import KafkaProducer
-
-        self._random, self._sessions = random.Random(scenario.seed), scenario.sessions
-        self._producer = KafkaProducer(**client_options(settings), linger_ms=2, max_request_size=4 << 20)
+        self._random, self._sessions, self._settings = (
+            random.Random(scenario.seed),
+            scenario.sessions,
+            settings,
+        )
+        self.open()
         self._topic, self._sent = settings.kafka.clicks_topic, [(b"none", b"none")]
         self._run = f"{scenario.seed}-{time.time_ns()}"
         self._items = items_of(scenario.model)
@@ -160,6 +121,14 @@ class Sender:
         if key != b"none":
             self._producer.send(self._topic, value, key)
 
+    def open(self) -> None:
+        """Know the topic's partitions anew, after ``close``."""
+        from kafka import KafkaProducer
+
+        self._producer = KafkaProducer(
+            **client_options(self._settings), linger_ms=2, max_request_size=4 << 20
+        )
+
     def close(self) -> None:
         """Wait until all are taken."""
         self._producer.flush(timeout=120)
@@ -174,24 +143,6 @@ def items_of(model: Path | None) -> list[str]:
     return found
 
 
-def read_topic(settings: Settings, topic: str) -> list[Any]:
-    """Read a topic from its beginning to its present end."""
-    from kafka import KafkaConsumer, TopicPartition
-
-    reader = KafkaConsumer(
-        **client_options(settings), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
-    )
-    names = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
-    reader.assign(names)
-    ends, found = reader.end_offsets(names), []
-    reader.seek_to_beginning(*names)
-    while any(reader.position(name) < ends[name] for name in names):
-        for batch in reader.poll(timeout_ms=500, max_records=2000).values():
-            found += batch
-    reader.close()
-    return found
-
-
 def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
     """Run the scenario and check it; services must be up. Gives counts; see ``faults_of``."""
     dice = random.Random(scenario.seed + 1)
@@ -202,30 +153,42 @@ def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
             ("broker", scenario.broker_restarts),
             ("valkey", scenario.valkey_restarts),
             ("join", 2 * scenario.joins),
+            ("restore", scenario.restores),
+            ("grow", scenario.grows),
         )
         for _ in range(times)
     )
     topics.ensure(settings)
-    fleet, sender = Fleet(settings, scenario.model), Sender(settings, scenario)
+    fleet, sender = Fleet(settings, scenario.model, scenario.own_state), Sender(settings, scenario)
     fleet.start("a")
     began = time.monotonic()
     try:
         for number in range(scenario.clicks):
             while moments and moments[0][0] <= number:
-                _strike(settings, fleet, moments.pop(0)[1], dice)
+                _strike(settings, fleet, sender, moments.pop(0)[1], dice)
             wait = began + number / scenario.rate - time.monotonic()
             if wait > 0:
                 time.sleep(wait)
             sender.send(number)
         sender.close()
         drained = _drain(settings)
-        codes = [fleet.stop(name) for name in list(fleet.running)]
+        codes = [fleet.stop(name) for name in sorted(fleet.running)]
+        past = None
+        if scenario.remake:
+            past, refused = remake(settings, fleet)
+            sender.open()
+            for number in range(scenario.clicks, scenario.clicks + scenario.clicks // 5):
+                sender.send(number)
+            sender.close()
+            drained &= _drain(settings)
+            codes += [not refused, *(fleet.stop(name) for name in sorted(fleet.running))]
     finally:
         for process in fleet.running.values():
             process.kill()
-    result = check(settings)
+    result = check(settings, [fleet.folder("a")] if past else fleet.folders(), past)
     return {
         **result,
+        "restores_ended": fleet.killed_restoring,
         "not_drained": int(not drained),
         "bad_exit_codes": sum(code != 0 for code in codes),
         "crashed": fleet.crashed,
@@ -233,10 +196,14 @@ def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
     }
 
 
-def _strike(settings: Settings, fleet: Fleet, what: str, dice: random.Random) -> None:
+def _strike(settings: Settings, fleet: Fleet, sender: Sender, what: str, dice: random.Random) -> None:
     log.info("strike: %s", what)
     if what == "kill":
         fleet.kill(dice.choice(sorted(fleet.running)))
+    elif what == "restore":
+        fleet.lose(dice.choice(sorted(fleet.running)), dice)
+    elif what == "grow":
+        _grow(settings, fleet, sender)
     elif what == "join":
         if "b" in fleet.running:
             fleet.stop("b")
@@ -248,6 +215,20 @@ def _strike(settings: Settings, fleet: Fleet, what: str, dice: random.Random) ->
         broker.up(settings)
 
 
+def _grow(settings: Settings, fleet: Fleet, sender: Sender) -> None:
+    """Add two partitions to all topics, with whatever clicks wait; the consumers move the states when they
+    are back.
+    """
+    names = sorted(fleet.running)
+    for name in names:
+        fleet.stop(name)
+    add_partitions(settings, topics.layout(settings).partitions + 2)
+    sender.close()
+    sender.open()
+    for name in names:
+        fleet.start(name)
+
+
 def _drain(settings: Settings) -> bool:
     deadline = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < deadline:
@@ -257,23 +238,29 @@ def _drain(settings: Settings) -> bool:
     return False
 
 
-def check(settings: Settings) -> dict[str, int]:
-    """Let the oracle look at everything that came out."""
+def check(settings: Settings, folders: Sequence[Path] = (), past: Past | None = None) -> dict[str, int]:
+    """Let the oracle look at everything that came out.
+
+    ``folders`` of the consumers' states, instead of the configured one; ``past`` of the clicks topic, where
+    it was made anew.
+    """
     from streaming.consumer.audit import stored_features
 
-    expected = soak_oracle.truth(read_topic(settings, settings.kafka.clicks_topic))
+    kafka, clicks = settings.kafka, read_topic(settings, settings.kafka.clicks_topic)
+    expected = soak_oracle.truth([*past.clicks, *soak_oracle.moved_on(clicks)] if past else clicks)
     names = sorted(expected.sessions)
     services = broker.running(settings)
     assert services is not None, "the services are gone"
     online = dict(zip(names, LiveFeatureReader(services.online_store_url).read(names), strict=True))
+    anew, anew_us = (topics.layout(settings).topic_id.encode(), past.ended_us) if past else (None, None)
     return {
         "sessions": len(names),
         "duplicates": expected.duplicates,
-        **soak_oracle.check_answers(expected, read_topic(settings, settings.kafka.recommendations_topic)),
-        **soak_oracle.check_letters(expected, read_topic(settings, settings.kafka.dead_letter_topic)),
+        **soak_oracle.check_answers(expected, read_topic(settings, kafka.recommendations_topic), anew),
+        **soak_oracle.check_letters(expected, read_topic(settings, kafka.dead_letter_topic), anew),
         **soak_oracle.check_features(expected, online, "online"),
-        **soak_oracle.check_features(expected, stored_features(settings), "state"),
-        **soak_oracle.check_score_log(expected, settings.home / "score_log"),
+        **soak_oracle.check_features(expected, stored_features(settings, folders), "state"),
+        **soak_oracle.check_score_log(expected, settings.home / "score_log", anew_us),
     }
 
 
@@ -286,6 +273,7 @@ def faults_of(result: dict[str, int]) -> dict[str, int]:
         "wrong",
         "other_bytes",
         "doubled",
+        "repeated",
         "not_drained",
         "bad_exit",
         "crashed",
@@ -328,11 +316,19 @@ def main() -> int:
         ("sessions", int),
         ("kills", int),
         ("joins", int),
+        ("restores", int),
+        ("grows", int),
         ("seed", int),
     ):
         parser.add_argument(f"--{name}", type=kind, default=getattr(Scenario, name))
     parser.add_argument("--broker-restarts", type=int, default=Scenario.broker_restarts)
     parser.add_argument("--valkey-restarts", type=int, default=Scenario.valkey_restarts)
+    parser.add_argument(
+        "--own-state", action="store_true", help="each consumer has a state folder of its own"
+    )
+    parser.add_argument(
+        "--remake", action="store_true", help="delete the clicks topic at the end and make it anew"
+    )
     parser.add_argument("--minutes", type=float, help="run so long instead of --clicks")
     parser.add_argument("--model", type=Path, help="model folder to score with")
     parser.add_argument("--runs", type=int, default=1, help="with the seeds that follow")

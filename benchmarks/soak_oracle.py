@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 GAP_US, KEPT = 600 * 1_000_000, 50  # the default settings: ten minutes, fifty items
+ANEW = 1_000  # added to the partitions of a topic that was made anew
 REMEMBERED = 256  # event ids by which a session id knows a duplicate: the bound that docs/streaming.md states
 
 
@@ -98,9 +99,13 @@ class Truth:
 
 
 def truth(records: list[Any]) -> Truth:
-    """Work out the truth from all records of the clicks topic."""
+    """Work out the truth from all records of the clicks topic, by the broker's clock: a session goes on in
+    another partition when partitions are added.
+    """
     result = Truth(defaultdict(Session), {}, {}, 0)
-    for number, record in enumerate(sorted(records, key=lambda one: (one.partition, one.offset))):
+    for number, record in enumerate(
+        sorted(records, key=lambda one: (one.timestamp, one.partition, one.offset))
+    ):
         at = (record.partition, record.offset)
         click = valid(record.value, record.key, record.timestamp * 1000)
         if click is None:
@@ -114,14 +119,26 @@ def truth(records: list[Any]) -> Truth:
     return result
 
 
-def check_answers(expected: Truth, records: list[Any]) -> dict[str, int]:
+def moved_on(records: list[Any]) -> list[Any]:
+    """Give the clicks of a topic that was made anew places of their own beside those of the one before."""
+    return [record._replace(partition=record.partition + ANEW) for record in records]
+
+
+def place(partition: int, record: Any, anew: bytes | None) -> int:
+    """Give the partition that a message speaks of; ``anew`` is the id of the topic that was made anew."""
+    return (
+        partition + ANEW if anew is not None and dict(record.headers)["log"].startswith(anew) else partition
+    )
+
+
+def check_answers(expected: Truth, records: list[Any], anew: bytes | None = None) -> dict[str, int]:
     """Compare the recommendations topic: nothing missing, nothing extra, no event with two contents."""
     by_event: dict[str, set[bytes]] = defaultdict(set)
     sources: set[tuple[int, int]] = set()
     for record in records:
         answer = json.loads(record.value)
         by_event[answer["event_id"]].add(record.value)
-        sources.add((answer["source"]["partition"], answer["source"]["offset"]))
+        sources.add((place(answer["source"]["partition"], record, anew), answer["source"]["offset"]))
     wanted = set(expected.answered)
     return {
         "answers_wanted": len(wanted),
@@ -133,12 +150,15 @@ def check_answers(expected: Truth, records: list[Any]) -> dict[str, int]:
     }
 
 
-def check_letters(expected: Truth, records: list[Any]) -> dict[str, int]:
+def check_letters(expected: Truth, records: list[Any], anew: bytes | None = None) -> dict[str, int]:
     """Compare the dead letters: every poison message there, with its bytes, and nothing else."""
     found: dict[tuple[int, int], tuple[bytes | None, bytes | None]] = {}
     for record in records:
         headers = dict(record.headers)
-        found[(int(headers["partition"]), int(headers["offset"]))] = (record.key, record.value)
+        found[(place(int(headers["partition"]), record, anew), int(headers["offset"]))] = (
+            record.key,
+            record.value,
+        )
     wrong = sum(
         found[at] != (key, value) and not (key is None and value is None)
         for at, (key, value) in expected.poison.items()
@@ -166,15 +186,22 @@ def check_features(expected: Truth, rows: dict[str, dict[str, Any] | None], name
     }
 
 
-def check_score_log(expected: Truth, folder: Path) -> dict[str, int]:
-    """Compare the score-log files: one row per answered click, none twice."""
+def check_score_log(expected: Truth, folder: Path, anew_us: int | None = None) -> dict[str, int]:
+    """Compare the score-log files: one row per answered click, none twice; from ``anew_us`` on clicks were
+    those of the topic made anew.
+    """
     import pyarrow as pa
 
     rows = []
     for file in sorted(folder.glob("*.arrow")):
         with pa.OSFile(str(file)) as source:
             table = pa.ipc.open_file(source).read_all()
-        rows += list(zip(table["partition"].to_pylist(), table["offset"].to_pylist(), strict=True))
+        scored = table["scored_at"].cast(pa.int64()).to_pylist()
+        places = [
+            p + ANEW if anew_us is not None and at >= anew_us else p
+            for p, at in zip(table["partition"].to_pylist(), scored, strict=True)
+        ]
+        rows += list(zip(places, table["offset"].to_pylist(), strict=True))
     wanted = set(expected.answered)
     return {
         "log_missing": len(wanted - set(rows)),

@@ -1,5 +1,5 @@
-"""Command line of the live half: `python -m streaming up|down|consume|serve|dlq|lag|intents`. Reads the
-environment, then passes settings down.
+"""Command line of the live half: `python -m streaming up|down|consume|repartition|serve|dlq|lag|intents`.
+Reads the environment, then passes settings down.
 """
 
 from __future__ import annotations
@@ -87,14 +87,33 @@ def _consumer(words: Any) -> None:
         "--until-idle", type=_seconds, metavar="SECONDS", help="end when nothing came for so long"
     )
     consume.add_argument(
+        "--accept-loss",
         "--rebuild-from-rest",
         action="store_true",
-        help="when state is lost and the topic is trimmed: go on with what is left",
+        help="when state is lost and the topic is trimmed or made anew: go on with what is left",
     )
     consume.add_argument(
         "--metrics-port",
         type=int,
         help="serve Prometheus metrics on this port of 127.0.0.1 (0 = any free one)",
+    )
+    move = _word(
+        words,
+        "repartition",
+        "after partitions were added: move the states of sessions to where their clicks come now",
+        commands.repartition,
+    )
+    move.add_argument("--group", help="consumer group")
+    move.add_argument(
+        "--state-dir",
+        type=Path,
+        help="folder of the RocksDB stores; partitions without a store there are folded from the topic",
+    )
+    move.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="one model folder, instead of the promoted one, for clicks that wait",
     )
     serve = _word(words, "serve", "the HTTP side", commands.serve)
     serve.add_argument("--host", help="address to listen on")

@@ -6,10 +6,15 @@ import logging
 from typing import Any
 
 from feature_repo.contract.endpoints import bootstrap_servers
+from feature_repo.contract.key_partitions import partition_of, partitioner_of
 from feature_repo.contract.settings import KafkaSettings, Settings
+from streaming.errors import BrokerAwayError, StreamingError
 
 # a command line tool says that there is no broker after this, not after the client's 30 s
 TOOL_TIMEOUT_MS = 10_000
+# a client of the consumer gives up soon and is made anew, so that SIGTERM is heard meanwhile
+BOOTSTRAP_TIMEOUT_MS = 5_000
+BROKER_WAIT_SECONDS = 120.0  # for every client alike: a broker that recovers its logs on a busy machine
 
 # The client logs every connection that a restarting broker drops, several times over; what matters comes to
 # us as an exception.
@@ -43,6 +48,24 @@ def security_options(kafka: KafkaSettings) -> dict[str, Any]:
     return options
 
 
+def no_broker(what: str, settings: Settings, error: Exception) -> StreamingError:
+    """Give the error for a client that could not be made: one that may pass where the client says so.
+
+    Parameters
+    ----------
+    what : str
+        Of the client: consumer or producer.
+    settings : Settings
+        Broker.
+    error : Exception
+        The client's.
+    """
+    text = (
+        f"no {what} for broker {settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it running?"
+    )
+    return BrokerAwayError(text) if getattr(error, "retriable", False) else StreamingError(text)
+
+
 def client_options(settings: Settings) -> dict[str, Any]:
     """Give address and security of the configured broker.
 
@@ -51,4 +74,31 @@ def client_options(settings: Settings) -> dict[str, Any]:
     EndpointError
         If no broker is configured and none was started.
     """
-    return {"bootstrap_servers": bootstrap_servers(settings).split(","), **security_options(settings.kafka)}
+    metadata = {"metadata_max_age_ms": round(settings.kafka.metadata_seconds * 1000)}
+    address = {"bootstrap_servers": bootstrap_servers(settings).split(",")}
+    return {**address, **metadata, **security_options(settings.kafka)}
+
+
+def click_partitioner(settings: Settings) -> dict[str, Any]:
+    """Give the producer's option that sends clicks where the consumer looks for them."""
+    from kafka.partitioner import DefaultPartitioner
+
+    name = partitioner_of(settings.kafka)
+
+    class Stated(DefaultPartitioner):  # type: ignore[misc]
+        """What ``kafka.partitioner`` states for the clicks topic; a record without a key goes anywhere."""
+
+        def partition(
+            self,
+            topic: str,
+            key: Any,
+            serialized_key: bytes | None,
+            value: Any,
+            serialized_value: Any,
+            cluster: Any,
+        ) -> int:
+            if serialized_key is None or topic != settings.kafka.clicks_topic:
+                return int(super().partition(topic, key, serialized_key, value, serialized_value, cluster))
+            return partition_of(name, serialized_key, len(cluster.partitions_for_topic(topic)))
+
+    return {"partitioner": Stated()}

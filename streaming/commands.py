@@ -49,8 +49,16 @@ def consume(settings: Settings, options: argparse.Namespace) -> int:
         model_dir=options.model,
         shadow_dir=options.shadow_model,
         until_idle_seconds=options.until_idle,
-        accept_loss=options.rebuild_from_rest,
+        accept_loss=options.accept_loss,
     )
+
+
+def repartition(settings: Settings, options: argparse.Namespace) -> int:
+    """Move states to where their keys go after partitions were added."""
+    from streaming.consumer import app as run
+
+    print(run.move(settings, model_dir=options.model).to_line())
+    return 0
 
 
 def serve(settings: Settings, options: argparse.Namespace) -> int:
@@ -64,8 +72,19 @@ def dlq_list(settings: Settings, options: argparse.Namespace) -> int:
     """Show dead letters."""
     from streaming.topics import dead_letters as dlq
 
+    foreign = 0
     for letter in dlq.read(settings, reason=options.reason, limit=options.limit):
+        foreign += letter.reason == dlq.FOREIGN
         print(letter.to_json() if options.json else letter.to_line())
+    if foreign:
+        where = settings.kafka.dead_letter_topic
+        print(
+            (
+                f"{foreign} of these are foreign: records of '{where}' that are no dead letters of "
+                f"'{settings.kafka.clicks_topic}'"
+            ),
+            file=sys.stderr,
+        )
     return 0
 
 

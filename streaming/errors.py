@@ -9,8 +9,18 @@ class StreamingError(RuntimeError):
     """
 
 
+class BrokerAwayError(StreamingError):
+    """No broker answers; it may come back."""
+
+
 class StateLostError(StreamingError):
     """State cannot be rebuilt because the topic no longer holds what it needs."""
+
+
+class StateMovedError(StreamingError):
+    """The topic has another number of partitions than the state was made with, so session ids have other
+    places.
+    """
 
 
 class BreakerError(StreamingError):

@@ -94,6 +94,11 @@ class ConsumerMetrics:
         self.ready = Gauge(
             "intentstore_ready", "1 when every assigned partition answers new clicks", registry=registry
         )
+        self.waiting = Gauge(
+            "intentstore_partitions_waiting",
+            "Assigned partitions whose output partitions are missing",
+            registry=registry,
+        )
         self.lag = Gauge(
             "intentstore_lag_records", "Records not processed yet", ["partition"], registry=registry
         )

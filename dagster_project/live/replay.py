@@ -95,9 +95,9 @@ def _event_ids(settings: Settings) -> set[str]:
     from feature_repo.contract import messages as events
 
     found = set()
-    for _, _, stamp, value, key in _records(settings, settings.kafka.clicks_topic, {}):
+    for record in _records(settings, settings.kafka.clicks_topic, {}):
         with contextlib.suppress(events.ClickError):
-            found.add(events.decode_click(value, key, stamp * 1000).event_id)
+            found.add(events.decode_click(record.value, record.key, record.timestamp * 1000).event_id)
     return found
 
 
@@ -227,36 +227,44 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
     -------
     dict
         Counts, latencies in milliseconds, answered clicks a second; latencies are none when nothing was
-        answered.
+        answered. Records that others wrote to the output topics are ``foreign_records``, and nothing else.
     """
-    from feature_repo.contract import messages as events
+    from streaming.topics import dead_letters as dlq
+    from streaming.topics import foreign
 
     sent = {
-        (partition, offset): stamp
-        for partition, offset, stamp, _, _ in _records(settings, settings.kafka.clicks_topic, before.clicks)
+        (one.partition, one.offset): one.timestamp
+        for one in _records(settings, settings.kafka.clicks_topic, before.clicks)
     }
     latencies: list[float] = []
     stamps: list[int] = []
     versions: set[str] = set()
     last: dict[str, dict[str, Any]] = {}
-    for _, _, stamp, value, _ in _records(settings, settings.kafka.recommendations_topic, before.answers):
-        answer = events.decode_recommendation(value)
+    strangers = dead = 0
+    for record in _records(settings, settings.kafka.recommendations_topic, before.answers):
+        answer = foreign.answer_of(record.key, record.value)
+        if answer is None:
+            strangers += 1
+            continue
         clicked = sent.get((answer.source.partition, answer.source.offset))
         if clicked is not None:
-            latencies.append(float(stamp - clicked))
-            stamps.append(stamp)
+            latencies.append(float(record.timestamp - clicked))
+            stamps.append(record.timestamp)
             versions.add(answer.model_version)
             last[answer.session_id] = {
                 "partition": answer.source.partition,
                 "offset": answer.source.offset,
-                "answer": json.loads(value),
+                "answer": json.loads(record.value),
             }
-    dead = sum(1 for _ in _records(settings, settings.kafka.dead_letter_topic, before.dead))
+    for record in _records(settings, settings.kafka.dead_letter_topic, before.dead):
+        ours = dlq.letter_of(record, settings.kafka.clicks_topic).reason != dlq.FOREIGN
+        dead, strangers = dead + ours, strangers + (not ours)
     span = (max(stamps) - min(stamps)) / 1000 if len(stamps) > 1 else 0.0
     return {
         "clicks": len(sent),
         "answers": len(latencies),
         "dead_letters": dead,
+        "foreign_records": strangers,
         "duplicates": max(0, len(sent) - len(latencies) - dead),
         "p50_ms": quantile(latencies, 0.50),
         "p99_ms": quantile(latencies, 0.99),
@@ -278,11 +286,9 @@ def quantile(values: list[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
-def _records(
-    settings: Settings, topic: str, since: Mapping[str, int]
-) -> Iterator[tuple[int, int, int, bytes, bytes]]:
-    """Yield (partition, offset, record time in ms, value, key) of a topic from some offsets to its present
-    end.
+def _records(settings: Settings, topic: str, since: Mapping[str, int]) -> Iterator[Any]:
+    """Yield the client's records of a topic from some offsets to its present end; timestamps in
+    milliseconds.
     """
     from kafka import KafkaConsumer, TopicPartition
 
@@ -299,7 +305,7 @@ def _records(
             for part, batch in consumer.poll(timeout_ms=1000).items():
                 for record in batch:
                     if record.offset < left.get(part.partition, 0):
-                        yield part.partition, record.offset, record.timestamp, record.value, record.key
+                        yield record
             for partition in list(left):
                 if consumer.position(TopicPartition(topic, partition)) >= left[partition]:
                     del left[partition]

@@ -338,5 +338,5 @@ def decode_recommendation(value: bytes) -> Recommendation:
     """
     try:
         return _RECOMMENDATION_DECODER.decode(value)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not a recommendation: {error}") from None

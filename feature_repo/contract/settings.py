@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from feature_repo.contract.kinds import HIDDEN, Brokers, HttpAddress, Password, RedisAddress, SparkConf, Token
 from feature_repo.contract.texts import TextError, put
@@ -99,6 +99,19 @@ class KafkaSettings(Section):
     intent_requests_topic: str = "intent.requests"
     partitions: int = Field(4, ge=1)
     replication_factor: int = Field(1, ge=1)
+    create_partitions: bool = Field(
+        False, description="Give the output topics as many partitions as `clicks` has."
+    )
+    metadata_seconds: float = Field(
+        30.0, gt=0, description="Between looks at the topics, for new partitions."
+    )
+    partition_check: Literal["strict", "adopt", "off"] = Field(
+        "strict",
+        description="How a wrong partition is told: by the key's murmur2, by `partitioner`, not at all.",
+    )
+    partitioner: Literal["murmur2", "crc32", "fnv1a"] = Field(
+        "murmur2", description="Of all producers of `clicks`; needs adopt or off."
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
@@ -106,6 +119,13 @@ class KafkaSettings(Section):
     ssl_cafile: Path | None = None
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
+
+    @field_validator("partitioner")
+    @classmethod
+    def _adopted(cls, value: str, info: ValidationInfo) -> str:
+        if value != "murmur2" and info.data.get("partition_check") == "strict":
+            raise ValueError('needs kafka.partition_check = "adopt"; "strict" takes murmur2 alone')
+        return value
 
 
 class OnlineSettings(Section):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from feature_repo.contract.key_partitions import KeyRule, key_rule
 from feature_repo.contract.messages import ClickError, decode_click
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS, TIME
@@ -73,6 +74,7 @@ def run(spark: SparkSession, settings: Settings, *, max_offsets: int | None = No
     topic = settings.kafka.clicks_topic
     begin, end = _bounds(settings, topic)
     delta_tables.empty_if_missing(spark, settings, CLICKS)
+    rule = key_rule(settings.kafka, settings.home, len(end), end)
     position = _start(_held(spark, settings, topic), begin, end, topic)
     if max_offsets is not None:
         end = {partition: min(last, position[partition] + max_offsets) for partition, last in end.items()}
@@ -80,7 +82,7 @@ def run(spark: SparkSession, settings: Settings, *, max_offsets: int | None = No
     first = position
     while any(position[partition] < last for partition, last in end.items()):
         until = {partition: min(last, position[partition] + BATCH_OFFSETS) for partition, last in end.items()}
-        for name, count in _batch(spark, settings, topic, position, until).items():
+        for name, count in _batch(spark, settings, rule, position, until).items():
             totals[name] += count
         position = until
         LOGGER.info(
@@ -163,7 +165,7 @@ def _start(held: Offsets, begin: Offsets, end: Offsets, topic: str) -> Offsets:
 
 
 def _batch(
-    spark: SparkSession, settings: Settings, topic: str, first: Offsets, until: Offsets
+    spark: SparkSession, settings: Settings, rule: KeyRule, first: Offsets, until: Offsets
 ) -> dict[str, int]:
     # In this order: the quarantine before the clicks, because the next run starts after the clicks' highest
     # offset.
@@ -175,7 +177,7 @@ def _batch(
     now = datetime.datetime.now(datetime.UTC)
     with (
         delta_tables.told(CLICKS, settings),
-        delta_tables.staged(spark, settings, _decoded(spark, settings, topic, first, until)) as rows,
+        delta_tables.staged(spark, settings, _decoded(spark, settings, rule, first, until)) as rows,
     ):
         refused = rows.where(F.col("reason").isNotNull())
         source = F.concat(F.lit("kafka "), F.col("topic"), F.lit("/"), F.col("partition").cast("string"))
@@ -208,11 +210,12 @@ def _first_of_each(clicks: DataFrame) -> DataFrame:
 
 
 def _decoded(
-    spark: SparkSession, settings: Settings, topic: str, first: Offsets, until: Offsets
+    spark: SparkSession, settings: Settings, rule: KeyRule, first: Offsets, until: Offsets
 ) -> DataFrame:
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import from_arrow_schema
 
+    topic = settings.kafka.clicks_topic
     reader = (
         spark.read.format("kafka")
         .options(**spark_options(settings))
@@ -225,20 +228,24 @@ def _decoded(
     records = reader.load().select(
         "topic", "partition", "offset", F.unix_micros("timestamp").alias("arrival_us"), "key", "value"
     )
-    return records.mapInArrow(decode_batches, from_arrow_schema(DECODED))
+    return records.mapInArrow(lambda batches: decode_batches(batches, rule), from_arrow_schema(DECODED))
 
 
 def _as_json(topic: str, offsets: Offsets) -> str:
     return json.dumps({topic: {str(partition): offset for partition, offset in offsets.items()}})
 
 
-def decode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def decode_batches(
+    batches: Iterator[pa.RecordBatch], rule: KeyRule | None = None
+) -> Iterator[pa.RecordBatch]:
     """Decode records of the clicks topic; runs in Spark's Python workers.
 
     Parameters
     ----------
     batches : iterator of pa.RecordBatch
         Columns ``topic``, ``partition``, ``offset``, ``arrival_us``, ``key``, ``value``.
+    rule : KeyRule, optional
+        On which partition a key belongs; the consumer's rule.
 
     Yields
     ------
@@ -246,12 +253,18 @@ def decode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch
         Schema ``DECODED``; a refused record has a `reason` and no click.
     """
     for batch in batches:
-        records = [decode_record(**record) for record in batch.to_pylist()]
+        records = [decode_record(**record, rule=rule) for record in batch.to_pylist()]
         yield pa.RecordBatch.from_pylist(records, schema=DECODED)
 
 
 def decode_record(
-    topic: str, partition: int, offset: int, arrival_us: int, key: bytes | None, value: bytes | None
+    topic: str,
+    partition: int,
+    offset: int,
+    arrival_us: int,
+    key: bytes | None,
+    value: bytes | None,
+    rule: KeyRule | None = None,
 ) -> dict[str, object]:
     """Decode one record into a row of ``DECODED``.
 
@@ -264,6 +277,8 @@ def decode_record(
         replay.
     key, value : bytes or None
         As Kafka holds them.
+    rule : KeyRule, optional
+        See `decode_batches`.
 
     Returns
     -------
@@ -278,6 +293,8 @@ def decode_record(
     }
     try:
         click = decode_click(value, key, arrival_us)
+        if rule is not None:
+            rule.check(key or b"", partition, offset)
     except ClickError as error:
         raw = None if value is None else value[:10_000].decode("utf-8", errors="replace")
         return place | {

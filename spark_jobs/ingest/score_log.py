@@ -86,7 +86,7 @@ def read_score_log(file: Path) -> pa.Table | None:
             reader = pyarrow.ipc.open_file(source) if source.read(6) == b"ARROW1" else _stream(source)
             table: pa.Table = reader.read_all()
         return table.select(SCORE_LOG_SCHEMA.names).cast(SCORE_LOG_SCHEMA)
-    except (pa.ArrowException, KeyError, OSError) as error:
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         LOGGER.warning(
             "ingest: %s is no whole score log (%s); left where it is, remove it once you have looked at it",
             file,

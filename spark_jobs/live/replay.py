@@ -8,9 +8,10 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.contract.key_partitions import partition_of, partitioner_of
 from feature_repo.contract.messages import Click, encode_click, parse_time
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS
@@ -191,7 +192,8 @@ def _send(
         )
         try:
             _check_topic(settings, topic)
-            sent, seconds = _paced(producer, topic, clicks, rate, limit, failed)
+            place = _place(settings, topic, len(producer.partitions_for(topic)))
+            sent, seconds = _paced(producer, topic, clicks, rate, limit, failed, place)
             producer.flush(timeout=FLUSH_TIMEOUT_SECONDS)
         finally:
             producer.close(timeout=5)
@@ -208,6 +210,15 @@ def _send(
     if not sent:
         raise JobError("no click to send in the chosen range; widen --date, --from-time or --to-time")
     return sent, seconds
+
+
+def _place(settings: Settings, topic: str, count: int) -> Callable[[bytes], int | None]:
+    """Give the partition of a key as the consumer looks for it; None = by the client, whose own is
+    murmur2.
+    """
+    name = partitioner_of(settings.kafka)
+    own = name == "murmur2" or topic != settings.kafka.clicks_topic
+    return lambda key: None if own else partition_of(name, key, count)
 
 
 def _check_topic(settings: Settings, topic: str) -> None:
@@ -230,6 +241,7 @@ def _paced(
     rate: float | None,
     limit: int | None,
     failed: list[BaseException],
+    place: Callable[[bytes], int | None],
 ) -> tuple[int, float]:
     """Send at fixed instants from the start, so that a slow moment is caught up with instead of lowering the
     rate.
@@ -241,7 +253,8 @@ def _paced(
             break
         if rate is not None and (wait := begin + sent / rate - time.monotonic()) > 0:
             time.sleep(wait)
-        producer.send(topic, key=click.session_id.encode(), value=encode_click(click)).add_errback(
+        key = click.session_id.encode()
+        producer.send(topic, key=key, value=encode_click(click), partition=place(key)).add_errback(
             failed.append
         )
         sent += 1

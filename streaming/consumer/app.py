@@ -15,13 +15,19 @@ from types import FrameType
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from streaming.consumer.consumer import Consumer
+from streaming.consumer.moves.repartition import Drain, Moved, follow
 from streaming.consumer.pipeline import Breaker, Pipeline
+from streaming.consumer.sinks import SendError
+from streaming.errors import StreamingError
 from streaming.metrics import ConsumerMetrics
 from streaming.serving.answers import Answerer, Popularity
 from streaming.serving.models import Models, open_models
 from streaming.topics import ensure as topics
+from streaming.topics.fence import Fence
+from streaming.topics.layout import Layout
 
 log = logging.getLogger("intentstore.consumer")
+DRAINED_SECONDS = 2.0  # without a click; whether everything was read is looked at besides
 
 
 def _stop_on_signals(consumer: Consumer, grace_seconds: float) -> None:
@@ -59,7 +65,7 @@ def main(
     until_idle_seconds : float, optional
         End when nothing came for so long.
     accept_loss : bool
-        Rebuild lost state from what is left of a trimmed topic.
+        Go on with what is left of a trimmed topic, or with a topic made anew.
 
     Returns
     -------
@@ -90,6 +96,45 @@ def main(
     return 0
 
 
+def move(settings: Settings, *, model_dir: Path | None = None) -> Moved:
+    """Move states after partitions were added, see ``streaming.consumer.moves.repartition``; clicks that wait
+    are answered on the way.
+
+    Parameters
+    ----------
+    settings : Settings
+        All of it.
+    model_dir : Path, optional
+        One model folder; none = the promoted one.
+
+    Raises
+    ------
+    StreamingError
+        What only a person can mend.
+    """
+    from kafka.errors import KafkaError
+
+    topics.ensure_patiently(settings)
+    metrics = ConsumerMetrics()
+    models = open_models(settings, model_dir, None, metrics)
+
+    try:
+        return follow(settings, _drain(settings, models, metrics))
+    except (SendError, KafkaError) as error:
+        raise StreamingError(f"moving states was broken off ({error}); run it again") from error
+    finally:
+        models.close()
+
+
+def _drain(settings: Settings, models: Models, metrics: ConsumerMetrics) -> Drain:
+    """Give what reads a topic to the end of an old layout."""
+
+    def drain(layout: Layout, fence: Fence) -> None:
+        assemble(settings, models, metrics, until_idle_seconds=DRAINED_SECONDS, drain=(layout, fence)).run()
+
+    return drain
+
+
 def assemble(
     settings: Settings,
     models: Models,
@@ -97,6 +142,7 @@ def assemble(
     *,
     accept_loss: bool = False,
     until_idle_seconds: float | None = None,
+    drain: tuple[Layout, Fence] | None = None,
 ) -> Consumer:
     """Put a consumer together; the topics must be there.
 
@@ -110,6 +156,8 @@ def assemble(
         What is counted.
     accept_loss, until_idle_seconds
         See ``main``.
+    drain : tuple of (Layout, Fence), optional
+        See ``Consumer``.
     """
     streaming = settings.streaming
     answerer = Answerer(
@@ -124,7 +172,15 @@ def assemble(
     config = FoldConfig.from_settings(settings.session)
     pipeline = Pipeline(settings.kafka.clicks_topic, config, answerer, breaker, _now_us, metrics.done)
     return Consumer(
-        settings, pipeline, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds
+        settings,
+        pipeline,
+        metrics,
+        accept_loss=accept_loss,
+        until_idle_seconds=until_idle_seconds,
+        drain=drain,
+        follow=None
+        if drain
+        else lambda stopping: follow(settings, _drain(settings, models, metrics), stopping),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from feature_repo.contract import session
@@ -11,8 +12,16 @@ from feature_repo.contract.settings import Settings
 from streaming.consumer.state import PartitionStore
 
 
-def stored_sessions(settings: Settings) -> Iterator[tuple[str, SessionState]]:
+def stored_sessions(settings: Settings, folders: Sequence[Path] = ()) -> Iterator[tuple[str, SessionState]]:
     """Give every session in the stores of the configured group and topic.
+
+    Parameters
+    ----------
+    settings : Settings
+        Group, topic and state folder.
+    folders : sequence of Path
+        State folders of several consumers, instead of the configured one; the store that is furthest counts
+        for each partition.
 
     Yields
     ------
@@ -24,8 +33,14 @@ def stored_sessions(settings: Settings) -> Iterator[tuple[str, SessionState]]:
     StreamingError
         A consumer still holds a store.
     """
-    folder = settings.state_dir / settings.streaming.group
-    for path in sorted(folder.glob(f"{settings.kafka.clicks_topic}-*")):
+    furthest: dict[str, tuple[int, Path]] = {}
+    for folder in folders or (settings.state_dir,):
+        for path in sorted((folder / settings.streaming.group).glob(f"{settings.kafka.clicks_topic}-*")):
+            store = PartitionStore(path)
+            at = (store.next_offset or 0, path)
+            store.close()
+            furthest[path.name] = max(furthest.get(path.name, at), at)
+    for _, path in furthest.values():
         store = PartitionStore(path)
         try:
             yield from store.sessions()
@@ -33,7 +48,7 @@ def stored_sessions(settings: Settings) -> Iterator[tuple[str, SessionState]]:
             store.close()
 
 
-def stored_features(settings: Settings) -> dict[str, dict[str, Any] | None]:
+def stored_features(settings: Settings, folders: Sequence[Path] = ()) -> dict[str, dict[str, Any] | None]:
     """Give the features of every stored session, with ``event_timestamp_us`` and ``created_us``, as the
     online store has them.
     """
@@ -43,5 +58,5 @@ def stored_features(settings: Settings) -> dict[str, dict[str, Any] | None]:
             "event_timestamp_us": state.event_timestamp_us,
             "created_us": state.created_us,
         }
-        for name, state in stored_sessions(settings)
+        for name, state in stored_sessions(settings, folders)
     }

@@ -11,19 +11,20 @@ from typing import Any
 from feature_repo.contract.settings import Settings
 from streaming.consumer.partitions import Partitions
 from streaming.metrics import ConsumerMetrics
+from streaming.topics.layout import Layout, encode
 
 COMMIT_SECONDS = 0.25  # a commit a batch would cost a millisecond of CPU each
 _POSITION_MS = 200
 
 
-def offsets_of(topic: str, offsets: Mapping[int, int]) -> dict[Any, Any]:
-    """Give next offsets by partition as the client wants them."""
+def offsets_of(topic: str, offsets: Mapping[int, int], layouts: Mapping[int, Layout]) -> dict[Any, Any]:
+    """Give next offsets by partition as the client wants them, each with the log that it counts in."""
     from kafka import TopicPartition
     from kafka.structs import OffsetAndMetadata
 
     return {
-        TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
-        for partition, offset in offsets.items()
+        TopicPartition(topic, p): OffsetAndMetadata(offset, encode(layouts[p]).decode(), -1)
+        for p, offset in offsets.items()
     }
 
 
@@ -64,24 +65,28 @@ class Commits:
         self._next = time.monotonic() + COMMIT_SECONDS
         # the client's position also counts transaction markers, which are no records
         with self._partitions.lock:
-            held = set(self._partitions.stores)
+            logs = {partition: self._partitions.layout(partition) for partition in self._partitions.stores}
         now = {
             name.partition: consumer.position(name, timeout_ms=_POSITION_MS)
             for name in consumer.assignment()
-            if name.partition in held
+            if name.partition in logs
         }
         changed = {
-            p: offset for p, offset in now.items() if offset is not None and self._committed.get(p) != offset
+            p: offset
+            for p, offset in now.items()
+            if offset is not None
+            and self._committed.get(p) != offset
+            and self._partitions.committable(p, offset)
         }
         if not changed or self._transactional:
             return
         self._metrics.start()
         try:
-            consumer.commit_async(offsets_of(self._topic, changed), self._done)
+            consumer.commit_async(offsets_of(self._topic, changed, logs), self._done)
         except KafkaError as error:
             self._done(changed, error)
             return
-        self._committed = now
+        self._committed |= changed
         self._metrics.done("commit")
 
     def _done(self, offsets: Any, error: object) -> None:

@@ -4,6 +4,7 @@ module that drives a Kafka consumer.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -12,18 +13,23 @@ from typing import Any
 
 from feature_repo.contract.settings import Settings
 from feature_repo.stores.packed.client import OnlineStoreError
+from streaming.clients import BROKER_WAIT_SECONDS
 from streaming.consumer.commits import Commits, offsets_of
 from streaming.consumer.counting import count
 from streaming.consumer.housekeeping import Housekeeping
+from streaming.consumer.moves.adoption import group_layout
 from streaming.consumer.partitions import Partitions
 from streaming.consumer.pipeline import Outcome, Pipeline, RawRecord
 from streaming.consumer.score_log import ScoreLog, pack
 from streaming.consumer.sinks import KafkaSink, OnlineSink, SendError, live_row
 from streaming.consumer.source import kafka_consumer, raw_records, rebalance_listener, refusal
 from streaming.consumer.state import Outbox
-from streaming.errors import StreamingError, StuckError
+from streaming.errors import BrokerAwayError, StateMovedError, StreamingError, StuckError
 from streaming.intents.requests import IntentRequests
 from streaming.metrics import ConsumerMetrics
+from streaming.topics.changes import TopicWatch
+from streaming.topics.fence import Fence
+from streaming.topics.layout import Layout
 
 log = logging.getLogger("intentstore.consumer")
 POLL_MS = 200  # how long an idle poll waits; the delay of SIGTERM and of housekeeping
@@ -49,6 +55,11 @@ class Consumer:
         See ``recovery.plan``.
     until_idle_seconds : float, optional
         End when nothing came for so long.
+    drain : tuple of (Layout, Fence), optional
+        Read alone, and only what was sent by this layout; see ``streaming.consumer.moves.repartition``.
+    follow : callable, optional
+        Sees that states are where their keys go, when partitions were added; gets what says whether to give
+        up. None = stop then.
     """
 
     def __init__(
@@ -59,6 +70,8 @@ class Consumer:
         *,
         accept_loss: bool = False,
         until_idle_seconds: float | None = None,
+        drain: tuple[Layout, Fence] | None = None,
+        follow: Callable[[Callable[[], bool]], object] | None = None,
     ) -> None:
         self._settings, self._pipeline, self._metrics, self._until_idle = (
             settings,
@@ -72,11 +85,19 @@ class Consumer:
         self._online = OnlineSink(settings)
         self._house = Housekeeping(settings, self._partitions, score_log, metrics)
         self._commits = Commits(settings, self._partitions, metrics)
+        self._watch = TopicWatch(settings)
+        self._partitions.outputs = lambda: self._watch.outputs
         self._requests: IntentRequests | None = None
         self._pending: list[tuple[int, Outbox]] = []  # live features that the online store has not taken yet
         self._retry_at = 0.0
         self._unsettled = False  # whether the broker may not have taken the last batch yet
         self._restarts = 0
+        self._away_since: float | None = None  # no broker has answered
+        self._drain = drain
+        self._moving, self._follow = "", follow
+        # the change that was followed, until partitions come: what a move does not mend must not be tried for
+        # ever
+        self._followed = ""
         self._last_record = time.monotonic() + JOIN_SECONDS
         self._unassigned_since = time.monotonic()
         self.stopping = False
@@ -94,10 +115,15 @@ class Consumer:
 
         while not self.stopping:
             try:
+                if self._moving and self._follow is not None:
+                    self._follow(lambda: self.stopping)
+                    self._moving, self._followed = "", self._moving
                 self._with_clients()
             except (SendError, StuckError, KafkaError) as error:
                 if isinstance(error, KafkaError) and not error.retriable:
                     raise refusal(error) from error
+                if self._drain is not None:
+                    raise  # whoever moves states asks for its turn again
                 self._restarts += not isinstance(error, StuckError)
                 if self._restarts > MAX_RESTARTS:
                     raise StreamingError(
@@ -106,34 +132,72 @@ class Consumer:
                 self._metrics.restarts.labels("stuck" if isinstance(error, StuckError) else "send").inc()
                 log.warning("%s; going on with new Kafka clients", error)
                 time.sleep(RESTART_SECONDS)
+            except StateMovedError as error:
+                if self._follow is None or str(error) == self._followed:
+                    raise
+                log.warning("%s; the states are moved now", error)
+                self._moving = str(error)
+            except BrokerAwayError as error:
+                self._away_since = self._away_since or time.monotonic()
+                if time.monotonic() - self._away_since > BROKER_WAIT_SECONDS:
+                    raise
+                log.warning("%s; trying again", error)
+                time.sleep(RESTART_SECONDS)
 
     def _with_clients(self) -> None:
         streaming = self._settings.streaming
-        name = f"{streaming.group}-{streaming.instance_id or os.getpid()}"
-        sink = KafkaSink(self._settings, name if streaming.transactional else None)
-        consumer = kafka_consumer(self._settings)
-        requests = IntentRequests(self._settings, sink.aside)
-        self._requests = requests if requests.wanted and not sink.transactional else None
-        # a member that joins without knowing the topic may be left without partitions for ever
-        consumer.partitions_for_topic(self._topic)
-        consumer.subscribe([self._topic], listener=rebalance_listener(self._partitions))
-        self._unassigned_since = time.monotonic()
-        self._commits = Commits(self._settings, self._partitions, self._metrics)
-        self._partitions.before_release = lambda: self._await(sink, lambda: True)
-        try:
+        fenced = streaming.transactional or self._drain is not None
+        name = (
+            f"{streaming.group}-{streaming.instance_id or os.getpid()}"
+            if self._drain is None
+            else f"{streaming.group}.repartition"
+        )
+        with contextlib.ExitStack() as closing:  # in the opposite order
+            sink = KafkaSink(self._settings, name if fenced else None)
+            closing.callback(sink.close, 2.0)
+            consumer = kafka_consumer(self._settings)
+            closing.callback(consumer.close, autocommit=False, timeout_ms=2000)
+            closing.callback(self._watch.close)
+            closing.callback(self._let_go)
+            requests = IntentRequests(self._settings, sink.aside)
+            self._requests = requests if requests.wanted and not sink.transactional else None
+            self._join(consumer)
+            self._away_since = None
+            self._unassigned_since = time.monotonic()
+            self._commits = Commits(self._settings, self._partitions, self._metrics)
+            self._partitions.before_release = lambda: self._await(sink, lambda: True)
             while not self.stopping:
                 self._turn(consumer, sink)
             self._finish(consumer, sink)
-        finally:
-            # what is unsettled now is sent again from the outbox
-            self._partitions.before_release = lambda: None
-            self._partitions.close()
-            self._pending, self._unsettled = [], False
-            consumer.close(autocommit=False, timeout_ms=2000)
-            sink.close(2.0)
+
+    def _let_go(self) -> None:
+        self._partitions.before_release = lambda: None  # what is unsettled now is sent again from the outbox
+        self._partitions.close()
+        self._pending, self._unsettled = [], False
+
+    def _join(self, consumer: Any) -> None:
+        """Ask the group for partitions; who drains takes all of the old ones."""
+        from kafka import TopicPartition
+
+        if self._drain is not None:
+            layout, _ = self._drain
+            self._partitions.begin(layout, drains=True)
+            self._watch.open(layout, drains=True)
+            consumer.assign(
+                [TopicPartition(self._topic, partition) for partition in range(layout.partitions)]
+            )
+            self._partitions.give(range(layout.partitions))
+            return
+        layout = group_layout(self._settings, consumer, self._partitions.accept_loss)
+        self._partitions.begin(layout)
+        self._watch.open(layout)
+        # a member that joins without knowing the topic may be left without partitions for ever
+        consumer.partitions_for_topic(self._topic)
+        consumer.subscribe([self._topic], listener=rebalance_listener(self._partitions))
 
     def _turn(self, consumer: Any, sink: KafkaSink) -> None:
         """One turn of the loop: poll, process, and what is due beside it."""
+        self._watch.turn()
         if self._pending:
             consumer.pause(*consumer.assignment())
         self._metrics.start()
@@ -143,11 +207,13 @@ class Consumer:
         held = set(self._partitions.stores)
         self._pending += self._partitions.adopt(consumer, sink)
         if set(self._partitions.stores) - held:
-            self._last_record = time.monotonic()
+            self._last_record, self._followed = time.monotonic(), ""
         self._check_assigned(began)
         # What this poll gave of a partition that came only now was read from the group's commit, not from
         # where our state goes on.
         known = {name: batch for name, batch in polled.items() if name.partition in held}
+        if self._drain is not None:
+            known = self._drain[1].cut(consumer, known)
         if self._pending:
             self._write_pending(consumer)
         elif known:
@@ -164,7 +230,7 @@ class Consumer:
         """Join again when nothing is assigned for long: harmless for a true standby, the cure for a join that
         went wrong.
         """
-        if self._partitions.stores:
+        if self._partitions.stores or self._partitions.waiting:
             self._unassigned_since = now
         elif now - self._unassigned_since > self._settings.streaming.watchdog_seconds:
             raise StuckError(
@@ -191,7 +257,7 @@ class Consumer:
             if not records:
                 return
             self._metrics.start()
-            outcome = self._pipeline.process(records, stores, self._partitions.answer_from)
+            outcome = self._pipeline.process(records, stores, self._partitions.plans, self._watch.check)
             self._await(sink, lambda: self.stopping)
             self._metrics.done("flush")
             for partition, batch in outcome.partitions.items():
@@ -282,10 +348,14 @@ class Consumer:
                 consumer.seek(name, store.next_offset)
 
     def _transaction(self, consumer: Any, sink: KafkaSink, outcome: Outcome) -> None:
-        sink.commit(
-            offsets_of(self._topic, {p: batch.next_offset for p, batch in outcome.partitions.items()}),
-            consumer.group_metadata(),
-        )
+        with self._partitions.lock:
+            logs = {partition: self._partitions.layout(partition) for partition in self._partitions.stores}
+            after = {
+                p: batch.next_offset
+                for p, batch in outcome.partitions.items()
+                if self._partitions.committable(p, batch.next_offset)
+            }
+        sink.commit(offsets_of(self._topic, after, logs), consumer.group_metadata())
         self._unsettled = False
 
     def _finish(self, consumer: Any, sink: KafkaSink) -> None:
@@ -294,6 +364,8 @@ class Consumer:
 
         self._settle(sink, lambda: True)
         self._house.roll_all()
+        if self._drain is not None:
+            self._drain[1].note(consumer)
         self._commits.forget()
         if not self._pending:
             self._commits.commit(consumer)

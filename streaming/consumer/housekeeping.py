@@ -48,7 +48,8 @@ class Housekeeping:
         Raises
         ------
         StuckError
-            A partition has had records for ``streaming.watchdog_seconds`` and none of them came.
+            A partition has had records for ``streaming.watchdog_seconds`` and none of them came, or ends
+            before where it was read.
         """
         now = time.monotonic()
         if now >= self._roll_at or self._score_log.full():
@@ -60,6 +61,7 @@ class Housekeeping:
         if now >= self._lag_at:
             self._lag_at = now + LAG_SECONDS
             self._lag(consumer, now)
+        self._metrics.waiting.set(len(self._partitions.waiting))
         self._metrics.ready.set(0 if self._partitions.restoring() else 1)
 
     def roll_all(self) -> None:
@@ -94,7 +96,12 @@ class Housekeeping:
             return
         for name, end in ends.items():
             partition = name.partition
-            behind = max(end - at[partition], 0)
+            if end < at[partition]:  # new clients look whether it is the same topic
+                raise StuckError(
+                    f"{name.topic}-{partition} ends at offset {end}, before {at[partition]}, up to which it "
+                    "was read"
+                )
+            behind = end - at[partition]
             before, since = self._progress.get(partition, (-1, now))
             moved = before != at[partition] or not behind or bool(consumer.paused())
             self._progress[partition] = (at[partition], now if moved else since)

@@ -4,6 +4,7 @@ goes.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -11,11 +12,13 @@ from typing import Any
 
 from feature_repo.contract.settings import Settings
 from streaming.consumer import recovery
+from streaming.consumer.moves.adoption import Adoption
 from streaming.consumer.recovery import Plan
 from streaming.consumer.score_log import ScoreLog
 from streaming.consumer.sinks import KafkaSink, SendError
 from streaming.consumer.state import Outbox, PartitionStore
 from streaming.metrics import ConsumerMetrics
+from streaming.topics.layout import Layout
 
 log = logging.getLogger("intentstore.partitions")
 
@@ -39,7 +42,7 @@ class Partitions:
     def __init__(
         self, settings: Settings, score_log: ScoreLog, metrics: ConsumerMetrics, accept_loss: bool = False
     ) -> None:
-        self._settings, self._score_log, self._metrics, self._accept_loss = (
+        self._settings, self._score_log, self._metrics, self.accept_loss = (
             settings,
             score_log,
             metrics,
@@ -48,9 +51,18 @@ class Partitions:
         self._topic, self._group = settings.kafka.clicks_topic, settings.streaming.group
         self.lock = threading.Lock()
         self.stores: dict[int, PartitionStore] = {}
-        self.answer_from: dict[int, int] = {}
+        self.plans: dict[int, Plan] = {}
+        self._adoption: Adoption | None = None
+        # What the group gave us, each time with another number: a partition that goes, or goes and comes
+        # back, while its store is being opened is told from one that stayed. The client's own assignment
+        # names a lost partition a little longer.
+        self._given: dict[int, int] = {}
+        self._gifts = itertools.count()
         # waits for answers under way, so that the next owner finds them
         self.before_release: Callable[[], None] = lambda: None
+        # Partitions that the output topics have; a clicks partition beyond waits.
+        self.outputs: Callable[[], int] | None = None
+        self.waiting: set[int] = set()
         # broker's time of the last record processed, for the lag in seconds
         self.newest_us: dict[int, int] = {}
 
@@ -60,13 +72,23 @@ class Partitions:
             if kind == "revoked":
                 self._wait()
             for partition in partitions:
-                store = self.stores.pop(partition, None)
-                self.answer_from.pop(partition, None)
-                if store is not None:
-                    self._score_log.forget(partition)
-                    store.close()
-                    self._metrics.rebalances.labels(kind).inc()
-                    log.info("%s-%d %s at offset %s", self._topic, partition, kind, store.next_offset)
+                self._given.pop(partition, None)
+                self.waiting.discard(partition)
+                self._drop(partition, kind)
+
+    def give(self, partitions: Iterable[int]) -> None:
+        """Note partitions that came; ``adopt`` opens their stores. Any thread."""
+        with self.lock:
+            self._given.update((partition, next(self._gifts)) for partition in partitions)
+
+    def _drop(self, partition: int, kind: str) -> None:
+        store = self.stores.pop(partition, None)
+        self.plans.pop(partition, None)
+        if store is not None:
+            self._score_log.forget(partition)
+            store.close()
+            self._metrics.rebalances.labels(kind).inc()
+            log.info("%s-%d %s at offset %s", self._topic, partition, kind, store.next_offset)
 
     def _wait(self) -> None:
         try:
@@ -94,40 +116,98 @@ class Partitions:
         ------
         StateLostError
             See ``recovery.plan``.
+        StateMovedError
+            See ``layout.check_partitions``.
         SendError
             The broker did not take what was left unsent.
         """
-        fresh = sorted(
-            partition.partition
-            for partition in consumer.assignment()
-            if partition.partition not in self.stores
-        )
+        assert self._adoption is not None, "begin comes first"
+        fresh = self._answerable(consumer, sink)
         if not fresh:
             return []
-        opened = {partition: PartitionStore(self._folder(partition)) for partition in fresh}
+        opened: dict[int, PartitionStore] = {}
         try:
-            plans = self._plans(consumer, opened)
-            left = self._resend(opened, plans, sink)
+            # one after the other, so that those opened before one that fails are closed
+            for partition in fresh:
+                opened[partition] = PartitionStore(self._folder(partition))
+            plans, left = self._adoption.take(consumer, opened, sink)
             self._seek(consumer, plans)
         except BaseException:
-            for store in opened.values():
+            for partition, store in opened.items():
+                self._score_log.forget(partition)
                 store.close()
             raise
-        for partition, store in opened.items():
-            self._score_log.adopt(partition, store)
-            self._metrics.rebalances.labels("assigned").inc()
+        self._metrics.rebalances.labels("assigned").inc(len(opened))
         with self.lock:
             self.stores.update(opened)
-            self.answer_from.update({partition: one.answer_from for partition, one in plans.items()})
-        return left
+            self.plans.update(plans)
+            gone = {partition for partition, number in fresh.items() if self._given.get(partition) != number}
+            for partition in gone:
+                self._drop(partition, "lost")
+        return [(partition, outbox) for partition, outbox in left if partition not in gone]
+
+    def begin(self, layout: Layout, drains: bool = False) -> None:
+        """Take partitions over by this layout from now on, be it a past one; to be called for each new set of
+        clients, before the first assignment.
+        """
+        with self.lock:
+            self._given.clear()
+        self._adoption = Adoption(
+            self._settings, layout, self._score_log, self._metrics, self.accept_loss, drains
+        )
+
+    def layout(self, partition: int) -> Layout:
+        """Give the log of a partition that is held."""
+        marks = self.stores[partition].marks
+        assert marks is not None, "written when it came"
+        return marks.layout
+
+    def committable(self, partition: int, position: int) -> bool:
+        """Whether this position of a held partition may be committed, see ``recovery.may_commit``."""
+        plan = self.plans.get(partition)
+        return plan is not None and recovery.may_commit(position, plan.answer_from, plan.letter_from)
+
+    def _answerable(self, consumer: Any, sink: KafkaSink) -> dict[int, int]:
+        """Give the partitions that came and can be answered, as numbered in ``give``; others are paused until
+        their outputs are there.
+        """
+        from kafka import TopicPartition
+
+        with self.lock:
+            given = {
+                partition: number for partition, number in self._given.items() if partition not in self.stores
+            }
+        assigned = consumer.assignment() if given else set()
+        fresh = {
+            partition: number
+            for partition, number in given.items()
+            if TopicPartition(self._topic, partition) in assigned
+        }
+        if not fresh:
+            return {}
+        outputs = self.outputs
+        waiting = {one for one in fresh if outputs is not None and not (one < outputs() and sink.takes(one))}
+        if waiting != self.waiting:
+            log.warning(
+                "partitions %s of '%s' wait for their output partitions",
+                sorted(waiting) or "none",
+                self._topic,
+            )
+            with self.lock:
+                self.waiting = waiting & self._given.keys()
+        consumer.pause(*(TopicPartition(self._topic, partition) for partition in waiting))
+        ready = {partition: fresh[partition] for partition in sorted(fresh.keys() - waiting)}
+        consumer.resume(*(TopicPartition(self._topic, partition) for partition in ready))
+        return ready
 
     def restoring(self) -> bool:
-        """Whether some partition is still folding clicks that were answered before."""
+        """Whether some partition is still folding clicks that were answered before, or waits."""
         with self.lock:
-            return any(
-                (self.stores[partition].next_offset or 0) < start
-                for partition, start in self.answer_from.items()
+            mine = any(
+                not self.committable(partition, store.next_offset or 0)
+                for partition, store in self.stores.items()
             )
+            return bool(self.waiting) or mine
 
     def close(self) -> None:
         """Close every store."""
@@ -135,60 +215,6 @@ class Partitions:
 
     def _folder(self, partition: int) -> Any:
         return self._settings.state_dir / self._group / f"{self._topic}-{partition}"
-
-    def _plans(self, consumer: Any, opened: Mapping[int, PartitionStore]) -> dict[int, Plan]:
-        from kafka import TopicPartition
-
-        names = {partition: TopicPartition(self._topic, partition) for partition in opened}
-        committed = {partition: consumer.committed(name) for partition, name in names.items()}
-        begins, ends = (
-            consumer.beginning_offsets(list(names.values())),
-            consumer.end_offsets(list(names.values())),
-        )
-        doubtful = [
-            p for p, store in opened.items() if store.next_offset is None or store.next_offset != committed[p]
-        ]
-        answered = (
-            recovery.sent_through(
-                self._settings, self._settings.kafka.recommendations_topic, doubtful, self._group
-            )
-            if doubtful
-            else {}
-        )
-        plans = {}
-        for partition, store in opened.items():
-            plans[partition] = recovery.plan(
-                f"{self._topic}-{partition}",
-                stored=store.next_offset,
-                committed=committed[partition],
-                answered=answered.get(partition, -1),
-                beginning=begins[names[partition]],
-                end=ends[names[partition]],
-                accept_loss=self._accept_loss,
-            )
-            log.info("%s-%d comes: %s", self._topic, partition, plans[partition])
-        return plans
-
-    def _resend(
-        self, opened: Mapping[int, PartitionStore], plans: Mapping[int, Plan], sink: KafkaSink
-    ) -> list[tuple[int, Outbox]]:
-        left = [(partition, opened[partition].outbox()) for partition, one in plans.items() if one.resend]
-        if not any(outbox.answers or outbox.letters for _, outbox in left):
-            return left
-        numbers = [partition for partition, _ in left]
-        kafka = self._settings.kafka
-        answers = recovery.sent_through(self._settings, kafka.recommendations_topic, numbers, self._group)
-        letters = recovery.sent_through(self._settings, kafka.dead_letter_topic, numbers, self._group)
-        sink.begin()
-        sent = sum(
-            sink.send(partition, outbox, answers[partition], letters[partition]) for partition, outbox in left
-        )
-        sink.flush()
-        if sink.transactional:
-            sink.commit({}, None)
-        self._metrics.resent.inc(sent)
-        log.info("sent %d messages that a broken-off batch had left", sent)
-        return left
 
     def _seek(self, consumer: Any, plans: Mapping[int, Plan]) -> None:
         from kafka import TopicPartition

@@ -20,9 +20,12 @@ from feature_repo.contract.messages import (
 )
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState
 from streaming.consumer import score_log
+from streaming.consumer.recovery import EVERYTHING, Plan
 from streaming.consumer.state import Letter, Outbox, PartitionStore
 from streaming.errors import BreakerError
 from streaming.serving.answers import Answer, Answerer
+
+CheckKey = Callable[[bytes, int, int], object]
 
 
 class RawRecord(NamedTuple):
@@ -145,7 +148,8 @@ class Pipeline:
         self,
         records: Mapping[int, Sequence[RawRecord]],
         stores: Mapping[int, PartitionStore],
-        answer_from: Mapping[int, int] | None = None,
+        plans: Mapping[int, Plan] | None = None,
+        check_key: CheckKey = lambda key, partition, offset: None,
     ) -> Outcome:
         """Decode, fold and score one batch; writes and sends nothing.
 
@@ -155,9 +159,12 @@ class Pipeline:
             Partition to its records, in offset order.
         stores : mapping of int to PartitionStore
             Read only.
-        answer_from : mapping of int to int, optional
-            Records below this offset were answered before the state was lost: they are folded, and nothing
-            else.
+        plans : mapping of int to Plan, optional
+            Records below ``answer_from``, and poison below ``letter_from``, were answered before the state
+            was lost: they are folded, and nothing else.
+        check_key : callable, optional
+            Called with key, partition and offset of each click; raises ``ClickError`` where it stands on the
+            wrong partition.
 
         Returns
         -------
@@ -166,8 +173,14 @@ class Pipeline:
         """
         outcome, folded = Outcome(), []
         for partition, batch in records.items():
-            first_answered = (answer_from or {}).get(partition, 0)
-            folded += self._fold(partition, batch, stores[partition], first_answered, outcome)
+            folded += self._fold(
+                partition,
+                batch,
+                stores[partition],
+                (plans or {}).get(partition, EVERYTHING),
+                check_key,
+                outcome,
+            )
         self._on_stage("fold")
         answers = self._answerer([one.state.items for one in folded])
         self._on_stage("score")
@@ -190,24 +203,27 @@ class Pipeline:
         partition: int,
         records: Sequence[RawRecord],
         store: PartitionStore,
-        first_answered: int,
+        plan: Plan,
+        check_key: CheckKey,
         outcome: Outcome,
     ) -> list[_Folded]:
         mine = PartitionBatch(records[-1].offset + 1)
         outcome.partitions[partition] = mine
         clicks = []
         for record in records:
-            answers = record.offset >= first_answered
             try:
-                clicks.append((record, decode_click(record.value, record.key, record.timestamp_us), answers))
-                refused = False
+                click = decode_click(record.value, record.key, record.timestamp_us)
+                check_key(record.key or b"", partition, record.offset)
             except ClickError as error:
-                refused = True
-                if answers:
+                if record.offset >= plan.letter_from:
                     outcome.refused[error.reason] += 1
                     mine.outbox.letters.append(self._letter(record, error))
+                    self._breaker.count(True)
+                continue
+            answers = record.offset >= plan.answer_from
+            clicks.append((record, click, answers))
             if answers:
-                self._breaker.count(refused)
+                self._breaker.count(False)
         states = store.states({click.session_id for _, click, _ in clicks})
         folded: list[_Folded] = []
         for record, click, answers in clicks:

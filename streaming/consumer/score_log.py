@@ -24,6 +24,7 @@ ROLL_ROWS = 5_000  # about 5 MB a file
 _CONVERT_ROWS = 64  # about a millisecond
 _FEATURES = tuple(name for name, _ in SESSION_FEATURE_FIELDS)
 _COLUMNS = tuple(SCORE_LOG_SCHEMA.names)
+_EVENT_ID = _COLUMNS.index("event_id")
 Row = tuple[Any, ...]
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
 _NAME = re.compile(r"(?P<topic>.+)-(?P<partition>\d+)-(?P<first>\d{20})-(?P<last>\d{20})\.arrow")
@@ -117,17 +118,29 @@ class ScoreLog:
     def adopt(self, partition: int, store: PartitionStore) -> None:
         """Take over what a partition's store holds, without rows that a crash left there although their file
         was complete.
+
+        Files are compared row by row: another consumer, with a state folder of its own, may have written
+        those before and after ours.
         """
-        last = max(
-            (int(m["last"]) for f in self._folder.iterdir() if (m := self._match(f.name, partition))),
-            default=-1,
-        )
-        if last > store.logged_through():
-            store.drop_rows(last)
+        rows = {offset: unpack(row) for offset, row in store.rows()}
+        written = self._written(partition, min(rows), max(rows)) if rows else set()
+        there = [offset for offset, row in rows.items() if (offset, row[_EVENT_ID]) in written]
+        if there:
+            store.drop_rows_at(there)
         self._ready[partition], self._fresh[partition] = (
             [],
-            [(offset, unpack(row)) for offset, row in store.rows()],
+            [(offset, row) for offset, row in rows.items() if offset not in set(there)],
         )
+
+    def _written(self, partition: int, first: int, last: int) -> set[tuple[int, str]]:
+        found: set[tuple[int, str]] = set()
+        for file in self._folder.iterdir():
+            match = self._match(file.name, partition)
+            if match and int(match["first"]) <= last and int(match["last"]) >= first:
+                with pa.OSFile(str(file)) as source:
+                    table = pa.ipc.open_file(source).read_all()
+                found |= set(zip(table["offset"].to_pylist(), table["event_id"].to_pylist(), strict=True))
+        return found
 
     def add(self, partition: int, rows: Sequence[tuple[int, Row]]) -> None:
         """Take rows that were just stored; converts them a few at a time, so that no turn of the loop pays

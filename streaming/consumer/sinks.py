@@ -14,10 +14,9 @@ from feature_repo.contract.endpoints import online_store_url
 from feature_repo.contract.session import SessionState
 from feature_repo.contract.settings import Settings
 from feature_repo.stores.packed.live import LiveFeatureWriter, LiveRow
-from streaming.clients import client_options
-from streaming.consumer.recovery import SOURCE_HEADER
+from streaming.clients import BOOTSTRAP_TIMEOUT_MS, client_options, no_broker
+from streaming.consumer.recovery import LOG_HEADER, SOURCE_HEADER
 from streaming.consumer.state import Letter, Outbox
-from streaming.errors import StreamingError
 
 log = logging.getLogger("intentstore.sinks")
 # a restarting broker is back long before; below the client's own 120 s, so that we report, not it
@@ -54,6 +53,7 @@ class KafkaSink:
             settings.kafka.dead_letter_topic,
         )
         self._source = settings.streaming.group.encode().replace(b"%", b"%%") + b"/%d"
+        self.logs: dict[int, bytes] = {}  # by partition: names the log whose offsets the messages speak of
         self._futures: list[Any] = []
         self._large: Any = None
         self.transactional = transactional_id is not None
@@ -73,7 +73,7 @@ class KafkaSink:
         Parameters
         ----------
         partition : int
-            Of the clicks, and so of the answers and letters.
+            Of the clicks, and so of the answers and letters; ``logs`` must know it.
         outbox : Outbox
             What to send.
         answers_after, letters_after : int
@@ -85,10 +85,10 @@ class KafkaSink:
             Messages queued.
         """
         send, topic, source, futures = self._producer.send, self._answers_topic, self._source, self._futures
-        before = len(futures)
+        before, of = len(futures), (LOG_HEADER, self.logs[partition])
         for offset, key, value in outbox.answers:
             if offset > answers_after:
-                futures.append(send(topic, value, key, [(SOURCE_HEADER, source % offset)], partition))
+                futures.append(send(topic, value, key, [(SOURCE_HEADER, source % offset), of], partition))
         for letter in outbox.letters:
             if letter.offset > letters_after:
                 futures.append(self._letter(partition, letter))
@@ -126,6 +126,14 @@ class KafkaSink:
                 raise SendError(f"the broker refused a message ({future.exception})") from future.exception
         self._futures = []
 
+    def takes(self, partition: int) -> bool:
+        """Whether the clients know this partition of both topics; they look every
+        ``kafka.metadata_seconds``.
+        """
+        clients = [producer for producer in (self._producer, self._large) if producer is not None]
+        names = (self._answers_topic, self._letters_topic)
+        return all(partition in client.partitions_for(topic) for client in clients for topic in names)
+
     def aside(self, topic: str, value: bytes, key: bytes) -> None:
         """Send something that may be lost, and wait for nothing."""
         self._producer.send(topic, value, key)
@@ -141,7 +149,8 @@ class KafkaSink:
         from kafka.errors import KafkaError
 
         try:
-            self._producer.send_offsets_to_transaction(offsets, group)
+            if offsets:
+                self._producer.send_offsets_to_transaction(offsets, group)
             self._producer.commit_transaction()
         except KafkaError as error:
             raise SendError(f"the transaction failed ({error})") from error
@@ -158,13 +167,12 @@ class KafkaSink:
             self._large = self._large or self._make(compression_type="gzip")
             producer = self._large
         key = letter.key if letter.key is not None or letter.value is not None else b""
-        return producer.send(
-            self._letters_topic,
-            letter.value,
-            key,
-            [*letter.headers, (SOURCE_HEADER, self._source % letter.offset)],
-            partition,
-        )
+        headers = [
+            *letter.headers,
+            (SOURCE_HEADER, self._source % letter.offset),
+            (LOG_HEADER, self.logs[partition]),
+        ]
+        return producer.send(self._letters_topic, letter.value, key, headers, partition)
 
     def _make(self, **options: Any) -> Any:
         from kafka import KafkaProducer
@@ -179,13 +187,11 @@ class KafkaSink:
                 batch_size=_BATCH_BYTES,
                 max_request_size=MAX_REQUEST_BYTES,
                 metrics_enabled=False,
+                bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
                 **options,
             )
         except KafkaError as error:
-            raise StreamingError(
-                f"no producer for broker {self._settings.kafka.bootstrap_servers or '(embedded)'} "
-                f"({error}); is it running?"
-            ) from None
+            raise no_broker("producer", self._settings, error) from None
 
 
 def live_row(session_id: str, state: SessionState, features: dict[str, Any] | None = None) -> LiveRow:

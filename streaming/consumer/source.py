@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from feature_repo.contract.settings import Settings
-from streaming.clients import client_options
+from streaming.clients import BOOTSTRAP_TIMEOUT_MS, client_options, no_broker
 from streaming.consumer.partitions import Partitions
 from streaming.consumer.pipeline import RawRecord
 from streaming.errors import StreamingError
@@ -33,7 +33,7 @@ def kafka_consumer(settings: Settings) -> Any:
 
     Raises
     ------
-    StreamingError
+    BrokerAwayError
         The broker does not answer.
     """
     from kafka import KafkaConsumer
@@ -54,12 +54,10 @@ def kafka_consumer(settings: Settings) -> Any:
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
             metrics_enabled=False,
+            bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
         )
     except KafkaError as error:
-        raise StreamingError(
-            f"no consumer for broker {settings.kafka.bootstrap_servers or '(embedded)'} ({error}); is it "
-            "running?"
-        ) from None
+        raise no_broker("consumer", settings, error) from None
 
 
 def refusal(error: Exception) -> StreamingError:
@@ -100,7 +98,7 @@ def rebalance_listener(partitions: Partitions) -> Any:
             partitions.release([name.partition for name in revoked], "revoked")
 
         def on_partitions_assigned(self, assigned: Any) -> None:
-            """Nothing: ``Partitions.adopt`` looks at the assignment itself."""
+            partitions.give(name.partition for name in assigned)
 
         def on_partitions_lost(self, lost: Any) -> None:
             partitions.release([name.partition for name in lost], "lost")

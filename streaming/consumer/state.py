@@ -16,6 +16,7 @@ from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 from feature_repo.contract import session
 from feature_repo.contract.session import SessionState
 from streaming.errors import StreamingError
+from streaming.topics.layout import Layout
 
 log = logging.getLogger("intentstore.state")
 # the last owner of a partition closes its store within one batch; after kill -9 the lock is free at once
@@ -30,8 +31,8 @@ _WRITE_BUFFER_BYTES = 8 << 20  # two of them a partition at most
 _BLOCK_CACHE_BYTES = 8 << 20
 _OPEN_FILES = 256
 
-_NEXT, _OUTBOX, _LOGGED = b"m:next", b"m:outbox", b"m:logged"
-_SESSION, _ROW, _AFTER_ROWS = b"s:", b"l:", b"l;"
+_NEXT, _OUTBOX, _LOGGED, _MARKS = b"m:next", b"m:outbox", b"m:logged", b"m:marks"
+_SESSION, _AFTER_SESSIONS, _ROW, _AFTER_ROWS = b"s:", b"s;", b"l:", b"l;"
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True):
@@ -61,7 +62,25 @@ class Outbox(msgspec.Struct, frozen=True, array_like=True):
     sessions: list[str] = []
 
 
+class Marks(msgspec.Struct, frozen=True, array_like=True):
+    """What a store belongs to, and up to where it only restores; stored before the first click is folded.
+
+    Attributes
+    ----------
+    layout : Layout
+        The log whose offsets it counts.
+    answer_from, letter_from : int
+        Below these offsets the answers, and the dead letters, are out already: clicks there are folded
+        silently.
+    """
+
+    layout: Layout
+    answer_from: int
+    letter_from: int
+
+
 _OUTBOX_ENCODER, _OUTBOX_DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Outbox)
+_MARKS_DECODER = msgspec.msgpack.Decoder(Marks)
 
 
 class PartitionStore:
@@ -88,7 +107,53 @@ class PartitionStore:
         self._db = _open(folder)
         raw = self._db.get(_NEXT)
         self.next_offset: int | None = None if raw is None else int.from_bytes(raw, "big")
+        marks = self._db.get(_MARKS)
+        self.marks: Marks | None = None if marks is None else _MARKS_DECODER.decode(marks)
         self._sweep_from = _SESSION
+
+    def begin(self, next_offset: int, marks: Marks, *, forget_outbox: bool = False) -> None:
+        """Store where the partition goes on and what is being restored, in one write, before anything is
+        read.
+
+        Parameters
+        ----------
+        next_offset : int
+            First offset to read.
+        marks : Marks
+            The log, and up to where clicks are only folded.
+        forget_outbox : bool
+            Whether what was to be sent belongs to another log.
+
+        Raises
+        ------
+        StreamingError
+            No room, or the store is closed.
+        """
+        batch = WriteBatch(raw_mode=True)
+        batch.put(_NEXT, next_offset.to_bytes(8, "big"))
+        batch.put(_MARKS, _OUTBOX_ENCODER.encode(marks))
+        if forget_outbox:
+            batch.put(_OUTBOX, _OUTBOX_ENCODER.encode(Outbox([], [], [])))
+        self._write(batch)
+        self.next_offset, self.marks = next_offset, marks
+
+    def clear(self) -> None:
+        """Forget everything, so that the store is as new."""
+        batch = WriteBatch(raw_mode=True)
+        for name in (_NEXT, _OUTBOX, _LOGGED, _MARKS):
+            batch.delete(name)
+        batch.delete_range(_SESSION, _AFTER_SESSIONS)
+        batch.delete_range(_ROW, _AFTER_ROWS)
+        self._write(batch)
+        self.next_offset, self.marks, self._sweep_from = None, None, _SESSION
+        self._cache, self._weight = {}, 0
+
+    def load(self, states: Mapping[str, bytes]) -> None:
+        """Store encoded states of sessions that come from elsewhere; they count from ``begin`` on."""
+        batch = WriteBatch(raw_mode=True)
+        for session_id, state in states.items():
+            batch.put(_SESSION + session_id.encode(), state)
+        self._write(batch)
 
     def states(self, session_ids: Iterable[str]) -> dict[str, SessionState]:
         """Give the states of some sessions; the empty state for those not known."""
@@ -166,6 +231,13 @@ class PartitionStore:
         batch.delete_range(_ROW, _ROW + (through + 1).to_bytes(8, "big"))
         self._write(batch)
 
+    def drop_rows_at(self, offsets: Iterable[int]) -> None:
+        """Forget the score-log rows of these offsets."""
+        batch = WriteBatch(raw_mode=True)
+        for offset in offsets:
+            batch.delete(_ROW + offset.to_bytes(8, "big"))
+        self._write(batch)
+
     def sweep(self, older_than_us: int, at_most: int) -> int:
         """Forget sessions whose last click is older, both by event time and by arrival; looks at a few and
         goes on there next time.
@@ -203,6 +275,13 @@ class PartitionStore:
             if not key.startswith(_SESSION):
                 return
             yield key[len(_SESSION) :].decode(), session.decode(raw)
+
+    def encoded_sessions(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give every session id and its state as they are stored."""
+        for key, raw in self._db.items(from_key=_SESSION):
+            if not key.startswith(_SESSION):
+                return
+            yield key[len(_SESSION) :], raw
 
     def size(self) -> dict[str, int]:
         """Give estimated keys and bytes on disk."""

@@ -70,6 +70,11 @@ class Metrics:
             "Answers in the topic that the reader has not seen.",
             registry=self.registry,
         )
+        self.foreign = Gauge(
+            "intentstore_http_foreign_records",
+            "Records of the answers' topic that are no answers.",
+            registry=self.registry,
+        )
         self.ready = Gauge(
             "intentstore_http_ready",
             "1 when a part is ready: model, online_store, broker, answers.",

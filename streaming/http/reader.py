@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streaming.http.board import StoredAnswer
+from streaming.topics.foreign import answer_of
 
 LOG = logging.getLogger("intentstore.http")
 HISTORY_RECORDS = 20_000  # read again per partition at the start: the sessions of the last minutes
@@ -41,6 +42,8 @@ class AnswerReader:
         Why it is not up to date; empty once it caught up with what the topic held at the start.
     lag : int
         Records behind the end at the last look.
+    foreign : int
+        Records that others wrote there, left out.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class AnswerReader:
         self._thread = threading.Thread(target=self._run, name="answer-reader", daemon=True)
         self.broker_problem = "the broker has not answered yet"
         self.problem = "answers are being restored"
-        self.lag = 0
+        self.lag = self.foreign = 0
 
     def start(self) -> None:
         """Start reading."""
@@ -135,11 +138,14 @@ class AnswerReader:
         return {partition.partition: end for partition, end in ends.items()}
 
     def _take(self, records: list[Any]) -> None:
-        answers = [
-            StoredAnswer(record.key, record.value, record.partition, record.offset)
-            for record in records
-            if record.key and record.value
-        ]
+        ours = [record for record in records if answer_of(record.key, record.value) is not None]
+        answers = [StoredAnswer(record.key, record.value, record.partition, record.offset) for record in ours]
+        if len(ours) < len(records):
+            if not self.foreign:  # told once
+                LOG.warning(
+                    "topic '%s' holds records that are no answers; they are left out and counted", self._topic
+                )
+            self.foreign += len(records) - len(ours)
         for record in records:
             self._positions[record.partition] = record.offset + 1
         self._deliver(answers)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from feature_repo.contract import endpoints
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from model.recommender.loaded_model import LoadedModel, load_model
-from streaming.clients import client_options
+from streaming.clients import click_partitioner, client_options
 from streaming.errors import StreamingError
 from streaming.http.batcher import Batcher
 from streaming.http.board import AnswerBoard, StoredAnswer
@@ -27,14 +28,13 @@ from streaming.http.features import LiveRows
 from streaming.http.items import ItemSearch, search_of
 from streaming.http.metrics import Metrics
 from streaming.http.nearest import NearestItems
+from streaming.http.protocol import LimitedProtocol
 from streaming.http.reader import AnswerReader
 from streaming.http.routes import Api, Parts
 from streaming.http.wire import Guard
 from streaming.serving.loaded_model import ModelWatch
 
 LOG = logging.getLogger("intentstore.http")
-# request line and headers; an id has at most 1,024 characters, 12 kB when percent-encoded
-MAX_HEAD_BYTES = 65_536
 PROBE_SECONDS = 2.0
 SWITCH_SECONDS = 0.0002  # between threads; the default of 5 ms would by itself break a p99 of 5 ms
 STOP_SECONDS = 5
@@ -135,41 +135,12 @@ class Server:
             self.metrics.sessions.set(len(self.board))
             self.metrics.held.set(self.board.held_bytes)
             self.metrics.lag.set(self.reader.lag)
+            self.metrics.foreign.set(self.reader.foreign)
             for part, problem in self.problems().items():
                 self.metrics.ready.labels(part).set(not problem)
             if self._stop.wait(PROBE_SECONDS):
                 self._probe_rows.close()
                 return
-
-
-class LimitedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol with a bound on what comes before a request's body; without it a head may grow for
-    ever.
-    """
-
-    _head_bytes = 0
-
-    def data_received(self, data: bytes) -> None:
-        """Count what comes until the head is complete."""
-        self._head_bytes += len(data)
-        super().data_received(data)
-        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            LOG.warning("a request head of more than %d bytes was refused", MAX_HEAD_BYTES)
-            self.transport.write(
-                b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: "
-                b"0\r\n\r\n"
-            )
-            self.transport.close()
-
-    def on_headers_complete(self) -> None:
-        """Start counting again; the body has its own limit."""
-        self._head_bytes = -(1 << 62)
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """The next request of this connection begins."""
-        self._head_bytes = 0
-        super().on_message_complete()
 
 
 class _Uvicorn(uvicorn.Server):
@@ -183,6 +154,19 @@ class _Uvicorn(uvicorn.Server):
         """Close in order."""
         self._before_close()
         await super().shutdown(sockets)
+
+    def listen_for_signals(self) -> None:
+        """Let SIGTERM and SIGINT end the server in order; only the main thread may."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self.handle_exit)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals as they are; uvicorn raises them again at the end, so that a stop looks like a
+        crash.
+        """
+        yield
 
 
 def main(settings: Settings, model_dir: Path | None = None) -> int:
@@ -242,8 +226,10 @@ def main(settings: Settings, model_dir: Path | None = None) -> int:
         ) from None
     # before the line below, which says that calls are taken: until the loop runs, they wait in the queue
     sock.listen(config.backlog)
+    runner = _Uvicorn(config, server.end_streams)
+    runner.listen_for_signals()  # also before that line: whoever reads it may stop us
     print(f"serving on http://{settings.http.host}:{sock.getsockname()[1]}", flush=True)
-    _Uvicorn(config, server.end_streams).run(sockets=[sock])
+    runner.run(sockets=[sock])
     return 0
 
 
@@ -278,7 +264,14 @@ def _producer(settings: Settings) -> Any:
         "request_timeout_ms": BROKER_MS,
         "max_block_ms": BROKER_MS,
     }
-    return KafkaProducer(**client_options(settings), **_RECONNECT, acks="all", linger_ms=0, **limits)
+    return KafkaProducer(
+        **client_options(settings),
+        **_RECONNECT,
+        acks="all",
+        linger_ms=0,
+        **limits,
+        **click_partitioner(settings),
+    )
 
 
 def _consumer(settings: Settings) -> Any:
@@ -286,7 +279,7 @@ def _consumer(settings: Settings) -> Any:
 
     from streaming.topics import ensure as topics
 
-    topics.ensure(settings)
+    topics.ensure(settings, same_width=False)
 
     reading = {"enable_auto_commit": False, "isolation_level": "read_committed", "fetch_max_wait_ms": 500}
     return KafkaConsumer(**client_options(settings), **_RECONNECT, **reading)

@@ -296,6 +296,6 @@ def main(settings: Settings, *, until_idle_seconds: float | None = None, max_cal
 def _request(value: bytes | None) -> IntentRequest | None:
     try:
         return _DECODER.decode(value or b"")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         log.warning("a request that is none was left out: %s", error)
         return None

@@ -47,10 +47,11 @@ class ModelWatch:
     ) -> None:
         self._find, self._load, self._on_change, self._seconds = find, load, on_change, seconds
         self._seen: tuple[Path, int, tuple[int, int]] | None = None
+        self._said = False  # that there is no model: once, not every two seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model-watch", daemon=True)
         self.current: LoadedModel | None = None
-        self.problem = "no model is promoted yet"
+        self.problem = "the promoted model has not been looked at yet"
 
     def check(self) -> bool:
         """Look once; load and exchange when another folder is promoted, or other new items stand beside it.
@@ -62,7 +63,11 @@ class ModelWatch:
         """
         path = self._find()
         if path is None:
-            self.problem = "no model is promoted; train one (`make demo`) or promote a version"
+            remedy = "train one (`make demo`) or promote a version"
+            self.problem = f"no model is promoted, so clicks are answered by popularity; {remedy}"
+            if self.current is None and not self._said:
+                LOG.warning("%s; it is taken into use by itself", self.problem)
+                self._said = True
             return False
         from model.recommender import new_items
 
@@ -80,11 +85,8 @@ class ModelWatch:
         except Exception as error:  # noqa: BLE001
             # whatever is wrong with the folder, the old model goes on answering
             self.problem = f"model folder '{path}' is refused: {error}"
-            LOG.error(
-                "%s; %s",
-                self.problem,
-                "the model before goes on" if self.current else "train and promote another",
-            )
+            without = "clicks are answered by popularity; train and promote another"
+            LOG.error("%s; %s", self.problem, "the model before goes on" if self.current else without)
             return False
         self.current, self.problem = model, ""
         gc.collect()

@@ -13,12 +13,14 @@ from typing import Any
 
 import msgspec
 
-from feature_repo.contract.messages import ClickError, decode_click
+from feature_repo.contract.messages import ClickError, decode_click, format_time
 from feature_repo.contract.settings import Settings
-from streaming.clients import TOOL_TIMEOUT_MS, client_options
+from streaming.clients import TOOL_TIMEOUT_MS, click_partitioner, client_options
 from streaming.errors import StreamingError
 from streaming.topics.ensure import MAX_MESSAGE_BYTES
+from streaming.topics.foreign import header_map, whole_number
 
+FOREIGN = "foreign"  # reason shown for a record that is no dead letter of the clicks topic
 # compacted topic beside the dead letters: which were sent back; written in one transaction with the click
 LEDGER_SUFFIX = ".redriven"
 _SHOWN = 80
@@ -28,7 +30,11 @@ _TRANSACTION_MS = 60_000
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One dead letter: the original bytes, where they came from and why they were refused."""
+    """One dead letter: the original bytes, where they came from and why they were refused.
+
+    A record that others wrote to the topic has the reason ``foreign``; topic, partition and offset are its
+    own.
+    """
 
     reason: str
     detail: str
@@ -69,20 +75,21 @@ class DeadLetter:
 
 @dataclass
 class Redriven:
-    """What a redrive did: sent back, refused again by reason, and sent back by an earlier one."""
+    """What a redrive did: sent back, refused again by reason, sent back earlier, and foreign records left
+    out.
+    """
 
     sent: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     before: int = 0
+    foreign: int = 0
     dry_run: bool = False
 
     def to_line(self) -> str:
         """Give one line for people."""
         again = ", ".join(f"{reason} {number}" for reason, number in sorted(self.refused.items())) or "none"
-        return (
-            f"{'would send' if self.dry_run else 'sent'} {self.sent} back; still refused: {again}; sent "
-            f"back earlier: {self.before}"
-        )
+        sent = f"{'would send' if self.dry_run else 'sent'} {self.sent} back"
+        return f"{sent}; still refused: {again}; sent back earlier: {self.before}; foreign: {self.foreign}"
 
 
 def read(settings: Settings, *, reason: str | None = None, limit: int | None = None) -> Iterator[DeadLetter]:
@@ -112,7 +119,7 @@ def read(settings: Settings, *, reason: str | None = None, limit: int | None = N
         _records(settings, settings.kafka.dead_letter_topic),
         key=lambda one: (one.timestamp, one.partition, one.offset),
     ):
-        letter = _letter(record)
+        letter = letter_of(record, settings.kafka.clicks_topic)
         if letter.name in seen or (reason is not None and letter.reason != reason):
             continue
         if limit is not None and len(seen) >= limit:
@@ -150,14 +157,13 @@ def redrive(
     from kafka.errors import KafkaError
 
     outcome = Redriven(dry_run=dry_run)
-    done = {
-        record.key.decode()
-        for record in _records(
-            settings, settings.kafka.dead_letter_topic + LEDGER_SUFFIX, missing_is_empty=True
-        )
-    }
+    ledger = _records(settings, settings.kafka.dead_letter_topic + LEDGER_SUFFIX, missing_is_empty=True)
+    done = {record.key.decode(errors="replace") for record in ledger if record.key is not None}
     ready: list[tuple[DeadLetter, bytes | None]] = []
     for letter in read(settings, reason=reason):
+        if letter.reason == FOREIGN:
+            outcome.foreign += 1
+            continue
         if letter.name in done:
             outcome.before += 1
             continue
@@ -180,10 +186,18 @@ def redrive(
 def _valid_key(letter: DeadLetter, rekey: bool) -> bytes | None:
     key = letter.key
     if rekey and letter.reason == "wrong_key" and letter.value is not None:
-        fields = msgspec.json.decode(letter.value)
-        key = str(fields["session_id"]).encode()
+        key = _session_key(letter.value) or key
     decode_click(letter.value, key, time.time_ns() // 1000)
     return key
+
+
+def _session_key(value: bytes) -> bytes | None:
+    try:
+        fields = msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    session_id = fields.get("session_id") if isinstance(fields, dict) else None
+    return session_id.encode(errors="replace") if isinstance(session_id, str) else None
 
 
 def _send(settings: Settings, ready: list[tuple[DeadLetter, bytes | None]]) -> None:
@@ -199,6 +213,7 @@ def _send(settings: Settings, ready: list[tuple[DeadLetter, bytes | None]]) -> N
         acks="all",
         max_request_size=MAX_MESSAGE_BYTES,
         transaction_timeout_ms=_TRANSACTION_MS,
+        **click_partitioner(settings),
     )
     try:
         producer.init_transactions()
@@ -266,19 +281,60 @@ def _records(settings: Settings, topic: str, missing_is_empty: bool = False) -> 
         raise StreamingError(f"topic '{topic}' cannot be read ({error}); is the broker running?") from None
 
 
-def _letter(record: Any) -> DeadLetter:
-    headers = {name: value.decode(errors="replace") for name, value in record.headers}
-    number = {name: int(headers.get(name, "-1")) for name in ("partition", "offset")}
+def letter_of(record: Any, clicks_topic: str) -> DeadLetter:
+    """Read one record of the dead letter topic.
+
+    Parameters
+    ----------
+    record : kafka ConsumerRecord
+        As the client gives it.
+    clicks_topic : str
+        Only its letters are ours.
+
+    Returns
+    -------
+    DeadLetter
+        With the reason ``foreign`` when a header is missing, has no value or is no number where one is due,
+        or names another topic.
+    """
+    headers = header_map(record.headers)
+    partition, offset = (whole_number(headers.get(name)) for name in ("partition", "offset"))
+    text = {name: value.decode(errors="replace") for name, value in headers.items()}
+    missing = [name for name in ("reason", "topic", "failed_at") if name not in text]
+    if partition is not None and offset is not None and not missing and text["topic"] == clicks_topic:
+        return DeadLetter(
+            text["reason"],
+            text.get("detail", ""),
+            clicks_topic,
+            partition,
+            offset,
+            text["failed_at"],
+            record.key,
+            record.value,
+        )
+    missing += [name for name, number in (("partition", partition), ("offset", offset)) if number is None]
+    detail = (
+        f"no header {', '.join(missing)} of a dead letter"
+        if missing
+        else f"a letter of topic '{text['topic']}'"
+    )
     return DeadLetter(
-        headers.get("reason", "?"),
-        headers.get("detail", ""),
-        headers.get("topic", "?"),
-        number["partition"],
-        number["offset"],
-        headers.get("failed_at", "?"),
+        FOREIGN,
+        detail,
+        record.topic,
+        record.partition,
+        record.offset,
+        _written(record.timestamp),
         record.key,
         record.value,
     )
+
+
+def _written(milliseconds: int) -> str:
+    try:
+        return format_time(milliseconds * 1000)
+    except (ValueError, OverflowError, OSError):  # a sender may claim any time
+        return f"{milliseconds} ms"
 
 
 def _text(raw: bytes | None) -> str | None:

@@ -71,7 +71,7 @@ def measure(settings: Settings) -> LagReport:
     Raises
     ------
     StreamingError
-        The topic is not there, or the broker does not answer.
+        The topic is not there, ends before the commit, or the broker does not answer.
     """
     from kafka import KafkaConsumer, TopicPartition
     from kafka.errors import KafkaError
@@ -93,14 +93,21 @@ def measure(settings: Settings) -> LagReport:
                     f"topic '{topic}' does not exist; name another by kafka.clicks_topic, or start the "
                     "consumer, which makes it"
                 )
+            committed = {name: reader.committed(name) for name in names}  # before the ends: they only grow
             begins, ends = reader.beginning_offsets(names), reader.end_offsets(names)
-            committed = {name: reader.committed(name) for name in names}
         finally:
             reader.close(autocommit=False)
     except KafkaError as error:
         raise StreamingError(
             f"lag of group '{group}' on '{topic}' cannot be read ({error}); is the broker running?"
         ) from None
+    for name in names:
+        if (committed[name] or 0) > ends[name]:
+            raise StreamingError(
+                f"{name.topic}-{name.partition}: group '{group}' has committed offset {committed[name]}, "
+                f"but the topic ends at {ends[name]}: it was made anew or lost its end; start the consumer, "
+                "which says what helps"
+            )
     rows = [
         PartitionLag(
             n.partition,

@@ -21,9 +21,9 @@ class GroupState:
     committed : dict
         Partition (as text) to committed offset; 0 where nothing was committed.
     dead_letters : int
-        Records in the dead letter topic.
+        Records in the dead letter topic, foreign ones too: only offsets are looked at.
     answers : int
-        Records in the recommendations topic.
+        Records in the recommendations topic, foreign ones too.
     """
 
     ends: dict[str, int]

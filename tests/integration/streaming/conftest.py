@@ -22,6 +22,7 @@ import httpx
 import pytest
 
 from feature_repo.contract.settings import Settings
+from streaming.topics import ensure as topics
 
 ROOT = Path(__file__).parents[3]
 CHROMIUM = next(
@@ -176,14 +177,13 @@ class Side:
         return dict(until(check, f"answer to {event}"))
 
     def close(self) -> None:
-        """Stop both processes by their own ids."""
+        """Stop both processes by their own ids; told to end, they end with 0."""
         self.client.close()
         for process in (self.server, self._consumer):
             if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        for process in (self.server, self._consumer):
-            if process is not None:
-                process.wait(60)
+        codes = {process.wait(60) for process in (self.server, self._consumer) if process is not None}
+        assert codes == {0}
 
 
 @pytest.fixture(scope="session")
@@ -192,7 +192,7 @@ def side(base_settings: Settings, services: Any, tmp_path_factory: pytest.TempPa
     needs it.
     """
     home, name = tmp_path_factory.mktemp("http"), uuid.uuid4().hex[:8]
-    topics = {
+    names = {
         "clicks_topic": f"clicks-{name}",
         "recommendations_topic": f"answers-{name}",
         "dead_letter_topic": f"dead-{name}",
@@ -201,7 +201,7 @@ def side(base_settings: Settings, services: Any, tmp_path_factory: pytest.TempPa
         **base_settings.kafka.model_dump(),
         "bootstrap_servers": services.bootstrap_servers,
         "partitions": 2,
-        **topics,
+        **names,
     }
     merged = {
         **base_settings.model_dump(),
@@ -219,3 +219,23 @@ def side(base_settings: Settings, services: Any, tmp_path_factory: pytest.TempPa
 def wait() -> Callable[[Callable[[], Any], str], Any]:
     """Wait for something to become true, with a bound against hanging."""
     return until
+
+
+@pytest.fixture
+def live(settings: Settings, services: Any) -> Settings:
+    """Settings with topics and a group of this test's own on the shared services."""
+    name = uuid.uuid4().hex[:8]
+    names = {
+        "clicks_topic": f"clicks-{name}",
+        "recommendations_topic": f"answers-{name}",
+        "dead_letter_topic": f"dead-{name}",
+    }
+    kafka = settings.kafka.model_copy(
+        update={"bootstrap_servers": services.bootstrap_servers, "partitions": 2, **names}
+    )
+    merged = settings.model_dump()
+    merged["kafka"], merged["online"] = kafka.model_dump(), {"url": services.online_store_url}
+    merged["streaming"] = {"group": f"group-{name}", "dlq_breaker_share": 1.0}
+    result = Settings.model_validate(merged)
+    topics.ensure(result)
+    return result

@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,113 +10,18 @@ from typing import Any
 import pytest
 
 from feature_repo.contract.settings import Settings
-from feature_repo.stores.packed.live import LiveFeatureReader
-from streaming.clients import client_options
-from streaming.consumer.app import assemble
-from streaming.consumer.audit import stored_features
 from streaming.consumer.partitions import Partitions
 from streaming.consumer.sinks import KafkaSink
 from streaming.errors import BreakerError, StreamingError
 from streaming.metrics import ConsumerMetrics
 from streaming.serving.models import Models, open_models
 from streaming.topics import dead_letters as dlq
-from streaming.topics import ensure as topics
 from streaming.topics.lag import measure
 
 sys.path.insert(0, str(Path(__file__).parents[4] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[1]))
 import soak
-import soak_oracle
-
-NOW_MS = 1_760_000_000_000
-
-
-@pytest.fixture
-def live(settings: Settings, services: Any) -> Settings:
-    """Settings with topics and a group of this test's own on the shared services."""
-    name = uuid.uuid4().hex[:8]
-    names = {
-        "clicks_topic": f"clicks-{name}",
-        "recommendations_topic": f"answers-{name}",
-        "dead_letter_topic": f"dead-{name}",
-    }
-    kafka = settings.kafka.model_copy(
-        update={"bootstrap_servers": services.bootstrap_servers, "partitions": 2, **names}
-    )
-    merged = settings.model_dump()
-    merged["kafka"], merged["online"] = kafka.model_dump(), {"url": services.online_store_url}
-    merged["streaming"] = {"group": f"group-{name}", "dlq_breaker_share": 1.0}
-    result = Settings.model_validate(merged)
-    topics.ensure(result)
-    return result
-
-
-def click(number: int, session: str, item: str = "i", **changes: Any) -> tuple[bytes | None, bytes | None]:
-    body = {
-        "event_id": f"e{number}",
-        "session_id": session,
-        "item_id": item,
-        "event_time": NOW_MS + number * 1000,
-        "schema_version": 1,
-        **changes,
-    }
-    return session.encode(), json.dumps(body).encode()
-
-
-def send(settings: Settings, records: list[tuple[bytes | None, bytes | None]], **options: Any) -> None:
-    from kafka import KafkaProducer
-
-    with KafkaProducer(**client_options(settings), max_request_size=64 << 20, **options) as producer:
-        for key, value in records:
-            producer.send(settings.kafka.clicks_topic, value, key)
-        producer.flush()
-
-
-def consume(
-    settings: Settings, models: Models | None = None, metrics: ConsumerMetrics | None = None, **options: Any
-) -> dict[str, int]:
-    consumer = assemble(
-        settings,
-        models or Models(lambda: None),
-        metrics or ConsumerMetrics(),
-        until_idle_seconds=0.8,
-        **options,
-    )
-    consumer.run()
-    return consumer.totals
-
-
-def judge(settings: Settings) -> dict[str, int]:
-    kafka, expected = (
-        settings.kafka,
-        soak_oracle.truth(soak.read_topic(settings, settings.kafka.clicks_topic)),
-    )
-    names = sorted(expected.sessions)
-    assert settings.online.url is not None
-    online = dict(
-        zip(names, LiveFeatureReader(settings.online.url.get_secret_value()).read(names), strict=True)
-    )
-    return {
-        **soak_oracle.check_answers(expected, soak.read_topic(settings, kafka.recommendations_topic)),
-        **soak_oracle.check_letters(expected, soak.read_topic(settings, kafka.dead_letter_topic)),
-        **soak_oracle.check_features(expected, online, "online"),
-        **soak_oracle.check_features(expected, stored_features(settings), "state"),
-        **soak_oracle.check_score_log(expected, settings.home / "score_log"),
-    }
-
-
-def mixed(run: str) -> list[tuple[bytes | None, bytes | None]]:
-    records = [click(number, f"{run}-{number % 17}", f"i{number % 29}") for number in range(400)]
-    records += records[100:110]  # duplicates
-    records += [
-        click(1000 + number, f"{run}-{number}", "late", event_time=NOW_MS - number * 120_000)
-        for number in range(12)
-    ]
-    records += [(b"k", value) for value in soak.POISON] + [
-        (b"k", soak.LARGE_POISON),
-        (b"\xff\x00", b"\x80"),
-        (None, b"{}"),
-    ]
-    return records
+from live_consumer import click, consume, judge, mixed, send
 
 
 def test_every_effect_is_what_the_oracle_says(live: Settings) -> None:

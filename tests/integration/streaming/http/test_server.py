@@ -8,6 +8,7 @@ import socket
 from typing import Any
 
 import numpy as np
+import pytest
 
 from model.data.catalogue import Catalogue
 from model.recommender import artifact, new_items
@@ -15,11 +16,17 @@ from model.recommender import artifact, new_items
 # In this order: the side starts without a model, and a session's later questions build on its clicks.
 
 
-def test_without_a_model_it_is_alive_but_not_ready_and_says_why(side: Any) -> None:
+def test_without_a_model_it_is_alive_but_not_ready_and_says_why(side: Any, wait: Any) -> None:
     assert side.client.get("/healthz").status_code == 200
-    response = side.client.get("/readyz")
-    assert response.status_code == 503
-    assert "promote" in response.json()["parts"]["model"]
+    wait(
+        lambda: (
+            "no model is promoted, so clicks are answered by popularity"
+            in side.client.get("/readyz").json()["parts"]["model"]
+        ),
+        "the reason",
+    )
+    assert side.client.get("/readyz").status_code == 503
+    assert (side.settings.home / "serve.log").read_text().count("answered by popularity") == 1
 
 
 def test_a_promoted_model_is_picked_up_and_it_becomes_ready(side: Any, wait: Any) -> None:
@@ -156,6 +163,25 @@ def test_an_endless_request_head_is_cut_off(side: Any) -> None:
         received = received or connection.recv(1000)
     assert received == b"closed" or b"431" in received
     assert side.client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "code"),
+    [
+        (b"BREW / HTTP/1.1\r\n\r\n", b"405", "method_not_allowed"),
+        (b"GET / HTTP/1.1\r\nbad name: x\r\n\r\n", b"400", "bad_request"),
+        (b"POST / HTTP/1.1\r\ncontent-length: x\r\n\r\n", b"400", "bad_request"),
+        (b"GET / HTTP/1.1\r\nx: " + b"y" * 90_000 + b"\r\n\r\n", b"431", "head_too_large"),
+    ],
+)
+def test_what_is_no_request_gets_an_error_body_from_the_real_server(
+    side: Any, request_bytes: bytes, status: bytes, code: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", int(side.url.rpartition(":")[2])), timeout=60) as connection:
+        connection.sendall(request_bytes)
+        head, _, body = b"".join(iter(lambda: connection.recv(65_536), b"")).partition(b"\r\n\r\n")
+    assert head.split(b" ")[1] == status
+    assert json.loads(body)["error"]["code"] == code
 
 
 def test_nearest_items_are_exact_and_every_id_matches_its_vector(side: Any) -> None:

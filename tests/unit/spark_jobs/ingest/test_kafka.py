@@ -3,6 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
+from feature_repo.contract.key_partitions import KeyRule, Width, partition_of
 from spark_jobs.ingest.kafka import DECODED, _start, decode_batches, decode_record
 from spark_jobs.job import JobError
 
@@ -39,6 +40,17 @@ def test_a_refused_record_says_where_and_why(key, value, reason):
     row = decode_record(**PLACE, key=key, value=value)
     assert str(row["reason"]).startswith(f"topic clicks partition 1 offset 7: {reason}")
     assert row.get("event_id") is None
+
+
+def test_a_click_on_a_wrong_partition_is_refused_as_the_consumer_refuses_it():
+    rule = KeyRule("murmur2", (Width(4),))
+    rows = [
+        decode_record(**{**PLACE, "partition": place}, key=b"s", value=_value(), rule=rule)
+        for place in range(4)
+    ]
+    home = partition_of("murmur2", b"s", 4)
+    assert [place for place, row in enumerate(rows) if "reason" not in row] == [home]
+    assert ": wrong_partition: " in str(rows[(home + 1) % 4]["reason"])
 
 
 def test_batches_keep_good_and_bad_records_side_by_side():

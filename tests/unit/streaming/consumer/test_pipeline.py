@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.contract import session
+from feature_repo.contract.key_partitions import KeyRule, Width, partition_of
 from feature_repo.contract.messages import decode_recommendation
 from feature_repo.contract.session import FoldClick, FoldConfig
 from streaming.consumer import score_log
 from streaming.consumer.pipeline import Breaker, Pipeline, RawRecord
+from streaming.consumer.recovery import Plan
 from streaming.consumer.state import PartitionStore
 from streaming.errors import BreakerError
 from streaming.serving.answers import Answerer, Popularity
@@ -61,6 +63,21 @@ def test_each_click_of_a_batch_is_answered_with_its_own_prefix(store: PartitionS
     assert (batch.next_offset, outcome.answered, list(batch.states)) == (2, 2, ["s"])
 
 
+def test_valid_click_on_a_wrong_partition_is_a_letter_and_changes_no_state(store: PartitionStore) -> None:
+    pipeline = _pipeline()
+    rule = KeyRule("murmur2", (Width(4),))
+    home = partition_of("murmur2", b"s", 4)
+    away = (home + 1) % 4
+    records = {away: [_click(0, "a"), RawRecord(away, 1, NOW, b"s", b"junk")]}
+    outcome = pipeline.process(records, {away: store}, check_key=rule.check)
+    letters = outcome.partitions[away].outbox.letters
+    assert [dict(letter.headers)["reason"] for letter in letters] == [b"wrong_partition", b"not_json"]
+    assert letters[0].value == _click(0, "a").value
+    assert (outcome.answered, outcome.partitions[away].states) == (0, {})
+    right = {home: [_click(0, "a", partition=home)]}
+    assert pipeline.process(right, {home: store}, check_key=rule.check).answered == 1
+
+
 def test_duplicate_gets_no_answer_within_a_batch_or_later(store: PartitionStore) -> None:
     pipeline = _pipeline()
     first = pipeline.process({0: [_click(0, "a"), _click(1, "a")]}, {0: store})
@@ -92,7 +109,7 @@ def test_poison_becomes_a_letter_with_its_bytes_and_the_next_click_is_scored(sto
 
 def test_clicks_answered_before_the_state_was_lost_are_only_folded(store: PartitionStore) -> None:
     records = [_click(0, "a"), RawRecord(0, 1, NOW, b"k", b"junk"), _click(2, "b")]
-    outcome = _pipeline().process({0: records}, {0: store}, {0: 2})
+    outcome = _pipeline().process({0: records}, {0: store}, {0: Plan(0, 2, False, 2)})
     batch = outcome.partitions[0]
     assert (outcome.restored, outcome.answered) == (1, 1)
     assert [offset for offset, _, _ in batch.outbox.answers] == [2]
@@ -205,3 +222,16 @@ def test_event_id_is_known_after_the_session_gap_and_forgotten_after_256_newer_o
         assert session.apply(state, FoldClick("first", "i", moment, moment), config) is state
         state = session.apply(state, FoldClick(f"e{number}", "i", moment, moment), config)
     assert session.apply(state, FoldClick("first", "i", moment, moment), config) is not state
+
+
+def test_letters_and_answers_that_are_out_are_told_apart(store: PartitionStore) -> None:
+    records = [
+        RawRecord(0, 0, NOW, b"k", b"junk"),
+        _click(1, "a"),
+        RawRecord(0, 2, NOW, b"k", b"junk"),
+        _click(3, "b"),
+    ]
+    outcome = _pipeline().process({0: records}, {0: store}, {0: Plan(0, 3, False, 1)})
+    outbox = outcome.partitions[0].outbox
+    assert [offset for offset, _, _ in outbox.answers] == [3]
+    assert [letter.offset for letter in outbox.letters] == [2]

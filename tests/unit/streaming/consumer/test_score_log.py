@@ -87,3 +87,15 @@ def test_full_disk_is_one_line_and_loses_nothing(store: PartitionStore, tmp_path
     with pytest.raises(StreamingError, match="cannot be written"):
         log.roll(3, store)
     assert len(list(store.rows())) == 1
+
+
+def test_rows_that_another_consumer_did_not_write_are_kept_beside_its_files(tmp_path: Path) -> None:
+    mine, other = PartitionStore(tmp_path / "a"), PartitionStore(tmp_path / "b")
+    mine.write(4, {}, Outbox(), _packed([_row(2), _row(3)]))
+    other.write(9, {}, Outbox(), _packed([_row(1), _row(8)]))
+    for store in (other, mine):
+        log = ScoreLog(tmp_path / "log", "clicks")
+        log.adopt(3, store)
+        log.roll(3, store)
+        store.close()
+    assert sorted(_read(tmp_path / "log")) == [1, 2, 3, 8]

@@ -5,8 +5,9 @@ import pytest
 from feature_repo.contract import session
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState
 from streaming.consumer import state as module
-from streaming.consumer.state import Letter, Outbox, PartitionStore
+from streaming.consumer.state import Letter, Marks, Outbox, PartitionStore
 from streaming.errors import StreamingError
+from streaming.topics.layout import Layout
 
 
 def _state(event: str, time: int = 5) -> SessionState:
@@ -73,3 +74,29 @@ def test_damaged_store_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "p" / "CURRENT").write_text("nonsense\n")
     with pytest.raises(StreamingError, match="delete that folder to rebuild it from the topic"):
         PartitionStore(tmp_path / "p")
+
+
+def test_what_is_being_restored_is_stored_before_the_first_click(tmp_path: Path) -> None:
+    store, marks = PartitionStore(tmp_path / "p"), Marks(Layout("0a", 4), 54, 52)
+    store.begin(0, marks)
+    store.close()
+    again = PartitionStore(tmp_path / "p")
+    assert (again.next_offset, again.marks) == (0, marks)
+    again.write(7, {}, Outbox([(6, b"k", b"v")], [], []), [])
+    again.begin(3, marks, forget_outbox=True)
+    assert (again.next_offset, again.outbox()) == (3, Outbox([], [], []))
+
+
+def test_cleared_store_is_as_new(tmp_path: Path) -> None:
+    store = PartitionStore(tmp_path / "p")
+    store.begin(0, Marks(Layout("0a", 4), 0, 0))
+    store.write(7, {"s": _state("e")}, Outbox([(6, b"k", b"v")], [], []), [(6, b"row")])
+    store.clear()
+    assert (store.next_offset, store.marks, store.outbox(), list(store.rows()), dict(store.sessions())) == (
+        None,
+        None,
+        Outbox(),
+        [],
+        {},
+    )
+    assert store.states(["s"])["s"] == session.empty()

@@ -39,6 +39,21 @@ def test_a_promotion_is_taken_and_told_once(folders):
     assert watch.current.scorer.version == "two"
 
 
+def test_without_a_model_the_way_of_answering_is_said_once(folders, caplog):
+    promoted = [None]
+    watch = ModelWatch(lambda: promoted[0], load)
+    assert [watch.check() for _ in range(3)] == [False] * 3
+    assert [record.message for record in caplog.records] == [
+        f"{watch.problem}; it is taken into use by itself"
+    ]
+    assert "answered by popularity" in watch.problem
+    promoted[0] = folders("broken")
+    watch.check()
+    assert "answered by popularity" in caplog.records[-1].message
+    promoted[0] = folders("one")
+    assert watch.check() and watch.problem == ""
+
+
 def test_a_broken_folder_keeps_the_old_model_and_says_why(folders):
     promoted = [folders("one")]
     watch = ModelWatch(lambda: promoted[0], load)

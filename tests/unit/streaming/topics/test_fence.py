@@ -1,0 +1,86 @@
+import zlib
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+
+from feature_repo.contract.key_partitions import partition_of
+from streaming.errors import StreamingError
+from streaming.topics.fence import Fence, next_count
+
+
+class Name(NamedTuple):
+    topic: str
+    partition: int
+
+
+class Client:
+    """Remembers what it was asked to do."""
+
+    def __init__(self, position: int, end: int) -> None:
+        self.at, self.end, self.paused = position, end, False
+
+    def seek(self, name: Name, offset: int) -> None:
+        self.at = offset
+
+    def pause(self, name: Name) -> None:
+        self.paused = True
+
+    def position(self, name: Name) -> int:
+        return self.at
+
+    def assignment(self) -> set[Name]:
+        return {NAME}
+
+    def end_offsets(self, names: list[Name]) -> dict[Name, int]:
+        return dict.fromkeys(names, self.end)
+
+
+NAME = Name("clicks", 0)
+home = partial(partition_of, "murmur2")
+
+
+def _key(before: int, now: int) -> bytes:
+    """A key with this place of 2 and of 3 partitions."""
+    return next(
+        key
+        for key in (f"s{number}".encode() for number in range(1000))
+        if (home(key, 2), home(key, 3)) == (before, now)
+    )
+
+
+def _records(*keys: bytes | None) -> list[Any]:
+    return [SimpleNamespace(offset=offset, key=key) for offset, key in enumerate(keys)]
+
+
+def test_partition_ends_before_the_first_click_that_only_more_partitions_explain() -> None:
+    fence, client = Fence(home, 2, 3), Client(9, 9)
+    records = _records(_key(0, 2), None, _key(0, 0), _key(1, 2), _key(1, 0), _key(0, 0))
+    assert fence.cut(client, {NAME: records}) == {
+        NAME: records[:4]
+    }  # the fourth is on a wrong partition by either number: no sign of growth
+    assert (client.at, client.paused) == (4, True)
+    fence.note(client)
+    assert fence.reached == {0: 4}
+
+
+def test_partition_without_such_a_click_is_read_to_its_end() -> None:
+    fence, client = Fence(home, 2, 3), Client(2, 2)
+    records = _records(_key(0, 1), _key(0, 0))
+    assert fence.cut(client, {NAME: records}) == {NAME: records}
+    fence.note(client)
+    assert fence.reached == {0: 2}
+    with pytest.raises(StreamingError, match="offset 1 of 2 only"):
+        fence.note(Client(1, 2))
+
+
+def test_number_of_partitions_in_between_is_worked_out_from_the_clicks_that_wait() -> None:
+    keys = [f"s{number}".encode() for number in range(40)]
+    sent = lambda at, count: [(at, home(key, count), key) for key in keys]
+    assert next_count(home, 4, 9, sent(1, 4) + sent(3, 9) + sent(2, 6)) == 6
+    assert next_count(home, 4, 9, sent(1, 5) + sent(2, 6) + sent(3, 9)) in (5, 9)
+    assert next_count(home, 4, 9, sent(1, 4) + sent(2, 9)) == 9
+    assert next_count(home, 4, 9, []) == 9
+    wrong = [(1, zlib.crc32(key) % 4, key) for key in keys]  # another partitioner's: no number explains them
+    assert next_count(home, 4, 9, wrong + sent(2, 9)) == 9
