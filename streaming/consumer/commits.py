@@ -40,6 +40,7 @@ class Commits:
         self._next = 0.0
         self._patience_seconds = settings.streaming.watchdog_seconds
         self._failing_since: float | None = None
+        self._under_way = 0  # commits that nobody has answered yet
 
     def due(self, now: float) -> bool:
         """Whether it is time again, by the monotonic clock."""
@@ -61,8 +62,6 @@ class Commits:
         from kafka.errors import KafkaError
 
         self._next = (now := time.monotonic()) + COMMIT_SECONDS
-        if self._failing_since is not None and now - self._failing_since > self._patience_seconds:
-            raise StuckError(f"commits have failed for {self._patience_seconds:.0f} s")
         # the client's position also counts transaction markers, which are no records
         with self._partitions.lock:
             logs = {partition: self._partitions.layout(partition) for partition in self._partitions.stores}
@@ -79,18 +78,24 @@ class Commits:
             and self._partitions.committable(p, offset)
         }
         if not changed or self._transactional:
+            if not self._under_way:
+                self._failing_since = None
             return
+        if self._failing_since is not None and now - self._failing_since > self._patience_seconds:
+            raise StuckError(f"commits have failed for {self._patience_seconds:.0f} s")
         self._metrics.start()
+        self._committed |= changed
+        self._under_way += 1
         try:
             consumer.commit_async(offsets_of(self._topic, changed, logs), self._done)
         except KafkaError as error:
             self._done(changed, error)
             return
-        self._committed |= changed
         self._metrics.done("commit")
 
     def _done(self, offsets: Any, error: object) -> None:
         failed = isinstance(error, Exception)
+        self._under_way -= 1
         if failed:
             self._committed = {}  # so that the next time tries again
         self._metrics.commits.labels("failed" if failed else "done").inc()
