@@ -89,6 +89,21 @@ def test_report_is_plain_json_with_differences_slices_and_history(report):
     assert "new item" in body["slices"]
 
 
+def test_rows_stand_best_first(report):
+    means = [row.metrics["N@10"].mean for row in report.rows]
+    assert means == sorted(means, reverse=True)
+
+
+def test_verdict_names_the_best_baseline_and_the_model_without_intents(report):
+    best = report.row(best_baseline(report.rows, "N@10")).name
+    lines = report.verdicts()
+    gap = report.difference("with_intents", best_baseline(report.rows, "N@10"))["N@10"]
+    assert lines[0].startswith(f"model against best baseline, {best}: N@10 {gap.mean:+.4f}")
+    assert lines[0].endswith("proven" if gap.low > 0 else "proven worse" if gap.high < 0 else "not proven")
+    assert any("all parts but intents" in line for line in lines) == ("without_intents" in report.ranks)
+    assert all(line in report.markdown() for line in lines) and report.to_dict()["verdicts"] == list(lines)
+
+
 def test_markdown_names_rule_cases_and_every_row(report, dataset):
     text = report.markdown()
     assert f"{len(dataset.test)} test cases" in text
