@@ -256,7 +256,7 @@ def _named(intent: Mapping[str, Any], titles: Mapping[str, str]) -> str:
 
 def _recommended(item: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     reason = f" ({item['reason']})" if item.get("reason") else ""
-    return titles.get(item["item_id"], item["item_id"]) + reason
+    return f"{titles.get(item['item_id'], item['item_id'])}{reason}"
 
 
 def _titles(settings: Settings) -> dict[str, str]:

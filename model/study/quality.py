@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -166,6 +166,7 @@ class QualityReport:
             },
             "weights": {} if self.candidate.hybrid is None else self.candidate.hybrid.weights,
             "slices": self.slices,
+            "tuning": [asdict(trial) for trial in self.candidate.trials],
             "history": self.history,
             "notes": list(self.dataset.notes),
         }
