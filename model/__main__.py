@@ -33,6 +33,7 @@ FLAGS = (
     "epochs",
     "batch_size",
     "learning_rate",
+    "tune",
     "seed",
     "threads",
     "device",
@@ -128,6 +129,14 @@ def _benchmark(
         bool,
         typer.Option("--no-hybrid", help="the network alone, without transitions and retrieval"),
     ] = False,
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            "--tune",
+            metavar="SECONDS",
+            help="time for trying other settings on validation first (default 0: none)",
+        ),
+    ] = None,
     refit: Annotated[
         bool,
         typer.Option("--refit", help="train once more on train + validation before the test (the default)"),
@@ -366,11 +375,16 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
         f"best epoch {metrics['best_epoch']}, {metrics['train_seconds']} s of training, "
         f"{metrics['peak_memory_mb']} MB at most; score = {weights}"
     )
+    if metrics["tuning"]:
+        tried = len({trial["place"] for trial in metrics["tuning"]})
+        console.print(f"{tried} settings tried; all trials are in metrics.json, key tuning")
     if metrics["refitted"]:
         console.print(
             f"refit: trained once more on train + validation, for {metrics['best_epoch']} epochs; the "
             "figures are of that model"
         )
+    for line in (metrics["intents"]["line"], *metrics.get("verdicts", [])):
+        console.print(line, markup=False, soft_wrap=True)
     for warning in metrics.get("warnings", []):
         console.print(f"Warning. {warning}")
     for note in metrics["notes"]:

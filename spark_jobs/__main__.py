@@ -283,13 +283,14 @@ def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
     if word == "ingest" and not (given.kafka or given.score_log):
         module.look(settings)  # before Spark, whose start takes seconds
         arguments["max_refused_share"] = settings.dataset.max_refused_share
+    from spark_jobs.lake.lake import Lake
     from spark_jobs.session import spark_session
 
     signal.signal(signal.SIGTERM, _interrupt)
     spark = spark_session(settings, f"intentstore {word}")
     try:
         with _only_writer(job, settings, given):
-            result = module.run(spark, settings, date=given.date, **arguments)
+            result = module.run(Lake(spark, settings), date=given.date, **arguments)
     finally:
         spark.stop()
     return result

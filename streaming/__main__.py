@@ -181,9 +181,15 @@ def _serve(
     bootstrap_servers: cli.Broker = None,
     host: Annotated[str | None, typer.Option("--host", help="address to listen on")] = None,
     port: Annotated[int | None, typer.Option("--port", help="port to listen on")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="processes that answer behind this port (default 1)"),
+    ] = None,
     model: Model = None,
 ) -> int:
-    settings = _settings(config, bootstrap_servers, chatty=True, http__host=host, http__port=port)
+    settings = _settings(
+        config, bootstrap_servers, chatty=True, http__host=host, http__port=port, http__workers=workers
+    )
     from streaming import commands
 
     return commands.guarded(commands.serve, settings, model=model)
@@ -277,12 +283,10 @@ def _settings(
     # One compiled kernel a shape of a batch is kept by torch, 1,024 of them by default: a consumer's memory
     # would grow for an hour.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    from streaming.logs import configure_logging
+
     level = logging.INFO if chatty or cli.verbose.get() else logging.WARNING
-    logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("intentstore.assets").setLevel(logging.INFO)
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    configure_logging(level)
     return cli.settings_of(config, kafka__bootstrap_servers=bootstrap_servers, **flags)
 
 

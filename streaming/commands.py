@@ -83,9 +83,9 @@ def repartition(settings: Settings, options: Options) -> int:
 
 def serve(settings: Settings, options: Options) -> int:
     """Run the HTTP side."""
-    from streaming.http import server as http
+    from streaming.http import serve as http
 
-    return int(http.main(settings, model_dir=options.model))
+    return http.main(settings, model_dir=options.model)
 
 
 def dlq_list(settings: Settings, options: Options) -> int:
