@@ -43,18 +43,19 @@ def dataset(settings: Settings) -> Check:
 def tables(settings: Settings) -> Check:
     """Look at each Delta table's log: is it there, and does it have the columns of this version?"""
     from feature_repo.contract.tables import CLICKS, TABLES
-    from spark_jobs.lake.rows import latest_version, stored_schema
+    from spark_jobs.lake.log import DeltaLog
 
     there, old = [], []
     for name, table in TABLES.items():
         folder = settings.table(name)
-        if latest_version(folder) < 0:
+        log = DeltaLog(folder)
+        if not log.exists():
             if folder.exists() and any(folder.iterdir()):
                 remedy = f"move it away and run `intentstore job {table.job or name}`"
                 return Check("tables", "error", f"'{folder}' holds files and no Delta log", remedy)
             continue
         there.append(name)
-        stored = stored_schema(folder)
+        stored = log.stored_schema()
         lost = [column.name for column in table.fields if column.name not in stored]
         if lost:
             old.append(f"{name} lacks {', '.join(lost)}")
