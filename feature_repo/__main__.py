@@ -31,8 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings(chosen.config, os.environ, {"home": chosen.home})
         return int(chosen.run(settings, chosen) or 0)
-    except (ValueError, RuntimeError, SettingsError, OSError) as error:
-        print(f"feature_repo {chosen.command}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 - the last resort of an entry point: one line, never an empty one
+        known = isinstance(error, (ValueError, RuntimeError, SettingsError, OSError)) and str(error).strip()
+        line = str(error) if known else f"{type(error).__name__} {error}"
+        print(f"feature_repo {chosen.command}: {' '.join(line.split())}", file=sys.stderr)
         return 1
 
 
@@ -148,6 +152,8 @@ def _plan(settings: Settings, chosen: Arguments) -> int:
         print(json.dumps(plan.as_rows(changes)))
     else:
         print("\n".join(map(str, changes)) or "no changes")
+        if file is None and not before.views:
+            print("nothing is applied yet; `python -m feature_repo apply` registers this", file=sys.stderr)
     plan.refuse_breaking(changes)
     if chosen.update:
         plan.write_snapshot(file, defined)

@@ -82,17 +82,14 @@ def feature_store(settings: Settings, *, url: str | None = None) -> FeatureStore
 
     Returns
     -------
-    feast.FeatureStore
-        Historical reads need an active Spark session with Delta (``spark_jobs.session``) in this process.
+    CheckedStore
+        Feast's, with errors in our words. Historical reads need an active Spark session with Delta
+        (``spark_jobs.session``) in this process.
     """
     config = repo_config(settings, url=url)
-    from feast import FeatureStore
+    from feature_repo.registry.checked import CheckedStore
 
-    return FeatureStore(config=config)
-
-
-class RegistryError(RuntimeError):
-    """The registry holds nothing to read; the text names the home and the command."""
+    return CheckedStore(config=config)
 
 
 def applied_store(settings: Settings, *, url: str | None = None) -> FeatureStore:
@@ -104,6 +101,8 @@ def applied_store(settings: Settings, *, url: str | None = None) -> FeatureStore
         They never were.
     """
     store = feature_store(settings, url=url)
+    from feature_repo.stores.asked import RegistryError
+
     if not store.list_feature_views():
         raise RegistryError(
             f"the registry of home '{settings.home}' holds no feature view; register them with `python -m "
