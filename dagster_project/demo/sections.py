@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagster_project.lake import read as lake
 from dagster_project.run import steps
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
+from spark_jobs.lake.log import DeltaLog
 
 METRICS = ("R@5", "R@10", "R@20", "N@10", "MRR@20")
 PREFIX_SHOWN, RECOMMENDED_SHOWN = 6, 5
@@ -59,9 +59,9 @@ def tables(settings: Settings, facts: Facts) -> Section:
     rows = []
     for name in columns.SCHEMAS:
         path = settings.table(name)
-        if lake.latest_version(path) < 0:
+        if DeltaLog(path).version() < 0:
             continue
-        state = lake.snapshot(path)
+        state = DeltaLog(path).snapshot()
         made = [known for key, known in facts.items() if steps.TABLES.get(key) == name]
         added = sum(
             int(known.get("inserted") or 0) + int(known.get("updated") or 0)
@@ -260,9 +260,9 @@ def _recommended(item: Mapping[str, Any], titles: Mapping[str, str]) -> str:
 
 
 def _titles(settings: Settings) -> dict[str, str]:
-    if lake.latest_version(settings.table(columns.ITEMS)) < 0:
+    if DeltaLog(settings.table(columns.ITEMS)).version() < 0:
         return {}
-    items = lake.read(settings.table(columns.ITEMS), ["item_id", "title"])
+    items = DeltaLog(settings.table(columns.ITEMS)).read(["item_id", "title"])
     return {
         item: title or item
         for item, title in zip(items["item_id"].to_pylist(), items["title"].to_pylist(), strict=True)
@@ -272,11 +272,10 @@ def _titles(settings: Settings) -> dict[str, str]:
 def _prefixes(settings: Settings, examples: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], list[str]]:
     import pyarrow.compute as pc
 
-    if lake.latest_version(settings.table(columns.SCORE_LOG)) < 0:
+    if DeltaLog(settings.table(columns.SCORE_LOG)).version() < 0:
         return {}
     wanted = [int(entry["offset"]) for entry in examples]
-    found = lake.read(
-        settings.table(columns.SCORE_LOG),
+    found = DeltaLog(settings.table(columns.SCORE_LOG)).read(
         ["partition", "offset", "items"],
         filter=pc.field("offset").isin(wanted),
     )

@@ -67,15 +67,15 @@ def replay_and_answer(
     from streaming.services import services as broker
     from streaming.topics import ensure as topics
 
-    up = broker.up(settings)
+    broker.up(settings)
     topics.ensure(settings)
     before, started = Ends.now(settings), time.perf_counter()
     known = _event_ids(settings)
-    source, left = redate.still_to_send(settings, up.bootstrap_servers, known)
+    left = redate.still_to_send(settings, known)
     state = kafka_watch.group_state(settings)
     details: dict[str, Any] = {}
     if left or state is None or state.lag:
-        details = _answer(settings, source, left, config, clicks_per_second, max_clicks)
+        details = _answer(settings, left, config, clicks_per_second, max_clicks)
     else:
         LOGGER.info(
             "all %d held-out clicks are in the topic and answered; measuring from its records", len(known)
@@ -103,15 +103,15 @@ def _event_ids(settings: Settings) -> set[str]:
 
 def _answer(
     settings: Settings,
-    source: Settings,
-    left: int,
+    left: redate.LeftToSend,
     config: str | None,
     clicks_per_second: float,
     max_clicks: int,
 ) -> dict[str, Any]:
+    from spark_jobs.ingest.held_out import held_out_file
     from spark_jobs.live import replay
 
-    started = time.perf_counter()
+    started, details = time.perf_counter(), dict[str, Any]()
     command = [sys.executable, "-m", "streaming", "consume", *(("--config", config) if config else ())]
     consumer = bound.start(command, env=_environment(settings), log=settings.home / "demo" / "consumer.log")
     try:
@@ -119,18 +119,23 @@ def _answer(
         LOGGER.info(
             "the consumer is ready after %.1f s; %d clicks to send, %.0f a second",
             time.perf_counter() - started,
-            left,
+            len(left),
             clicks_per_second,
         )
-        sent = (
-            replay.run(None, source, held_out=True, rate=clicks_per_second, limit=max_clicks or None)
-            if left
-            else None
-        )
+        sent = 0
+        if left:
+            result = replay.send(
+                settings,
+                left,
+                rate=clicks_per_second,
+                limit=max_clicks or None,
+                source=str(held_out_file(settings)),
+            )
+            sent, details = result.rows, result.details
         _wait_until_answered(settings, consumer)
     finally:
         bound.stop(consumer, settings.streaming.grace_seconds)
-    return {"sent": sent.rows, **sent.details} if sent is not None else {"sent": 0}
+    return {"sent": sent, **details}
 
 
 def _environment(settings: Settings) -> dict[str, str]:

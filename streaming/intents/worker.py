@@ -38,7 +38,7 @@ from model.intent.prompts import recent_titles
 from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent, ViewIntent
 from model.text.encoder import TextEncoder
-from streaming.clients import TOOL_TIMEOUT_MS, client_options
+from streaming.clients import TOOL_TIMEOUT_MS, client_options, finish_join
 from streaming.errors import StreamingError
 from streaming.intents.requests import CALLED, IntentRequest
 from streaming.topics import ensure as topics
@@ -276,6 +276,7 @@ def main(settings: Settings, *, until_idle_seconds: float | None = None, max_cal
                 for record in batch
                 if (one := _request(record.value)) is not None
             ]
+            finish_join(reader)
             if requests:
                 last = time.monotonic()
                 log.info(
