@@ -189,7 +189,7 @@ def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
                 time.sleep(wait)
             sender.send(number)
         sender.close()
-        drained = _drain(settings)
+        drained = _drain(settings, fleet)
         codes = [fleet.stop(name) for name in sorted(fleet.running)]
         past = None
         if scenario.remake:
@@ -198,7 +198,7 @@ def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
             for number in range(scenario.clicks, scenario.clicks + scenario.clicks // 5):
                 sender.send(number)
             sender.close()
-            drained &= _drain(settings)
+            drained &= _drain(settings, fleet)
             codes += [not refused, *(fleet.stop(name) for name in sorted(fleet.running))]
     finally:
         for process in fleet.running.values():
@@ -247,12 +247,12 @@ def _grow(settings: Settings, fleet: Fleet, sender: Sender) -> None:
         fleet.start(name)
 
 
-def _drain(settings: Settings) -> bool:
-    """Wait until nothing is left to read, as long as commits move: a slow machine is no fault, standing still
-    is one, and then the log says how things stand.
+def _drain(settings: Settings, fleet: Fleet) -> bool:
+    """Wait until nothing is left to read or to restore, as long as commits move: a slow machine is no fault,
+    standing still is one, and then the log says how things stand.
     """
     stood, moved = "", time.monotonic()
-    while (lag := measure(settings)).total:
+    while (lag := measure(settings)).total or any(fleet.restoring(name) for name in fleet.running):
         if lag.to_table() != stood:
             stood, moved = lag.to_table(), time.monotonic()
         if time.monotonic() - moved > DRAIN_SECONDS:

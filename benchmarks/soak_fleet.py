@@ -131,9 +131,14 @@ class Fleet:
 
     def count_restore(self, name: str) -> None:
         """Count a process that has ended in the middle of a restore."""
+        self.killed_restoring += self.restoring(name)
+
+    def restoring(self, name: str) -> bool:
+        """Whether the present process of a consumer began to restore and is not through, by its log."""
         said = self.said(name)
-        begun = [int(b) < int(f) for b, f in re.findall(r"Plan\(position=(\d+), answer_from=(\d+)", said)]
-        self.killed_restoring += any(begun) and "all partitions answer again" not in said
+        plans = re.finditer(r"Plan\(position=(\d+), answer_from=(\d+)", said)
+        begun = [found.end() for found in plans if int(found[1]) < int(found[2])]
+        return bool(begun) and "all partitions answer again" not in said[begun[-1] :]
 
     def lose(self, name: str, dice: random.Random) -> None:
         """Take a consumer's disk away, let it begin to fold the topic again, end it on the way there, and
