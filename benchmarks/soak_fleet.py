@@ -144,8 +144,8 @@ class Fleet:
         return bool(begun) and "all partitions answer again" not in said[begun[-1] :]
 
     def lose(self, name: str, dice: random.Random) -> None:
-        """Take a consumer's disk away when it has answered what there is, let it begin to fold the topic again,
-        end it on the way there, and start it again.
+        """Take a consumer's disk away when it has answered what there is, let it begin to fold the topic
+        again, end it on the way there, and start it again.
         """
         self.hold(name)
         wait_until(lambda: measure(self.settings).total < CAUGHT_UP)
