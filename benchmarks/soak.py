@@ -199,7 +199,7 @@ def _moments(scenario: Scenario, dice: random.Random) -> list[tuple[int, str]]:
     """Give what happens after how many clicks. Disks are lost before the topic grows and a while after it, so
     that there is something to restore.
     """
-    windows = {"restore": ((0.35, 0.45), (0.88, 0.98)), "grow": ((0.5, 0.8),)}
+    windows = {"restore": ((0.35, 0.45), (0.88, 0.98)), "grow": ((0.5, 0.6), (0.7, 0.8))}
     times = {
         "kill": scenario.kills,
         "broker": scenario.broker_restarts,

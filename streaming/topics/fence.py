@@ -16,7 +16,7 @@ from streaming.errors import StreamingError
 
 log = logging.getLogger("intentstore.repartition")
 Place = Callable[[bytes, int], int]  # partition of a key, of so many
-_SURE = 4.0  # standard deviations of what chance explains
+_SURE = 2.5  # standard deviations of what chance explains; one number too many is harmless
 
 
 def place_of(kafka: KafkaSettings) -> Place:
@@ -259,11 +259,13 @@ def numbers_after(place: Place, before: int, now: int, unread: Iterable[Waiting]
             for count in range(before + 1, now)
             if place(one.key, count) == one.partition
         )
-        best = max(explained, key=lambda count: (explained[count], -count), default=now)
-        chance = len(left) / best
-        half = left is questions and 2 * explained[best] >= len(left)
-        if not half and explained[best] - chance < _SURE * math.sqrt(chance):
+        least = {count: len(left) / count + _SURE * math.sqrt(len(left) / count) for count in explained}
+        if left is questions:
+            least = {count: min(number, len(left) / 2) for count, number in least.items()}
+        believed = [count for count, number in explained.items() if number >= least[count]]
+        if not believed:
             break
+        best = max(believed, key=lambda count: (explained[count], -count))
         found[best] = statistics.median(one.time_ms for one in left if place(one.key, best) == one.partition)
         left = [one for one in left if place(one.key, best) != one.partition]
     return (*sorted(found, key=lambda count: found[count]), now)
