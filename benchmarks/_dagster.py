@@ -26,11 +26,11 @@ from typing import Any
 sys.path.append(sys.path.pop(0))
 
 from dagster_project.instance import home as instance_home
-from dagster_project.lake import read as lake
 from dagster_project.run import steps
 from feature_repo.contract import processes as bound
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
+from spark_jobs.lake.log import DeltaLog
 
 ROOT = Path(__file__).resolve().parent.parent
 END = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -298,7 +298,7 @@ def rows_of(settings: Settings, table: str) -> list[str]:
     names = [name for name in columns.SCHEMAS[table].names if name not in VOLATILE]
     return sorted(
         json.dumps(row, sort_keys=True, default=str)
-        for row in lake.read(settings.table(table), names).to_pylist()
+        for row in DeltaLog(settings.table(table)).read(names).to_pylist()
     )
 
 
@@ -306,7 +306,7 @@ def digests(settings: Settings) -> dict[str, str]:
     """Return rows and hash of each table that there is."""
     found = {}
     for table in columns.SCHEMAS:
-        if lake.latest_version(settings.table(table)) >= 0:
+        if DeltaLog(settings.table(table)).version() >= 0:
             rows = rows_of(settings, table)
             found[table] = f"{len(rows)} rows {hashlib.sha256(chr(10).join(rows).encode()).hexdigest()[:16]}"
     return found

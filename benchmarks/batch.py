@@ -24,6 +24,7 @@ from _report import write_result
 from feature_repo.contract.settings import Settings, load_settings
 from spark_jobs.ingest import job as ingest
 from spark_jobs.job import JobResult
+from spark_jobs.lake.lake import Lake
 from spark_jobs.session import spark_session
 from spark_jobs.sessions import cut as sessionise
 from spark_jobs.sessions import features as session_features
@@ -85,7 +86,7 @@ def run_jobs(spark: Any, settings: Settings) -> dict[str, tuple[float, float, Jo
     measured = {}
     for name, job in (("ingest", ingest), ("sessionise", sessionise), ("session-features", session_features)):
         begin, used = time.perf_counter(), processor_seconds()
-        result = job.run(spark, settings)
+        result = job.run(Lake(spark, settings))
         measured[name] = (time.perf_counter() - begin, processor_seconds() - used, result)
         print(
             (

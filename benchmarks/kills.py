@@ -24,10 +24,10 @@ from _dagster import Served, digests, pids_of, served, write_shop
 
 from _report import write_result
 from dagster_project.instance import services as services_guard
-from dagster_project.lake import read as lake
 from dagster_project.run import steps
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings, load_settings
+from spark_jobs.lake.log import DeltaLog
 
 SETTINGS = """
 home = "{home}"
@@ -212,7 +212,8 @@ def scores_apart(calm: Settings, rough: Settings) -> float:
     in the last bits of float32.
     """
     logs = [
-        lake.read(home.table(columns.SCORE_LOG), ["event_id", "scores"]).to_pylist() for home in (calm, rough)
+        DeltaLog(home.table(columns.SCORE_LOG)).read(["event_id", "scores"]).to_pylist()
+        for home in (calm, rough)
     ]
     by_click = [{row["event_id"]: row["scores"] for row in log} for log in logs]
     return max(

@@ -24,6 +24,7 @@ from feature_repo.contract import tables as columns
 from feature_repo.contract.locks import only_writer
 from feature_repo.contract.settings import Settings, SettingsError, load_settings
 from spark_jobs.job import JobError, JobResult
+from spark_jobs.lake.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,7 @@ def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
     spark = spark_session(settings, f"intentstore {word}")
     try:
         with _only_writer(job, settings, given):
-            result = module.run(spark, settings, date=given.date, **arguments)
+            result = module.run(Lake(spark, settings), date=given.date, **arguments)
     finally:
         spark.stop()
     return result

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from dagster_project.checks.tables import EXAMPLES, Outcome
-from dagster_project.lake import read as lake
 from dagster_project.lake.days import Days, clicks_by_day, on_days
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
+from spark_jobs.lake.log import DeltaLog
 
 
 def has_clicks(settings: Settings, details: Mapping[str, Any]) -> Outcome:
@@ -44,8 +44,8 @@ def features_of_days(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     import pyarrow.compute as pc
 
     days = Days.parse(details["days"])
-    clicks = lake.read(settings.table(columns.CLICKS), ["event_id"], filter=on_days(days))["event_id"]
-    made = lake.read(settings.table(columns.SESSION_FEATURES), ["event_id"])["event_id"]
+    clicks = DeltaLog(settings.table(columns.CLICKS)).read(["event_id"], filter=on_days(days))["event_id"]
+    made = DeltaLog(settings.table(columns.SESSION_FEATURES)).read(["event_id"])["event_id"]
     lacking = clicks.filter(pc.invert(pc.is_in(clicks, value_set=made.combine_chunks())))
     text = f"{len(clicks) - len(lacking):,} of {len(clicks):,} clicks on {days} have their features"
     good = len(lacking) == 0

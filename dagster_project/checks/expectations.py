@@ -31,9 +31,9 @@ from dagster_project.checks.tables import (
     vectors_whole,
     volume,
 )
-from dagster_project.lake import read as lake
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
+from spark_jobs.lake.log import LakeError
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def verify(entry: Expectation, settings: Settings, details: Mapping[str, Any]) -
     """
     try:
         return entry.test(settings, details)
-    except lake.LakeError as error:
+    except LakeError as error:
         return Outcome(False, str(error))
     except (pa.ArrowException, OSError) as error:
         return dataclasses.replace(

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dagster_project.lake import read as lake
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
+from spark_jobs.lake.log import DeltaLog
 
 EXAMPLES = 5  # rows that a failed check names
 MAX_UNKNOWN_ITEM_SHARE = 0.05
@@ -43,7 +43,7 @@ class Outcome:
 
 
 def _read(settings: Settings, table: str, *names: str) -> pa.Table:
-    return lake.read(settings.table(table), names)
+    return DeltaLog(settings.table(table)).read(names)
 
 
 def _examples(table: pa.Table, mask: pa.ChunkedArray | pa.Array) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ def schema_matches(table: str) -> Callable[[Settings, Mapping[str, Any]], Outcom
     """
 
     def test(settings: Settings, details: Mapping[str, Any]) -> Outcome:
-        stored = lake.stored_schema(settings.table(table))
+        stored = DeltaLog(settings.table(table)).stored_schema()
         wanted = {
             name: delta_type(columns.SCHEMAS[table].field(name).type) for name in columns.SCHEMAS[table].names
         }
@@ -149,7 +149,7 @@ def not_empty(table: str) -> Callable[[Settings, Mapping[str, Any]], Outcome]:
     """Return the check that a table holds rows."""
 
     def test(settings: Settings, details: Mapping[str, Any]) -> Outcome:
-        rows = lake.snapshot(settings.table(table)).rows()
+        rows = DeltaLog(settings.table(table)).snapshot().rows()
         return Outcome(
             rows > 0,
             f"{rows:,} rows"
@@ -164,11 +164,11 @@ def not_empty(table: str) -> Callable[[Settings, Mapping[str, Any]], Outcome]:
 def refused_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     """Compare what ingest refused with what it took."""
     refused = (
-        lake.snapshot(settings.table(columns.QUARANTINE)).rows()
-        if lake.latest_version(settings.table(columns.QUARANTINE)) >= 0
+        DeltaLog(settings.table(columns.QUARANTINE)).snapshot().rows()
+        if DeltaLog(settings.table(columns.QUARANTINE)).version() >= 0
         else 0
     )
-    taken = lake.snapshot(settings.table(columns.CLICKS)).rows()
+    taken = DeltaLog(settings.table(columns.CLICKS)).snapshot().rows()
     share, limit = refused / max(1, refused + taken), settings.dataset.max_refused_share
     examples: list[dict[str, Any]] = []
     if refused:
@@ -228,7 +228,7 @@ def volume(settings: Settings, details: Mapping[str, Any]) -> Outcome:
 
 def sessions_cover(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     """Check that each click is in exactly one session."""
-    clicks = lake.snapshot(settings.table(columns.CLICKS)).rows()
+    clicks = DeltaLog(settings.table(columns.CLICKS)).snapshot().rows()
     lengths = pc.sum(_read(settings, columns.SESSIONS, "length")["length"]).as_py() or 0
     text = f"{lengths:,} clicks in sessions, {clicks:,} in `clicks`"
     return Outcome(
@@ -254,7 +254,7 @@ def vectors_whole(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     import numpy as np
 
     vectors = _read(settings, columns.ITEM_VECTORS, "item_id", "vector")
-    items = lake.snapshot(settings.table(columns.ITEMS)).rows()
+    items = DeltaLog(settings.table(columns.ITEMS)).snapshot().rows()
     lists = vectors["vector"].combine_chunks()
     widths = set(pc.list_value_length(lists).to_pylist())
     if len(widths) > 1:
@@ -336,7 +336,7 @@ def cache_covers(settings: Settings, details: Mapping[str, Any]) -> Outcome:
 
 def intents_whole(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     """Check that each session with a text has an intent."""
-    texts = lake.snapshot(settings.table(columns.SESSION_TEXT)).rows()
+    texts = DeltaLog(settings.table(columns.SESSION_TEXT)).snapshot().rows()
     intents = _read(settings, columns.SESSION_INTENTS, "source")
     by_source = {row["values"]: row["counts"] for row in pc.value_counts(intents["source"]).to_pylist()}
     expected = 0 if settings.intents.source == "none" else texts

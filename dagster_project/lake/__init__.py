@@ -1,1 +1,1 @@
-"""Reading Delta tables without a JVM."""
+"""What the lake holds of a day."""

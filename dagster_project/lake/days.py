@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dagster_project.lake import read as lake
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
+from spark_jobs.lake.log import DeltaLog
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
@@ -84,8 +84,8 @@ def clicks_by_day(settings: Settings, days: Days) -> dict[datetime.date, int]:
     import pyarrow.compute as pc
 
     found = dict.fromkeys(days.dates(), 0)
-    if lake.latest_version(settings.table(columns.CLICKS)) >= 0:
-        clicks = lake.read(settings.table(columns.CLICKS), ["event_date"], filter=on_days(days))
+    if DeltaLog(settings.table(columns.CLICKS)).version() >= 0:
+        clicks = DeltaLog(settings.table(columns.CLICKS)).read(["event_date"], filter=on_days(days))
         found |= {row["values"]: row["counts"] for row in pc.value_counts(clicks["event_date"]).to_pylist()}
     return found
 
@@ -108,10 +108,10 @@ def clicks_digest(settings: Settings, days: Days) -> str:
     import pyarrow.compute as pc
 
     path = settings.table(columns.CLICKS)
-    if lake.latest_version(path) < 0:
+    if DeltaLog(path).version() < 0:
         return ""
     # Clicks are only ever added, each commit with an ingest time of its own.
-    clicks = lake.read(path, ["event_date", "ingest_time"], filter=on_days(days))
+    clicks = DeltaLog(path).read(["event_date", "ingest_time"], filter=on_days(days))
     counted = (
         clicks.group_by(["event_date", "ingest_time"])
         .aggregate([([], "count_all")])

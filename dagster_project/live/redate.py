@@ -6,20 +6,45 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
 from pathlib import Path
 
-from feature_repo.contract.messages import EARLIEST_US
+import pyarrow as pa
+
+from feature_repo.contract.messages import EARLIEST_US, Click
 from feature_repo.contract.settings import Settings
+from spark_jobs.ingest.held_out import held_out_file
+from spark_jobs.live.replay import clicks_of
 
 SECOND_US = 1_000_000
-FOLDER = Path("demo") / "replay"
-SHIFT = "shift_us"
+SHIFT_FILE = Path("demo") / "replay" / "demo" / "shift_us"  # below the home; where older versions kept it
 
 
-def still_to_send(settings: Settings, bootstrap_servers: str, in_topic: Set[str]) -> tuple[Settings, int]:
-    """Return the settings with which the rest of the held-out clicks is replayed, and how many clicks that
-    is.
+@dataclass(frozen=True)
+class LeftToSend:
+    """Held-out clicks that the topic lacks.
+
+    Parameters
+    ----------
+    rows : pa.Table
+        With the columns of ``held_out.HELD_OUT_COLUMNS``, in their original order.
+    """
+
+    rows: pa.Table
+
+    def __len__(self) -> int:
+        """Return the number of clicks."""
+        return int(self.rows.num_rows)
+
+    def __iter__(self) -> Iterator[Click]:
+        """Yield the clicks in their order."""
+        for batch in self.rows.to_batches(max_chunksize=10_000):
+            yield from clicks_of(batch)
+
+
+def still_to_send(settings: Settings, in_topic: Set[str]) -> LeftToSend:
+    """Return the held-out clicks that the topic lacks.
 
     A consumer knows repeats only within its window, so what a killed or earlier replay has sent must not be
     sent again.
@@ -28,49 +53,30 @@ def still_to_send(settings: Settings, bootstrap_servers: str, in_topic: Set[str]
     ----------
     settings : Settings
         ``home`` with the clicks that ingest held back.
-    bootstrap_servers : str
-        The broker, named outright because another home names no services.
     in_topic : set of str
         Event ids that the topic holds.
 
     Returns
     -------
-    tuple of Settings and int
-        With a ``home`` of its own that holds the rest of the clicks. Clicks from before the year 2000 (which
-        the wire contract refuses) are all later by one and the same time, kept beside them, so that pauses
-        and order stay and the newest was of the present at the first replay.
+    LeftToSend
+        Clicks from before the year 2000 (which the wire contract refuses) are all later by one and the same
+        time, kept in the home, so that pauses and order stay and the newest was of the present at the first
+        replay.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from spark_jobs.ingest.held_out import held_out_file
-
     source = held_out_file(settings)
     if not source.exists():
-        return settings, 0
+        return LeftToSend(pa.table({}))
     clicks = pq.read_table(source)
     times = clicks["event_time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    other = settings.model_copy(
-        update={
-            "home": settings.home / FOLDER,
-            "kafka": settings.kafka.model_copy(update={"bootstrap_servers": bootstrap_servers}),
-        }
-    )
-    target = held_out_file(other)
-    target.parent.mkdir(parents=True, exist_ok=True)
     if len(times) and pc.min(times).as_py() < EARLIEST_US:
-        moved = pc.add(
-            times, pa.scalar(_shift(target.with_name(SHIFT), pc.max(times).as_py()), pa.int64())
-        ).cast(pa.timestamp("us", "UTC"))
+        by = pa.scalar(_shift(settings.home / SHIFT_FILE, pc.max(times).as_py()), pa.int64())
+        moved = pc.add(times, by).cast(pa.timestamp("us", "UTC"))
         clicks = clicks.set_column(clicks.schema.get_field_index("event_time"), "event_time", moved)
-    left = clicks.filter(
-        pc.invert(pc.is_in(clicks["event_id"], value_set=pa.array(sorted(in_topic), pa.string())))
-    )
-    part = target.with_suffix(f".{os.getpid()}")
-    pq.write_table(left, part)
-    part.replace(target)
-    return other, left.num_rows
+    known = pa.array(sorted(in_topic), pa.string())
+    return LeftToSend(clicks.filter(pc.invert(pc.is_in(clicks["event_id"], value_set=known))))
 
 
 def _shift(file: Path, newest_us: int) -> int:
@@ -78,6 +84,7 @@ def _shift(file: Path, newest_us: int) -> int:
     file.
     """
     if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(f".{os.getpid()}")
         part.write_text(str((int(time.time()) - newest_us // SECOND_US) * SECOND_US), encoding="utf-8")
         part.replace(file)

@@ -5,7 +5,6 @@ themselves.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
 import os
@@ -17,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagster_project.live import redate
+from dagster_project.live.drawn import Draw, Sent, following
 from feature_repo.contract import processes as bound
+from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from streaming.topics import watch as kafka_watch
 
@@ -25,7 +26,6 @@ LOGGER = logging.getLogger("intentstore.live")
 READY_SECONDS = 120.0  # loading the model and the encoder on two busy cores
 DRAIN_SECONDS = 180.0  # the last answers come within seconds; longer means that the consumer hangs
 POLL_SECONDS = 0.25
-EXAMPLES = 3  # sessions that the report shows
 
 
 class LiveError(RuntimeError):
@@ -67,15 +67,15 @@ def replay_and_answer(
     from streaming.services import services as broker
     from streaming.topics import ensure as topics
 
-    up = broker.up(settings)
+    broker.up(settings)
     topics.ensure(settings)
     before, started = Ends.now(settings), time.perf_counter()
     known = _event_ids(settings)
-    source, left = redate.still_to_send(settings, up.bootstrap_servers, known)
+    left = redate.still_to_send(settings, known)
     state = kafka_watch.group_state(settings)
     details: dict[str, Any] = {}
     if left or state is None or state.lag:
-        details = _answer(settings, source, left, config, clicks_per_second, max_clicks)
+        details = _answer(settings, left, config, clicks_per_second, max_clicks)
     else:
         LOGGER.info(
             "all %d held-out clicks are in the topic and answered; measuring from its records", len(known)
@@ -103,15 +103,15 @@ def _event_ids(settings: Settings) -> set[str]:
 
 def _answer(
     settings: Settings,
-    source: Settings,
-    left: int,
+    left: redate.LeftToSend,
     config: str | None,
     clicks_per_second: float,
     max_clicks: int,
 ) -> dict[str, Any]:
+    from spark_jobs.ingest.held_out import held_out_file
     from spark_jobs.live import replay
 
-    started = time.perf_counter()
+    started, details = time.perf_counter(), dict[str, Any]()
     command = [sys.executable, "-m", "streaming", "consume", *(("--config", config) if config else ())]
     consumer = bound.start(command, env=_environment(settings), log=settings.home / "demo" / "consumer.log")
     try:
@@ -119,18 +119,23 @@ def _answer(
         LOGGER.info(
             "the consumer is ready after %.1f s; %d clicks to send, %.0f a second",
             time.perf_counter() - started,
-            left,
+            len(left),
             clicks_per_second,
         )
-        sent = (
-            replay.run(None, source, held_out=True, rate=clicks_per_second, limit=max_clicks or None)
-            if left
-            else None
-        )
+        sent = 0
+        if left:
+            result = replay.send(
+                settings,
+                left,
+                rate=clicks_per_second,
+                limit=max_clicks or None,
+                source=str(held_out_file(settings)),
+            )
+            sent, details = result.rows, result.details
         _wait_until_answered(settings, consumer)
     finally:
         bound.stop(consumer, settings.streaming.grace_seconds)
-    return {"sent": sent.rows, **sent.details} if sent is not None else {"sent": 0}
+    return {"sent": sent, **details}
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -232,14 +237,11 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
     from streaming.topics import dead_letters as dlq
     from streaming.topics import foreign
 
-    sent = {
-        (one.partition, one.offset): one.timestamp
-        for one in _records(settings, settings.kafka.clicks_topic, before.clicks)
-    }
+    sent: dict[tuple[int, int], int] = {}
+    draw = Draw(following(_clicks(settings, before, sent), FoldConfig.from_settings(settings.session).gap_us))
     latencies: list[float] = []
     stamps: list[int] = []
     versions: set[str] = set()
-    last: dict[str, dict[str, Any]] = {}
     strangers = dead = 0
     for record in _records(settings, settings.kafka.recommendations_topic, before.answers):
         answer = foreign.answer_of(record.key, record.value)
@@ -251,11 +253,8 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
             latencies.append(float(record.timestamp - clicked))
             stamps.append(record.timestamp)
             versions.add(answer.model_version)
-            last[answer.session_id] = {
-                "partition": answer.source.partition,
-                "offset": answer.source.offset,
-                "answer": json.loads(record.value),
-            }
+            place = (answer.source.partition, answer.source.offset)
+            draw.offer(answer.session_id, place, record.value)
     for record in _records(settings, settings.kafka.dead_letter_topic, before.dead):
         ours = dlq.letter_of(record, settings.kafka.clicks_topic).reason != dlq.FOREIGN
         dead, strangers = dead + ours, strangers + (not ours)
@@ -270,8 +269,19 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         "p99_ms": quantile(latencies, 0.99),
         "answers_per_second": round(len(stamps) / span, 1) if span else None,
         "model_version": ", ".join(sorted(versions)) or None,
-        "examples": list(last.values())[-EXAMPLES:],
+        "examples": draw.drawn(),
     }
+
+
+def _clicks(settings: Settings, before: Ends, sent: dict[tuple[int, int], int]) -> Iterator[Sent]:
+    """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds."""
+    from feature_repo.contract import messages as events
+
+    for record in _records(settings, settings.kafka.clicks_topic, before.clicks):
+        place = (record.partition, record.offset)
+        sent[place] = record.timestamp
+        with contextlib.suppress(events.ClickError):
+            yield Sent(place, events.decode_click(record.value, record.key, record.timestamp * 1000))
 
 
 def quantile(values: list[float], share: float) -> float | None:

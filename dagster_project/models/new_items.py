@@ -7,9 +7,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from dagster_project.lake import read as lake
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
+from spark_jobs.lake.log import DeltaLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def update(settings: Settings) -> dict[str, Any]:
         "left_out": 0,
     }
     if folder is None or any(
-        lake.latest_version(settings.table(name)) < 0 for name in (columns.ITEMS, columns.ITEM_VECTORS)
+        DeltaLog(settings.table(name)).version() < 0 for name in (columns.ITEMS, columns.ITEM_VECTORS)
     ):
         return found  # clicks alone: there is nothing to rank a new item by
     encoder = str(artifact.read_manifest(folder).get("encoder", ""))
@@ -78,7 +78,9 @@ def _unknown(settings: Settings, known: list[str], encoder: str) -> tuple[Any, i
     from model.data.lake import joined
 
     new = ~pc.field("item_id").isin(pa.array(known, pa.string()))
-    vectors = lake.read(settings.table(columns.ITEM_VECTORS), ["item_id", "encoder", "vector"], filter=new)
+    vectors = DeltaLog(settings.table(columns.ITEM_VECTORS)).read(
+        ["item_id", "encoder", "vector"], filter=new
+    )
     own = vectors.filter(pc.equal(vectors["encoder"], encoder)) if encoder else vectors
-    items = lake.read(settings.table(columns.ITEMS), ["item_id", "title", "category"], filter=new)
+    items = DeltaLog(settings.table(columns.ITEMS)).read(["item_id", "title", "category"], filter=new)
     return joined(items, own), vectors.num_rows - own.num_rows

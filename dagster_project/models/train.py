@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dagster_project import code
-from dagster_project.lake import read as lake
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
 from model.config import ModelConfig
+from spark_jobs.lake.log import DeltaLog
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,9 +110,9 @@ def read_tables(settings: Settings) -> tuple[dict[str, pa.Table], dict[str, int]
     LakeError
         A table is missing.
     """
-    versions = {name: lake.latest_version(settings.table(name)) for name in READS}
+    versions = {name: DeltaLog(settings.table(name)).version() for name in READS}
     tables = {
-        name: lake.read(settings.table(name), version=version)
+        name: DeltaLog(settings.table(name)).read(version=version)
         for name, version in versions.items()
         if version >= 0 or name in READS[:2]
     }
@@ -155,11 +155,10 @@ def reusable(settings: Settings, config: ModelConfig, min_growth: float) -> Cand
         or not (settings.models_dir / found.version / "manifest.json").exists()
     ):
         return None
-    cases = lake.snapshot(settings.table(columns.TRAINING_SET)).rows()
+    table = DeltaLog(settings.table(columns.TRAINING_SET))
+    cases = table.snapshot().rows()
     growth = abs(cases - found.cases) / max(1, found.cases)
-    unchanged = found.delta_versions.get(columns.TRAINING_SET) == lake.latest_version(
-        settings.table(columns.TRAINING_SET)
-    )
+    unchanged = found.delta_versions.get(columns.TRAINING_SET) == table.version()
     if not unchanged and growth >= min_growth:
         return None
     return Candidate(**{**vars(found), "reused": True, "growth": growth})
@@ -215,7 +214,7 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     )
     quality = report.quality_table(dataset, config, progress=progress)
     plain = quality.to_dict()
-    plain["rows"] += promoted_row(settings, dataset, quality.seen)
+    plain["rows"] = ranked([*plain["rows"], *promoted_row(settings, dataset, quality.seen)])
     plain["calibration"] = calibration(
         Scorer.of(quality.candidate), dataset.test, without_seen=quality.seen == "removed"
     )
@@ -299,6 +298,15 @@ def promoted_row(settings: Settings, dataset: Dataset, seen: Seen) -> list[dict[
             "seconds": round(time.perf_counter() - started, 2),
         }
     ]
+
+
+def ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a quality report, best first."""
+    from model.study.quality import GATE_METRICS, worth
+
+    return sorted(
+        rows, key=lambda row: worth(row["metrics"]["metrics"][GATE_METRICS[0]]["mean"]), reverse=True
+    )
 
 
 def encoder_name(tables: Mapping[str, pa.Table]) -> str:

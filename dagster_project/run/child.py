@@ -22,6 +22,7 @@ from dagster_project.run.progress import Progress, end_of_log
 from feature_repo.contract import processes as bound
 from feature_repo.contract.settings import Settings, load_settings
 from spark_jobs.lake.errors import newest_log, one_line
+from spark_jobs.lake.lake import Lake
 from streaming.topics import watch as kafka_watch
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def run_step(step: steps.Step, days: Days | None, work: Work, spark: Callable[[]
     if step.name not in _OWN_STEPS:
         module = importlib.import_module(step.module)
         limits: dict[str, Any] = {"date": days.first, "until": days.last} if days else {}
-        result = module.run(spark(), work.settings, **limits, **dict(step.arguments))
+        result = module.run(Lake(spark(), work.settings), **limits, **dict(step.arguments))
         details = {**result.details, **({"days": str(days)} if days else {})}
         return Report(
             result.table,

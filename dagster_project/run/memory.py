@@ -15,11 +15,11 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from dagster_project.lake import read as lake
 from dagster_project.lake.days import Days, clicks_digest
 from dagster_project.run import steps
 from feature_repo.contract.locks import only_writer
 from feature_repo.contract.settings import Settings
+from spark_jobs.lake.log import DeltaLog
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def fingerprint(
     }
     code = [one.code_version() for one in resting_on]
     reads: dict[str, Any] = {
-        name: lake.latest_version(settings.table(steps.TABLES[name]))
+        name: DeltaLog(settings.table(steps.TABLES[name])).version()
         for name in step.reads
         if name in steps.TABLES and not name.startswith("daily/")
     }
@@ -224,7 +224,7 @@ class StepMemory:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         versions = {
-            name: lake.latest_version(self._settings.table(steps.TABLES[name]))
+            name: DeltaLog(self._settings.table(steps.TABLES[name])).version()
             for name in step.assets
             if name in steps.TABLES
         }
@@ -239,6 +239,6 @@ class StepMemory:
 
     def _tables_stand(self, versions: Mapping[str, int]) -> bool:
         return all(
-            lake.latest_version(self._settings.table(steps.TABLES[name])) >= version
+            DeltaLog(self._settings.table(steps.TABLES[name])).version() >= version
             for name, version in versions.items()
         )

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from dagster_project.checks.tables import delta_type
-from dagster_project.lake import read as lake
 from dagster_project.run import steps
 from dagster_project.run.memory import Report, plain
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
+from spark_jobs.lake.log import DeltaLog
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,8 +110,8 @@ def run_metadata(asset: str, settings: Settings, report: Report) -> dict[str, dg
         "unchanged": figure(report.skipped),
     }
     table = steps.TABLES.get(asset)
-    if table is not None and lake.latest_version(settings.table(table)) >= 0:
-        state = lake.snapshot(settings.table(table))
+    if table is not None and DeltaLog(settings.table(table)).version() >= 0:
+        state = DeltaLog(settings.table(table)).snapshot()
         found |= {
             "dagster/row_count": figure(state.rows()),
             "bytes": figure(state.bytes),
@@ -129,7 +129,7 @@ def run_metadata(asset: str, settings: Settings, report: Report) -> dict[str, dg
 def data_version(asset: str, settings: Settings, report: Report) -> dg.DataVersion | None:
     """Return the Delta version of an asset's table as its data version; none where there is no table."""
     table = steps.TABLES.get(asset)
-    version = lake.latest_version(settings.table(table)) if table else -1
+    version = DeltaLog(settings.table(table)).version() if table else -1
     return dg.DataVersion(str(version)) if version >= 0 else None
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 HELD_OUT_COLUMNS = (
     "event_id",
@@ -43,9 +43,7 @@ def held_out_file(settings: Settings) -> Path:
     return settings.home / "demo" / "held_out.parquet"
 
 
-def hold_back(
-    spark: SparkSession, settings: Settings, clicks: DataFrame, times: np.ndarray, share: float
-) -> HeldOut:
+def hold_back(lake: Lake, clicks: DataFrame, times: np.ndarray, share: float) -> HeldOut:
     """Take out the clicks of sessions that begin in the newest share of the clicks.
 
     The cut is the event time above which `share` of the clicks lie. Sessions (by the gap rule) that begin
@@ -55,10 +53,8 @@ def hold_back(
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        ``session.gap_minutes``, `home`.
+    lake : Lake
+        Its tables; of its settings ``session.gap_minutes``, `home`.
     clicks : DataFrame
         With ``session_id``, ``event_time`` and ``arrival_seq``.
     times : ndarray int64
@@ -75,17 +71,19 @@ def hold_back(
     import pyarrow.parquet
     from pyspark.sql import functions as F
 
-    file = held_out_file(settings)
+    file = held_out_file(lake.settings)
     if not share:
         file.unlink(missing_ok=True)
         return HeldOut(clicks, 0, file)
     cut_us = int(times[min(len(times) - 1, int(len(times) * (1 - share)))])
     # Few rows, read three times below: found once.
-    starts = _new_sessions(clicks, cut_us, FoldConfig.from_settings(settings.session).gap_us)
-    if delta_tables.exists(spark, settings, CLICKS):
-        starts = starts.join(F.broadcast(_known(spark, settings, cut_us)), "session_id", "left")
+    starts = _new_sessions(clicks, cut_us, FoldConfig.from_settings(lake.settings.session).gap_us)
+    if lake.exists(CLICKS):
+        starts = starts.join(F.broadcast(_known(lake, cut_us)), "session_id", "left")
         starts = starts.where(F.col("_known").isNull() | (F.col("_us") > F.col("_known")))
-    begins = spark.createDataFrame(starts.groupBy("session_id").agg(F.min("_us").alias("_begin")).toArrow())
+    begins = lake.spark.createDataFrame(
+        starts.groupBy("session_id").agg(F.min("_us").alias("_begin")).toArrow()
+    )
     both = clicks.join(F.broadcast(begins), "session_id", "left")
     live = F.coalesce(F.unix_micros("event_time") >= F.col("_begin"), F.lit(False))
     # Sorted here: a sort in Spark would read the clicks twice, once for the limits of its partitions.
@@ -102,11 +100,11 @@ def hold_back(
     return HeldOut(both.where(~live).drop("_begin"), held.num_rows, file)
 
 
-def _known(spark: SparkSession, settings: Settings, cut_us: int) -> DataFrame:
+def _known(lake: Lake, cut_us: int) -> DataFrame:
     """Return the newest click of each session id from the cut on that `clicks` got from files."""
     from pyspark.sql import functions as F
 
-    rows = delta_tables.read(spark, settings, CLICKS).where(
+    rows = lake.read(CLICKS).where(
         F.col("topic").isNull() & (F.col("event_time") >= F.timestamp_micros(F.lit(cut_us)))
     )
     return rows.groupBy("session_id").agg(F.max(F.unix_micros("event_time")).alias("_known"))

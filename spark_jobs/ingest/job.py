@@ -25,8 +25,9 @@ from feature_repo.contract.tables import CLICKS, ITEMS, QUARANTINE
 from spark_jobs.ingest.files import Staged, stage
 from spark_jobs.ingest.held_out import HeldOut, hold_back
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake import write as delta_tables
 from spark_jobs.lake.changes import on_days
+from spark_jobs.lake.errors import explain
+from spark_jobs.lake.lake import Lake, MergeResult
 from spark_jobs.lake.marker import read_marker, write_marker
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ LOGGER = logging.getLogger("intentstore.ingest")
 
 
 def run(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     *,
     date: datetime.date | None = None,
     until: datetime.date | None = None,
@@ -50,10 +50,8 @@ def run(
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        `dataset`, `session` (gap rule of the held-out clicks), `kafka`.
+    lake : Lake
+        Its tables; of its settings `dataset`, `session` (gap rule of the held-out clicks), `kafka`.
     date : datetime.date, optional
         Only clicks of this day (UTC); not with `kafka` or `score_log`, which go on from where they stopped.
     until : datetime.date, optional
@@ -91,11 +89,11 @@ def run(
         if kafka:
             from spark_jobs.ingest import kafka as ingest_kafka
 
-            return ingest_kafka.run(spark, settings, max_offsets=max_offsets)
+            return ingest_kafka.run(lake, max_offsets=max_offsets)
         from spark_jobs.ingest import score_log as ingest_score_log
 
-        return ingest_score_log.run(spark, settings)
-    return _ingest_dataset(spark, settings, (date, until), max_refused_share)
+        return ingest_score_log.run(lake)
+    return _ingest_dataset(lake, (date, until), max_refused_share)
 
 
 def look(settings: Settings) -> None:
@@ -116,8 +114,7 @@ def look(settings: Settings) -> None:
 
 
 def _ingest_dataset(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     days: tuple[datetime.date | None, datetime.date | None],
     max_refused_share: float | None,
 ) -> JobResult:
@@ -127,21 +124,21 @@ def _ingest_dataset(
     #                   clicks
     started = time.monotonic()
     now = datetime.datetime.now(datetime.UTC)
-    name = _check_lake(settings)
-    with _scratch(settings) as folder:
-        staged = _stage(settings, folder, now)
+    name = _check_lake(lake.settings)
+    with _scratch(lake.settings) as folder:
+        staged = _stage(lake.settings, folder, now)
         _say(staged)
-        refused = _commit_refused(spark, settings, staged, now)
-        _check_staged(settings, name, staged, max_refused_share)
-        items = _commit_items(spark, settings, staged, now)
-        with delta_tables.told(CLICKS, settings):
-            parts = spark.read.parquet(str(staged.clicks))
+        refused = _commit_refused(lake, staged, now)
+        _check_staged(lake.settings, name, staged, max_refused_share)
+        items = _commit_items(lake, staged, now)
+        with lake.as_job_error(CLICKS):
+            parts = lake.spark.read.parquet(str(staged.clicks))
             held = hold_back(
-                spark, settings, parts, staged.times, 0.0 if staged.own_split else settings.dataset.live_share
+                lake, parts, staged.times, 0.0 if staged.own_split else lake.settings.dataset.live_share
             )
-            result = _commit_clicks(spark, settings, held, days, now)
-            unknown = _unknown(spark, settings, held.kept)
-    write_marker(settings, name, staged.session_key, staged.own_split)
+            result = _commit_clicks(lake, held, days, now)
+            unknown = _unknown(lake, held.kept)
+    write_marker(lake.settings, name, staged.session_key, staged.own_split)
     details: dict[str, Any] = {
         "dataset": name,
         "items": items,
@@ -154,7 +151,7 @@ def _ingest_dataset(
         "notes": list(staged.notes),
         **unknown,
     }
-    rows = delta_tables.read(spark, settings, CLICKS).count()
+    rows = lake.read(CLICKS).count()
     return JobResult(
         CLICKS,
         rows,
@@ -220,7 +217,7 @@ def _scratch(settings: Settings) -> Iterator[Path]:
         folder.mkdir(parents=True)
         yield folder
     except OSError as error:
-        raise JobError(delta_tables.explain(str(error), CLICKS, settings)) from error
+        raise JobError(explain(str(error), CLICKS, settings)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -243,7 +240,7 @@ def _stage(settings: Settings, folder: Path, now: datetime.datetime) -> Staged:
         raise JobError(str(error)) from None
 
 
-def _commit_items(spark: SparkSession, settings: Settings, staged: Staged, now: datetime.datetime) -> int:
+def _commit_items(lake: Lake, staged: Staged, now: datetime.datetime) -> int:
     """Merge the catalogue. Texts are valid since ever (1970): a catalogue has no dates, and an as-of join
     must find them for old clicks.
     """
@@ -251,7 +248,7 @@ def _commit_items(spark: SparkSession, settings: Settings, staged: Staged, now: 
 
     if staged.items is None:
         LOGGER.info("ingest: the dataset has no items file; going on without titles, on behaviour alone")
-        delta_tables.empty_if_missing(spark, settings, ITEMS)
+        lake.create(ITEMS)
         return 0
     if not staged.titled_items:
         LOGGER.warning(
@@ -261,15 +258,15 @@ def _commit_items(spark: SparkSession, settings: Settings, staged: Staged, now: 
     decoded = staged.items.column("raw").null_count < staged.items.num_rows
     # so that a lake of before is not written anew
     same = {"catalogue": _digest(staged.items if decoded else staged.items.drop_columns(["raw"]))}
-    if delta_tables.metadata(settings, ITEMS) == same:
+    if lake.metadata(ITEMS) == same:
         return int(staged.items.num_rows)
-    delta_tables.empty_if_missing(spark, settings, ITEMS)
-    delta_tables.add_new_columns(spark, settings, ITEMS)
-    frame = spark.createDataFrame(staged.items)
+    lake.create(ITEMS)
+    lake.add_new_columns(ITEMS)
+    frame = lake.spark.createDataFrame(staged.items)
     frame = frame.withColumn("event_timestamp", F.timestamp_seconds(F.lit(0))).withColumn(
         "created", F.lit(now)
     )
-    delta_tables.merge(spark, settings, ITEMS, frame, metadata=same)
+    lake.merge(ITEMS, frame, metadata=same)
     return int(staged.items.num_rows)
 
 
@@ -280,12 +277,12 @@ def _digest(table: pa.Table) -> str:
     return found.hexdigest()
 
 
-def _commit_refused(spark: SparkSession, settings: Settings, staged: Staged, now: datetime.datetime) -> int:
+def _commit_refused(lake: Lake, staged: Staged, now: datetime.datetime) -> int:
     """Put refused rows into the quarantine; return how many are new there."""
     if not staged.tally.total:
-        delta_tables.empty_if_missing(spark, settings, QUARANTINE)
+        lake.create(QUARANTINE)
         return 0
-    return quarantine(spark, settings, _refused(spark, staged), now)
+    return quarantine(lake, _refused(lake.spark, staged), now)
 
 
 def _refused(spark: SparkSession, staged: Staged) -> DataFrame:
@@ -296,15 +293,13 @@ def _refused(spark: SparkSession, staged: Staged) -> DataFrame:
     return spark.read.schema(from_arrow_schema(STAGED_REFUSED)).parquet(str(staged.refused))
 
 
-def quarantine(spark: SparkSession, settings: Settings, rows: DataFrame, now: datetime.datetime) -> int:
+def quarantine(lake: Lake, rows: DataFrame, now: datetime.datetime) -> int:
     """Add refused rows that the table does not hold yet.
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        For the lake's folder.
+    lake : Lake
+        Its tables.
     rows : DataFrame
         Columns ``source``, ``line``, ``reason``, ``raw``.
     now : datetime.datetime
@@ -317,24 +312,23 @@ def quarantine(spark: SparkSession, settings: Settings, rows: DataFrame, now: da
     """
     from pyspark.sql import functions as F
 
-    delta_tables.empty_if_missing(spark, settings, QUARANTINE)
-    known = delta_tables.read(spark, settings, QUARANTINE).select("source", "line", "reason").alias("t")
+    lake.create(QUARANTINE)
+    known = lake.read(QUARANTINE).select("source", "line", "reason").alias("t")
     same = (
         (F.col("s.source") == F.col("t.source"))
         & F.col("s.line").eqNullSafe(F.col("t.line"))
         & (F.col("s.reason") == F.col("t.reason"))
     )
     new = rows.alias("s").join(known, same, "left_anti").withColumn("ingest_time", F.lit(now))
-    return delta_tables.append(spark, settings, QUARANTINE, new).inserted
+    return lake.append(QUARANTINE, new).inserted
 
 
 def _commit_clicks(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     held: HeldOut,
     days: tuple[datetime.date | None, datetime.date | None],
     now: datetime.datetime,
-) -> delta_tables.MergeResult:
+) -> MergeResult:
     from pyspark.sql import functions as F
 
     rows = held.kept.withColumns(
@@ -350,24 +344,19 @@ def _commit_clicks(
     date, until = days
     if date is not None:
         rows = rows.where(on_days("event_date", date, until))
-    if (
-        delta_tables.empty_if_missing(spark, settings, CLICKS)
-        or delta_tables.read(spark, settings, CLICKS).isEmpty()
-    ):
-        return delta_tables.append(spark, settings, CLICKS, rows, has_rows=date is None)
-    return delta_tables.merge(spark, settings, CLICKS, rows, update_changed=False)
+    if lake.create(CLICKS) or lake.read(CLICKS).isEmpty():
+        return lake.append(CLICKS, rows, has_rows=date is None)
+    return lake.merge(CLICKS, rows, update_changed=False)
 
 
-def _unknown(spark: SparkSession, settings: Settings, clicks: DataFrame) -> dict[str, int]:
+def _unknown(lake: Lake, clicks: DataFrame) -> dict[str, int]:
     """Count clicks on items that the catalogue does not hold: they are kept, and get their text when the
     catalogue does.
     """
     from pyspark.sql import functions as F
 
     counted = (
-        clicks.groupBy("item_id")
-        .count()
-        .join(delta_tables.read(spark, settings, ITEMS).select("item_id"), "item_id", "left_anti")
+        clicks.groupBy("item_id").count().join(lake.read(ITEMS).select("item_id"), "item_id", "left_anti")
     )
     row = counted.agg(
         F.count("*").alias("items"), F.coalesce(F.sum("count"), F.lit(0)).alias("clicks")

@@ -19,10 +19,10 @@ from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS, TIME
 from spark_jobs.ingest.kafka_options import python_options, spark_options
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 LOGGER = logging.getLogger("intentstore.ingest")
 BATCH_OFFSETS = 1_000_000  # records of one partition in one commit: bounds memory and what a crash repeats
@@ -47,15 +47,13 @@ DECODED = pa.schema(
 Offsets = dict[int, int]
 
 
-def run(spark: SparkSession, settings: Settings, *, max_offsets: int | None = None) -> JobResult:
+def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
     """Commit what the topic holds beyond the table.
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        `kafka`.
+    lake : Lake
+        Its tables; of its settings `kafka`.
     max_offsets : int, optional
         At most so many records of each partition; none = up to the end that the topic had when the job began.
 
@@ -71,31 +69,31 @@ def run(spark: SparkSession, settings: Settings, *, max_offsets: int | None = No
         No broker, no such topic, or the topic does not hold the records that follow the table's.
     """
     started = time.monotonic()
-    topic = settings.kafka.clicks_topic
-    begin, end = _bounds(settings, topic)
-    delta_tables.empty_if_missing(spark, settings, CLICKS)
-    rule = key_rule(settings.kafka, settings.home, len(end), end)
-    position = _start(_held(spark, settings, topic), begin, end, topic)
+    topic = lake.settings.kafka.clicks_topic
+    begin, end = _bounds(lake.settings, topic)
+    lake.create(CLICKS)
+    rule = key_rule(lake.settings.kafka, lake.settings.home, len(end), end)
+    position = _start(_held(lake, topic), begin, end, topic)
     if max_offsets is not None:
         end = {partition: min(last, position[partition] + max_offsets) for partition, last in end.items()}
     totals = dict.fromkeys(("records", "inserted", "refused", "duplicates"), 0)
     first = position
     while any(position[partition] < last for partition, last in end.items()):
         until = {partition: min(last, position[partition] + BATCH_OFFSETS) for partition, last in end.items()}
-        for name, count in _batch(spark, settings, rule, position, until).items():
+        for name, count in _batch(lake, rule, position, until).items():
             totals[name] += count
         position = until
         LOGGER.info(
             "ingest: %s records of topic %s read", f"{sum(position.values()) - sum(first.values()):,}", topic
         )
-    rows = delta_tables.read(spark, settings, CLICKS).count()
+    rows = lake.read(CLICKS).count()
     details = {
         "topic": topic,
         "records": totals["records"],
         "duplicates": totals["duplicates"],
         "offsets": {str(p): o for p, o in position.items()},
     }
-    version = delta_tables.version(spark, settings, CLICKS)
+    version = lake.version(CLICKS)
     return JobResult(
         CLICKS, rows, totals["inserted"], 0, totals["refused"], version, time.monotonic() - started, details
     )
@@ -131,11 +129,11 @@ def _bounds(settings: Settings, topic: str) -> tuple[Offsets, Offsets]:
     }
 
 
-def _held(spark: SparkSession, settings: Settings, topic: str) -> Offsets:
+def _held(lake: Lake, topic: str) -> Offsets:
     from pyspark.sql import functions as F
 
     rows = (
-        delta_tables.read(spark, settings, CLICKS)
+        lake.read(CLICKS)
         .where(F.col("topic") == topic)
         .groupBy("partition")
         .agg(F.max("offset").alias("offset"))
@@ -164,9 +162,7 @@ def _start(held: Offsets, begin: Offsets, end: Offsets, topic: str) -> Offsets:
     return position
 
 
-def _batch(
-    spark: SparkSession, settings: Settings, rule: KeyRule, first: Offsets, until: Offsets
-) -> dict[str, int]:
+def _batch(lake: Lake, rule: KeyRule, first: Offsets, until: Offsets) -> dict[str, int]:
     # In this order: the quarantine before the clicks, because the next run starts after the clicks' highest
     # offset.
     #   1 read and decode aside   2 refused to quarantine (adds only new ones)   3 new clicks in one commit
@@ -176,14 +172,13 @@ def _batch(
 
     now = datetime.datetime.now(datetime.UTC)
     with (
-        delta_tables.told(CLICKS, settings),
-        delta_tables.staged(spark, settings, _decoded(spark, settings, rule, first, until)) as rows,
+        lake.as_job_error(CLICKS),
+        lake.staged(_decoded(lake, rule, first, until)) as rows,
     ):
         refused = rows.where(F.col("reason").isNotNull())
         source = F.concat(F.lit("kafka "), F.col("topic"), F.lit("/"), F.col("partition").cast("string"))
         quarantine(
-            spark,
-            settings,
+            lake,
             refused.select(source.alias("source"), F.col("offset").alias("line"), "reason", "raw"),
             now,
         )
@@ -196,7 +191,7 @@ def _batch(
                 "event_date": F.to_date("event_time"),
             }
         )
-        inserted = delta_tables.merge(spark, settings, CLICKS, clicks, update_changed=False).inserted
+        inserted = lake.merge(CLICKS, clicks, update_changed=False).inserted
         records, bad = rows.count(), refused.count()
     return {"records": records, "inserted": inserted, "refused": bad, "duplicates": records - bad - inserted}
 
@@ -209,16 +204,14 @@ def _first_of_each(clicks: DataFrame) -> DataFrame:
     return clicks.withColumn("_nth", F.row_number().over(order)).where("_nth = 1").drop("_nth")
 
 
-def _decoded(
-    spark: SparkSession, settings: Settings, rule: KeyRule, first: Offsets, until: Offsets
-) -> DataFrame:
+def _decoded(lake: Lake, rule: KeyRule, first: Offsets, until: Offsets) -> DataFrame:
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    topic = settings.kafka.clicks_topic
+    topic = lake.settings.kafka.clicks_topic
     reader = (
-        spark.read.format("kafka")
-        .options(**spark_options(settings))
+        lake.spark.read.format("kafka")
+        .options(**spark_options(lake.settings))
         .option("subscribe", topic)
         .option("failOnDataLoss", "true")
     )

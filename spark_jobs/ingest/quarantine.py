@@ -14,8 +14,7 @@ from feature_repo.contract.refusals import Tally
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import QUARANTINE
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake.log import version
-from spark_jobs.lake.rows import LakeError, read
+from spark_jobs.lake.log import DeltaLog, LakeError
 
 SHOWN = 20  # rows printed without --json
 
@@ -26,7 +25,7 @@ def rows(settings: Settings, reason: str | None = None) -> pa.Table:
     Parameters
     ----------
     settings : Settings
-        For the lake's folder.
+        The home whose lake it is.
     reason : str, optional
         Only rows whose reason holds this text, in any case.
 
@@ -40,13 +39,14 @@ def rows(settings: Settings, reason: str | None = None) -> pa.Table:
     JobError
         There is no such table yet, or it cannot be read.
     """
-    if version(None, settings, QUARANTINE) < 0:
+    log = DeltaLog(settings.table(QUARANTINE))
+    if not log.exists():
         raise JobError(
             f"table '{QUARANTINE}' does not exist at {settings.table(QUARANTINE)}; run `python -m "
             "spark_jobs ingest` first"
         )
     try:
-        found = read(settings.table(QUARANTINE))
+        found = log.read()
     except LakeError as error:
         raise JobError(str(error)) from None
     if reason:
@@ -82,7 +82,7 @@ def run(settings: Settings, *, reason: str | None = None) -> JobResult:
         0,
         0,
         chosen.num_rows,
-        version(None, settings, QUARANTINE),
+        DeltaLog(settings.table(QUARANTINE)).version(),
         time.monotonic() - started,
         details,
     )

@@ -5,32 +5,25 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.ipc
 
-from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import SCORE_LOG, SCORE_LOG_SCHEMA
 from spark_jobs.job import JobResult
-from spark_jobs.lake import write as delta_tables
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from spark_jobs.lake.lake import Lake
 
 LOGGER = logging.getLogger("intentstore.ingest")
 FILES_PER_COMMIT = 500  # bounds the driver's memory: a file holds one flush of the consumer
 
 
-def run(spark: SparkSession, settings: Settings) -> JobResult:
+def run(lake: Lake) -> JobResult:
     """Commit the files under ``home/score_log`` by (topic, partition, offset), then remove them.
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        `home`.
+    lake : Lake
+        Its tables; of its settings `home`.
 
     Returns
     -------
@@ -46,9 +39,9 @@ def run(spark: SparkSession, settings: Settings) -> JobResult:
     # A crash between commit and removal only means that the next run finds every key known, and removes the
     # files.
     started = time.monotonic()
-    folder = settings.home / "score_log"
+    folder = lake.settings.home / "score_log"
     files = sorted(folder.glob("*.arrow"))
-    delta_tables.empty_if_missing(spark, settings, SCORE_LOG)
+    lake.create(SCORE_LOG)
     inserted, unreadable = 0, []
     for first in range(0, len(files), FILES_PER_COMMIT):
         read = {file: read_score_log(file) for file in files[first : first + FILES_PER_COMMIT]}
@@ -56,13 +49,13 @@ def run(spark: SparkSession, settings: Settings) -> JobResult:
         tables = {file: table for file, table in read.items() if table is not None}
         if tables:
             every = pa.concat_tables(tables.values())
-            frame = spark.createDataFrame(every).dropDuplicates(["topic", "partition", "offset"])
-            inserted += delta_tables.merge(spark, settings, SCORE_LOG, frame, update_changed=False).inserted
+            frame = lake.spark.createDataFrame(every).dropDuplicates(["topic", "partition", "offset"])
+            inserted += lake.merge(SCORE_LOG, frame, update_changed=False).inserted
             for file in tables:
                 file.unlink()
-    rows = delta_tables.read(spark, settings, SCORE_LOG).count()
+    rows = lake.read(SCORE_LOG).count()
     details = {"files": len(files) - len(unreadable), "unreadable": unreadable}
-    version = delta_tables.version(spark, settings, SCORE_LOG)
+    version = lake.version(SCORE_LOG)
     return JobResult(
         SCORE_LOG, rows, inserted, 0, len(unreadable), version, time.monotonic() - started, details
     )

@@ -19,10 +19,10 @@ from model.intent.answer.reading import misread
 from model.intent.ask.asker import failure_kinds
 from model.intent.ask.spool import answer_row, clear, spooled
 from model.intent.ground.known_titles import KnownTitles
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 LOGGER = logging.getLogger("intentstore.intents")
 RETRY_FILE = "retry.jsonl"
@@ -34,7 +34,7 @@ def spool_folder(settings: Settings) -> Path:
     return settings.home / "intents" / "spool"
 
 
-def import_spool(spark: SparkSession, settings: Settings, made: Sequence[dict[str, Any]] = ()) -> int:
+def import_spool(lake: Lake, made: Sequence[dict[str, Any]] = ()) -> int:
     """Commit answers of this run and those that a killed run left in the spool, and empty it.
 
     Parameters
@@ -47,17 +47,17 @@ def import_spool(spark: SparkSession, settings: Settings, made: Sequence[dict[st
     int
         Answers that were not in the table yet.
     """
-    delta_tables.empty_if_missing(spark, settings, INTENT_CACHE)
-    rows, files = spooled(spool_folder(settings), answer_row)
+    lake.create(INTENT_CACHE)
+    rows, files = spooled(spool_folder(lake.settings), answer_row)
     distinct = {row["cache_key"]: row for row in [*rows, *made]}
-    inserted = commit(spark, settings, list(distinct.values())) if distinct else 0
+    inserted = commit(lake, list(distinct.values())) if distinct else 0
     if inserted:
-        count_kinds(settings, distinct.values())
+        count_kinds(lake.settings, distinct.values())
     clear(files)
     return inserted
 
 
-def commit(spark: SparkSession, settings: Settings, rows: list[dict[str, Any]]) -> int:
+def commit(lake: Lake, rows: list[dict[str, Any]]) -> int:
     """Add answers to the table; a known key is left as it is.
 
     Parameters
@@ -73,16 +73,16 @@ def commit(spark: SparkSession, settings: Settings, rows: list[dict[str, Any]]) 
     for row in rows:
         if isinstance(row["created"], str):
             row["created"] = datetime.datetime.fromisoformat(row["created"])
-    frame = spark.createDataFrame(pa.Table.from_pylist(rows, schema=INTENT_CACHE_SCHEMA))
-    return delta_tables.merge(spark, settings, INTENT_CACHE, frame, update_changed=False).inserted
+    frame = lake.spark.createDataFrame(pa.Table.from_pylist(rows, schema=INTENT_CACHE_SCHEMA))
+    return lake.merge(INTENT_CACHE, frame, update_changed=False).inserted
 
 
-def answers(spark: SparkSession, settings: Settings) -> DataFrame:
+def answers(lake: Lake) -> DataFrame:
     """Return the cached answers: ``cache_key``, ``long_text``, ``short_text``."""
-    return delta_tables.read(spark, settings, INTENT_CACHE).select("cache_key", "long_text", "short_text")
+    return lake.read(INTENT_CACHE).select("cache_key", "long_text", "short_text")
 
 
-def prune(spark: SparkSession, settings: Settings, wanted: DataFrame) -> int:
+def prune(lake: Lake, wanted: DataFrame) -> int:
     """Delete answers that neither `session_intents` nor the sessions of now refer to.
 
     Parameters
@@ -95,21 +95,18 @@ def prune(spark: SparkSession, settings: Settings, wanted: DataFrame) -> int:
     int
         Rows deleted; no commit when it is 0.
     """
-    from delta.tables import DeltaTable
-
     used = wanted.select("cache_key")
-    if delta_tables.exists(spark, settings, SESSION_INTENTS):
-        used = used.unionByName(delta_tables.read(spark, settings, SESSION_INTENTS).select("cache_key"))
-    orphans = answers(spark, settings).select("cache_key").join(used.distinct(), "cache_key", "left_anti")
-    with delta_tables.told(INTENT_CACHE, settings), delta_tables.staged(spark, settings, orphans) as rows:
+    if lake.exists(SESSION_INTENTS):
+        used = used.unionByName(lake.read(SESSION_INTENTS).select("cache_key"))
+    orphans = answers(lake).select("cache_key").join(used.distinct(), "cache_key", "left_anti")
+    with lake.as_job_error(INTENT_CACHE), lake.staged(orphans) as rows:
         count = int(rows.count())
         if count:
-            table = DeltaTable.forPath(spark, str(settings.table(INTENT_CACHE))).alias("t")
-            table.merge(rows.alias("s"), "s.cache_key = t.cache_key").whenMatchedDelete().execute()
+            lake.delete(INTENT_CACHE, rows)
     return count
 
 
-def prune_misread(spark: SparkSession, settings: Settings, titles: Sequence[str]) -> int:
+def prune_misread(lake: Lake, titles: Sequence[str]) -> int:
     """Delete answers that older versions misread, and the intents made of them; the next run asks again about
     what it chooses.
 
@@ -123,9 +120,7 @@ def prune_misread(spark: SparkSession, settings: Settings, titles: Sequence[str]
     int
         Answers deleted; no commit when it is 0.
     """
-    from delta.tables import DeltaTable
-
-    shared = spark.sparkContext.broadcast(KnownTitles(titles))
+    shared = lake.spark.sparkContext.broadcast(KnownTitles(titles))
 
     def wrong(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -135,14 +130,13 @@ def prune_misread(spark: SparkSession, settings: Settings, titles: Sequence[str]
             chosen = [any(misread(text or "", shared.value) for text in pair) for pair in pairs]
             yield batch.select(["cache_key"]).filter(pa.array(chosen, pa.bool_()))
 
-    found = answers(spark, settings).mapInArrow(wrong, "cache_key string")
-    with delta_tables.told(INTENT_CACHE, settings), delta_tables.staged(spark, settings, found) as rows:
+    found = answers(lake).mapInArrow(wrong, "cache_key string")
+    with lake.as_job_error(INTENT_CACHE), lake.staged(found) as rows:
         count = int(rows.count())
         # The intents go first: killed between the two, the next prune finds the answers still there.
         for name in (SESSION_INTENTS, INTENT_CACHE) if count else ():
-            if delta_tables.exists(spark, settings, name):
-                table = DeltaTable.forPath(spark, str(settings.table(name))).alias("t")
-                table.merge(rows.alias("s"), "s.cache_key = t.cache_key").whenMatchedDelete().execute()
+            if lake.exists(name):
+                lake.delete(name, rows)
     return count
 
 

@@ -22,11 +22,11 @@ from model.intent.ground.known_titles import KnownTitles
 from model.intent.llm.weights import ModelMissingError
 from model.intent.recipe import Recipe
 from spark_jobs.job import JobError
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 SESSIONS_PER_WORKER = 12  # below that a second worker costs more to load the model than it saves
 CALLS_PER_COMMIT = 2_000
@@ -48,9 +48,7 @@ OUTCOME = pa.schema(
 )
 
 
-def choose(
-    spark: SparkSession, settings: Settings, wanted: DataFrame, titles: KnownTitles = ANY_TITLE
-) -> DataFrame:
+def choose(lake: Lake, wanted: DataFrame, titles: KnownTitles = ANY_TITLE) -> DataFrame:
     """Choose the sessions that get an LLM intent, best first, within the budget.
 
     A call is worth most where the clicks leave doubt about the next item (entropy of what followed the
@@ -79,7 +77,7 @@ def choose(
     days = (F.lit(newest).cast("long") - F.col("event_timestamp").cast("long")) / 86_400.0
     scored = (
         wanted.withColumn("last_item", F.element_at("items", -1))
-        .join(_unsureness(spark, settings), "last_item", "left")
+        .join(_unsureness(lake), "last_item", "left")
         .withColumn(
             "worth",
             F.coalesce("unsure", F.lit(1.0)) * F.pow(F.lit(0.5), days / RECENCY_DAYS) * F.col("titled"),
@@ -92,9 +90,9 @@ def choose(
         scored.withColumn("_once", once)
         .where("_once = 1")
         .orderBy(F.desc("worth"), "cache_key")
-        .limit(settings.intents.max_calls)
+        .limit(lake.settings.intents.max_calls)
     )
-    if settings.intents.max_cost is None:
+    if lake.settings.intents.max_cost is None:
         return best.select("cache_key", "items", "titles", "worth")
     characters = [
         int(row["characters"])
@@ -102,13 +100,16 @@ def choose(
         .orderBy(F.desc("worth"), "cache_key")
         .collect()
     ]
-    prices = settings.endpoint.cost_per_million_input_tokens, settings.endpoint.cost_per_million_output_tokens
+    prices = (
+        lake.settings.endpoint.cost_per_million_input_tokens,
+        lake.settings.endpoint.cost_per_million_output_tokens,
+    )
     count = affordable(
         characters,
-        settings.intents.max_calls,
-        settings.intents.max_cost,
+        lake.settings.intents.max_calls,
+        lake.settings.intents.max_cost,
         *prices,
-        token_bound(settings, titles),
+        token_bound(lake.settings, titles),
     )
     return (
         best.orderBy(F.desc("worth"), "cache_key")
@@ -117,13 +118,13 @@ def choose(
     )
 
 
-def _unsureness(spark: SparkSession, settings: Settings) -> DataFrame:
+def _unsureness(lake: Lake) -> DataFrame:
     """Return ``last_item, unsure``: how little the clicks say about what follows an item."""
     from pyspark.sql import functions as F
 
     # Only prefixes are counted: the last click of a session is what its model is tested on.
     pairs = (
-        delta_tables.read(spark, settings, SESSIONS)
+        lake.read(SESSIONS)
         .where("length >= 3")
         .selectExpr(
             "explode(transform(sequence(1, length - 2), i -> struct(items[i - 1] as a, items[i] as b))) as "
@@ -144,8 +145,7 @@ def _unsure_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatc
 
 
 def make(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     recipe: Recipe,
     todo: DataFrame,
     spool: Path,
@@ -166,12 +166,13 @@ def make(
     from pyspark.sql.pandas.types import from_arrow_schema
 
     count = todo.count()
-    workers = max(1, min(spark.sparkContext.defaultParallelism, count // SESSIONS_PER_WORKER))
+    workers = max(1, min(lake.spark.sparkContext.defaultParallelism, count // SESSIONS_PER_WORKER))
     # Round robin over sessions sorted by length: every worker gets as many long prompts as the others.
     spread = todo.orderBy(F.size("items"), "cache_key").withColumn("_number", F.monotonically_increasing_id())
     spread = spread.repartition(workers, F.col("_number") % workers).select("cache_key", "items", "titles")
     return spread.mapInArrow(
-        _caller(settings, recipe, spool, spark.sparkContext.broadcast(titles)), from_arrow_schema(OUTCOME)
+        _caller(lake.settings, recipe, spool, lake.spark.sparkContext.broadcast(titles)),
+        from_arrow_schema(OUTCOME),
     )
 
 

@@ -4,20 +4,16 @@ person.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
 from model.intent.ask.local import recipe_of
 from spark_jobs.job import JobError
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 from spark_jobs.sessions.text import titles_of
 
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
-
-def explanation(spark: SparkSession, settings: Settings, session_id: str) -> str:
+def explanation(lake: Lake, session_id: str) -> str:
     """Tell prompt, answer, grounding and cache key of the newest prefix of a session.
 
     Parameters
@@ -38,30 +34,19 @@ def explanation(spark: SparkSession, settings: Settings, session_id: str) -> str
     from pyspark.sql import functions as F
 
     mine = F.col("session_id") == F.lit(session_id)
-    text = (
-        delta_tables.read(spark, settings, SESSION_TEXT)
-        .where(mine)
-        .orderBy(F.desc("event_timestamp"))
-        .first()
-    )
+    text = lake.read(SESSION_TEXT).where(mine).orderBy(F.desc("event_timestamp")).first()
     if text is None:
         raise JobError(
             f"session '{session_id}' has no prompt; it is unknown, has one click only, or none of its items "
             "has a title"
         )
     row = (
-        delta_tables.read(spark, settings, SESSION_INTENTS)
-        .where(mine & (F.col("event_timestamp") == text["event_timestamp"]))
-        .first()
+        lake.read(SESSION_INTENTS).where(mine & (F.col("event_timestamp") == text["event_timestamp"])).first()
     )
-    recipe = recipe_of(settings)
+    recipe = recipe_of(lake.settings)
     key = recipe.key(text["items"], text["titles"]) if recipe else ""
-    cached = (
-        delta_tables.read(spark, settings, INTENT_CACHE).where(F.col("cache_key") == F.lit(key)).first()
-        if key
-        else None
-    )
-    titles = titles_of(spark, settings)
+    cached = lake.read(INTENT_CACHE).where(F.col("cache_key") == F.lit(key)).first() if key else None
+    titles = titles_of(lake)
     lines = [
         f"session {session_id}, prefix of {len(text['items'])} titles, last click {text['event_timestamp']}",
         f"cache key {key or '(no LLM configured)'}",

@@ -27,10 +27,11 @@ from model.intent.ground.student import STUDENT_FILE, Student
 from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent, ViewIntent
 from spark_jobs.items.vectors import loaded_encoder, vectors_column
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.frames import spark_schema
+from spark_jobs.lake.lake import Lake
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 # the space is fitted again when the catalogue has changed by that much; until then stored vectors stay
 # comparable
@@ -38,8 +39,7 @@ REFIT_SHARE = 0.2
 
 
 def publish_localiser(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     recipe: Recipe | None,
     titles: dict[str, str],
     prompt_titles: Callable[[], dict[str, str]],
@@ -61,14 +61,14 @@ def publish_localiser(
     Localiser or None
         None when no item has a vector.
     """
-    folder = live_folder(settings)
-    state = _state(spark, settings, recipe)
+    folder = live_folder(lake.settings)
+    state = _state(lake, recipe)
     known = _read(folder / LIVE_FILE)
     if known.get("state") == state and (folder / ITEMS_FILE).is_file():
         return Localiser.load(folder)
     rows = arrow_of(
-        delta_tables.read(spark, settings, ITEM_VECTORS).select("item_id", "vector").orderBy("item_id"),
-        settings,
+        lake.read(ITEM_VECTORS).select("item_id", "vector").orderBy("item_id"),
+        lake.settings,
     )
     if not rows.num_rows:
         return None
@@ -77,13 +77,15 @@ def publish_localiser(
     before = _before(folder) if _same_space(known, state, len(ids)) else None
     space = {} if before is None else {"centre": before.centre, "transform": before.transform}
     names = [titles.get(item, item) for item in ids]
-    localiser = Localiser(ids, names, vectors, settings.intents.vectors, settings.intents.top_r, **space)
+    localiser = Localiser(
+        ids, names, vectors, lake.settings.intents.vectors, lake.settings.intents.top_r, **space
+    )
     localiser.build_index()
     content = {
         "state": state,
         "fitted_items": known["fitted_items"] if before is not None else len(ids),
         "recipe": recipe.to_dict() if recipe else None,
-        "half_life": settings.intents.recency_half_life,
+        "half_life": lake.settings.intents.recency_half_life,
     }
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     localiser.save(part)
@@ -105,11 +107,11 @@ def _swap(part: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _state(spark: SparkSession, settings: Settings, recipe: Recipe | None) -> dict[str, Any]:
-    row = delta_tables.read(spark, settings, ITEM_VECTORS).select("encoder").first()
-    intents = settings.intents
+def _state(lake: Lake, recipe: Recipe | None) -> dict[str, Any]:
+    row = lake.read(ITEM_VECTORS).select("encoder").first()
+    intents = lake.settings.intents
     return {
-        "item_vectors": delta_tables.version(spark, settings, ITEM_VECTORS),
+        "item_vectors": lake.version(ITEM_VECTORS),
         "encoder": row[0] if row else "",
         "mode": intents.vectors,
         "top_r": intents.top_r,
@@ -169,7 +171,7 @@ def ground(frame: DataFrame, settings: Settings, recipe: Recipe | None, folder: 
             if batch.num_rows:
                 yield grounder(batch)
 
-    return frame.mapInArrow(run_in_worker, delta_tables.spark_schema(SESSION_INTENTS))
+    return frame.mapInArrow(run_in_worker, spark_schema(SESSION_INTENTS))
 
 
 @lru_cache(maxsize=1)

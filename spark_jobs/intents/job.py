@@ -31,12 +31,12 @@ from spark_jobs.intents import ground as intent_rows
 from spark_jobs.intents import prune as intent_prune
 from spark_jobs.intents import publish as intent_live
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake import write as delta_tables
 from spark_jobs.lake.changes import ids_of_days, on_days
+from spark_jobs.lake.lake import Lake, MergeResult
 from spark_jobs.sessions.text import titles_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 LOGGER = logging.getLogger("intentstore.intents")
 SPACE_FILE = "space.json"
@@ -48,8 +48,7 @@ SPACE_FILE = "space.json"
 #   4 call, each answer spooled at once, committed by batch   5 localiser and student   6 ground what is new
 #   or changed   7 live view.
 def run(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     *,
     date: datetime.date | None = None,
     until: datetime.date | None = None,
@@ -62,10 +61,8 @@ def run(
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        ``intents``, ``llm``, ``endpoint``, ``encoder``.
+    lake : Lake
+        Its tables; of its settings ``intents``, ``llm``, ``endpoint``, ``encoder``.
     date : datetime.date, optional
         Only session ids with a click on this day (UTC); the budget is then spent on their sessions of that
         day alone.
@@ -96,53 +93,48 @@ def run(
         The LLM, encoder or prompt version is missing, or no session text was ever made.
     """
     started = time.monotonic()
-    delta_tables.empty_if_missing(spark, settings, SESSION_INTENTS)
-    recovered = intent_cache.import_spool(spark, settings)
+    lake.create(SESSION_INTENTS)
+    recovered = intent_cache.import_spool(lake)
     try:
         if explain is not None:
             from spark_jobs.intents.explain import explanation
 
-            return JobResult(SESSION_INTENTS, details={"explanation": explanation(spark, settings, explain)})
+            return JobResult(SESSION_INTENTS, details={"explanation": explanation(lake, explain)})
         pruned: dict[str, Any] = {}
         if misread:
-            pruned["misread"] = intent_prune.misread(spark, settings)
+            pruned["misread"] = intent_prune.misread(lake)
         if action is not None:
             if not misread:
-                pruned["pruned"] = intent_prune.orphans(spark, settings)
-            return _result(
-                spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0, **pruned}
-            )
-        if settings.intents.source == "none":
+                pruned["pruned"] = intent_prune.orphans(lake)
+            return _result(lake, started, MergeResult(0, 0, 0), {"llm_calls": 0, **pruned})
+        if lake.settings.intents.source == "none":
             LOGGER.info("intents: intents.source is 'none', so no session gets an intent")
-            return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})
-        texts = delta_tables.read(spark, settings, SESSION_TEXT)
+            return _result(lake, started, MergeResult(0, 0, 0), {"llm_calls": 0})
+        texts = lake.read(SESSION_TEXT)
         texts = (
-            texts
-            if date is None
-            else texts.join(ids_of_days(spark, settings, date, until), "session_id", "left_semi")
+            texts if date is None else texts.join(ids_of_days(lake, date, until), "session_id", "left_semi")
         )
         if texts.isEmpty():
             LOGGER.info(
                 "intents: no session has a text (no titles), so there are no intents; the pipeline goes on "
                 "with clicks alone"
             )
-            return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), {"llm_calls": 0})
-        return _run(spark, settings, texts, started, {"recovered": recovered, **pruned}, prune, (date, until))
+            return _result(lake, started, MergeResult(0, 0, 0), {"llm_calls": 0})
+        return _run(lake, texts, started, {"recovered": recovered, **pruned}, prune, (date, until))
     except (EncoderError, EndpointError, ModelMissingError, PromptError) as error:
         raise JobError(str(error)) from None
 
 
 def _run(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     texts: DataFrame,
     started: float,
     before: dict[str, Any],
     prune: bool,
     days: tuple[datetime.date | None, datetime.date | None],
 ) -> JobResult:
-    recipe, (date, until) = recipe_of(settings), days
-    with delta_tables.staged(spark, settings, keyed(texts, recipe)) as wanted:
+    recipe, (date, until) = recipe_of(lake.settings), days
+    with lake.staged(keyed(texts, recipe)) as wanted:
         details: dict[str, Any] = {
             "sessions": wanted.count(),
             "llm_calls": 0,
@@ -150,32 +142,30 @@ def _run(
             "failed": 0,
             **before,
         }
-        titles = titles_of(spark, settings)
+        titles = titles_of(lake)
         if recipe is not None:
             due = wanted if date is None else of_days(wanted, date, until)
-            details |= _call(spark, settings, recipe, due, KnownTitles(titles.values()))
+            details |= _call(lake, recipe, due, KnownTitles(titles.values()))
         localiser = intent_rows.publish_localiser(
-            spark, settings, recipe, titles, lambda: _prompt_titles(settings, titles)
+            lake, recipe, titles, lambda: _prompt_titles(lake.settings, titles)
         )
         if localiser is None:
             raise JobError(
                 "table 'item_vectors' holds no vector; run `python -m spark_jobs item-vectors` first"
             )
-        answered = wanted.join(intent_cache.answers(spark, settings), "cache_key", "left")
-        student = intent_live.publish_student(settings, localiser, recipe, answered)
-        space = intent_rows.space_of(localiser, settings, student)
-        moved = space != _space(settings)
-        result = _ground(spark, settings, recipe, answered, anew=moved)
+        answered = wanted.join(intent_cache.answers(lake), "cache_key", "left")
+        student = intent_live.publish_student(lake.settings, localiser, recipe, answered)
+        space = intent_rows.space_of(localiser, lake.settings, student)
+        moved = space != _space(lake.settings)
+        result = _ground(lake, recipe, answered, anew=moved)
         if date is None:
-            _write_space(settings, space)
-        details |= intent_live.publish_answers(
-            spark, settings, localiser, recipe, anew=moved and date is None
-        )
+            _write_space(lake.settings, space)
+        details |= intent_live.publish_answers(lake, localiser, recipe, anew=moved and date is None)
         if student is not None:
             details["student"] = vars(student.agreement)
         if prune:
-            details["pruned"] = intent_cache.prune(spark, settings, wanted)
-    return _result(spark, settings, started, result, details)
+            details["pruned"] = intent_cache.prune(lake, wanted)
+    return _result(lake, started, result, details)
 
 
 def of_days(sessions: DataFrame, date: datetime.date, until: datetime.date | None) -> DataFrame:
@@ -246,9 +236,7 @@ def _keyer(recipe: Recipe | None) -> Callable[[Iterator[pa.RecordBatch]], Iterat
     return run_in_worker
 
 
-def _call(
-    spark: SparkSession, settings: Settings, recipe: Recipe, wanted: DataFrame, titles: KnownTitles
-) -> dict[str, Any]:
+def _call(lake: Lake, recipe: Recipe, wanted: DataFrame, titles: KnownTitles) -> dict[str, Any]:
     began = time.monotonic()
     totals: dict[str, Any] = {
         "llm_calls": 0,
@@ -259,9 +247,9 @@ def _call(
         "kinds": {},
     }
     failures: list[dict[str, Any]] = []
-    with delta_tables.staged(spark, settings, intent_calls.choose(spark, settings, wanted, titles)) as chosen:
+    with lake.staged(intent_calls.choose(lake, wanted, titles)) as chosen:
         selected = chosen.count()
-        known = delta_tables.read(spark, settings, INTENT_CACHE).select("cache_key")
+        known = lake.read(INTENT_CACHE).select("cache_key")
         todo = chosen.join(known, "cache_key", "left_anti").orderBy("cache_key")
         missing = [row["cache_key"] for row in todo.select("cache_key").collect()]
         if missing:
@@ -275,20 +263,20 @@ def _call(
         for start in range(0, len(missing), intent_calls.CALLS_PER_COMMIT):
             keys = missing[start : start + intent_calls.CALLS_PER_COMMIT]
             part = chosen.where(_between(keys[0], keys[-1])).join(known, "cache_key", "left_anti")
-            with delta_tables.told(INTENT_CACHE, settings):
+            with lake.as_job_error(INTENT_CACHE):
                 calls = intent_calls.make(
-                    spark, settings, recipe, part, intent_cache.spool_folder(settings), titles
+                    lake, recipe, part, intent_cache.spool_folder(lake.settings), titles
                 )
                 outcomes = calls.toArrow().to_pylist()
             made = [intent_calls.cache_row(row, recipe) for row in outcomes if not row["reason"]]
-            intent_cache.import_spool(spark, settings, made)
+            intent_cache.import_spool(lake, made)
             failures += [
                 {"cache_key": row["cache_key"], "reason": row["reason"]} for row in outcomes if row["reason"]
             ]
             _add(totals, outcomes)
-    intent_cache.write_retries(settings, failures)
+    intent_cache.write_retries(lake.settings, failures)
     kinds = _say(failures)
-    prices = settings.endpoint
+    prices = lake.settings.endpoint
     cost = (
         totals["input_tokens"] * prices.cost_per_million_input_tokens
         + totals["output_tokens"] * prices.cost_per_million_output_tokens
@@ -337,9 +325,7 @@ def _prompt_titles(settings: Settings, titles: dict[str, str]) -> dict[str, str]
     return {item: cut(title) for item, title in titles.items()}
 
 
-def _ground(
-    spark: SparkSession, settings: Settings, recipe: Recipe | None, answered: DataFrame, *, anew: bool
-) -> delta_tables.MergeResult:
+def _ground(lake: Lake, recipe: Recipe | None, answered: DataFrame, *, anew: bool) -> MergeResult:
     """Ground sessions that have no row yet, or one of another content or source; all of them when the space
     itself changed.
     """
@@ -353,10 +339,10 @@ def _ground(
         & (F.col("short_text") != "")
     )
     due = answered.withColumn(
-        "_source", F.when(has_answer, source).otherwise(F.lit(settings.intents.fallback))
+        "_source", F.when(has_answer, source).otherwise(F.lit(lake.settings.intents.fallback))
     )
     if not anew:
-        rows = delta_tables.read(spark, settings, SESSION_INTENTS)
+        rows = lake.read(SESSION_INTENTS)
         made = rows.select(
             "session_id", "event_timestamp", F.col("cache_key").alias("_key"), F.col("source").alias("_made")
         )
@@ -370,12 +356,12 @@ def _ground(
     columns = due.select(
         "session_id", "event_timestamp", "session_date", "cache_key", "items", "long_text", "short_text"
     )
-    with delta_tables.staged(spark, settings, columns) as rows:
+    with lake.staged(columns) as rows:
         if rows.isEmpty():
-            return delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSION_INTENTS))
-        grounded = intent_rows.ground(rows, settings, recipe, live_folder(settings))
-        with delta_tables.staged(spark, settings, grounded) as ready:
-            return delta_tables.merge(spark, settings, SESSION_INTENTS, ready)
+            return MergeResult(0, 0, lake.version(SESSION_INTENTS))
+        grounded = intent_rows.ground(rows, lake.settings, recipe, live_folder(lake.settings))
+        with lake.staged(grounded) as ready:
+            return lake.merge(SESSION_INTENTS, ready)
 
 
 def _space(settings: Settings) -> str:
@@ -395,15 +381,14 @@ def _space_path(settings: Settings) -> Path:
 
 
 def _result(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     started: float,
-    result: delta_tables.MergeResult,
+    result: MergeResult,
     details: dict[str, Any],
 ) -> JobResult:
-    counted = delta_tables.read(spark, settings, SESSION_INTENTS).groupBy("source").count().collect()
+    counted = lake.read(SESSION_INTENTS).groupBy("source").count().collect()
     details["by_source"] = {row["source"]: int(row["count"]) for row in counted}
-    version = delta_tables.version(spark, settings, SESSION_INTENTS)
+    version = lake.version(SESSION_INTENTS)
     rows = sum(details["by_source"].values())
     return JobResult(
         SESSION_INTENTS,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
-from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import SESSION_TEXT
 from model.intent.ask.local import recipe_of
 from model.intent.ground.known_titles import KnownTitles
@@ -13,25 +11,22 @@ from model.intent.ground.live import ANSWERS_FILE, live_folder
 from model.intent.ground.student import STUDENT_FILE
 from model.study.case_intents import forget_misread
 from spark_jobs.intents import cache as intent_cache
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 from spark_jobs.sessions.text import titles_of
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 LOGGER = logging.getLogger("intentstore.intents")
 
 
-def orphans(spark: SparkSession, settings: Settings) -> int:
+def orphans(lake: Lake) -> int:
     """Delete cached answers that no session of now or of `session_intents` refers to; return how many."""
     from spark_jobs.intents.job import keyed
 
-    texts = delta_tables.read(spark, settings, SESSION_TEXT)
-    with delta_tables.staged(spark, settings, keyed(texts, recipe_of(settings))) as wanted:
-        return intent_cache.prune(spark, settings, wanted)
+    texts = lake.read(SESSION_TEXT)
+    with lake.staged(keyed(texts, recipe_of(lake.settings))) as wanted:
+        return intent_cache.prune(lake, wanted)
 
 
-def misread(spark: SparkSession, settings: Settings) -> int:
+def misread(lake: Lake) -> int:
     """Delete misread answers from the cache, the intents, the live answers and those of studies.
 
     What learned from them goes with them: the next run trains the student and writes the live answers anew.
@@ -41,16 +36,16 @@ def misread(spark: SparkSession, settings: Settings) -> int:
     int
         Answers deleted from the cache and from those of studies.
     """
-    titles = titles_of(spark, settings)
-    count = intent_cache.prune_misread(spark, settings, tuple(titles.values()))
+    titles = titles_of(lake)
+    count = intent_cache.prune_misread(lake, tuple(titles.values()))
     if count:
         for name in (ANSWERS_FILE, STUDENT_FILE):
-            (live_folder(settings) / name).unlink(missing_ok=True)
+            (live_folder(lake.settings) / name).unlink(missing_ok=True)
         LOGGER.info(
             "intents: %d misread answers are dropped; the next run asks again. Restart a near-line worker",
             count,
         )
-    studied = forget_misread(settings, KnownTitles(titles.values()))
+    studied = forget_misread(lake.settings, KnownTitles(titles.values()))
     if studied:
         LOGGER.info("intents: %d misread answers of studies are dropped; the next study asks again", studied)
     return count + studied

@@ -26,10 +26,10 @@ from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent
 from spark_jobs.intents.ground import ground_answers, space_of
 from spark_jobs.items.vectors import loaded_encoder
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 LOGGER = logging.getLogger("intentstore.intents")
 # the newest; each takes 4 KB of every consumer's memory, older ones cost the student's guess
@@ -96,9 +96,7 @@ def publish_student(
     return student
 
 
-def publish_answers(
-    spark: SparkSession, settings: Settings, localiser: Localiser, recipe: Recipe | None, *, anew: bool
-) -> dict[str, Any]:
+def publish_answers(lake: Lake, localiser: Localiser, recipe: Recipe | None, *, anew: bool) -> dict[str, Any]:
     """Write the grounded answers of this recipe for live look-ups, unless they are written already; return
     how many there are.
 
@@ -110,15 +108,12 @@ def publish_answers(
     """
     if recipe is None:
         return {}
-    path = live_folder(settings) / ANSWERS_FILE
+    path = live_folder(lake.settings) / ANSWERS_FILE
     note = path.with_suffix(".version")
-    cache = delta_tables.read(spark, settings, INTENT_CACHE).where("long_text <> '' and short_text <> ''")
+    cache = lake.read(INTENT_CACHE).where("long_text <> '' and short_text <> ''")
     # A changed title moves neither centre nor size of the space, but what answers are grounded on.
-    space = (
-        f"{space_of(localiser, settings, None)} {delta_tables.version(spark, settings, ITEM_VECTORS)} "
-        f"{recipe.to_dict()}"
-    )
-    stamp = f"{delta_tables.version(spark, settings, INTENT_CACHE)} {space}"
+    space = f"{space_of(localiser, lake.settings, None)} {lake.version(ITEM_VECTORS)} {recipe.to_dict()}"
+    stamp = f"{lake.version(INTENT_CACHE)} {space}"
     written = note.read_text(encoding="utf-8") if path.is_file() and note.is_file() else ""
     if written == stamp:
         return {}
@@ -137,12 +132,12 @@ def publish_answers(
     same = written.partition(" ")[2] == space
     known = read_answers(path, localiser.dim) if same else {}
     if (anew or same) and any(row["cache_key"] not in known for row in rows):
-        known = _of_sessions(spark, settings, recipe) | known
+        known = _of_sessions(lake, recipe) | known
     new = [row for row in rows if row["cache_key"] not in known]
     if new:
         known |= {
             intent.cache_key: intent
-            for intent in ground_answers(settings.encoder, localiser, recipe.source, new)
+            for intent in ground_answers(lake.settings.encoder, localiser, recipe.source, new)
         }
     keys = [row["cache_key"] for row in rows]
     write_answers(path, answers_table(keys, [known[key] for key in keys]))
@@ -150,11 +145,11 @@ def publish_answers(
     return {"live_answers": len(rows)}
 
 
-def _of_sessions(spark: SparkSession, settings: Settings, recipe: Recipe) -> dict[str, SessionIntent]:
+def _of_sessions(lake: Lake, recipe: Recipe) -> dict[str, SessionIntent]:
     """Return what `session_intents` says of answers: they were grounded there by workers that had the encoder
     at hand.
     """
-    table = delta_tables.read(spark, settings, SESSION_INTENTS)
+    table = lake.read(SESSION_INTENTS)
     answered = table.where((table.source == recipe.source) & table.cache_key.isNotNull()).dropDuplicates(
         ["cache_key"]
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,26 +24,21 @@ from spark_jobs.intents.calls import choose
 from spark_jobs.intents.ground import arrow_of
 from spark_jobs.intents.job import keyed
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 from spark_jobs.sessions.text import titles_of
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 MOST_CASES = 5_000  # of each source; the interval of a hit rate is then below +-1.4 %
 SAMPLES = 20
 REPORT_FILE = "report.json"
 
 
-def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None) -> JobResult:
+def run(lake: Lake, *, date: datetime.date | None = None) -> JobResult:
     """Report on the intents of the sessions of now.
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        For the lake and the home folder.
+    lake : Lake
+        Its tables and home.
     date : datetime.date, optional
         Only sessions of this day (UTC).
 
@@ -62,32 +57,29 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
         There are no intents yet.
     """
     started = time.monotonic()
-    if (
-        not delta_tables.exists(spark, settings, SESSION_INTENTS)
-        or not (live_folder(settings) / ITEMS_FILE).is_file()
-    ):
+    if not lake.exists(SESSION_INTENTS) or not (live_folder(lake.settings) / ITEMS_FILE).is_file():
         raise JobError(
             "there are no intents yet; run `python -m spark_jobs intents` first (a dataset without titles "
             "has none)"
         )
-    localiser = Localiser.load(live_folder(settings))
-    titles = titles_of(spark, settings)
-    counts, following = _clicks(spark, settings)
+    localiser = Localiser.load(live_folder(lake.settings))
+    titles = titles_of(lake)
+    counts, following = _clicks(lake)
     report: dict[str, Any] = {
         "sources": {},
-        **_calls(spark, settings),
-        "kinds": read_kinds(settings),
-        "failures": read_failures(settings),
+        **_calls(lake),
+        "kinds": read_kinds(lake.settings),
+        "failures": read_failures(lake.settings),
     }
     total = 0
-    for source, cases in _cases(spark, settings, date).items():
+    for source, cases in _cases(lake, date).items():
         total += len(cases)
         hits = hit_table(
             cases,
             localiser,
             counts,
             lambda item: following.get(item, counts),
-            half_life=settings.intents.recency_half_life,
+            half_life=lake.settings.intents.recency_half_life,
         )
         report["sources"][source] = {
             "sessions": len(cases),
@@ -97,30 +89,28 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
             "samples": _samples(cases, titles),
         }
         if source in ("llm", "endpoint"):
-            worth = _worth(spark, settings, KnownTitles(titles.values()))
+            worth = _worth(lake, KnownTitles(titles.values()))
             report["budget"] = by_budget(
                 sorted(cases, key=lambda case: -worth.get(case.cache_key, 0.0)), localiser
             )
-    student = live_folder(settings) / STUDENT_FILE
+    student = live_folder(lake.settings) / STUDENT_FILE
     report["student"] = vars(Student.load(student).agreement) if student.is_file() else None
-    path = settings.home / "intents" / REPORT_FILE
+    path = lake.settings.home / "intents" / REPORT_FILE
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    version = delta_tables.version(spark, settings, SESSION_INTENTS)
+    version = lake.version(SESSION_INTENTS)
     return JobResult(
         SESSION_INTENTS, total, delta_version=version, seconds=time.monotonic() - started, details=report
     )
 
 
-def _clicks(spark: SparkSession, settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
+def _clicks(lake: Lake) -> tuple[list[str], dict[str, list[str]]]:
     """Return items by clicks, and by item what followed it; both over prefixes only, so that no target is
     counted.
     """
     from pyspark.sql import functions as F
 
     prefixes = (
-        delta_tables.read(spark, settings, SESSIONS)
-        .where("length >= 2")
-        .select(F.expr("slice(items, 1, length - 1)").alias("items"))
+        lake.read(SESSIONS).where("length >= 2").select(F.expr("slice(items, 1, length - 1)").alias("items"))
     )
     counts = (
         prefixes.select(F.explode("items").alias("item"))
@@ -140,7 +130,7 @@ def _clicks(spark: SparkSession, settings: Settings) -> tuple[list[str], dict[st
         .orderBy("a", F.desc("count"), "b")
     )
     following: dict[str, list[str]] = {}
-    table = arrow_of(rows, settings)
+    table = arrow_of(rows, lake.settings)
     for item, after in zip(table.column("a").to_pylist(), table.column("b").to_pylist(), strict=True):
         kept = following.setdefault(item, [])
         if len(kept) < 200:
@@ -148,15 +138,15 @@ def _clicks(spark: SparkSession, settings: Settings) -> tuple[list[str], dict[st
     return [row["item"] for row in counts], following
 
 
-def _calls(spark: SparkSession, settings: Settings) -> dict[str, Any]:
-    if not delta_tables.exists(spark, settings, INTENT_CACHE):
+def _calls(lake: Lake) -> dict[str, Any]:
+    if not lake.exists(INTENT_CACHE):
         return {"calls": 0}
     sums = (
         "count(*) as calls",
         "coalesce(sum(input_tokens), 0) as input_tokens",
         "coalesce(sum(output_tokens), 0) as output_tokens",
     )
-    row = delta_tables.read(spark, settings, INTENT_CACHE).selectExpr(*sums).first()
+    row = lake.read(INTENT_CACHE).selectExpr(*sums).first()
     return {
         "calls": int(row["calls"]),
         "input_tokens": int(row["input_tokens"]),
@@ -164,22 +154,22 @@ def _calls(spark: SparkSession, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _worth(spark: SparkSession, settings: Settings, titles: KnownTitles) -> dict[str, float]:
+def _worth(lake: Lake, titles: KnownTitles) -> dict[str, float]:
     """Return what the budget's rule says of each session that it would choose, by cache key."""
-    wanted = keyed(delta_tables.read(spark, settings, SESSION_TEXT), recipe_of(settings))
-    rows = choose(spark, settings, wanted, titles).select("cache_key", "worth").toArrow()
+    wanted = keyed(lake.read(SESSION_TEXT), recipe_of(lake.settings))
+    rows = choose(lake, wanted, titles).select("cache_key", "worth").toArrow()
     return dict(zip(rows.column("cache_key").to_pylist(), rows.column("worth").to_pylist(), strict=True))
 
 
-def _cases(spark: SparkSession, settings: Settings, date: datetime.date | None) -> dict[str, list[Case]]:
+def _cases(lake: Lake, date: datetime.date | None) -> dict[str, list[Case]]:
     from pyspark.sql import functions as F
 
-    intents = delta_tables.read(spark, settings, SESSION_INTENTS)
+    intents = lake.read(SESSION_INTENTS)
     if date is not None:
         intents = intents.where(F.col("session_date") == F.lit(date))
-    texts = delta_tables.read(spark, settings, SESSION_TEXT).select("session_id", "event_timestamp", "items")
+    texts = lake.read(SESSION_TEXT).select("session_id", "event_timestamp", "items")
     targets = (
-        delta_tables.read(spark, settings, SESSIONS)
+        lake.read(SESSIONS)
         .where("length >= 2")
         .selectExpr("session_id", "times[length - 2] as event_timestamp", "items[length - 1] as target")
     )
@@ -193,7 +183,7 @@ def _cases(spark: SparkSession, settings: Settings, date: datetime.date | None) 
             .orderBy(F.xxhash64("session_id", "event_timestamp"))
             .limit(MOST_CASES)
         )
-        found[source] = [_case(row) for row in arrow_of(part, settings).to_pylist()]
+        found[source] = [_case(row) for row in arrow_of(part, lake.settings).to_pylist()]
     return {source: cases for source, cases in found.items() if cases}
 
 

@@ -6,26 +6,23 @@ import datetime
 import time
 from typing import TYPE_CHECKING
 
-from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS, ITEM_POPULARITY
 from spark_jobs.job import JobResult
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake, MergeResult
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 WINDOW_DAYS = 7
 
 
-def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None) -> JobResult:
+def run(lake: Lake, *, date: datetime.date | None = None) -> JobResult:
     """Bring `item_popularity` up to date with `clicks`.
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        For the lake's folder.
+    lake : Lake
+        Its tables.
     date : datetime.date, optional
         Only the snapshot at the end of this day.
 
@@ -43,10 +40,10 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
 
     started = time.monotonic()
     now = datetime.datetime.now(datetime.UTC)
-    clicks = delta_tables.read(spark, settings, CLICKS)
-    newest = {"clicks": delta_tables.version(spark, settings, CLICKS), "until": now.date().isoformat()}
-    result = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, ITEM_POPULARITY))
-    if date is not None or delta_tables.metadata(settings, ITEM_POPULARITY) != newest:
+    clicks = lake.read(CLICKS)
+    newest = {"clicks": lake.version(CLICKS), "until": now.date().isoformat()}
+    result = MergeResult(0, 0, lake.version(ITEM_POPULARITY))
+    if date is not None or lake.metadata(ITEM_POPULARITY) != newest:
         rows = snapshots(clicks, now.date()).withColumn("created", F.lit(now))
         within = None
         if date is not None:
@@ -54,14 +51,12 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
                 datetime.datetime.combine(date + datetime.timedelta(days=1), datetime.time(), datetime.UTC)
             )
             rows = rows.where(F.col("event_timestamp") == moment)
-            within = spark.range(1).select(moment.alias("event_timestamp"))
+            within = lake.spark.range(1).select(moment.alias("event_timestamp"))
         kept = newest if date is None else None
-        with delta_tables.told(ITEM_POPULARITY, settings):
-            result = delta_tables.synchronise(
-                spark, settings, ITEM_POPULARITY, rows, within=within, metadata=kept
-            )
+        with lake.as_job_error(ITEM_POPULARITY):
+            result = lake.synchronise(ITEM_POPULARITY, rows, within=within, metadata=kept)
     counted = (
-        delta_tables.read(spark, settings, ITEM_POPULARITY)
+        lake.read(ITEM_POPULARITY)
         .agg(F.count("*").alias("rows"), F.countDistinct("event_timestamp").alias("days"))
         .first()
     )

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from feature_repo.contract.settings import EncoderSettings, Settings
+from feature_repo.contract.settings import EncoderSettings
 from feature_repo.contract.tables import ITEM_VECTORS, ITEM_VECTORS_SCHEMA, ITEMS
 from model.data.catalogue import item_text
 from model.text.encoder import EncoderError, TextEncoder, encoder_name
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.frames import spark_schema
+from spark_jobs.lake.lake import Lake, MergeResult
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -28,15 +29,13 @@ ITEMS_PER_WORKER = 4_000  # below that a second worker costs more to start than 
 LOGGER = logging.getLogger("intentstore.intents")
 
 
-def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None = None) -> JobResult:
+def run(lake: Lake, *, date: datetime.date | None = None) -> JobResult:
     """Bring `item_vectors` up to date with `items`.
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        ``encoder``.
+    lake : Lake
+        Its tables; of its settings ``encoder``.
     date : datetime.date, optional
         Only items whose row became known on this day (UTC).
 
@@ -52,31 +51,31 @@ def run(spark: SparkSession, settings: Settings, *, date: datetime.date | None =
         The encoder cannot be loaded.
     """
     started = time.monotonic()
-    delta_tables.empty_if_missing(spark, settings, ITEM_VECTORS)
-    _add_category(spark, settings)
-    if not delta_tables.exists(spark, settings, ITEMS):
+    lake.create(ITEM_VECTORS)
+    lake.add_new_columns(ITEM_VECTORS)  # tables of before have no category
+    if not lake.exists(ITEMS):
         LOGGER.info(
             "item-vectors: there is no table 'items', so there are no titles; the pipeline goes on with "
             "clicks alone"
         )
-        return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), 0, 0, "")
+        return _result(lake, started, MergeResult(0, 0, 0), 0, 0, "")
     try:
-        name = encoder_name(settings.encoder)
-        items = delta_tables.read(spark, settings, ITEMS)
-        texts, untitled = _texts(spark, items, name, date)
-        changed = _changed(spark, settings, texts)
+        name = encoder_name(lake.settings.encoder)
+        items = lake.read(ITEMS)
+        texts, untitled = _texts(lake.spark, items, name, date)
+        changed = _changed(lake, texts)
         count = changed.count()
         if not count:
-            result = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, ITEM_VECTORS))
+            result = MergeResult(0, 0, lake.version(ITEM_VECTORS))
         else:
-            workers = max(1, min(spark.sparkContext.defaultParallelism, count // ITEMS_PER_WORKER))
-            encoded = encode_frame(changed.repartition(workers), settings.encoder)
-            result = delta_tables.merge(spark, settings, ITEM_VECTORS, encoded)
+            workers = max(1, min(lake.spark.sparkContext.defaultParallelism, count // ITEMS_PER_WORKER))
+            encoded = encode_frame(changed.repartition(workers), lake.settings.encoder)
+            result = lake.merge(ITEM_VECTORS, encoded)
     except EncoderError as error:
         raise JobError(str(error)) from None
     if untitled:
         LOGGER.info("item-vectors: %d items have no title and get no vector", untitled)
-    return _result(spark, settings, started, result, count, untitled, name)
+    return _result(lake, started, result, count, untitled, name)
 
 
 def content_hash(encoder: str, text: str) -> str:
@@ -121,23 +120,10 @@ def _texter(encoder: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.Re
     return run_in_worker
 
 
-def _changed(spark: SparkSession, settings: Settings, texts: DataFrame) -> DataFrame:
-    known = (
-        delta_tables.read(spark, settings, ITEM_VECTORS)
-        .select("item_id", "content_hash", "category")
-        .alias("known")
-    )
+def _changed(lake: Lake, texts: DataFrame) -> DataFrame:
+    known = lake.read(ITEM_VECTORS).select("item_id", "content_hash", "category").alias("known")
     same = [texts[name].eqNullSafe(known[name]) for name in ("item_id", "content_hash", "category")]
     return texts.join(known, same, "left_anti")
-
-
-def _add_category(spark: SparkSession, settings: Settings) -> None:
-    """Give a table that was written before items had a category column that column; its rows are then encoded
-    again.
-    """
-    if "category" not in delta_tables.read(spark, settings, ITEM_VECTORS).columns:
-        with delta_tables.told(ITEM_VECTORS, settings):
-            spark.sql(f"ALTER TABLE delta.`{settings.table(ITEM_VECTORS)}` ADD COLUMNS (category STRING)")
 
 
 def encode_frame(frame: DataFrame, settings: EncoderSettings) -> DataFrame:
@@ -149,7 +135,7 @@ def encode_frame(frame: DataFrame, settings: EncoderSettings) -> DataFrame:
     DataFrame
         Schema of `item_vectors`.
     """
-    return frame.mapInArrow(_encoder(settings), delta_tables.spark_schema(ITEM_VECTORS))
+    return frame.mapInArrow(_encoder(settings), spark_schema(ITEM_VECTORS))
 
 
 def _encoder(settings: EncoderSettings) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -195,17 +181,16 @@ def loaded_encoder(settings: EncoderSettings) -> TextEncoder:
 
 
 def _result(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     started: float,
-    result: delta_tables.MergeResult,
+    result: MergeResult,
     encoded: int,
     untitled: int,
     name: str,
 ) -> JobResult:
-    rows = delta_tables.read(spark, settings, ITEM_VECTORS).count()
+    rows = lake.read(ITEM_VECTORS).count()
     details = {"encoded": encoded, "untitled": untitled, "encoder": name}
-    version = delta_tables.version(spark, settings, ITEM_VECTORS)
+    version = lake.version(ITEM_VECTORS)
     return JobResult(
         ITEM_VECTORS, rows, result.inserted, result.updated, 0, version, time.monotonic() - started, details
     )

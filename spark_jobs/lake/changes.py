@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame
 
 
 @dataclass(frozen=True)
@@ -41,25 +40,17 @@ def on_days(column: str, date: datetime.date, until: datetime.date | None) -> Co
     return F.col(column).between(F.lit(date), F.lit(until or date))
 
 
-def ids_of_days(
-    spark: SparkSession, settings: Settings, date: datetime.date, until: datetime.date | None
-) -> DataFrame:
+def ids_of_days(lake: Lake, date: datetime.date, until: datetime.date | None) -> DataFrame:
     """Return the distinct ``session_id`` of clicks on a day, or from it to another one.
 
     A job limited to days does all sessions of these ids, because a late click may lengthen a session that
     began the day before.
     """
-    return (
-        delta_tables.read(spark, settings, CLICKS)
-        .where(on_days("event_date", date, until))
-        .select("session_id")
-        .distinct()
-    )
+    return lake.read(CLICKS).where(on_days("event_date", date, until)).select("session_id").distinct()
 
 
 def sessions_to_do(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     table: str,
     rules: Mapping[str, Any],
     date: datetime.date | None = None,
@@ -69,10 +60,8 @@ def sessions_to_do(
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        For the lake's folder.
+    lake : Lake
+        Its tables.
     table : str
         The table to bring up to date; its newest commit says from which version of `clicks` and by which
         rules it was made.
@@ -92,15 +81,11 @@ def sessions_to_do(
     JobError
         There is no table `clicks`.
     """
-    from pyspark.sql import functions as F
-
-    clicks = delta_tables.read(spark, settings, CLICKS)
-    newest = delta_tables.version(spark, settings, CLICKS)
-    made = delta_tables.metadata(settings, table)
+    clicks, newest, made = lake.read(CLICKS), lake.version(CLICKS), lake.metadata(table)
     same_rules = made.get("rules") == dict(rules)
     covered = made.get("clicks") if same_rules else None
     if date is not None:
-        within = ids_of_days(spark, settings, date, until)
+        within = ids_of_days(lake, date, until)
         kept = made if same_rules else {"rules": dict(rules), "clicks": None}
         return Work(clicks.join(within, "session_id", "left_semi"), within, kept)
     metadata = {"rules": dict(rules), "clicks": newest}
@@ -108,7 +93,5 @@ def sessions_to_do(
         return Work(None, None, metadata)
     if covered is None or covered > newest:
         return Work(clicks, None, metadata)
-    # Each commit of clicks has an ingest time of its own, so the new rows are told by it.
-    known = delta_tables.read(spark, settings, CLICKS, covered).select("ingest_time").distinct()
-    within = clicks.join(F.broadcast(known), "ingest_time", "left_anti").select("session_id").distinct()
+    within = lake.changes(CLICKS, covered).select("session_id").distinct()
     return Work(clicks.join(within, "session_id", "left_semi"), within, metadata)

@@ -1,4 +1,4 @@
-"""Failed reads and writes of Delta tables, told in one line that names the table and the remedy."""
+"""Failed reads and writes of Delta tables, reported in one line that names the table and the remedy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Final
 
 from feature_repo.contract.settings import Settings
 from spark_jobs.job import JobError
-from spark_jobs.lake.log import newest_version
+from spark_jobs.lake.log import DeltaLog
 
 LONGEST_CAUSE: Final = 400  # characters
 
 
 @contextlib.contextmanager
-def told(table: str, settings: Settings) -> Iterator[None]:
+def as_job_error(table: str, settings: Settings) -> Iterator[None]:
     """Turn what Spark throws into a `JobError` of one line that names the table and the remedy.
 
     Raises
@@ -44,7 +44,7 @@ def explain(text: str, table: str, settings: Settings) -> str:
     table : str
         The table.
     settings : Settings
-        For the lake's folder.
+        The home whose lake it is.
 
     Returns
     -------
@@ -54,7 +54,8 @@ def explain(text: str, table: str, settings: Settings) -> str:
     path = settings.table(table)
     if "No space left on device" in text or "Disk quota exceeded" in text:
         free = shutil.disk_usage(settings.home).free // 2**20 if settings.home.exists() else 0
-        state = f"still at version {newest_version(path)}" if newest_version(path) >= 0 else "not created"
+        version = DeltaLog(path).version()
+        state = f"still at version {version}" if version >= 0 else "not created"
         return (
             f"disk full ({free} MiB free) while writing table '{table}' at {path}; the table is {state}: "
             "free some space and run the job again"

@@ -14,12 +14,12 @@ from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS, SCORE_LOG, SESSION_FEATURE_FIELDS
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 from spark_jobs.sessions.cut import brings_split
 from spark_jobs.sessions.features import folded
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame
 
 KINDS = ("mismatch", "missing", "extra", "stale")
 EXAMPLES = 5  # of each kind
@@ -27,17 +27,13 @@ READ_AT_ONCE = 1000  # sessions of one round trip to the online store
 FEATURES = tuple(name for name, _ in SESSION_FEATURE_FIELDS)
 
 
-def run(
-    spark: SparkSession, settings: Settings, *, date: datetime.date | None = None, no_online: bool = False
-) -> JobResult:
+def run(lake: Lake, *, date: datetime.date | None = None, no_online: bool = False) -> JobResult:
     """Compare live with batch; nothing is written.
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        `session` (rules of the fold), `kafka` (topic), `online`.
+    lake : Lake
+        Its tables; of its settings `session` (rules of the fold), `kafka` (topic), `online`.
     date : datetime.date, optional
         Only answers to clicks of this day (UTC); the online store holds the latest only and is then left out.
     no_online : bool
@@ -65,22 +61,22 @@ def run(
     from pyspark.sql import functions as F
 
     started = time.monotonic()
-    log = _answers(spark, settings, date)
-    clicks = delta_tables.read(spark, settings, CLICKS)
+    log = _answers(lake, date)
+    clicks = lake.read(CLICKS)
     sessions = log.select("session_id").distinct()
     places = clicks.select("event_id", F.col("topic").isNotNull().alias("from_kafka"))
-    config = FoldConfig.from_settings(settings.session)
-    with delta_tables.told(SCORE_LOG, settings):
+    config = FoldConfig.from_settings(lake.settings.session)
+    with lake.as_job_error(SCORE_LOG):
         expected = (
-            folded(clicks.join(sessions, "session_id", "left_semi"), config, brings_split(spark, settings))
+            folded(clicks.join(sessions, "session_id", "left_semi"), config, brings_split(lake))
             .drop("event_date")
             .join(places, "event_id")
         )
-        with delta_tables.staged(spark, settings, expected) as batch:
+        with lake.staged(expected) as batch:
             served = _served(log, clicks, batch, date is None)
             online: dict[str, Any] = {"compared": 0, "note": "not compared"}
             if date is None and not no_online:
-                online = _online(settings, _latest(batch))
+                online = _online(lake.settings, _latest(batch))
     total = {kind: served[kind] + online.get(kind, 0) for kind in KINDS}
     details = {
         "compared": served["compared"] + online["compared"],
@@ -90,16 +86,16 @@ def run(
         "served": served,
         "online": online,
     }
-    version = delta_tables.version(spark, settings, SCORE_LOG)
+    version = lake.version(SCORE_LOG)
     return JobResult(
         SCORE_LOG, served["compared"], 0, 0, sum(total.values()), version, time.monotonic() - started, details
     )
 
 
-def _answers(spark: SparkSession, settings: Settings, date: datetime.date | None) -> DataFrame:
+def _answers(lake: Lake, date: datetime.date | None) -> DataFrame:
     from pyspark.sql import functions as F
 
-    log = delta_tables.read(spark, settings, SCORE_LOG)
+    log = lake.read(SCORE_LOG)
     return log if date is None else log.where(F.to_date("click_time") == F.lit(date))
 
 

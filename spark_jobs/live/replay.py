@@ -8,8 +8,10 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from feature_repo.contract.key_partitions import partition_of, partitioner_of
 from feature_repo.contract.messages import Click, encode_click, parse_time
@@ -18,11 +20,10 @@ from feature_repo.contract.tables import CLICKS
 from spark_jobs.ingest.held_out import HELD_OUT_COLUMNS, held_out_file
 from spark_jobs.ingest.kafka_options import python_options
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 
 if TYPE_CHECKING:
     from kafka import KafkaProducer
-    from pyspark.sql import SparkSession
 
 LOGGER = logging.getLogger("intentstore.replay")
 SAY_EVERY_SECONDS = 10.0
@@ -30,8 +31,7 @@ FLUSH_TIMEOUT_SECONDS = 60.0  # twice the broker's request time-out, so that it 
 
 
 def run(
-    spark: SparkSession | None,
-    settings: Settings,
+    lake: Lake,
     *,
     date: datetime.date | None = None,
     topic: str | None = None,
@@ -46,10 +46,8 @@ def run(
 
     Parameters
     ----------
-    spark : SparkSession or None
-        Not needed with `held_out`.
-    settings : Settings
-        `kafka`, `home`.
+    lake : Lake
+        Its clicks; of its settings `kafka`, `home`.
     date : datetime.date, optional
         Only clicks of this day (UTC).
     topic : str, optional
@@ -81,6 +79,50 @@ def run(
     Original order = order of arrival: (ingest_time, arrival_seq). Sending is not undone by a second run: the
     consumer knows the event ids and drops the repeats.
     """
+    first_us, end_us = _range(date, from_time, to_time)
+    source = held_out_clicks(lake.settings) if held_out else _table(lake, pin, first_us, end_us)
+    clicks = (
+        click
+        for click in source
+        if (first_us is None or click.event_time >= first_us)
+        and (end_us is None or click.event_time < end_us)
+    )
+    name = str(held_out_file(lake.settings)) if held_out else CLICKS
+    return send(lake.settings, clicks, topic=topic, rate=rate, limit=limit, source=name)
+
+
+def send(
+    settings: Settings,
+    clicks: Iterable[Click],
+    *,
+    topic: str | None = None,
+    rate: float | None = None,
+    limit: int | None = None,
+    source: str = CLICKS,
+) -> JobResult:
+    """Send given clicks to a topic; needs no Spark.
+
+    Parameters
+    ----------
+    settings : Settings
+        `kafka`, `home`.
+    clicks : iterable of Click
+        In the order in which they are sent; read no faster than they are sent.
+    topic, rate, limit
+        As in `run`.
+    source : str
+        Where the clicks are from, for `details`.
+
+    Returns
+    -------
+    JobResult
+        As of `run`.
+
+    Raises
+    ------
+    JobError
+        As `run`.
+    """
     started = time.monotonic()
     if rate is not None and rate <= 0:
         raise JobError(
@@ -89,20 +131,9 @@ def run(
     if limit is not None and limit < 1:
         raise JobError(f"--limit {limit} is not positive; give a number of clicks, or leave it out")
     target = topic or settings.kafka.clicks_topic
-    first_us, end_us = _range(date, from_time, to_time)
-    rows = _held_out(settings) if held_out else _table(spark, settings, pin, first_us, end_us)
-    clicks = (
-        click
-        for click in rows
-        if (first_us is None or click.event_time >= first_us)
-        and (end_us is None or click.event_time < end_us)
-    )
-    sent, seconds = _send(settings, target, clicks, rate, limit)
-    details: dict[str, Any] = {
-        "rate": round(sent / seconds, 1) if seconds else 0.0,
-        "source": str(held_out_file(settings)) if held_out else CLICKS,
-    }
-    return JobResult(target, sent, sent, 0, 0, -1, time.monotonic() - started, details)
+    sent, seconds = _send(settings, target, iter(clicks), rate, limit)
+    details = {"rate": round(sent / seconds, 1) if seconds else 0.0, "source": source}
+    return JobResult(target, sent, sent, seconds=time.monotonic() - started, details=details)
 
 
 def _range(
@@ -120,7 +151,14 @@ def _range(
     return first, end
 
 
-def _held_out(settings: Settings) -> Iterator[Click]:
+def held_out_clicks(settings: Settings) -> Iterator[Click]:
+    """Read the clicks that ingest held back, in their original order.
+
+    Raises
+    ------
+    JobError
+        None were held back.
+    """
     import pyarrow.parquet
 
     file = held_out_file(settings)
@@ -130,22 +168,21 @@ def _held_out(settings: Settings) -> Iterator[Click]:
             "`python -m spark_jobs ingest` (of a dataset with split files nothing is held back)"
         )
     for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=10_000):
-        columns = [batch.column(name) for name in HELD_OUT_COLUMNS]
-        columns[3] = columns[3].cast("int64")
-        for values in zip(*(column.to_pylist() for column in columns), strict=True):
-            yield _click(*values[:7])
+        yield from clicks_of(batch)
 
 
-def _table(
-    spark: SparkSession | None, settings: Settings, pin: int | None, first_us: int | None, end_us: int | None
-) -> Iterator[Click]:
+def clicks_of(rows: pa.Table | pa.RecordBatch) -> Iterator[Click]:
+    """Read rows with the columns of `HELD_OUT_COLUMNS` as clicks."""
+    columns = [rows.column(name) for name in HELD_OUT_COLUMNS[:7]]
+    columns[3] = columns[3].cast("int64")
+    for values in zip(*(column.to_pylist() for column in columns), strict=True):
+        yield _click(*values)
+
+
+def _table(lake: Lake, pin: int | None, first_us: int | None, end_us: int | None) -> Iterator[Click]:
     from pyspark.sql import functions as F
 
-    if spark is None:
-        raise JobError(
-            "a replay of the table 'clicks' needs Spark; pass the session, or replay the held-out clicks"
-        )
-    frame = delta_tables.read(spark, settings, CLICKS, pin)
+    frame = lake.read(CLICKS, pin)
     moment = F.unix_micros("event_time")
     if first_us is not None:
         frame = frame.where(moment >= first_us)
@@ -161,16 +198,15 @@ def _click(
     event_id: str,
     session_id: str,
     item_id: str,
-    us: int,
+    event_time_us: int,
     user_id: str | None,
     event_type: str | None,
     extra: str | None,
 ) -> Click:
     more: dict[str, Any] = json.loads(extra) if extra else {}
-    more |= {
-        name: value for name, value in (("user_id", user_id), ("event_type", event_type)) if value is not None
-    }
-    return Click(event_id, session_id, item_id, us, extra=more)
+    known = {"user_id": user_id, "event_type": event_type}
+    more |= {name: value for name, value in known.items() if value is not None}
+    return Click(event_id, session_id, item_id, event_time_us, extra=more)
 
 
 def _send(

@@ -15,15 +15,14 @@ import pyarrow.compute as pc
 
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.session_cut import session_begins
-from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import SESSIONS, SESSIONS_SCHEMA
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake import write as delta_tables
 from spark_jobs.lake.changes import sessions_to_do
+from spark_jobs.lake.lake import Lake, MergeResult
 from spark_jobs.lake.marker import read_marker, split_rule
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 TRAIN_SHARE, VALID_SHARE = 0.8, 0.1  # of the sessions, by time of their start; the newest rest is the test
 # split of clicks that came after a dataset with split files of its own: neither learned from nor tested on
@@ -32,8 +31,7 @@ CUT = pa.schema([field for field in SESSIONS_SCHEMA if field.name != "session_da
 
 
 def run(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     *,
     date: datetime.date | None = None,
     until: datetime.date | None = None,
@@ -42,10 +40,8 @@ def run(
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        ``session.gap_minutes``.
+    lake : Lake
+        Its tables; of its settings ``session.gap_minutes``.
     date : datetime.date, optional
         Only session ids with a click on this day (UTC).
     until : datetime.date, optional
@@ -71,34 +67,31 @@ def run(
     from pyspark.sql import functions as F
 
     started = time.monotonic()
-    gap_us = FoldConfig.from_settings(settings.session).gap_us
-    work = sessions_to_do(spark, settings, SESSIONS, {"gap_us": gap_us, **split_rule(settings)}, date, until)
+    gap_us = FoldConfig.from_settings(lake.settings.session).gap_us
+    work = sessions_to_do(lake, SESSIONS, {"gap_us": gap_us, **split_rule(lake.settings)}, date, until)
     if work.clicks is None:
         return _result(
-            spark,
-            settings,
-            delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSIONS)),
+            lake,
+            MergeResult(0, 0, lake.version(SESSIONS)),
             started,
         )
-    own_split = brings_split(spark, settings)
+    own_split = brings_split(lake)
     with (
-        delta_tables.told(SESSIONS, settings),
-        delta_tables.staged(spark, settings, cut(work.clicks, gap_us, own_split)) as sessions,
+        lake.as_job_error(SESSIONS),
+        lake.staged(cut(work.clicks, gap_us, own_split)) as sessions,
     ):
         if sessions.isEmpty():
             days = f" of {date}" + (f" to {until}" if until else "") if date else ""
             raise JobError(f"table 'clicks' holds no clicks{days}; run `python -m spark_jobs ingest`")
-        split = _with_split(spark, settings, sessions, work.within, own_split).withColumn(
+        split = _with_split(lake, sessions, work.within, own_split).withColumn(
             "session_date", F.to_date("session_start")
         )
-        fresh = not delta_tables.exists(spark, settings, SESSIONS)
+        fresh = not lake.exists(SESSIONS)
         if fresh:
-            result = delta_tables.append(
-                spark, settings, SESSIONS, split, metadata=work.metadata, has_rows=True
-            )
+            result = lake.append(SESSIONS, split, metadata=work.metadata, has_rows=True)
         else:
-            result = delta_tables.synchronise(spark, settings, SESSIONS, split, metadata=work.metadata)
-    return _result(spark, settings, result, started)
+            result = lake.synchronise(SESSIONS, split, metadata=work.metadata)
+    return _result(lake, result, started)
 
 
 def cut(clicks: DataFrame, gap_us: int | None, own_split: bool = False) -> DataFrame:
@@ -223,19 +216,13 @@ def _plain(table: pa.Table, name: str) -> pa.Array:
     return table.column(name).combine_chunks()
 
 
-def _with_split(
-    spark: SparkSession, settings: Settings, sessions: DataFrame, within: DataFrame | None, own_split: bool
-) -> DataFrame:
+def _with_split(lake: Lake, sessions: DataFrame, within: DataFrame | None, own_split: bool) -> DataFrame:
     """Split all sessions, those that are not done again included: the limits move with every new session."""
     from pyspark.sql import functions as F
 
     every = sessions
-    if within is not None and delta_tables.exists(spark, settings, SESSIONS):
-        kept = (
-            delta_tables.read(spark, settings, SESSIONS)
-            .join(within, "session_id", "left_anti")
-            .select(*sessions.columns)
-        )
+    if within is not None and lake.exists(SESSIONS):
+        kept = lake.read(SESSIONS).join(within, "session_id", "left_anti").select(*sessions.columns)
         every = sessions.unionByName(kept)
     if own_split:
         return every.withColumn("split", F.coalesce("split", F.lit(NEW)))
@@ -248,16 +235,14 @@ def _with_split(
     )
 
 
-def brings_split(spark: SparkSession, settings: Settings) -> bool:
+def brings_split(lake: Lake) -> bool:
     """Tell whether the clicks came with split files of the user's own."""
     from pyspark.sql import functions as F
 
-    known = read_marker(settings).get("own_split")
+    known = read_marker(lake.settings).get("own_split")
     if known is not None:
         return bool(known)
-    return (
-        not delta_tables.read(spark, settings, "clicks").where(F.col("split").isin("valid", "test")).isEmpty()
-    )
+    return not lake.read("clicks").where(F.col("split").isin("valid", "test")).isEmpty()
 
 
 def limits(starts: np.ndarray) -> tuple[int, int]:
@@ -277,13 +262,11 @@ def limits(starts: np.ndarray) -> tuple[int, int]:
     return int(ordered[places[0]]), int(ordered[places[1]])
 
 
-def _result(
-    spark: SparkSession, settings: Settings, result: delta_tables.MergeResult, started: float
-) -> JobResult:
+def _result(lake: Lake, result: MergeResult, started: float) -> JobResult:
     from pyspark.sql import functions as F
 
     counted = (
-        delta_tables.read(spark, settings, SESSIONS)
+        lake.read(SESSIONS)
         .groupBy("split")
         .agg(F.count("*").alias("rows"), F.min("session_start").alias("first"))
         .collect()

@@ -21,16 +21,15 @@ from feature_repo.contract.session import (
     empty,
     features,
 )
-from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS, SESSION_FEATURE_FIELDS, SESSION_FEATURES, TIME
 from spark_jobs.job import JobResult
-from spark_jobs.lake import write as delta_tables
 from spark_jobs.lake.changes import sessions_to_do
+from spark_jobs.lake.lake import Lake, MergeResult
 from spark_jobs.lake.marker import split_rule
 from spark_jobs.sessions.cut import NEW, brings_split
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 FOLDED = pa.schema(
     [
@@ -45,8 +44,7 @@ _INPUT = ("session_id", "event_id", "item_id", "event_us", "arrival_us", "part")
 
 
 def run(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     *,
     date: datetime.date | None = None,
     until: datetime.date | None = None,
@@ -55,10 +53,8 @@ def run(
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        `session`: gap and number of clicks kept.
+    lake : Lake
+        Its tables; of its settings `session`: gap and number of clicks kept.
     date : datetime.date, optional
         Only session ids with a click on this day (UTC).
     until : datetime.date, optional
@@ -80,34 +76,30 @@ def run(
     full run.
     """
     started = time.monotonic()
-    config = FoldConfig.from_settings(settings.session)
+    config = FoldConfig.from_settings(lake.settings.session)
     rules = {
         "gap_us": config.gap_us,
         "max_items": config.max_items,
         "fold": [STATE_VERSION, SEEN_EVENTS],
-        **split_rule(settings),
+        **split_rule(lake.settings),
     }
-    work = sessions_to_do(spark, settings, SESSION_FEATURES, rules, date, until)
-    fresh = delta_tables.empty_if_missing(spark, settings, SESSION_FEATURES)
+    work = sessions_to_do(lake, SESSION_FEATURES, rules, date, until)
+    fresh = lake.create(SESSION_FEATURES)
     done: int | str = 0
-    result = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, SESSION_FEATURES))
+    result = MergeResult(0, 0, lake.version(SESSION_FEATURES))
     if work.clicks is not None:
         done = "all" if work.within is None else work.within.count()
-        rows = folded(work.clicks, config, brings_split(spark, settings))
-        with delta_tables.told(SESSION_FEATURES, settings):
+        rows = folded(work.clicks, config, brings_split(lake))
+        with lake.as_job_error(SESSION_FEATURES):
             if fresh and not work.clicks.isEmpty():
-                result = delta_tables.append(
-                    spark, settings, SESSION_FEATURES, rows, metadata=work.metadata, has_rows=True
-                )
+                result = lake.append(SESSION_FEATURES, rows, metadata=work.metadata, has_rows=True)
             elif done:
-                result = delta_tables.synchronise(
-                    spark, settings, SESSION_FEATURES, rows, within=work.within, metadata=work.metadata
-                )
-    rows_now = delta_tables.read(spark, settings, SESSION_FEATURES).count()
+                result = lake.synchronise(SESSION_FEATURES, rows, within=work.within, metadata=work.metadata)
+    rows_now = lake.read(SESSION_FEATURES).count()
     details: dict[str, Any] = {
         "sessions_done": done,
         "deleted": result.deleted,
-        "clicks_version": delta_tables.version(spark, settings, CLICKS),
+        "clicks_version": lake.version(CLICKS),
     }
     return JobResult(
         SESSION_FEATURES,

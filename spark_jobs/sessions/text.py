@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import ITEMS, SESSION_TEXT, SESSION_TEXT_SCHEMA, SESSIONS
 from model.intent.ask.local import tokenizer_file
 from model.intent.llm.weights import ModelMissingError
 from model.intent.prompts import PromptError, PromptTemplate, TitleCutter, recent_titles, template
 from model.text.encoder import EncoderError
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake import write as delta_tables
 from spark_jobs.lake.changes import ids_of_days
+from spark_jobs.lake.frames import spark_schema
+from spark_jobs.lake.lake import Lake, MergeResult
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -29,8 +29,7 @@ LOGGER = logging.getLogger("intentstore.intents")
 
 
 def run(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     *,
     date: datetime.date | None = None,
     until: datetime.date | None = None,
@@ -39,10 +38,8 @@ def run(
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        ``intents`` (prompt version, items shown, tokens of a title).
+    lake : Lake
+        Its tables; of its settings ``intents`` (prompt version, items shown, tokens of a title).
     date : datetime.date, optional
         Only session ids with a click on this day (UTC).
     until : datetime.date, optional
@@ -60,40 +57,37 @@ def run(
         There are no sessions, or the prompt version or tokenizer is missing.
     """
     started = time.monotonic()
-    delta_tables.empty_if_missing(spark, settings, SESSION_TEXT)
-    sessions = delta_tables.read(spark, settings, SESSIONS).where("length >= 2")
-    within = None if date is None else ids_of_days(spark, settings, date, until)
+    lake.create(SESSION_TEXT)
+    sessions = lake.read(SESSIONS).where("length >= 2")
+    within = None if date is None else ids_of_days(lake, date, until)
     if within is not None:
         sessions = sessions.join(within, "session_id", "left_semi")
-    titles = titles_of(spark, settings)
+    titles = titles_of(lake)
     if not titles:
         LOGGER.info(
             "session-text: no item has a title, so there are no prompts; the pipeline goes on with clicks "
             "alone"
         )
-        return _result(spark, settings, started, delta_tables.MergeResult(0, 0, 0), 0, 0)
+        return _result(lake, started, MergeResult(0, 0, 0), 0, 0)
     try:
-        cut = TitleCutter(tokenizer_file(settings), settings.intents.max_title_tokens)
-        form = template(settings.intents.prompt_version)
+        cut = TitleCutter(tokenizer_file(lake.settings), lake.settings.intents.max_title_tokens)
+        form = template(lake.settings.intents.prompt_version)
     except (EncoderError, ModelMissingError, PromptError) as error:
         raise JobError(str(error)) from None
     short = {item: cut(title) for item, title in titles.items()}
-    frame = _prompts(spark, sessions, short, form, settings.intents.max_items)
-    with delta_tables.staged(spark, settings, frame) as rows:
+    frame = _prompts(lake.spark, sessions, short, form, lake.settings.intents.max_items)
+    with lake.staged(frame) as rows:
         written = rows.count()
-        result = delta_tables.synchronise(spark, settings, SESSION_TEXT, rows, within=within)
-    return _result(spark, settings, started, result, sessions.count(), written)
+        result = lake.synchronise(SESSION_TEXT, rows, within=within)
+    return _result(lake, started, result, sessions.count(), written)
 
 
-def titles_of(spark: SparkSession, settings: Settings) -> dict[str, str]:
+def titles_of(lake: Lake) -> dict[str, str]:
     """Return every item's title by its id; items without one are left out, and so is a missing table."""
-    if not delta_tables.exists(spark, settings, ITEMS):
+    if not lake.exists(ITEMS):
         return {}
     rows = (
-        delta_tables.read(spark, settings, ITEMS)
-        .where("title is not null and trim(title) <> ''")
-        .select("item_id", "title")
-        .toArrow()
+        lake.read(ITEMS).where("title is not null and trim(title) <> ''").select("item_id", "title").toArrow()
     )
     return dict(zip(rows.column("item_id").to_pylist(), rows.column("title").to_pylist(), strict=True))
 
@@ -108,7 +102,7 @@ def _prompts(
         yield from prompt_batches(batches, shared.value.get, short_cut, form, max_items)
 
     columns = sessions.select("session_id", "items", "times", "session_date")
-    return columns.mapInArrow(run_in_worker, delta_tables.spark_schema(SESSION_TEXT))
+    return columns.mapInArrow(run_in_worker, spark_schema(SESSION_TEXT))
 
 
 def _identity(title: str | None) -> str:
@@ -164,16 +158,15 @@ def prompt_batches(
 
 
 def _result(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     started: float,
-    result: delta_tables.MergeResult,
+    result: MergeResult,
     sessions: int,
     written: int,
 ) -> JobResult:
-    rows = delta_tables.read(spark, settings, SESSION_TEXT).count()
+    rows = lake.read(SESSION_TEXT).count()
     details = {"sessions": sessions, "untitled": sessions - written, "deleted": result.deleted}
-    version = delta_tables.version(spark, settings, SESSION_TEXT)
+    version = lake.version(SESSION_TEXT)
     return JobResult(
         SESSION_TEXT, rows, result.inserted, result.updated, 0, version, time.monotonic() - started, details
     )

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import SESSION_FEATURES, SESSION_INTENTS, SESSIONS, TRAINING_SET
 from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake, MergeResult
+from spark_jobs.lake.log import DeltaLog
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 SERVICE = "session_ranker_v1"
 READ = (SESSIONS, SESSION_FEATURES, SESSION_INTENTS)  # tables that a case is made of
@@ -31,8 +32,7 @@ def manifest_file(settings: Settings) -> Path:
 
 
 def run(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     *,
     date: datetime.date | None = None,
     pin: str | Mapping[str, int] | None = None,
@@ -41,10 +41,9 @@ def run(
 
     Parameters
     ----------
-    spark : SparkSession
-        The session.
-    settings : Settings
-        ``session.min_length``, ``session.cases_per_session``, ``session.max_cases``.
+    lake : Lake
+        Its tables; of its settings ``session.min_length``, ``session.cases_per_session``,
+        ``session.max_cases``.
     date : datetime.date, optional
         Only sessions that start on this day (UTC).
     pin : str or mapping, optional
@@ -71,28 +70,28 @@ def run(
     from pyspark.sql import functions as F
 
     started = time.monotonic()
-    versions = _versions(settings, pin)
-    rules = settings.session
+    versions = _versions(lake.settings, pin)
+    rules = lake.settings.session
     bounds = {
         "min_length": rules.min_length,
         "cases_per_session": rules.cases_per_session,
         "max_cases": rules.max_cases,
     }
     made = {"delta_versions": {table: versions[table] for table in READ if table in versions}, **bounds}
-    result, overtaken = delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, TRAINING_SET)), 0
-    if date is not None or delta_tables.metadata(settings, TRAINING_SET) != made:
-        cases = _cases(spark, settings, versions)
+    result, overtaken = MergeResult(0, 0, lake.version(TRAINING_SET)), 0
+    if date is not None or lake.metadata(TRAINING_SET) != made:
+        cases = _cases(lake, versions)
         if date is not None:
             cases = cases.where(F.col("starts_on") == F.lit(date))
-        with delta_tables.told(TRAINING_SET, settings), delta_tables.staged(spark, settings, cases) as asked:
-            result, overtaken = _write(spark, settings, asked, versions, made if date is None else None)
-    version = delta_tables.version(spark, settings, TRAINING_SET)
-    figures = _figures(spark, settings)
-    _write_manifest(settings, version, versions, figures)
+        with lake.as_job_error(TRAINING_SET), lake.staged(cases) as asked:
+            result, overtaken = _write(lake, asked, versions, made if date is None else None)
+    version = lake.version(TRAINING_SET)
+    figures = _figures(lake)
+    _write_manifest(lake.settings, version, versions, figures)
     details = {
         "delta_versions": versions,
         **figures,
-        "manifest": str(manifest_file(settings)),
+        "manifest": str(manifest_file(lake.settings)),
         "deleted": result.deleted,
         "overtaken": overtaken,
     }
@@ -113,7 +112,7 @@ def _versions(settings: Settings, pin: str | Mapping[str, int] | None) -> dict[s
     unknown = sorted(set(pinned) - set(RECORDED))
     if unknown:
         raise JobError(f"--pin names '{unknown[0]}', which no case is made of; pin one of {', '.join(READ)}")
-    newest = {table: delta_tables.version(None, settings, table) for table in RECORDED}
+    newest = {table: DeltaLog(settings.table(table)).version() for table in RECORDED}
     return {table: pinned.get(table, version) for table, version in newest.items() if version >= 0}
 
 
@@ -141,7 +140,7 @@ def parse_pins(text: str) -> dict[str, int]:
     return pins
 
 
-def _cases(spark: SparkSession, settings: Settings, versions: Mapping[str, int]) -> DataFrame:
+def _cases(lake: Lake, versions: Mapping[str, int]) -> DataFrame:
     """Return one row a position but the first: the prefix's last click, the target, and the last instant at
     which it was not known yet.
 
@@ -154,10 +153,10 @@ def _cases(spark: SparkSession, settings: Settings, versions: Mapping[str, int])
     """
     from pyspark.sql import functions as F
 
-    sessions = delta_tables.read(spark, settings, SESSIONS, versions.get(SESSIONS)).where(
-        F.col("length") >= max(2, settings.session.min_length)
+    sessions = lake.read(SESSIONS, versions.get(SESSIONS)).where(
+        F.col("length") >= max(2, lake.settings.session.min_length)
     )
-    rows = delta_tables.read(spark, settings, SESSION_FEATURES, versions.get(SESSION_FEATURES))
+    rows = lake.read(SESSION_FEATURES, versions.get(SESSION_FEATURES))
     target_known = rows.select(
         "session_id", F.col("event_id").alias("_target"), (F.unix_micros("created") - 1).alias("_us")
     )
@@ -170,7 +169,7 @@ def _cases(spark: SparkSession, settings: Settings, versions: Mapping[str, int])
         "first_position",
         "length",
         F.to_date("session_start").alias("starts_on"),
-        F.explode(F.expr(_places(settings.session.cases_per_session))).alias("_place"),
+        F.explode(F.expr(_places(lake.settings.session.cases_per_session))).alias("_place"),
     )
     cases = positions.select(
         "session_id",
@@ -183,7 +182,7 @@ def _cases(spark: SparkSession, settings: Settings, versions: Mapping[str, int])
         (F.col("_place") == F.col("length") - 1).alias("is_last"),
         F.col("first_position").alias("first_place"),
     )
-    cases = _drawn(sessions, cases, settings.session.max_cases)
+    cases = _drawn(sessions, cases, lake.settings.session.max_cases)
     known = F.timestamp_micros(F.col("_us")).alias("known_at")
     return (
         cases.join(target_known, ["session_id", "_target"], "left").select("*", known).drop("_us", "_target")
@@ -223,12 +222,11 @@ def _drawn(sessions: DataFrame, cases: DataFrame, most: int) -> DataFrame:
 
 
 def _write(
-    spark: SparkSession,
-    settings: Settings,
+    lake: Lake,
     cases: DataFrame,
     versions: Mapping[str, int],
     metadata: Mapping[str, Any] | None,
-) -> tuple[delta_tables.MergeResult, int]:
+) -> tuple[MergeResult, int]:
     """Join, check that each case kept its row, leave out overtaken sessions, write; also say how many those
     were.
     """
@@ -243,16 +241,16 @@ def _write(
         )
     if not counted["cases"]:
         if metadata is None:  # a day without sessions
-            return delta_tables.MergeResult(0, 0, delta_tables.version(spark, settings, TRAINING_SET)), 0
-        raise JobError(_no_case(settings))
+            return MergeResult(0, 0, lake.version(TRAINING_SET)), 0
+        raise JobError(_no_case(lake.settings))
     try:
-        joined = with_features(settings, cases, versions)
+        joined = with_features(lake.settings, cases, versions)
     except (ValueError, RuntimeError, LookupError) as error:
         # Feast's and the offline store's own; each names what is missing
         raise JobError(
             f"features of the training set cannot be read: {' '.join(str(error).split())[:400]}"
         ) from error
-    with delta_tables.staged(spark, settings, joined) as rows:
+    with lake.staged(joined) as rows:
         ahead = F.coalesce(F.col("session_start") > F.col("event_timestamp"), F.lit(False))
         late = F.countDistinct(F.when(ahead, F.struct("session_id", "first_place")))
         joined_rows = rows.agg(F.count("*").alias("rows"), late.alias("overtaken")).first()
@@ -263,10 +261,8 @@ def _write(
             )
         usable = (rows.where(~ahead) if joined_rows["overtaken"] else rows).drop("first_place")
         if metadata is None:
-            return delta_tables.merge(spark, settings, TRAINING_SET, usable), joined_rows["overtaken"]
-        return delta_tables.synchronise(
-            spark, settings, TRAINING_SET, usable, metadata=metadata
-        ), joined_rows["overtaken"]
+            return lake.merge(TRAINING_SET, usable), joined_rows["overtaken"]
+        return lake.synchronise(TRAINING_SET, usable, metadata=metadata), joined_rows["overtaken"]
 
 
 def _no_case(settings: Settings) -> str:
@@ -337,16 +333,16 @@ def with_features(settings: Settings, cases: DataFrame, versions: Mapping[str, i
         )
 
 
-def _figures(spark: SparkSession, settings: Settings) -> dict[str, Any]:
+def _figures(lake: Lake) -> dict[str, Any]:
     from pyspark.sql import functions as F
 
-    delta_tables.empty_if_missing(spark, settings, TRAINING_SET)
+    lake.create(TRAINING_SET)
     counts = (
         F.count("*").alias("rows"),
         F.count_if(F.col("items").isNull()).alias("bare"),
         F.count_if(F.col("long_vector").isNull()).alias("blank"),
     )
-    rows = delta_tables.read(spark, settings, TRAINING_SET).groupBy("split").agg(*counts).collect()
+    rows = lake.read(TRAINING_SET).groupBy("split").agg(*counts).collect()
     return {
         "rows": sum(row["rows"] for row in rows),
         "cases": {row["split"]: row["rows"] for row in sorted(rows, key=lambda row: str(row["split"]))},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from feature_repo.serving.vectors import VectorError, VectorIndex
-from streaming.http.wire import ApiError
+from streaming.http.wire.errors import ApiError
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings

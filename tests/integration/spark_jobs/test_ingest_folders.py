@@ -10,7 +10,7 @@ from spark_jobs.ingest import job as ingest
 from spark_jobs.ingest import quarantine
 from spark_jobs.ingest.held_out import held_out_file
 from spark_jobs.job import JobError
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 from spark_jobs.sessions import cut as sessionise
 from spark_jobs.sessions import features as session_features
 from spark_jobs.sessions import training_set
@@ -37,7 +37,7 @@ def shop(settings, tmp_path):
 
 
 def _read(spark, settings, table, *names):
-    return [tuple(row) for row in delta_tables.read(spark, settings, table).select(*names).collect()]
+    return [tuple(row) for row in Lake(spark, settings).read(table).select(*names).collect()]
 
 
 def test_a_given_split_is_kept_from_the_files_to_the_training_set(spark, shop):
@@ -51,7 +51,7 @@ def test_a_given_split_is_kept_from_the_files_to_the_training_set(spark, shop):
         *(line for number in range(30, 33) for line in _session(f"s{number}", number)),
     ]
     (folder / "clicks_test.csv").write_text(COLUMNS + "".join(test))
-    result = ingest.run(spark, shop, max_refused_share=0.1)
+    result = ingest.run(Lake(spark, shop), max_refused_share=0.1)
     assert (
         result.refused == 0
         and result.details["own_split"]
@@ -61,7 +61,7 @@ def test_a_given_split_is_kept_from_the_files_to_the_training_set(spark, shop):
     assert len(result.details["notes"]) == 3 and "restarts per session" in result.details["notes"][0]
     clicks = _read(spark, shop, "clicks", "split", "event_id")
     assert len(clicks) == len(set(clicks)) == 51 + 23 and sum(split == "test" for split, _ in clicks) == 23
-    sessionise.run(spark, shop)
+    sessionise.run(Lake(spark, shop))
     sessions = {
         (row[0], row[1]): row[2:]
         for row in _read(spark, shop, "sessions", "split", "session_id", "items", "first_position")
@@ -79,9 +79,9 @@ def test_a_given_split_is_kept_from_the_files_to_the_training_set(spark, shop):
         3,
     )
     assert sessions["test", "s10/test"] == sessions["train", "s10"]
-    session_features.run(spark, shop)
+    session_features.run(Lake(spark, shop))
     # Every position but a session's first is a case: 12 sessions of 4 and one of 3; 5 of 4 and one of 3.
-    assert training_set.run(spark, shop).details["cases"] == {"train": 12 * 3 + 2, "test": 5 * 3 + 2}
+    assert training_set.run(Lake(spark, shop)).details["cases"] == {"train": 12 * 3 + 2, "test": 5 * 3 + 2}
     rows = _read(spark, shop, "training_set", "split", "session_id", "items")
     prefixes = sorted(row[2] for row in rows if row[:2] == ("test", "s20"))
     assert prefixes == [["i5"], ["i5", "i0"]]  # no click of the other side of the border
@@ -89,11 +89,11 @@ def test_a_given_split_is_kept_from_the_files_to_the_training_set(spark, shop):
         keys = _read(spark, shop, table, *MERGE_KEYS[table])
         assert len(keys) == len(set(keys))
     assert not any(
-        job.run(spark, shop).changed for job in (ingest, sessionise, session_features, training_set)
+        job.run(Lake(spark, shop)).changed for job in (ingest, sessionise, session_features, training_set)
     )
     with (folder / "clicks_test.csv").open("a") as file:
         file.writelines(_session("s40", 40))
-    assert ingest.run(spark, shop).inserted == 4
+    assert ingest.run(Lake(spark, shop)).inserted == 4
 
 
 def test_rows_are_in_the_quarantine_before_a_run_stops(spark, shop):
@@ -107,7 +107,7 @@ def test_rows_are_in_the_quarantine_before_a_run_stops(spark, shop):
             r".*spark_jobs quarantine"
         ),
     ):
-        ingest.run(spark, shop)
+        ingest.run(Lake(spark, shop))
     assert quarantine.run(shop).details["refused_by"] == {
         "event_time ... is no timestamp": 6,
         "session_id ... is blank": 3,
@@ -116,11 +116,11 @@ def test_rows_are_in_the_quarantine_before_a_run_stops(spark, shop):
     with pytest.raises(
         JobError, match=r"6 of 26 rows refused \(23.1%\), more than dataset.max_refused_share = 0.1"
     ):
-        ingest.run(spark, shop, max_refused_share=0.1)
-    assert not delta_tables.exists(spark, shop, "clicks")
+        ingest.run(Lake(spark, shop), max_refused_share=0.1)
+    assert not Lake(spark, shop).exists("clicks")
     assert (
-        ingest.run(spark, shop, max_refused_share=0.3).rows == 20
-        and json.loads(ingest.run(spark, shop).to_json())["refused"] == 6
+        ingest.run(Lake(spark, shop), max_refused_share=0.3).rows == 20
+        and json.loads(ingest.run(Lake(spark, shop)).to_json())["refused"] == 6
     )
 
 
@@ -128,23 +128,23 @@ def test_sessions_that_come_to_be_keyed_by_user_are_not_mixed_into_a_lake_of_oth
     file = shop.dataset.path / "clicks.csv"
     rows = [f"{session},i{hit},{START + hit},u\n" for session in range(3) for hit in range(3)]
     file.write_text("session_id,item_id,event_time,user_id\n" + "".join(rows))
-    ingest.run(spark, shop)
+    ingest.run(Lake(spark, shop))
     file.write_text(
         "session_id,item_id,event_time,user_id\n"
         + "".join([*rows, *(row.replace(",u", ",v").replace("i1", "i2") for row in rows)])
     )
     with pytest.raises(JobError, match="named by user/session now, and by session in the lake"):
-        ingest.run(spark, shop)
+        ingest.run(Lake(spark, shop))
 
 
 def test_a_training_set_without_a_case_names_the_gap_rule(spark, shop):
     lines = [f"s{session},i{day},2024-01-{day + 1:02d},\n" for session in range(6) for day in range(4)]
     (shop.dataset.path / "clicks.csv").write_text(COLUMNS + "".join(lines))
-    result = ingest.run(spark, shop)
+    result = ingest.run(Lake(spark, shop))
     assert (
         "100 % of sessions would have one click with session.gap_minutes = 10" in result.details["notes"][0]
     )
     for job in (sessionise, session_features):
-        job.run(spark, shop)
+        job.run(Lake(spark, shop))
     with pytest.raises(JobError, match=r"no session has 2 clicks or more.*session.gap_minutes = 10"):
-        training_set.run(spark, shop)
+        training_set.run(Lake(spark, shop))

@@ -7,9 +7,9 @@ import os
 import dagster as dg
 import pytest
 
-from dagster_project.lake import read as lake
 from dagster_project.models import train as training_run
 from feature_repo.contract.settings import load_settings
+from spark_jobs.lake.log import DeltaLog
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,8 @@ def test_summary_shows_every_part(demo):
         "Quality",
         "Streaming",
         "Live against batch features",
-        "Three sessions",
+        "live sessions, drawn by a fixed seed",
+        "model against best baseline",
         "Checks",
         "make ui",
     ):
@@ -55,8 +56,8 @@ def test_steps_done_before_the_kill_were_not_repeated(demo):
 
 
 def test_every_held_out_click_was_answered_and_parity_is_zero(settings):
-    assert lake.snapshot(settings.table("score_log")).rows() == 15
-    assert lake.snapshot(settings.table("clicks")).rows() == 300
+    assert DeltaLog(settings.table("score_log")).snapshot().rows() == 15
+    assert DeltaLog(settings.table("clicks")).snapshot().rows() == 300
 
 
 def test_model_is_promoted_with_its_versions(settings):

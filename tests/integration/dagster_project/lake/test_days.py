@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from dagster_project.lake import read as lake
 from feature_repo.contract import tables as columns
+from spark_jobs.lake.log import DeltaLog
 
 FIRST, LAST = "2026-01-01", "2026-01-03"
 DAILY = ("daily/clicks", "daily/sessions", "daily/session_features")
@@ -25,7 +25,7 @@ def rows(graph):
             for table in TABLES
         }
         return {
-            table: sorted(map(str, lake.read(graph.settings.table(table), names[table]).to_pylist()))
+            table: sorted(map(str, DeltaLog(graph.settings.table(table)).read(names[table]).to_pylist()))
             for table in TABLES
         }
 
@@ -36,7 +36,7 @@ def test_range_of_days_is_one_commit_and_equals_a_full_run(graph, rows):
     good, text, made = graph(*DAILY, day=FIRST, until=LAST)
     assert good, text
     assert made == set(DAILY)
-    assert lake.snapshot(graph.settings.table(columns.CLICKS)).version == 1  # made, then filled once
+    assert DeltaLog(graph.settings.table(columns.CLICKS)).snapshot().version == 1  # made, then filled once
     before = rows()
     assert len(before[columns.CLICKS]) == len(before[columns.SESSION_FEATURES]) == 40
     good, text, _ = graph("sessions", "session_features")

@@ -7,13 +7,13 @@ from __future__ import annotations
 import datetime
 from concurrent.futures import ThreadPoolExecutor
 
-from dagster_project.lake import read as lake
 from dagster_project.lake.days import Days
 from dagster_project.resources import SettingsResource
 from dagster_project.run import child as spark_steps
 from dagster_project.run import steps
 from dagster_project.run.memory import StepMemory
 from feature_repo.contract import tables as columns
+from spark_jobs.lake.log import DeltaLog
 from streaming.topics import ensure as topics
 from streaming.topics import watch as kafka_watch
 
@@ -26,14 +26,14 @@ def test_click_file_without_a_column_stops_at_clicks(graph):
     good, text, made = graph("clicks", "items", "quarantine", "sessions", "candidate_model")
     assert not good and made == set()
     assert text.startswith("ingest: ") and "column 'event_time' is missing" in text and "rename" in text
-    assert lake.latest_version(graph.settings.table(columns.SESSIONS)) < 0
+    assert DeltaLog(graph.settings.table(columns.SESSIONS)).version() < 0
 
 
 def test_day_without_clicks_stops_at_its_first_asset(graph):
     good, text, made = graph("daily/clicks", "daily/sessions", "daily/session_features", day=DAY)
     assert not good and made == {"daily/clicks"}
     assert f"ingest {DAY}: check daily/clicks/has_clicks failed" in text and "dataset folder" in text
-    assert lake.latest_version(graph.settings.table(columns.SESSIONS)) < 0
+    assert DeltaLog(graph.settings.table(columns.SESSIONS)).version() < 0
 
 
 def test_endpoint_that_is_down_stops_before_the_training_set_and_is_asked_again(graph):
@@ -81,6 +81,6 @@ def test_two_runs_of_one_day_at_once_give_each_click_once(graph):
 
     with ThreadPoolExecutor(2) as threads:
         outcomes = list(threads.map(one, range(2)))
-    rows = lake.read(settings.table(columns.SESSION_FEATURES), ["session_id", "event_id"]).to_pylist()
+    rows = DeltaLog(settings.table(columns.SESSION_FEATURES)).read(["session_id", "event_id"]).to_pylist()
     assert len(rows) == len({(row["session_id"], row["event_id"]) for row in rows}) == 20
     assert sorted(outcomes) == [0, 20]  # the second waits, and finds nothing left to do

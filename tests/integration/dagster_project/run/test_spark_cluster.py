@@ -17,10 +17,11 @@ import pyspark
 import pytest
 
 from dagster_project.defs.batch import spark_batch
-from dagster_project.lake import read as lake
 from dagster_project.resources import SettingsResource
 from feature_repo.contract import processes as bound
 from feature_repo.contract import tables as columns
+from spark_jobs.lake.lake import Lake
+from spark_jobs.lake.log import DeltaLog
 from streaming.services.processes import free_port
 
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
@@ -109,10 +110,10 @@ def test_step_on_a_cluster_gives_the_table_of_one_jvm(cluster, spark, settings, 
     ]
     (shop / "clicks.csv").write_text("\n".join(["session_id,item_id,event_time", *lines]), encoding="utf-8")
     local = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"path": shop})})
-    ingest.run(spark, local)
+    ingest.run(Lake(spark, local))
     home = tmp_path / "cluster-home"
     shutil.copytree(local.lake, home / "lake")
-    sessionise.run(spark, local)
+    sessionise.run(Lake(spark, local))
     config = tmp_path / "settings.toml"
     config.write_text(SETTINGS.format(home=home, assets=assets_dir, folder=shop), encoding="utf-8")
 
@@ -127,7 +128,7 @@ def test_step_on_a_cluster_gives_the_table_of_one_jvm(cluster, spark, settings, 
     assert result.success
     names = columns.SCHEMAS[columns.SESSIONS].names
     found, wanted = (
-        sorted(map(str, lake.read(one.table(columns.SESSIONS), names).to_pylist()))
+        sorted(map(str, DeltaLog(one.table(columns.SESSIONS)).read(names).to_pylist()))
         for one in (resource.load(), local)
     )
     assert found == wanted and len(wanted) > 20

@@ -31,7 +31,9 @@ from spark_jobs.intents import job as intents
 from spark_jobs.intents import report as intents_report
 from spark_jobs.items import vectors as item_vectors
 from spark_jobs.job import JobError
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.errors import as_job_error
+from spark_jobs.lake.lake import Lake
+from spark_jobs.lake.log import DeltaLog
 from spark_jobs.sessions import text as session_text
 
 FILMS = [
@@ -101,8 +103,8 @@ SESSIONS = [
 
 def fill(spark, settings, titles=FILMS, sessions=SESSIONS):
     if titles:
-        delta_tables.merge(spark, settings, "items", spark.createDataFrame(items_table(titles)))
-    delta_tables.synchronise(spark, settings, "sessions", spark.createDataFrame(sessions_table(sessions)))
+        Lake(spark, settings).merge("items", spark.createDataFrame(items_table(titles)))
+    Lake(spark, settings).synchronise("sessions", spark.createDataFrame(sessions_table(sessions)))
 
 
 def with_intents(settings, llm=None, **changed):
@@ -112,16 +114,16 @@ def with_intents(settings, llm=None, **changed):
 
 
 def rows_of(spark, settings, table):
-    return delta_tables.read(spark, settings, table).toArrow().to_pylist()
+    return Lake(spark, settings).read(table).toArrow().to_pylist()
 
 
 def all_jobs(spark, settings):
-    return [job.run(spark, settings) for job in (item_vectors, session_text, intents)]
+    return [job.run(Lake(spark, settings)) for job in (item_vectors, session_text, intents)]
 
 
 def versions(settings):
     return {
-        name: delta_tables.version(None, settings, name)
+        name: DeltaLog(settings.table(name)).version()
         for name in ("item_vectors", SESSION_TEXT, SESSION_INTENTS, INTENT_CACHE)
     }
 
@@ -133,7 +135,7 @@ def texts_made(spark, base_settings, tmp_path_factory):
         base_settings.model_copy(update={"home": tmp_path_factory.mktemp("texts") / "home"})
     )
     fill(spark, settings)
-    return settings.home, item_vectors.run(spark, settings), session_text.run(spark, settings)
+    return settings.home, item_vectors.run(Lake(spark, settings)), session_text.run(Lake(spark, settings))
 
 
 @pytest.fixture
@@ -146,7 +148,7 @@ def prepared(texts_made, settings):
 def test_budget_cache_and_changes(spark, texts_made, prepared):
     settings = with_intents(prepared)
     _, vectors, texts = texts_made
-    first = intents.run(spark, settings)
+    first = intents.run(Lake(spark, settings))
     assert vectors.rows == 12 and np.isclose(
         np.linalg.norm(rows_of(spark, settings, "item_vectors")[0]["vector"]), 1.0, atol=1e-3
     )
@@ -203,19 +205,19 @@ def test_budget_cache_and_changes(spark, texts_made, prepared):
     _live_is_what_the_table_says(spark, settings, touched)
 
     longer = with_intents(settings, llm={"max_new_tokens": 5})
-    assert intents.run(spark, longer).details["llm_calls"] == 4
-    report = intents_report.run(spark, longer).details
+    assert intents.run(Lake(spark, longer)).details["llm_calls"] == 4
+    report = intents_report.run(Lake(spark, longer)).details
     assert set(report["sources"]) <= {"llm", "encoder"} and report["calls"] >= 8
     hits = {row["predictor"] for row in report["sources"]["llm"]["hits"]}
     assert {"random", "popularity", "co-occurrence", "shuffled intents, short"} <= hits
     assert report["sources"]["llm"]["samples"][0]["session"] and report["budget"]
 
-    told = intents.run(spark, longer, explain=asked["session_id"]).details["explanation"]
+    told = intents.run(Lake(spark, longer), explain=asked["session_id"]).details["explanation"]
     assert "cache key" in told and "1. " in told and "long intent from" in told
     with pytest.raises(JobError, match="session 'nobody' has no prompt"):
-        intents.run(spark, longer, explain="nobody")
+        intents.run(Lake(spark, longer), explain="nobody")
     kept = {row["cache_key"] for row in rows_of(spark, longer, SESSION_INTENTS)}
-    assert intents.run(spark, longer, prune=True).details["pruned"] > 0
+    assert intents.run(Lake(spark, longer), prune=True).details["pruned"] > 0
     assert {row["cache_key"] for row in rows_of(spark, longer, INTENT_CACHE)} <= kept
 
 
@@ -251,7 +253,7 @@ def test_a_dataset_without_items_goes_on_without_intents(spark, settings):
 def test_a_failing_endpoint_leaves_the_fallback_and_is_asked_again(spark, prepared):
     endpoint = prepared.endpoint.model_copy(update={"url": "http://127.0.0.1:9", "attempts": 1})
     settings = with_intents(prepared, source="endpoint").model_copy(update={"endpoint": endpoint})
-    failed = intents.run(spark, settings)
+    failed = intents.run(Lake(spark, settings))
     assert (
         failed.details["failed"] == 4
         and failed.details["llm_calls"] == 0
@@ -262,7 +264,7 @@ def test_a_failing_endpoint_leaves_the_fallback_and_is_asked_again(spark, prepar
         json.loads(line) for line in (settings.home / "intents" / "retry.jsonl").read_text().splitlines()
     ]
     assert len({retry["cache_key"] for retry in retries}) == 4 and all(retry["reason"] for retry in retries)
-    assert intents.run(spark, settings).details["failed"] == 4
+    assert intents.run(Lake(spark, settings)).details["failed"] == 4
 
 
 def test_the_budget_of_a_day_is_for_the_sessions_of_that_day(spark):
@@ -289,14 +291,14 @@ def test_the_budget_of_a_day_is_for_the_sessions_of_that_day(spark):
 def test_missing_parts_are_one_clear_line(spark, settings):
     fill(spark, settings)
     with pytest.raises(JobError, match="'/nowhere' does not exist"):
-        session_text.run(spark, with_intents(settings, llm={"model": "/nowhere"}))
-    session_text.run(spark, with_intents(settings))
+        session_text.run(Lake(spark, with_intents(settings, llm={"model": "/nowhere"})))
+    session_text.run(Lake(spark, with_intents(settings)))
     with pytest.raises(JobError, match="prompt version 'v9' is unknown"):
-        intents.run(spark, with_intents(settings, prompt_version="v9"))
+        intents.run(Lake(spark, with_intents(settings, prompt_version="v9")))
     with pytest.raises(JobError, match="run `python -m spark_jobs item-vectors` first"):
-        intents.run(spark, with_intents(settings, source="encoder"))
+        intents.run(Lake(spark, with_intents(settings, source="encoder")))
     with pytest.raises(JobError, match="there are no intents yet"):
-        intents_report.run(spark, settings)
+        intents_report.run(Lake(spark, settings))
 
 
 def cached(key, text, recipe, made=START):
@@ -329,19 +331,18 @@ def test_misread_answers_are_dropped_everywhere_and_asked_again(spark, prepared,
             cached(keys["s3"], "Sure! Here is one item:", recipe),
             cached(keys["s4"], "Heat", recipe),
         ]
-        delta_tables.empty_if_missing(spark, settings, INTENT_CACHE)
+        Lake(spark, settings).create(INTENT_CACHE)
         intent_cache.commit(
-            spark,
-            settings,
+            Lake(spark, settings),
             [*old, cached("other-model", "</think>", recipe), cached("odd", "films about space", recipe)],
         )
-        assert intents.run(spark, settings).details["by_source"]["endpoint"] == 6
+        assert intents.run(Lake(spark, settings)).details["by_source"]["endpoint"] == 6
         assert LiveIntents.load(settings).infer([SESSIONS[4][:-1]])[0].long.text == "Heat"
         assert LiveIntents.load(settings).infer([SESSIONS[0][:-1]])[0].source != "endpoint", (
             "thinking is not served, even before it is dropped"
         )
         calls = len(asked)
-        pruned = intents.run(spark, settings, action="prune", misread=True)
+        pruned = intents.run(Lake(spark, settings), action="prune", misread=True)
         assert pruned.details["misread"] == 3 and pruned.details["llm_calls"] == 0 and len(asked) == calls
         assert {row["cache_key"] for row in rows_of(spark, settings, INTENT_CACHE)} == {
             *keys.values(),
@@ -350,13 +351,13 @@ def test_misread_answers_are_dropped_everywhere_and_asked_again(spark, prepared,
         assert {"s0", "s3"}.isdisjoint(
             {row["session_id"] for row in rows_of(spark, settings, SESSION_INTENTS)}
         )
-        assert intents.run(spark, settings, action="prune", misread=True).details["misread"] == 0
-        again = intents.run(spark, settings)
+        assert intents.run(Lake(spark, settings), action="prune", misread=True).details["misread"] == 0
+        again = intents.run(Lake(spark, settings))
         assert again.details["llm_calls"] == 2 and again.details["kinds"] == {"name": 4}
         rows = {row["session_id"]: row["long_text"] for row in rows_of(spark, settings, SESSION_INTENTS)}
         assert (rows["s0"], rows["s3"], rows["s4"]) == ("Solaris", "Solaris", "Heat")
         assert LiveIntents.load(settings).infer([SESSIONS[0][:-1]])[0].long.text == "Solaris"
-        assert intents_report.run(spark, settings).details["kinds"]["m"]["name"] >= 4
+        assert intents_report.run(Lake(spark, settings)).details["kinds"]["m"]["name"] >= 4
 
 
 def test_a_damaged_spool_and_a_surrogate_block_nothing(spark, prepared, caplog):
@@ -368,7 +369,7 @@ def test_a_damaged_spool_and_a_surrogate_block_nothing(spark, prepared, caplog):
         row = {**cached("from-the-spool", "Heat\ud800", recipe_of(settings)), "created": START.isoformat()}
         (spool / "1.jsonl").write_text(json.dumps(row) + "\n{broken\n")
         (spool / "2.jsonl").write_bytes(b"\x00" * 100 + b"\n")
-        first = intents.run(spark, settings)
+        first = intents.run(Lake(spark, settings))
     assert (first.details["recovered"], first.details["llm_calls"], first.details["failed"]) == (1, 4, 0)
     rows = {row["cache_key"]: row["long_text"] for row in rows_of(spark, settings, INTENT_CACHE)}
     assert rows.pop("from-the-spool") == "Heat" and set(rows.values()) == {"Jaws"}
@@ -387,7 +388,7 @@ def test_every_kind_of_failure_is_named_with_its_count_and_none_is_cached(spark,
         settings = with_intents(prepared, source="endpoint", max_calls=20).model_copy(
             update={"endpoint": endpoint}
         )
-        details = intents.run(spark, settings).details
+        details = intents.run(Lake(spark, settings)).details
     assert (details["failed"], details["llm_calls"], details["kinds"]) == (4, 1, {"listed": 2})
     refused, thinking = (
         "the endpoint's answer is a refusal",
@@ -405,7 +406,7 @@ def test_a_worker_s_error_tells_its_cause(spark, settings):
             raise ValueError("item 7 has no title")
         yield
 
-    with pytest.raises(JobError, match="item 7 has no title"), delta_tables.told("session_intents", settings):
+    with pytest.raises(JobError, match="item 7 has no title"), as_job_error("session_intents", settings):
         spark.range(3).mapInArrow(fail, "id long").collect()
 
 
@@ -429,7 +430,7 @@ def test_a_killed_run_repeats_no_finished_call(spark, prepared):
         pause.wait(0.05)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
-    result = intents.run(spark, settings)
+    result = intents.run(Lake(spark, settings))
     keys = {row["cache_key"] for row in rows_of(spark, settings, INTENT_CACHE)}
     assert result.details["recovered"] >= 3
     assert result.details["recovered"] + result.details["llm_calls"] == len(keys)

@@ -13,7 +13,7 @@ import pytest
 
 from spark_jobs.ingest import job as ingest
 from spark_jobs.job import JobError
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def test_full_disk_is_one_line_and_the_table_stays_whole(spark, settings, small_
     dataset = settings.dataset.model_copy(update={"path": tmp_path / "shop", "live_share": 0.0})
     settings = settings.model_copy(update={"home": small_disk, "dataset": dataset})
     write_clicks(tmp_path / "shop", 20)
-    before = ingest.run(spark, settings)
+    before = ingest.run(Lake(spark, settings))
     write_clicks(tmp_path / "shop", 20_000)
     with pytest.raises(JobError) as told:
-        ingest.run(spark, settings)
+        ingest.run(Lake(spark, settings))
     line = str(told.value)
     assert "disk full" in line and str(small_disk) in line and "\n" not in line
-    assert delta_tables.version(spark, settings, "clicks") == before.delta_version
-    assert delta_tables.read(spark, settings, "clicks").count() == 100
+    assert Lake(spark, settings).version("clicks") == before.delta_version
+    assert Lake(spark, settings).read("clicks").count() == 100

@@ -18,7 +18,7 @@ from feature_repo.contract.tables import SCORE_LOG_SCHEMA
 from feature_repo.stores.packed.live import LiveFeatureWriter, LiveRow
 from spark_jobs.ingest import job as ingest
 from spark_jobs.job import JobError
-from spark_jobs.lake import write as delta_tables
+from spark_jobs.lake.lake import Lake
 from spark_jobs.live import parity, replay
 
 TOPICS = (f"replay-{n}" for n in itertools.count())
@@ -128,9 +128,9 @@ ANSWER = {"recommended": ["i1"], "scores": [1.0], "intent_source": "encoder", "m
 
 
 def test_held_out_clicks_travel_to_the_topic_and_back_exactly_once(spark, shop):
-    held = ingest.run(spark, shop.settings).details["held_out"]
+    held = ingest.run(Lake(spark, shop.settings)).details["held_out"]
     assert held == 30
-    assert replay.run(None, shop.settings, held_out=True, rate=2000.0).rows == 30
+    assert replay.run(Lake(spark, shop.settings), held_out=True, rate=2000.0).rows == 30
     sent = [decode_click(record.value, record.key, record.timestamp * 1000) for record in _records(shop)]
     times = [click.event_time for click in sent if click.session_id == "l0"]
     assert times == sorted(times) and len(times) == 10
@@ -139,14 +139,14 @@ def test_held_out_clicks_travel_to_the_topic_and_back_exactly_once(spark, shop):
     producer.flush()
     producer.close()
     # five repeats: known event ids, so not a second time in the table
-    replay.run(None, shop.settings, held_out=True, limit=5)
-    first = ingest.run(spark, shop.settings, kafka=True, max_offsets=8)
-    second = ingest.run(spark, shop.settings, kafka=True)
+    replay.run(Lake(spark, shop.settings), held_out=True, limit=5)
+    first = ingest.run(Lake(spark, shop.settings), kafka=True, max_offsets=8)
+    second = ingest.run(Lake(spark, shop.settings), kafka=True)
     assert first.inserted + second.inserted == 30 and first.details["records"] <= 16
-    version = delta_tables.version(spark, shop.settings, "clicks")
-    third = ingest.run(spark, shop.settings, kafka=True)
-    assert third.inserted == 0 and delta_tables.version(spark, shop.settings, "clicks") == version
-    refused = delta_tables.read(spark, shop.settings, "quarantine").collect()
+    version = Lake(spark, shop.settings).version("clicks")
+    third = ingest.run(Lake(spark, shop.settings), kafka=True)
+    assert third.inserted == 0 and Lake(spark, shop.settings).version("clicks") == version
+    refused = Lake(spark, shop.settings).read("quarantine").collect()
     assert [row["raw"] for row in refused] == ["not json"] and "not_json" in refused[0]["reason"]
     _what_was_served_equals_the_batch(spark, shop)
 
@@ -155,20 +155,20 @@ def _what_was_served_equals_the_batch(spark, shop):
     live = _serve(shop)
     writer = LiveFeatureWriter(shop.url)
     writer.write(live)
-    assert ingest.run(spark, shop.settings, score_log=True).inserted == 30
-    assert ingest.run(spark, shop.settings, score_log=True).inserted == 0
-    good = parity.run(spark, shop.settings)
+    assert ingest.run(Lake(spark, shop.settings), score_log=True).inserted == 30
+    assert ingest.run(Lake(spark, shop.settings), score_log=True).inserted == 0
+    good = parity.run(Lake(spark, shop.settings))
     assert good.refused == 0 and good.details["compared"] == 30 + 3
     ahead = live[-1]
     writer.write([LiveRow(ahead.session_id, ahead.event_timestamp_us, ahead.created_us + 1, ahead.features)])
     writer.close()
-    assert parity.run(spark, shop.settings).details["extra"] == 1
+    assert parity.run(Lake(spark, shop.settings)).details["extra"] == 1
 
 
 def test_each_kind_of_difference_is_found_and_named(spark, shop):
-    ingest.run(spark, shop.settings)
-    replay.run(None, shop.settings, held_out=True)
-    ingest.run(spark, shop.settings, kafka=True)
+    ingest.run(Lake(spark, shop.settings))
+    replay.run(Lake(spark, shop.settings), held_out=True)
+    ingest.run(Lake(spark, shop.settings), kafka=True)
 
     def spoil(n, row):
         if n == 5:
@@ -176,8 +176,8 @@ def test_each_kind_of_difference_is_found_and_named(spark, shop):
         return {**row, "event_id": "unheard-of"} if n == 7 else {**row, "late_clicks": 9} if n == 9 else row
 
     _serve(shop, spoil)
-    ingest.run(spark, shop.settings, score_log=True)
-    found = parity.run(spark, shop.settings, no_online=True).details
+    ingest.run(Lake(spark, shop.settings), score_log=True)
+    found = parity.run(Lake(spark, shop.settings), no_online=True).details
     # the click of the renamed answer has none either
     assert (found["mismatch"], found["extra"], found["missing"]) == (1, 1, 2)
     assert found["by_feature"] == {"late_clicks": 1}
@@ -188,7 +188,7 @@ def test_a_cut_off_score_log_is_left_and_named(spark, settings):
     folder = settings.home / "score_log"
     folder.mkdir(parents=True)
     (folder / "broken.arrow").write_bytes(b"ARROW1\0\0half")
-    result = ingest.run(spark, settings, score_log=True)
+    result = ingest.run(Lake(spark, settings), score_log=True)
     assert result.details["unreadable"] == ["broken.arrow"] and (folder / "broken.arrow").exists()
 
 
@@ -197,4 +197,4 @@ def test_no_topic_and_no_broker_are_one_line(spark, shop):
         update={"kafka": shop.settings.kafka.model_copy(update={"clicks_topic": "no-such-topic"})}
     )
     with pytest.raises(JobError, match="topic 'no-such-topic' does not exist"):
-        ingest.run(spark, nowhere, kafka=True)
+        ingest.run(Lake(spark, nowhere), kafka=True)
