@@ -45,13 +45,17 @@ def send(settings: Settings, records: list[tuple[bytes | None, bytes | None]], *
 
 
 def consume(
-    settings: Settings, models: Models | None = None, metrics: ConsumerMetrics | None = None, **options: Any
+    settings: Settings,
+    models: Models | None = None,
+    metrics: ConsumerMetrics | None = None,
+    idle_seconds: float = 0.8,
+    **options: Any,
 ) -> dict[str, int]:
     consumer = assemble(
         settings,
         models or Models(lambda: None),
         metrics or ConsumerMetrics(),
-        until_idle_seconds=0.8,
+        until_idle_seconds=idle_seconds,
         **options,
     )
     consumer.run()
