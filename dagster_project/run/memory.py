@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from dagster_project.lake.days import Days, clicks_digest
 from dagster_project.run import steps
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.locks import only_writer
 from feature_repo.contract.settings import Settings
 from spark_jobs.lake.log import DeltaLog
@@ -229,10 +230,7 @@ class StepMemory:
             if name in steps.TABLES
         }
         text = json.dumps({"fingerprint": inputs, "versions": versions, "report": vars(report)}, default=str)
-        file = self._file(step, days)
-        temporary = file.with_name(f"{file.name}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
+        replace_file(self._file(step, days), text)
 
     def _file(self, step: steps.Step, days: Days | None) -> Path:
         return self._folder / f"{step.assets[0].replace('/', '.')}{f'.{days}' if days else ''}.json"

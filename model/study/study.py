@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from feature_repo.contract.files import replacing
 from feature_repo.contract.settings import load_settings
-from model.config import BACKBONES, FUSIONS, ModelConfig, make_config
+from model.config import BACKBONES, FUSIONS, ModelConfig, base_values, make_config
 from model.data.splits import Dataset
 from model.evaluate.judge import SEEN, Seen, default_seen, evaluate
 from model.evaluate.metrics import difference
@@ -204,9 +205,8 @@ def _read(file: Path, key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
 
 
 def _write(file: Path, key: str, ranks: np.ndarray, body: dict[str, Any]) -> None:
-    part = file.with_suffix(".part.npz")
-    np.savez_compressed(part, key=np.array(key), ranks=ranks, body=np.array(json.dumps(body)))
-    part.replace(file)
+    with replacing(file) as part, part.open("wb") as sink:
+        np.savez_compressed(sink, key=np.array(key), ranks=ranks, body=np.array(json.dumps(body)))
 
 
 def run_sections(study: Study, chosen: Sequence[str], backbones: Sequence[str], seeds: Sequence[int]) -> None:
@@ -259,10 +259,11 @@ def _attaches(study: Study, section: str) -> tuple[dict[str, Attach], str]:
             study.answers.views() if section == "views" else study.answers.groundings(),
             study.answers.identity(),
         )
+    half_life = study.config.recency_half_life
     tables: dict[str, Callable[[Dataset], dict[str, Variant]]] = {
-        "views": views,
-        "grounding": groundings,
-        "sources": partial(sources, stored=study.stored),
+        "views": partial(views, half_life=half_life),
+        "grounding": partial(groundings, half_life=half_life),
+        "sources": partial(sources, stored=study.stored, half_life=half_life),
     }
     return {
         name: partial(attached, variant=variant) for name, variant in tables[section](study.dataset).items()
@@ -316,7 +317,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         settings = load_settings(arguments.config, os.environ)
-        config = make_config({**settings.model, **dict(_pair(text) for text in arguments.set)})
+        config = make_config({**base_values(settings), **dict(_pair(text) for text in arguments.set)})
         chosen, backbones = (
             _names(arguments.sections, SECTIONS, "section"),
             _names(arguments.backbones, BACKBONES, "backbone"),

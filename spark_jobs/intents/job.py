@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
-from model.intent.ask.asker import failure_kind, failure_kinds
+from model.intent.ask.asker import by_kind
 from model.intent.ask.endpoint import EndpointError
 from model.intent.ask.local import recipe_of, tokenizer_file
+from model.intent.ask.spool import cache_row, spool_folder
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.ground.live import live_folder
 from model.intent.llm.weights import ModelMissingError
@@ -264,11 +266,9 @@ def _call(lake: Lake, recipe: Recipe, wanted: DataFrame, titles: KnownTitles) ->
             keys = missing[start : start + intent_calls.CALLS_PER_COMMIT]
             part = chosen.where(_between(keys[0], keys[-1])).join(known, "cache_key", "left_anti")
             with lake.as_job_error(INTENT_CACHE):
-                calls = intent_calls.make(
-                    lake, recipe, part, intent_cache.spool_folder(lake.settings), titles
-                )
+                calls = intent_calls.make(lake, recipe, part, spool_folder(lake.settings), titles)
                 outcomes = calls.toArrow().to_pylist()
-            made = [intent_calls.cache_row(row, recipe) for row in outcomes if not row["reason"]]
+            made = [cache_row(row, recipe) for row in outcomes if not row["reason"]]
             intent_cache.import_spool(lake, made)
             failures += [
                 {"cache_key": row["cache_key"], "reason": row["reason"]} for row in outcomes if row["reason"]
@@ -293,13 +293,12 @@ def _call(lake: Lake, recipe: Recipe, wanted: DataFrame, titles: KnownTitles) ->
 
 def _say(failures: list[dict[str, Any]]) -> dict[str, int]:
     """Name every kind of failure with its count and the first reason of its kind; return the counts."""
-    kinds = failure_kinds(failure["reason"] for failure in failures)
-    for kind, count in kinds.items():
-        first = next(failure["reason"] for failure in failures if failure_kind(failure["reason"]) == kind)
+    kinds = by_kind(failure["reason"] for failure in failures)
+    for _, count, first in kinds:
         LOGGER.warning("intents: %d of %d failed calls: %s", count, len(failures), first)
     if failures:
         LOGGER.warning("intents: %d calls failed; they are made again by the next run", len(failures))
-    return kinds
+    return {found.kind: found.number for found in kinds}
 
 
 def _between(first: str, last: str) -> str:
@@ -373,7 +372,7 @@ def _space(settings: Settings) -> str:
 
 
 def _write_space(settings: Settings, space: str) -> None:
-    _space_path(settings).write_text(json.dumps({"space": space}), encoding="utf-8")
+    replace_file(_space_path(settings), json.dumps({"space": space}))
 
 
 def _space_path(settings: Settings) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT, SESSIONS
 from model.intent.ask.local import recipe_of
@@ -91,12 +92,14 @@ def run(lake: Lake, *, date: datetime.date | None = None) -> JobResult:
         if source in ("llm", "endpoint"):
             worth = _worth(lake, KnownTitles(titles.values()))
             report["budget"] = by_budget(
-                sorted(cases, key=lambda case: -worth.get(case.cache_key, 0.0)), localiser
+                sorted(cases, key=lambda case: -worth.get(case.cache_key, 0.0)),
+                localiser,
+                half_life=lake.settings.intents.recency_half_life,
             )
     student = live_folder(lake.settings) / STUDENT_FILE
     report["student"] = vars(Student.load(student).agreement) if student.is_file() else None
     path = lake.settings.home / "intents" / REPORT_FILE
-    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    replace_file(path, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     version = lake.version(SESSION_INTENTS)
     return JobResult(
         SESSION_INTENTS, total, delta_version=version, seconds=time.monotonic() - started, details=report
