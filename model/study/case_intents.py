@@ -21,7 +21,8 @@ from model.data.catalogue import Catalogue
 from model.data.sequences import Cases
 from model.data.splits import Dataset
 from model.intent.answer.reading import misread
-from model.intent.ask.asker import Answer, asker_of, failure_kinds
+from model.intent.ask.answers import Answer, failure_kinds
+from model.intent.ask.asker import asker_of
 from model.intent.ask.local import recipe_of, tokenizer_file
 from model.intent.ask.loop import Question, ask_missing, missing
 from model.intent.ask.spool import whole_rows, whole_values

@@ -16,7 +16,7 @@ from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import INTENT_CACHE, INTENT_CACHE_SCHEMA, SESSION_INTENTS
 from model.intent.answer.reading import misread
-from model.intent.ask.asker import failure_kinds
+from model.intent.ask.answers import failure_kinds
 from model.intent.ask.spool import answer_row, clear, spool_folder, spooled
 from model.intent.ground.known_titles import KnownTitles
 from spark_jobs.lake.lake import Lake

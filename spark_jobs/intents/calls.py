@@ -12,7 +12,8 @@ import pyarrow as pa
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import SESSIONS
 from model.intent.answer.reading import ANY_TITLE
-from model.intent.ask.asker import Answer, Asker, asker_of
+from model.intent.ask.answers import Answer, Asker
+from model.intent.ask.asker import asker_of
 from model.intent.ask.budget import RECENCY_DAYS, affordable, unsureness
 from model.intent.ask.endpoint import EndpointError
 from model.intent.ask.local import token_bound

@@ -8,16 +8,13 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
-from model.intent.ask.asker import by_kind
+from model.intent.ask.answers import by_kind
 from model.intent.ask.endpoint import EndpointError
 from model.intent.ask.local import recipe_of, tokenizer_file
 from model.intent.ask.spool import cache_row, spool_folder
@@ -32,6 +29,8 @@ from spark_jobs.intents import calls as intent_calls
 from spark_jobs.intents import ground as intent_rows
 from spark_jobs.intents import prune as intent_prune
 from spark_jobs.intents import publish as intent_live
+from spark_jobs.intents.explain import explanation
+from spark_jobs.intents.keys import keyed
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.lake.changes import ids_of_days, on_days
 from spark_jobs.lake.lake import Lake, MergeResult
@@ -99,8 +98,6 @@ def run(
     recovered = intent_cache.import_spool(lake)
     try:
         if explain is not None:
-            from spark_jobs.intents.explain import explanation
-
             return JobResult(SESSION_INTENTS, details={"explanation": explanation(lake, explain)})
         pruned: dict[str, Any] = {}
         if misread:
@@ -182,60 +179,6 @@ def of_days(sessions: DataFrame, date: datetime.date, until: datetime.date | Non
         on_days("session_date", date, until)
         | F.to_date("event_timestamp").between(F.lit(date), F.lit(until or date))
     )
-
-
-def keyed(texts: DataFrame, recipe: Recipe | None) -> DataFrame:
-    """Add ``cache_key``, ``characters`` (of both prompts) and ``titled`` (share of prompts' rows with a real
-    title) to session texts.
-    """
-    columns = (
-        "session_id string, event_timestamp timestamp, session_date date, cache_key string, items "
-        "array<string>, titles array<string>"
-    )
-    chosen = texts.select(
-        "session_id", "event_timestamp", "session_date", "items", "titles", "long_prompt", "short_prompt"
-    )
-    return chosen.mapInArrow(_keyer(recipe), f"{columns}, characters long, titled double")
-
-
-def _keyer(recipe: Recipe | None) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    from model.intent.prompts import UNTITLED
-
-    def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        names = [
-            "session_id",
-            "event_timestamp",
-            "session_date",
-            "cache_key",
-            "items",
-            "titles",
-            "characters",
-            "titled",
-        ]
-        for batch in batches:
-            items, titles = batch.column("items").to_pylist(), batch.column("titles").to_pylist()
-            keys = ["" if recipe is None else recipe.key(*pair) for pair in zip(items, titles, strict=True)]
-            prompts = zip(
-                batch.column("long_prompt").to_pylist(), batch.column("short_prompt").to_pylist(), strict=True
-            )
-            characters = pa.array([len(long) + len(short) for long, short in prompts], pa.int64())
-            titled = pa.array(
-                [sum(title != UNTITLED for title in one) / max(1, len(one)) for one in titles], pa.float64()
-            )
-            kept = [batch.column(name) for name in names[:3]]
-            yield pa.RecordBatch.from_arrays(
-                [
-                    *kept,
-                    pa.array(keys, pa.string()),
-                    batch.column("items"),
-                    batch.column("titles"),
-                    characters,
-                    titled,
-                ],
-                names=names,
-            )
-
-    return run_in_worker
 
 
 def _call(lake: Lake, recipe: Recipe, wanted: DataFrame, titles: KnownTitles) -> dict[str, Any]:

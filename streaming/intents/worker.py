@@ -21,7 +21,8 @@ from feature_repo.stores.packed.client import PackedClient
 from feature_repo.stores.packed.codec import PackedSchema
 from feature_repo.stores.packed.keys import entity_key, storage_key
 from feature_repo.stores.packed.live import PROJECT, kind_of
-from model.intent.ask.asker import Answer, Asker, asker_of, by_kind
+from model.intent.ask.answers import Answer, Asker, by_kind
+from model.intent.ask.asker import asker_of
 from model.intent.ask.local import recipe_of
 from model.intent.ask.loop import Question, ask_missing
 from model.intent.ask.spool import Spool, cache_row, spool_folder

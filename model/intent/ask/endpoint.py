@@ -19,7 +19,7 @@ from feature_repo.contract.addresses import AddressError
 from feature_repo.contract.settings import EndpointSettings, Settings
 from model.intent.answer.reading import ANY_TITLE, CUT, EMPTY, REFUSAL, UNFINISHED, Reading, read
 from model.intent.ask import remedies
-from model.intent.ask.asker import Answer, Failure
+from model.intent.ask.answers import Answer, Failure
 from model.intent.ask.completion import (
     Completion,
     NoCompletionError,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from feature_repo.contract.settings import Settings
 from model.intent.answer.reading import ANY_TITLE, read
-from model.intent.ask.asker import Answer, Failure
+from model.intent.ask.answers import Answer, Failure
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.llm.chat import Chat
 from model.intent.llm.weights import ModelMissingError, identity, load_network, prepare, read_config

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from typing import NamedTuple
 
-from model.intent.ask.asker import Answer, Asker
+from model.intent.ask.answers import Answer, Asker
 
 
 class Question(NamedTuple):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from feature_repo.contract.files import replace_file
 from model.intent.answer.reasoning import whole
-from model.intent.ask.asker import Answer
+from model.intent.ask.answers import Answer
 from model.intent.recipe import Recipe
 
 if TYPE_CHECKING:
