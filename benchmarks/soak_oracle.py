@@ -9,10 +9,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 GAP_US, KEPT = 600 * 1_000_000, 50  # the default settings: ten minutes, fifty items
 ANEW = 1_000  # added to the partitions of a topic that was made anew
+OTHER = "crc32-"  # begins the event ids of the producer with the other partitioner
 REMEMBERED = 256  # event ids by which a session id knows a duplicate: the bound that docs/streaming.md states
 
 
@@ -88,6 +89,13 @@ def valid(value: bytes | None, key: bytes | None, broker_us: int) -> dict[str, A
     return {"event_id": ids[0], "session_id": ids[1], "item_id": ids[2], "time": time} if good else None
 
 
+class Grown(NamedTuple):
+    """A number of partitions that the topic had, and from which offset of each on; not named = 0."""
+
+    count: int
+    since: dict[int, int]
+
+
 @dataclass
 class Truth:
     """What the topic says must have come out."""
@@ -96,20 +104,52 @@ class Truth:
     answered: dict[tuple[int, int], str]  # partition, offset -> event id
     poison: dict[tuple[int, int], tuple[bytes | None, bytes | None]]
     duplicates: int
+    elsewhere: int = 0  # clicks on another partition than their key's, refused by name
+    refused_wrongly: int = 0  # of them, those of the producer that has the right partitioner
 
 
-def truth(records: list[Any]) -> Truth:
-    """Work out the truth from all records of the clicks topic, by the broker's clock: a session goes on in
-    another partition when partitions are added.
+def grown_of(text: str) -> list[Grown]:
+    """Read the numbers of partitions that the consumers noted, oldest first."""
+    return [
+        Grown(one["count"], {int(partition): since for partition, since in one["since"].items()})
+        for one in json.loads(text)
+    ]
+
+
+def murmur2(key: bytes) -> int:
+    """Hash a key as Kafka's Java client does; written from its definition, not shared with the consumer."""
+    m, mask = 0x5BD1E995, 0xFFFFFFFF
+    hashed = 0x9747B28C ^ len(key)
+    for at in range(0, len(key) - 3, 4):
+        word = int.from_bytes(key[at : at + 4], "little") * m & mask
+        word = (word ^ word >> 24) * m & mask
+        hashed = hashed * m & mask ^ word
+    rest = key[len(key) & ~3 :]
+    if rest:
+        hashed = (hashed ^ int.from_bytes(rest, "little")) * m & mask
+    hashed = (hashed ^ hashed >> 13) * m & mask
+    return (hashed ^ hashed >> 15) & 0x7FFFFFFF
+
+
+def truth(records: list[Any], grown: list[Grown] | None = None) -> Truth:
+    """Work out the truth from all records of the clicks topic.
+
+    Where the topic had other numbers of partitions, all that was sent by an older number is folded before the
+    newer: a session goes on in another partition. Within a number the broker's clock is the order.
     """
     result = Truth(defaultdict(Session), {}, {}, 0)
-    for number, record in enumerate(
-        sorted(records, key=lambda one: (one.timestamp, one.partition, one.offset))
-    ):
+    turns = grown or []
+    turn = lambda record: sum(one.since.get(record.partition, 0) <= record.offset for one in turns)
+    ordered = sorted(records, key=lambda one: (turn(one), one.timestamp, one.partition, one.offset))
+    for number, record in enumerate(ordered):
         at = (record.partition, record.offset)
         click = valid(record.value, record.key, record.timestamp * 1000)
         if click is None:
             result.poison[at] = (record.key, record.value)
+        elif grown and murmur2(record.key) % turns[turn(record) - 1].count != record.partition % ANEW:
+            result.poison[at] = (record.key, record.value)
+            result.elsewhere += 1
+            result.refused_wrongly += not click["event_id"].startswith(OTHER)
         elif result.sessions[click["session_id"]].click(
             number, click["event_id"], click["item_id"], click["time"], record.timestamp * 1000
         ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,34 @@ from streaming.topics import ensure as topics
 
 @dataclass
 class Past:
-    """A clicks topic that was deleted: its records, and when it ended, microseconds UTC."""
+    """A clicks topic that was deleted: its records, when it ended, microseconds UTC, and the numbers of
+    partitions that it had, see ``noted_widths``.
+    """
 
     clicks: list[Any]
     ended_us: int
+    widths: str
+
+
+def noted_widths(settings: Settings) -> str:
+    """Give what the consumers noted of the numbers of partitions of the clicks topic, as JSON."""
+    file = settings.home / "topics" / f"{settings.kafka.clicks_topic}.json"
+    return file.read_text(encoding="utf-8")
+
+
+def librdkafka_partitioner() -> dict[str, Any]:
+    """Give the producer's option that makes it choose partitions as librdkafka does by default."""
+    from kafka.partitioner import DefaultPartitioner
+
+    class Consistent(DefaultPartitioner):  # type: ignore[misc]
+        """CRC32 of the key, modulo the number of partitions (``consistent_random``)."""
+
+        def partition(
+            self, topic: str, key: Any, serialized_key: bytes, value: Any, serialized_value: Any, cluster: Any
+        ) -> int:
+            return zlib.crc32(serialized_key) % len(cluster.partitions_for_topic(topic))
+
+    return {"partitioner": Consistent()}
 
 
 def read_topic(settings: Settings, topic: str) -> list[Any]:
@@ -73,7 +98,7 @@ def remake(settings: Settings, fleet: Fleet) -> tuple[Past, bool]:
     from kafka import KafkaAdminClient
 
     name, count = settings.kafka.clicks_topic, topics.layout(settings).partitions
-    past = Past(read_topic(settings, name), time.time_ns() // 1000)
+    past = Past(read_topic(settings, name), time.time_ns() // 1000, noted_widths(settings))
     with KafkaAdminClient(**client_options(settings)) as admin:
         admin.delete_topics([name])
     wait_until(lambda: name not in topic_names(settings))

@@ -72,6 +72,12 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--no-hybrid", action="store_true", help="the network alone, without transitions and retrieval"
     )
+    bench.add_argument(
+        "--tune",
+        type=float,
+        metavar="SECONDS",
+        help="time for trying other settings on validation first (default 0: none); goes on after a kill",
+    )
     again = bench.add_mutually_exclusive_group()
     again.add_argument(
         "--refit",
@@ -143,6 +149,7 @@ def config_of(arguments: argparse.Namespace, base: dict[str, Any]) -> ModelConfi
         "epochs",
         "batch_size",
         "learning_rate",
+        "tune",
         "seed",
         "threads",
         "device",
@@ -252,11 +259,16 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
         f"best epoch {metrics['best_epoch']}, {metrics['train_seconds']} s of training, "
         f"{metrics['peak_memory_mb']} MB at most; score = {weights}"
     )
+    if metrics["tuning"]:
+        tried = len({trial["place"] for trial in metrics["tuning"]})
+        console.print(f"{tried} settings tried; all trials are in metrics.json, key tuning")
     if metrics["refitted"]:
         console.print(
             f"refit: trained once more on train + validation, for {metrics['best_epoch']} epochs; the "
             "figures are of that model"
         )
+    for line in (metrics["intents"]["line"], *metrics.get("verdicts", [])):
+        console.print(line, markup=False, soft_wrap=True)
     for warning in metrics.get("warnings", []):
         console.print(f"Warning. {warning}")
     for note in metrics["notes"]:

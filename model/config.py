@@ -132,6 +132,11 @@ class ModelConfig(BaseModel):
             "Share that a running mean of the weights keeps a step (say 0.995); it is then used. 0 = none."
         ),
     )
+    tune: float = Field(
+        0.0,
+        ge=0,
+        description="Seconds for trying other settings on validation first (successive halving); 0 = none.",
+    )
     clip_norm: float = Field(5.0, gt=0, description="Largest norm of a step's gradient.")
     loss: Literal["full", "sampled"] | None = Field(
         None,

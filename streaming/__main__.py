@@ -14,6 +14,7 @@ from typing import Any
 
 from feature_repo.contract.settings import Settings, SettingsError, load_settings
 from streaming import commands
+from streaming.logs import configure_logging
 
 Command = Callable[[Settings, argparse.Namespace], int]
 
@@ -118,6 +119,7 @@ def _consumer(words: Any) -> None:
     serve = _word(words, "serve", "the HTTP side", commands.serve)
     serve.add_argument("--host", help="address to listen on")
     serve.add_argument("--port", type=int, help="port to listen on")
+    serve.add_argument("--workers", type=int, help="processes that answer behind this port (default 1)")
     serve.add_argument(
         "--model", type=Path, metavar="DIR", help="one model folder, instead of the promoted one"
     )
@@ -159,6 +161,7 @@ _OVERRIDES = {
     "metrics_port": "streaming.metrics_port",
     "host": "http.host",
     "port": "http.port",
+    "workers": "http.workers",
 }
 
 
@@ -184,11 +187,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.verbose or options.command in ("consume", "serve", "intents")
         else logging.WARNING
     )
-    logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("intentstore.assets").setLevel(logging.INFO)
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    configure_logging(level)
     overrides = {key: getattr(options, name, None) for name, key in _OVERRIDES.items()}
     try:
         settings = load_settings(options.config, os.environ, overrides)

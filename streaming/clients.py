@@ -102,3 +102,31 @@ def click_partitioner(settings: Settings) -> dict[str, Any]:
             return partition_of(name, serialized_key, len(cluster.partitions_for_topic(topic)))
 
     return {"partitioner": Stated()}
+
+
+def finish_join(consumer: Any) -> bool:
+    """See that a join of the group which a poll broke off is taken up again; to be called after each poll.
+
+    kafka-python (3.0.12) joins within ``poll`` and takes an unfinished join up in the next one, but only
+    while a reason to join is seen. Where the reason was a change of the topic's metadata, it is gone as soon
+    as the leader has given out the partitions: a poll that times out right then, on a slow machine or after
+    the broker came back, leaves the member between two states for ever. It goes on reading, sends no
+    heartbeat, and every commit of it fails; the group gives its partitions to somebody else meanwhile.
+
+    Parameters
+    ----------
+    consumer : KafkaConsumer
+        That is polled with a time-out.
+
+    Returns
+    -------
+    bool
+        Whether there was such a join; the next poll ends it.
+    """
+    from kafka.coordinator.base import MemberState
+
+    coordinator = consumer._coordinator  # nothing public tells whether the next poll will go on with the join
+    if coordinator.state is not MemberState.REBALANCING or coordinator.need_rejoin():
+        return False
+    coordinator.request_rejoin()
+    return True

@@ -63,9 +63,9 @@ def repartition(settings: Settings, options: argparse.Namespace) -> int:
 
 def serve(settings: Settings, options: argparse.Namespace) -> int:
     """Run the HTTP side."""
-    from streaming.http import server as http
+    from streaming.http import serve as http
 
-    return int(http.main(settings, model_dir=options.model))
+    return http.main(settings, model_dir=options.model)
 
 
 def dlq_list(settings: Settings, options: argparse.Namespace) -> int:

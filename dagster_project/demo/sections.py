@@ -142,6 +142,7 @@ def quality(facts: Facts, report: Mapping[str, Any] | None) -> Section:
             for name in known_names
         }
         rows.append((row["name"], *(shown.get(name, "-") for name in METRICS)))
+    said = " ".join(f"{line}." for line in report.get("verdicts", []))
     made = (
         f"Model {known.get('version')}, {number(known.get('cases'))} cases, "
         f"{number(known.get('seconds'), 0)} s. "
@@ -155,7 +156,10 @@ def quality(facts: Facts, report: Mapping[str, Any] | None) -> Section:
         else "Trained and measured in this run."
     )
     return Section(
-        "Quality on the test cases, mean and 95 % interval", ("model", *METRICS), rows, made + kept
+        "Quality on the test cases, mean and 95 % interval",
+        ("model", *METRICS),
+        rows,
+        f"{said} {made}{kept}".strip(),
     )
 
 
@@ -203,33 +207,56 @@ def parity(facts: Facts) -> Section:
 
 
 def sessions(settings: Settings, facts: Facts) -> Section:
-    """Show three answered sessions with titles, intents and recommendations."""
-    examples = (facts.get("live/recommendations") or {}).get("examples") or []
-    if not examples or (facts.get("live/recommendations") or {}).get("unchanged"):
-        return Section("Three sessions", ("",), [(NOT_MADE,)])
+    """Show answered sessions drawn by a fixed seed: titles, intents, recommendations with their reasons, and
+    what was really clicked next.
+    """
+    known = facts.get("live/recommendations") or {}
+    examples = known.get("examples") or []
+    if not examples or known.get("unchanged"):
+        return Section("Live sessions", ("",), [(NOT_MADE,)])
     titles = _titles(settings)
     prefixes = _prefixes(settings, examples)
     rows = []
     for entry in examples:
         answer = entry["answer"]
         seen = prefixes.get((entry["partition"], entry["offset"]), [])[-PREFIX_SHOWN:]
-        long, short = answer["intents"]["long"], answer["intents"]["short"]
+        after = entry["clicked_next"]
+        rank = entry["rank"] or f"not among {len(answer['items'])}"
         rows.append(
             (
                 str(answer["session_id"]),
                 " > ".join(titles.get(item, item) for item in seen) or "-",
-                f"{long.get('text') or '-'} / {short.get('text') or '-'}",
-                "; ".join(
-                    titles.get(item["item_id"], item["item_id"])
-                    for item in answer["items"][:RECOMMENDED_SHOWN]
-                ),
+                " / ".join(_named(answer["intents"][view], titles) for view in ("long", "short")),
+                "; ".join(_recommended(item, titles) for item in answer["items"][:RECOMMENDED_SHOWN]),
+                titles.get(after, after),
+                str(rank),
             )
         )
     return Section(
-        "Three sessions, answered live",
-        ("session", "last clicks", "intent, long / short", "recommended"),
+        f"{len(rows)} live sessions, drawn by a fixed seed",
+        (
+            "session",
+            "last clicks",
+            "intent, long / short",
+            "recommended, and why",
+            "clicked next",
+            "its rank",
+        ),
         rows,
+        "One click of each drawn session that had a next one; what was clicked next was not known when it "
+        "was answered.",
     )
+
+
+def _named(intent: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+    """Return an intent's words, or the titles that it stands for."""
+    grounded = ", ".join(titles.get(item, item) for item in (intent.get("items") or [])[:2])
+    return str(intent.get("text") or grounded or "-")
+
+
+def _recommended(item: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+    reason = f" ({item['reason']})" if item.get("reason") else ""
+    return f"{titles.get(item['item_id'], item['item_id'])}{reason}"
 
 
 def _titles(settings: Settings) -> dict[str, str]:

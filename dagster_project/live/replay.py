@@ -5,7 +5,6 @@ themselves.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
 import os
@@ -17,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagster_project.live import redate
+from dagster_project.live.drawn import Draw, Sent, following
 from feature_repo.contract import processes as bound
+from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from streaming.topics import watch as kafka_watch
 
@@ -25,7 +26,6 @@ LOGGER = logging.getLogger("intentstore.live")
 READY_SECONDS = 120.0  # loading the model and the encoder on two busy cores
 DRAIN_SECONDS = 180.0  # the last answers come within seconds; longer means that the consumer hangs
 POLL_SECONDS = 0.25
-EXAMPLES = 3  # sessions that the report shows
 
 
 class LiveError(RuntimeError):
@@ -237,14 +237,11 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
     from streaming.topics import dead_letters as dlq
     from streaming.topics import foreign
 
-    sent = {
-        (one.partition, one.offset): one.timestamp
-        for one in _records(settings, settings.kafka.clicks_topic, before.clicks)
-    }
+    sent: dict[tuple[int, int], int] = {}
+    draw = Draw(following(_clicks(settings, before, sent), FoldConfig.from_settings(settings.session).gap_us))
     latencies: list[float] = []
     stamps: list[int] = []
     versions: set[str] = set()
-    last: dict[str, dict[str, Any]] = {}
     strangers = dead = 0
     for record in _records(settings, settings.kafka.recommendations_topic, before.answers):
         answer = foreign.answer_of(record.key, record.value)
@@ -256,11 +253,8 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
             latencies.append(float(record.timestamp - clicked))
             stamps.append(record.timestamp)
             versions.add(answer.model_version)
-            last[answer.session_id] = {
-                "partition": answer.source.partition,
-                "offset": answer.source.offset,
-                "answer": json.loads(record.value),
-            }
+            place = (answer.source.partition, answer.source.offset)
+            draw.offer(answer.session_id, place, record.value)
     for record in _records(settings, settings.kafka.dead_letter_topic, before.dead):
         ours = dlq.letter_of(record, settings.kafka.clicks_topic).reason != dlq.FOREIGN
         dead, strangers = dead + ours, strangers + (not ours)
@@ -275,8 +269,19 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         "p99_ms": quantile(latencies, 0.99),
         "answers_per_second": round(len(stamps) / span, 1) if span else None,
         "model_version": ", ".join(sorted(versions)) or None,
-        "examples": list(last.values())[-EXAMPLES:],
+        "examples": draw.drawn(),
     }
+
+
+def _clicks(settings: Settings, before: Ends, sent: dict[tuple[int, int], int]) -> Iterator[Sent]:
+    """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds."""
+    from feature_repo.contract import messages as events
+
+    for record in _records(settings, settings.kafka.clicks_topic, before.clicks):
+        place = (record.partition, record.offset)
+        sent[place] = record.timestamp
+        with contextlib.suppress(events.ClickError):
+            yield Sent(place, events.decode_click(record.value, record.key, record.timestamp * 1000))
 
 
 def quantile(values: list[float], share: float) -> float | None:

@@ -214,7 +214,7 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     )
     quality = report.quality_table(dataset, config, progress=progress)
     plain = quality.to_dict()
-    plain["rows"] += promoted_row(settings, dataset, quality.seen)
+    plain["rows"] = ranked([*plain["rows"], *promoted_row(settings, dataset, quality.seen)])
     plain["calibration"] = calibration(
         Scorer.of(quality.candidate), dataset.test, without_seen=quality.seen == "removed"
     )
@@ -298,6 +298,15 @@ def promoted_row(settings: Settings, dataset: Dataset, seen: Seen) -> list[dict[
             "seconds": round(time.perf_counter() - started, 2),
         }
     ]
+
+
+def ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a quality report, best first."""
+    from model.study.quality import GATE_METRICS, worth
+
+    return sorted(
+        rows, key=lambda row: worth(row["metrics"]["metrics"][GATE_METRICS[0]]["mean"]), reverse=True
+    )
 
 
 def encoder_name(tables: Mapping[str, pa.Table]) -> str:

@@ -255,6 +255,7 @@ class HttpSettings(Section):
     port: int = Field(8750, ge=0, le=65535)
     tokens: tuple[Token, ...] = ()
     max_body_bytes: int = Field(1_000_000, ge=1)
+    workers: int = Field(1, ge=1, le=64, description="Processes that answer behind the one port.")
 
 
 class Settings(Section):

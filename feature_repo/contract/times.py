@@ -106,14 +106,7 @@ def read_times(column: pa.Array) -> Times:
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        moments = (
-            column.cast(pa.timestamp("us"), safe=False)
-            if column.type != pa.timestamp("us", tz="UTC")
-            else column
-        )
-        return Times(
-            _filled(moments.cast(pa.int64())), _mask(pc.is_valid(column)), np.zeros(len(column), dtype=bool)
-        )
+        return _from_moments(column)
     if (
         pa.types.is_integer(column.type)
         or pa.types.is_floating(column.type)
@@ -152,6 +145,25 @@ def _filled(numbers: pa.Array) -> np.ndarray:
 
 def _mask(flags: pa.Array) -> np.ndarray:
     return np.asarray(flags.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _from_moments(column: pa.Array) -> Times:
+    """Read timestamps and dates; those after the last year of a number (5138) are none, before microseconds
+    of them could overflow.
+    """
+    whole = column.cast(pa.int32()) if pa.types.is_date32(column.type) else column.cast(pa.int64())
+    counts = _filled(whole)
+    size = np.abs(counts.astype(np.float64)) * _microseconds(column.type)
+    valid = _mask(pc.is_valid(column)) & (size < MICROSECONDS_BELOW)
+    safe = pa.array(counts, mask=~valid).cast(whole.type).cast(column.type)
+    moments = safe.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False)
+    return Times(_filled(moments.cast(pa.int64())), valid, np.zeros(len(column), dtype=bool))
+
+
+def _microseconds(kind: pa.DataType) -> float:
+    if pa.types.is_date32(kind):
+        return 86_400e6
+    return {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}[getattr(kind, "unit", "ms")]
 
 
 def _from_numbers(column: pa.Array) -> Times:

@@ -4,21 +4,19 @@ server.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import secrets
 import tomllib
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from feature_repo.serving.nearest import PLACES
+from feature_repo.serving.tokens import Grant, TokenGate, digest
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 READS = {"/get-online-features", "/nearest"}
 WRITES = {"/push", "/write-to-online-store"}
 OPEN = {"/health"}
@@ -27,24 +25,6 @@ DRAINED_BYTES = 256_000_000  # beyond, the connection is cut while the client se
 
 class AccessError(ValueError):
     """An access file that cannot be used; names the file and the remedy."""
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What one token may do: read these services ("*" = all, and free feature lists), and write or not."""
-
-    name: str
-    sha256: str
-    services: frozenset[str]
-    write: bool = False
-
-
-class RefusalError(Exception):
-    """An HTTP answer in place of Feast's."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 def read_grants(file: Path) -> list[Grant]:
@@ -94,11 +74,6 @@ def add_token(file: Path, name: str, services: list[str], write: bool = False) -
     return token
 
 
-def digest(token: str) -> str:
-    """Hash of a token as the access file holds it."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 class Gate:
     """ASGI middleware: lets known tokens through to the services they may read, in measure; everything else
     never reaches Feast.
@@ -106,7 +81,7 @@ class Gate:
     Parameters
     ----------
     app : ASGI application
-    grants : list of Grant
+    tokens : TokenGate
     max_body_bytes : int
         Larger requests are refused while they arrive.
     max_entities : int
@@ -117,14 +92,14 @@ class Gate:
 
     def __init__(
         self,
-        app: Any,
-        grants: list[Grant],
+        app: ASGIApp,
+        tokens: TokenGate,
         *,
         max_body_bytes: int,
         max_entities: int,
         allow_writes: bool = False,
     ) -> None:
-        self._app, self._grants = app, grants
+        self._app, self._tokens = app, tokens
         self._max_body, self._max_entities, self._allow_writes = max_body_bytes, max_entities, allow_writes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,53 +109,43 @@ class Gate:
             return
         try:
             body = await self._check(scope, receive)
-        except RefusalError as refusal:
-            await answer_json(send, refusal.status, json.dumps({"detail": str(refusal)}).encode())
+        except HTTPException as refusal:
+            answer = JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
+            await answer(scope, receive, send)
             return
         await self._app(scope, replay(body, receive), send)
 
     async def _check(self, scope: Scope, receive: Receive) -> bytes:
         path = scope.get("path", "")
         if scope["type"] != "http" or path not in READS | WRITES | OPEN:
-            raise RefusalError(404, f"no such path {path}; there are {', '.join(sorted(READS | OPEN))}")
+            raise HTTPException(404, f"no such path {path}; there are {', '.join(sorted(READS | OPEN))}")
         if path in OPEN:
             return b""
-        grant = self._grant(scope)
+        request = Request(scope, receive)
+        grant = self._tokens.grant_of(request.headers)
         if path in WRITES and not (self._allow_writes and grant.write):
-            raise RefusalError(
+            raise HTTPException(
                 403, f"token '{grant.name}' may not write here; features are written by their jobs"
             )
-        body = await self._body(scope, receive)
+        body = await self._body(request)
         if path == "/get-online-features":
             self._check_read(grant, body)
         elif path == "/nearest":
             self._check_nearest(grant, body)
         return body
 
-    def _grant(self, scope: Scope) -> Grant:
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        kind, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        if kind.lower() == "bearer":
-            found = digest(token.strip())
-            for grant in self._grants:
-                if hmac.compare_digest(found, grant.sha256):
-                    return grant
-        raise RefusalError(401, "no known token; send the header Authorization: Bearer TOKEN")
-
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, request: Request) -> bytes:
         body, arrived = bytearray(), 0
-        while True:
-            message = await receive()
-            part = message.get("body", b"")
+        async for part in request.stream():
             arrived += len(part)
             if arrived <= self._max_body:
                 body += part
             # The rest of a body that is too large is read and dropped: a client that is still sending would
             # not see the answer.
-            if not message.get("more_body") or arrived > DRAINED_BYTES:
+            if arrived > DRAINED_BYTES:
                 break
         if arrived > self._max_body:
-            raise RefusalError(
+            raise HTTPException(
                 413, f"the request is larger than {self._max_body} bytes; ask for fewer entities at once"
             )
         return bytes(body)
@@ -191,13 +156,15 @@ class Gate:
             service, entities = asked.get("feature_service"), asked["entities"]
             counts = [len(values) for values in entities.values()]
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise RefusalError(
+            raise HTTPException(
                 422, 'the request is not {"feature_service": NAME, "entities": {KEY: [VALUES]}}'
             ) from None
         if service is None and "*" not in grant.services:
-            raise RefusalError(403, f"token '{grant.name}' reads whole services only; name a feature_service")
-        if service is not None and not grant.services & {"*", service}:
-            raise RefusalError(
+            raise HTTPException(
+                403, f"token '{grant.name}' reads whole services only; name a feature_service"
+            )
+        if service is not None and not grant.reads(service):
+            raise HTTPException(
                 403,
                 (
                     f"token '{grant.name}' may not read service '{service}'; it may read "
@@ -205,11 +172,11 @@ class Gate:
                 ),
             )
         if not counts or min(counts) == 0 or len(set(counts)) != 1:
-            raise RefusalError(
+            raise HTTPException(
                 422, f"the entity keys have {counts} values; give every key the same number, at least one"
             )
         if counts[0] > self._max_entities:
-            raise RefusalError(
+            raise HTTPException(
                 413,
                 (
                     f"{counts[0]} entities asked for, {self._max_entities} allowed at once; split the "
@@ -221,7 +188,7 @@ class Gate:
         try:
             kind = json.loads(body).get("of", "items")
         except (ValueError, AttributeError):
-            raise RefusalError(
+            raise HTTPException(
                 422,
                 (
                     'the request is not {"text": TEXT or "vector": [NUMBERS], "k": N, "of": "items" or '
@@ -229,9 +196,9 @@ class Gate:
                 ),
             ) from None
         if not isinstance(kind, str) or kind not in PLACES:
-            raise RefusalError(422, f"there are no vectors of {kind!r}; ask for one of {', '.join(PLACES)}")
-        if not grant.services & {"*", PLACES[kind].service}:
-            raise RefusalError(
+            raise HTTPException(422, f"there are no vectors of {kind!r}; ask for one of {', '.join(PLACES)}")
+        if not grant.reads(PLACES[kind].service):
+            raise HTTPException(
                 403, f"token '{grant.name}' may not read {PLACES[kind].service}, which /nearest answers from"
             )
 
@@ -240,7 +207,7 @@ def replay(body: bytes, receive: Receive) -> Receive:
     """Make the `receive` that gives a body which was already read, once more."""
     sent = False
 
-    async def again() -> MutableMapping[str, Any]:
+    async def again() -> Message:
         nonlocal sent
         if sent:
             return await receive()
@@ -248,12 +215,3 @@ def replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
-
-
-async def answer_json(send: Send, status: int, body: bytes) -> None:
-    """Send a whole JSON answer."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from feature_repo.contract.settings import Settings
 from feature_repo.feast_import import import_feast
 from feature_repo.serving.access import Gate, read_grants
+from feature_repo.serving.tokens import TokenGate
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -31,7 +32,7 @@ class ServeOptions:
     host, port : str, int
     workers : int
     access : Path
-        File of tokens and rights (`serve_access.read_grants`).
+        File of tokens and rights (`access.read_grants`).
     allow_writes : bool
         Whether tokens with the right to write may; closed by default.
     """
@@ -66,7 +67,7 @@ def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | N
     from feature_repo.registry.store import feature_store
     from feature_repo.serving.reads import ServiceReads
 
-    grants = read_grants(options.access)
+    tokens = TokenGate(read_grants(options.access), "one that `python -m feature_repo token` made")
     store = store or feature_store(settings)
     # Feast's own checks are off: the gate has made them
     init_security_manager(auth_type=AuthManagerType.NONE, fs=store)
@@ -78,7 +79,7 @@ def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | N
     _add_nearest(app, store, settings)
     return Gate(
         ServiceReads(app, store, REGISTRY_SECONDS),
-        grants,
+        tokens,
         max_body_bytes=settings.http.max_body_bytes,
         max_entities=MAX_ENTITIES,
         allow_writes=options.allow_writes,

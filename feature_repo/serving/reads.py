@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from feature_repo.serving.access import Receive, Scope, Send, answer_json, replay
+from feature_repo.serving.access import replay
 from feature_repo.stores.online.reader import NOT_FOUND, OUTSIDE_MAX_AGE, PRESENT, OnlineReader, ViewColumns
 from feature_repo.stores.packed.client import OnlineStoreError
 from feature_repo.stores.packed.keys import DUMMY_KEY
@@ -67,7 +70,7 @@ class ServiceReads:
         How long a service's definition is kept.
     """
 
-    def __init__(self, app: Any, store: FeatureStore, registry_seconds: float) -> None:
+    def __init__(self, app: ASGIApp, store: FeatureStore, registry_seconds: float) -> None:
         self._app, self._store, self._seconds = app, store, registry_seconds
         self._services: dict[str, tuple[float, _Service | None]] = {}
 
@@ -76,24 +79,14 @@ class ServiceReads:
         if scope["type"] != "http" or scope.get("path") != "/get-online-features":
             await self._app(scope, receive, send)
             return
-        body = await _whole(receive)
+        body = await Request(scope, receive).body()
         asked = self._asked(body)
         service = await self._service(asked["feature_service"]) if asked else None
         if asked is None or service is None or asked["entities"].keys() != service.keys.keys():
             # Feast's handler, and its words for what is wrong
             await self._app(scope, replay(body, receive), send)
             return
-        wrong = _wrong_value(service, asked["entities"])
-        if wrong:
-            await answer_json(send, 422, _encode({"detail": wrong}))
-            return
-        try:
-            columns = await service.reader.read_async(asked["entities"])
-        except (OnlineStoreError, PackedValueError) as error:
-            status = next(status for kind, status in STATUS_OF_ERROR if isinstance(error, kind))
-            await answer_json(send, status, _encode({"detail": str(error)}))
-            return
-        await answer_json(send, 200, encode(service.kinds, asked["entities"], columns))
+        await (await _answer(service, asked["entities"]))(scope, receive, send)
 
     def _asked(self, body: bytes) -> dict[str, Any] | None:
         try:
@@ -149,6 +142,23 @@ class ServiceReads:
             if set(keys.values()) <= {"STRING", *_BITS} and DUMMY_KEY not in keys
             else None
         )
+
+
+async def _answer(service: _Service, entities: Mapping[str, Sequence[Any]]) -> Response:
+    """Read a service and make the whole answer, or say what is wrong."""
+    wrong = _wrong_value(service, entities)
+    if wrong:
+        return _json(_encode({"detail": wrong}), 422)
+    try:
+        columns = await service.reader.read_async(entities)
+    except (OnlineStoreError, PackedValueError) as error:
+        status = next(status for kind, status in STATUS_OF_ERROR if isinstance(error, kind))
+        return _json(_encode({"detail": str(error)}), status)
+    return _json(encode(service.kinds, entities, columns))
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, media_type="application/json")
 
 
 def encode(
@@ -229,12 +239,3 @@ def _wrong_value(service: _Service, entities: Mapping[str, Any]) -> str | None:
 
 def _is_integer(value: Any, bits: int) -> bool:
     return type(value) is int and -(1 << bits) <= value < 1 << bits
-
-
-async def _whole(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return bytes(body)

@@ -17,6 +17,7 @@ from feature_repo.contract.dataset.folder import (
     CLICK_ROWS,
     DatasetFolderError,
     FolderClicks,
+    left_aside,
     read_clicks,
     read_item_blocks,
 )
@@ -103,12 +104,16 @@ def load_folder(
     if stop:
         raise DatasetError(stop)
     minutes = None if session is None or (folder / "sequences.txt").is_file() else session.gap_minutes
-    chosen = protocol or ("next-item" if settled.own_split else "leave-one-out")
+    split_files = settled.own_split or bool(settled.empty)
+    chosen = protocol or ("next-item" if split_files else "leave-one-out")
     notes = (
         *_notes(tally),
         *settled.notes(),
-        *_about_split(clicks, chosen),
-        *filter(None, [spelling, gap_note(settled.sessions, settled.rows.time, minutes)]),
+        *_about_split(clicks, chosen, split_files),
+        *filter(
+            None,
+            [spelling, gap_note(settled.sessions, settled.rows.time, minutes), left_aside(folder)],
+        ),
     )
     for note in notes:
         _log.warning("%s: %s", folder, note)
@@ -180,11 +185,11 @@ def _notes(tally: Tally) -> Iterator[str]:
         yield f"{tally.total:,} rows refused in all, for {len(kinds)} kinds of reason"
 
 
-def _about_split(clicks: pa.Table, protocol: Protocol) -> Iterator[str]:
-    own = set(pc.unique(clicks.column("split").cast(pa.string())).to_pylist()) - {"train"}
-    if own and protocol == "leave-one-out":
+def _about_split(clicks: pa.Table, protocol: Protocol, split_files: bool) -> Iterator[str]:
+    found = pc.unique(clicks.column("split").cast(pa.string())).to_pylist()
+    if split_files and protocol == "leave-one-out":
         yield "leave-one-out: the clicks of all files are put together, the folder's own split is not used"
-    elif own and "test" not in own:
+    elif split_files and "test" not in found:
         yield "there is no click in clicks_test.*: the newest sessions of clicks.* are the test"
 
 

@@ -22,7 +22,7 @@ from feature_repo.contract.spellings.columns import ITEM_COLUMNS, KNOWN_NAMES, m
 from feature_repo.contract.times import holds_times
 from model.data.prepare_times import UNITS, with_times
 
-CLICK_COLUMNS = ("session_id", "item_id", "event_time", "user_id", "event_type")
+CLICK_COLUMNS = ("session_id", "item_id", "event_time", "user_id", "event_type", "event_id")
 REQUIRED = {CLICK_COLUMNS: CLICK_COLUMNS[:3], ITEM_COLUMNS: ITEM_COLUMNS[:1]}
 STEMS = {
     "train": (
@@ -184,6 +184,7 @@ def _convert(path: Path, target: Path, columns: tuple[str, ...], choices: Choice
         for note in (
             *block.notes,
             f"{path.name}: {', '.join(f'{ours} = {theirs!r}' for ours, theirs in chosen.items())}",
+            *_dropped(block, path.name, chosen),
         ):
             if note not in heard:
                 choices.say(note)
@@ -202,6 +203,14 @@ def _convert(path: Path, target: Path, columns: tuple[str, ...], choices: Choice
     with replacing(target) as part:  # a killed run leaves no half file under the real name
         pyarrow.parquet.write_table(whole, part)
     return {target.name: whole.num_rows}
+
+
+def _dropped(block: Block, name: str, chosen: dict[str, str]) -> Iterator[str]:
+    left = [column for column in block.rows.column_names if column not in chosen.values()]
+    if "eventdate" in chosen.values():
+        left = [column for column in left if column != "timeframe"]  # it is part of the time
+    if left:
+        yield f"{name}: columns that are left out: {', '.join(left)}"
 
 
 def _blocks(path: Path, choices: Choices) -> Iterator[Block]:

@@ -70,7 +70,8 @@ def with_times(clicks: pa.Table, file: str, unit: str | None, say: Callable[[str
             return _replaced(
                 clicks, found.us + offset, f"{file}: event_time = eventdate + timeframe (milliseconds)", say
             )
-    early = found.valid & found.counted & (found.us < EARLIEST_US)
+    no_unit = found.counted & ~found.valid & ~np.asarray(texts.is_null(nan_is_null=True))
+    early = (found.valid & found.counted & (found.us < EARLIEST_US)) | no_unit
     if not early.any():
         return clicks
     if found.valid.all() and (found.us[found.counted] >= _FIRST_LOG_US).all():
@@ -86,7 +87,7 @@ def with_times(clicks: pa.Table, file: str, unit: str | None, say: Callable[[str
 
 
 def _refuse_all_early(texts: pa.Array, found: Times, early: np.ndarray, file: str) -> None:
-    if early.sum() < found.valid.sum():
+    if (found.valid & ~early).any():
         return  # single rows: refused with their line when the folder is read
     numbers = [float(text) for text in texts.filter(pa.array(early)).to_pylist()]
     what = likely_unit(min(numbers), max(numbers))

@@ -97,13 +97,29 @@ class Pool:
             cases=cases,
         )
 
-    def folds(self, count: int) -> Iterator[tuple[Pool, Pool]]:
-        """Give each fold's rest and the fold; cases of one session stay together."""
+    def without(self, name: str) -> Pool:
+        """Return the pool of the same cases and candidates without one source."""
+        kept = np.array([other != name for other in self.names])
+        return replace(
+            self,
+            names=tuple(other for other in self.names if other != name),
+            values=self.values[kept],
+            text=self.text[kept],
+        )
+
+    def folds(self, count: int) -> Iterator[tuple[Pool, Pool, np.ndarray]]:
+        """Give each fold's rest, the fold, and the fold's places among the found cases; cases of one session
+        stay together.
+        """
         random = np.random.default_rng(0)
         place = random.permutation(int(self.sessions.max(initial=0)) + 1)[self.sessions] % count
         for fold in range(count):
             held = place == fold
-            yield self.only(~held, int((~held).sum())), self.only(held, int(held.sum()))
+            yield (
+                self.only(~held, int((~held).sum())),
+                self.only(held, int(held.sum())),
+                np.flatnonzero(held),
+            )
 
 
 def gains(mixed: np.ndarray) -> np.ndarray:

@@ -3,13 +3,14 @@ on the pool.
 
 Stacking with weights on held-out predictions (Wolpert, 1992; Breiman, 1996), shrunk towards the best single
 source: how much is chosen by cross-fitting, sessions as units. A mix that is not better out of fold than its
-best source is not used: that source serves alone.
+best source is not used: that source serves alone. Intents take part only where the mix with them is proven
+better out of fold than the mix without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +28,9 @@ DEAR_GAIN = {"neighbours": 3e-3}
 SHRINK = (0.0, 0.2, 0.4, 0.6, 0.8)
 FEWEST_COLD = 30  # targets without a click; fewer tell nothing of such items
 ONLY_PROVEN = 1.64  # standard errors: 95 % of one side
+# taken into the mix only where it is proven out of fold that the mix without them is worse: what is inferred
+# is worth its time, and its place in an explanation, where it adds to what was counted
+PROVEN_ONLY = ("intents",)
 TEXT = ("titles", "words", "categories", "intents")  # they know an item by its title, clicked or not
 # logarithms of what a source counts times its weight for an item without a click
 TRUSTS = (-4.0, -2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -70,20 +74,43 @@ def search(pool: Pool) -> Mix:
     """
     if not pool.values.shape[1]:
         return Mix(_named(pool, np.eye(len(pool.names))[0]))
+    found = _crossed(pool)
+    for name in PROVEN_ONLY:
+        if found.mix.weights.get(name, 0.0) > 0 and len(pool.names) > 1:
+            fewer = pool.without(name)
+            rest = _crossed(fewer)
+            if proven(found.held - rest.held, pool.sessions):
+                continue
+            pool = fewer
+            found = replace(rest, mix=replace(rest.mix, weights=rest.mix.weights | {name: 0.0}))
+    return found.mix
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """A mix, and what it adds to the worth of each found case out of fold, shape (found cases,)."""
+
+    mix: Mix
+    held: np.ndarray
+
+
+def _crossed(pool: Pool) -> Crossed:
+    """Choose weights on all cases, and by cross-fitting how much of them goes to the best single source."""
     whole = _fit(pool)
     if len(pool.names) == 1:
-        return Mix(_named(pool, whole.weights), whole.trust)
-    fitted = [(_fit(rest), held) for rest, held in pool.folds(FOLDS)]
-    total = max(pool.cases, 1)
-    single = sum(held.gains(one.single).sum() for one, held in fitted) / total
-    mixes = {
-        share: sum(held.gains(one.shrunk(share), one.trust).sum() for one, held in fitted) / total
-        for share in SHRINK
-    }
-    best = max(SHRINK, key=lambda share: mixes[share])
-    if mixes[best] <= single:
-        return Mix(_named(pool, whole.single), (0.0, 0.0), 1.0, 0.0)
-    return Mix(_named(pool, whole.shrunk(best)), whole.trust, best, float(mixes[best] - single))
+        return Crossed(Mix(_named(pool, whole.weights), whole.trust), pool.gains(whole.weights))
+    single = np.zeros(pool.values.shape[1])
+    mixes = {share: single.copy() for share in SHRINK}
+    for rest, held, places in pool.folds(FOLDS):
+        one = _fit(rest)
+        single[places] = held.gains(one.single)
+        for share, found in mixes.items():
+            found[places] = held.gains(one.shrunk(share), one.trust)
+    best = max(SHRINK, key=lambda share: mixes[share].sum())
+    gained = float(mixes[best].sum() - single.sum()) / max(pool.cases, 1)
+    if gained <= 0:
+        return Crossed(Mix(_named(pool, whole.single), (0.0, 0.0), 1.0, 0.0), single)
+    return Crossed(Mix(_named(pool, whole.shrunk(best)), whole.trust, best, gained), mixes[best])
 
 
 @dataclass(frozen=True)

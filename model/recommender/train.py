@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -35,6 +36,8 @@ from model.network.objective import Objective
 from model.network.scorer import NetworkScorer, validation_ndcg
 from model.network.start import build_network
 from model.network.text_space import TextSpace
+from model.recommender import tune
+from model.recommender.tune import Trial
 
 if TYPE_CHECKING:
     from model.mix.hybrid import Hybrid
@@ -97,6 +100,8 @@ class Trained:
         Parts beside the network with their weights.
     refitted : bool
         Whether the validation items are part of training.
+    trials : tuple of Trial
+        What ``config.tune`` tried; the settings in ``config`` are the chosen ones.
     """
 
     config: ModelConfig
@@ -110,6 +115,7 @@ class Trained:
     seconds: float = 0.0
     hybrid: Hybrid | None = None
     refitted: bool = False
+    trials: tuple[Trial, ...] = ()
 
     def network_scorer(self) -> NetworkScorer:
         """The network alone, for scoring."""
@@ -123,8 +129,8 @@ def train(
     checkpoint_dir: Path | None = None,
     progress: ProgressCall | None = None,
 ) -> Trained:
-    """Train a model: network first, then the hybrid's weights on validation, then (``config.refit``) once
-    more with the validation items.
+    """Train a model: settings where ``config.tune`` gives time for it, then the network, then the hybrid's
+    weights on validation, then (``config.refit``) once more with the validation items.
 
     Parameters
     ----------
@@ -148,6 +154,9 @@ def train(
         If the training sequences hold no pair of clicks.
     """
     torch.set_num_threads(config.threads)
+    if config.tune and len(dataset.valid):
+        with tempfile.TemporaryDirectory() as scratch:
+            return _tuned(dataset, config, checkpoint_dir or Path(scratch), progress)
     run = _Run(dataset, config, "train", checkpoint_dir, progress)
     epochs = config.epochs if len(dataset.valid) else min(config.epochs, EPOCHS_WITHOUT_VALIDATION)
     trained = run.fit(epochs, early_stop=len(dataset.valid) > 0)
@@ -162,6 +171,32 @@ def train(
             progress=progress,
         )
     return replace(trained, hybrid=hybrid)
+
+
+def _tuned(dataset: Dataset, config: ModelConfig, folder: Path, progress: ProgressCall | None) -> Trained:
+    """Choose settings, then train on from where the chosen ones stand."""
+    plain = config.model_copy(update={"tune": 0.0})
+    count = len(tune.candidates(plain, dataset))
+
+    def fit(place: int, tried: ModelConfig, epochs: int) -> tuple[list[dict[str, float]], float]:
+        def say(step: Step) -> None:
+            if progress:
+                progress(replace(step, phase=f"tuning {place + 1} of {count},"))
+
+        run = _Run(dataset, tried, "train", folder / f"tuning-{place}", say)
+        done = run.fit(epochs, early_stop=True)
+        return done.history, done.seconds
+
+    identity = checkpoint.fingerprint(dataset, plain, "tuning")
+    trials = tune.search(dataset, plain, config.tune, fit, folder, identity)
+    best = tune.chosen(trials)
+    trained = train(
+        dataset,
+        plain.model_copy(update=best.change),
+        checkpoint_dir=folder / f"tuning-{best.place}",
+        progress=progress,
+    )
+    return replace(trained, trials=tuple(trials))
 
 
 def fit_again(
@@ -201,6 +236,7 @@ def fit_again(
         best_epoch=trained.best_epoch,
         seconds=trained.seconds + again.seconds,
         refitted=True,
+        trials=trained.trials,
     )
 
 

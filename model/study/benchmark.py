@@ -9,7 +9,7 @@ import logging
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ from feature_repo.contract.settings import SessionSettings, Settings
 from model.config import ModelConfig
 from model.data.folder import Dataset, Protocol, load_folder
 from model.evaluate.judge import Evaluation, Ranker, Seen, evaluate, speed, write_predictions
+from model.evaluate.metrics import difference
 from model.evaluate.slices import sliced
-from model.mix.hybrid import Hybrid
+from model.mix.hybrid import NETWORK, Hybrid
 from model.recommender import artifact
 from model.recommender.recommender import Scorer
 from model.recommender.train import ProgressCall, Trained, train, without_seen
 from model.study.case_intents import Source
 from model.study.plots import history
+from model.study.quality import GATE_METRICS
+from model.study.verdict import verdict
 
 _log = logging.getLogger("intentstore.model.benchmark")
 
@@ -167,10 +170,12 @@ def run(
         "refused": dataset.refused,
         "refused_by": dataset.refused_by,
         "own_split": dataset.own_split,
-        "config": config.model_dump(),
+        "config": trained.config.model_dump(),
+        "tuning": [asdict(trial) for trial in trained.trials],
         "speed": speed(scorer, dataset.test) if len(dataset.test) else {},
         "slices": sliced(evaluation, dataset.item_counts, rule) if len(dataset.test) else {},
     }
+    metrics["intents"] = with_and_without(trained, dataset, evaluation, rule)
     if baselines:
         metrics |= _baselines(dataset, config, evaluation, rule)
     history(trained.history).savefig(out / "curves.png", dpi=120)
@@ -187,12 +192,35 @@ def run(
     return Outcome(metrics, trained)
 
 
+def with_and_without(trained: Trained, dataset: Dataset, model: Evaluation, rule: Seen) -> dict[str, Any]:
+    """Judge the model with its intents switched off on the same cases: metrics, paired difference, and a line
+    that says whether it is proven.
+    """
+    hybrid = trained.hybrid
+    if not len(dataset.test) or hybrid is None or "intents" not in hybrid.weights:
+        return {"line": "there are no intents to compare with"}
+    if not hybrid.weights["intents"]:
+        return {"line": "intents: not proven on validation, so no weight; with and without are the same"}
+    if len(hybrid.parts) == 1 and not hybrid.weights.get(NETWORK):
+        return {"line": "intents are the only source: there is no model without them"}
+    without = evaluate(
+        Scorer.of(replace(trained, hybrid=hybrid.without("intents")), without_seen=rule == "removed"),
+        dataset.test,
+        lists=False,
+    )
+    gaps = difference(
+        model.ranking(rule).ranks, without.ranking(rule).ranks, dataset.test.prefixes.session_ids
+    )
+    lines = [verdict("with intents", "without", metric, gaps[metric]) for metric in GATE_METRICS]
+    return {"line": "; ".join(lines), "without": without.to_dict(), "difference": gaps.to_dict()}
+
+
 def _baselines(dataset: Dataset, config: ModelConfig, model: Evaluation, rule: Seen) -> dict[str, Any]:
     """Fit and judge every baseline on the same test cases: role to metrics under both rules, and what must be
     said where one of them is above the model.
     """
     from model.study.baselines import baselines
-    from model.study.quality import CANDIDATE, QualityRow, warnings
+    from model.study.quality import CANDIDATE, QualityRow, best_baseline, warnings
 
     fits: dict[str, Callable[[], Ranker]] = {
         baseline.role: partial(baseline.fit, dataset) for baseline in baselines(dataset)
@@ -203,9 +231,16 @@ def _baselines(dataset: Dataset, config: ModelConfig, model: Evaluation, rule: S
         QualityRow(one.name, role, one.metrics(rule), one.metrics(rule), one.seconds)
         for role, one in (found | {CANDIDATE: model}).items()
     ]
+    lines = []
+    for metric in GATE_METRICS if len(dataset.test) else ():
+        best = found[best_baseline(rows, metric)]
+        own, other = (one.ranking(rule).ranks for one in (model, best))
+        gap = difference(own, other, dataset.test.prefixes.session_ids)[metric]
+        lines.append(verdict("model", f"best baseline, {best.name}", metric, gap))
     return {
         "baselines": {role: one.to_dict() for role, one in found.items()},
         "warnings": list(warnings(rows)),
+        "verdicts": lines,
     }
 
 

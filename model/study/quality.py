@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,13 @@ from model.mix.hybrid import NETWORK, Hybrid
 from model.recommender.recommender import Scorer
 from model.recommender.train import Trained, train
 from model.study.baselines import baselines
+from model.study.verdict import verdict
 
 GATE_METRICS = ("N@10", "MRR@20")
 SHOWN = ("R@5", "R@10", "R@20", "N@10", "MRR@20")
 CANDIDATE = "with_intents"
-CONTROLS = ("backbone", "without_intents", "with_intents", "shuffled_intents")
+WITHOUT = "without_intents"
+CONTROLS = ("backbone", WITHOUT, "with_intents", "shuffled_intents")
 MIXED = "weights of the sources, out of fold"
 Say = Callable[[str], None]
 
@@ -124,6 +126,21 @@ class QualityReport:
                 )
         return tuple(found)
 
+    def verdicts(self) -> tuple[str, ...]:
+        """Say for each metric of the gate how the model compares with its best baseline, and with itself
+        without intents.
+        """
+        found = []
+        for metric in GATE_METRICS if CANDIDATE in self.ranks else ():
+            best = best_baseline(self.rows, metric)
+            others = [(best, "best baseline, ")] if best else []
+            others += [(WITHOUT, "")] if WITHOUT in self.ranks else []
+            found += [
+                verdict("model", said + self.row(role).name, metric, self.difference(CANDIDATE, role)[metric])
+                for role, said in others
+            ]
+        return tuple(found)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         roles = {row.role for row in self.rows}
@@ -140,6 +157,7 @@ class QualityReport:
             "rows": [row.to_dict() for row in self.rows],
             "warnings": list(self.warnings),
             "warning": " ".join(self.warnings),
+            "verdicts": list(self.verdicts()),
             "best_baseline": leaders[0],
             "proven_below": list(below),
             "passes": not below,
@@ -148,6 +166,7 @@ class QualityReport:
             },
             "weights": {} if self.candidate.hybrid is None else self.candidate.hybrid.weights,
             "slices": self.slices,
+            "tuning": [asdict(trial) for trial in self.candidate.trials],
             "history": self.history,
             "notes": list(self.dataset.notes),
         }
@@ -168,7 +187,13 @@ class QualityReport:
         ]
         chosen = "; ".join(f"{row.name}: {row.chosen}" for row in self.rows if row.chosen)
         lines += [f"\nChosen on validation. {chosen}."] if chosen else []
+        lines += [f"\n{text}." for text in self.verdicts()]
         return "\n".join([*lines, *(f"\n**Warning.** {text}" for text in self.warnings)])
+
+
+def worth(mean: float | None) -> float:
+    """Return what a row is sorted by; rows that were not measured come last."""
+    return -1.0 if mean is None or mean != mean else mean
 
 
 def best_baseline(rows: Sequence[QualityRow], metric: str) -> str:
@@ -229,8 +254,7 @@ def quality_table(
     )
     if controls:
         _add_controls(measured, dataset, config, trained)
-    order = [row for row in measured.rows if row.role not in CONTROLS]
-    order += [row for role in CONTROLS for row in measured.rows if row.role == role]
+    order = sorted(measured.rows, key=lambda row: worth(row.metrics[GATE_METRICS[0]].mean), reverse=True)
     slices = sliced(candidate, dataset.item_counts, seen) if len(dataset.test) else {}
     return QualityReport(dataset, order, trained, seen, measured.ranks, warnings(order), slices)
 

@@ -23,6 +23,7 @@ from feature_repo.contract.dataset.folder import (
     FolderClicks,
     FolderItems,
     Refused,
+    left_aside,
     parse_items,
     read_clicks,
     read_item_blocks,
@@ -127,6 +128,7 @@ def stage(
     if dataset is not None:
         _stage_items(read_item_blocks(dataset), staged, name)
         _stage_clicks(read_clicks(dataset, now_us), staged, name, gap_minutes)
+        staged.notes = (*staged.notes, *filter(None, [left_aside(dataset)]))
     else:
         assert ml_100k is not None
         _stage_items(_ml_100k_items(ml_100k), staged, name)

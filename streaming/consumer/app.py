@@ -8,14 +8,15 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from streaming.consumer.consumer import Consumer
-from streaming.consumer.moves.repartition import Drain, Moved, follow
+from streaming.consumer.moves.repartition import Drain, Moved
+from streaming.consumer.moves.turns import follow
 from streaming.consumer.pipeline import Breaker, Pipeline
 from streaming.consumer.sinks import SendError
 from streaming.errors import StreamingError
@@ -129,8 +130,12 @@ def move(settings: Settings, *, model_dir: Path | None = None) -> Moved:
 def _drain(settings: Settings, models: Models, metrics: ConsumerMetrics) -> Drain:
     """Give what reads a topic to the end of an old layout."""
 
-    def drain(layout: Layout, fence: Fence) -> None:
-        assemble(settings, models, metrics, until_idle_seconds=DRAINED_SECONDS, drain=(layout, fence)).run()
+    def drain(layout: Layout, fence: Fence) -> Mapping[str, int]:
+        consumer = assemble(
+            settings, models, metrics, until_idle_seconds=DRAINED_SECONDS, drain=(layout, fence)
+        )
+        consumer.run()
+        return consumer.totals
 
     return drain
 

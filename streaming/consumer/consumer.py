@@ -12,30 +12,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from feature_repo.contract.settings import Settings
-from feature_repo.stores.packed.client import OnlineStoreError
-from streaming.clients import BROKER_WAIT_SECONDS
-from streaming.consumer.commits import Commits, offsets_of
+from streaming.clients import BROKER_WAIT_SECONDS, finish_join
+from streaming.consumer.commits import Commits
 from streaming.consumer.counting import count
 from streaming.consumer.housekeeping import Housekeeping
+from streaming.consumer.live import LiveFeatures
 from streaming.consumer.moves.adoption import group_layout
+from streaming.consumer.moves.repartition import Moved
 from streaming.consumer.partitions import Partitions
 from streaming.consumer.pipeline import Outcome, Pipeline, RawRecord
 from streaming.consumer.score_log import ScoreLog, pack
-from streaming.consumer.sinks import KafkaSink, OnlineSink, SendError, live_row
+from streaming.consumer.sinks import KafkaSink, SendError
 from streaming.consumer.source import kafka_consumer, raw_records, rebalance_listener, refusal
-from streaming.consumer.state import Outbox
 from streaming.errors import BrokerAwayError, StateMovedError, StreamingError, StuckError
 from streaming.intents.requests import IntentRequests
 from streaming.metrics import ConsumerMetrics
 from streaming.topics.changes import TopicWatch
 from streaming.topics.fence import Fence
 from streaming.topics.layout import Layout
+from streaming.topics.offsets import offsets_of
 
 log = logging.getLogger("intentstore.consumer")
 POLL_MS = 200  # how long an idle poll waits; the delay of SIGTERM and of housekeeping
 # being idle counts from the first assignment, or from here when other members hold everything
 JOIN_SECONDS = 15.0
-LIVE_RETRY_SECONDS = 0.2
 RESTART_SECONDS = 1.0  # between two tries with new Kafka clients
 MAX_RESTARTS = 20  # in a row without one good batch
 
@@ -71,7 +71,7 @@ class Consumer:
         accept_loss: bool = False,
         until_idle_seconds: float | None = None,
         drain: tuple[Layout, Fence] | None = None,
-        follow: Callable[[Callable[[], bool]], object] | None = None,
+        follow: Callable[[Callable[[], bool]], Moved] | None = None,
     ) -> None:
         self._settings, self._pipeline, self._metrics, self._until_idle = (
             settings,
@@ -81,15 +81,12 @@ class Consumer:
         )
         self._topic = settings.kafka.clicks_topic
         self._score_log = score_log = ScoreLog(settings.home / "score_log", self._topic)
-        self._partitions = Partitions(settings, score_log, metrics, accept_loss)
-        self._online = OnlineSink(settings)
+        self._watch = watch = TopicWatch(settings)
+        self._partitions = Partitions(settings, score_log, metrics, accept_loss, lambda: watch.outputs)
+        self._live = LiveFeatures(settings, self._partitions, metrics)
         self._house = Housekeeping(settings, self._partitions, score_log, metrics)
         self._commits = Commits(settings, self._partitions, metrics)
-        self._watch = TopicWatch(settings)
-        self._partitions.outputs = lambda: self._watch.outputs
         self._requests: IntentRequests | None = None
-        self._pending: list[tuple[int, Outbox]] = []  # live features that the online store has not taken yet
-        self._retry_at = 0.0
         self._unsettled = False  # whether the broker may not have taken the last batch yet
         self._restarts = 0
         self._away_since: float | None = None  # no broker has answered
@@ -116,7 +113,7 @@ class Consumer:
         while not self.stopping:
             try:
                 if self._moving and self._follow is not None:
-                    self._follow(lambda: self.stopping)
+                    self._add(self._follow(lambda: self.stopping).drained)
                     self._moving, self._followed = "", self._moving
                 self._with_clients()
             except (SendError, StuckError, KafkaError) as error:
@@ -173,7 +170,8 @@ class Consumer:
     def _let_go(self) -> None:
         self._partitions.before_release = lambda: None  # what is unsettled now is sent again from the outbox
         self._partitions.close()
-        self._pending, self._unsettled = [], False
+        self._live.forget()
+        self._unsettled = False
 
     def _join(self, consumer: Any) -> None:
         """Ask the group for partitions; who drains takes all of the old ones."""
@@ -198,14 +196,16 @@ class Consumer:
     def _turn(self, consumer: Any, sink: KafkaSink) -> None:
         """One turn of the loop: poll, process, and what is due beside it."""
         self._watch.turn()
-        if self._pending:
+        if self._live.owing:
             consumer.pause(*consumer.assignment())
         self._metrics.start()
         polled = consumer.poll(timeout_ms=POLL_MS)
+        if finish_join(consumer):
+            log.info("a join of the group that was broken off goes on")
         began = time.monotonic()
         self._metrics.done("poll")
         held = set(self._partitions.stores)
-        self._pending += self._partitions.adopt(consumer, sink)
+        self._live.owe(self._partitions.adopt(consumer, sink))
         if set(self._partitions.stores) - held:
             self._last_record, self._followed = time.monotonic(), ""
         self._check_assigned(began)
@@ -214,14 +214,14 @@ class Consumer:
         known = {name: batch for name, batch in polled.items() if name.partition in held}
         if self._drain is not None:
             known = self._drain[1].cut(consumer, known)
-        if self._pending:
-            self._write_pending(consumer)
+        if self._live.owing:
+            self._settle_live(consumer)
         elif known:
             self._batch(consumer, sink, known)
         else:
             self._settle(sink)
         self._house.run(consumer, bool(polled))
-        if self._commits.due(began) and not self._pending:
+        if self._commits.due(began) and not self._live.owing:
             self._settle(sink)
             self._commits.commit(consumer)
         self._pace(began, bool(polled))
@@ -275,7 +275,7 @@ class Consumer:
             self._metrics.done("send")
         if sink.transactional:
             self._transaction(consumer, sink, outcome)
-        self._live(outcome)
+        self._live.write(outcome)
         self._metrics.done("live")
         for partition, batch in outcome.partitions.items():
             self._score_log.add(partition, batch.rows)
@@ -295,48 +295,11 @@ class Consumer:
             sink.flush(stop)
             self._unsettled, self._restarts = False, 0
 
-    def _live(self, outcome: Outcome) -> None:
-        try:
-            pairs = (
-                (name, state, batch.features.get(name))
-                for batch in outcome.partitions.values()
-                for name, state in batch.states.items()
-            )
-            self._online.write([live_row(*pair) for pair in pairs])
-        except OnlineStoreError as error:
-            self._refused(error)
-            self._pending = [(partition, batch.outbox) for partition, batch in outcome.partitions.items()]
-
-    def _refused(self, error: Exception) -> None:
-        self._metrics.sink_errors.labels("online").inc()
-        if not self._metrics.paused._value.get():
-            log.warning(
-                "the online store does not take features (%s); the input is paused until it does", error
-            )
-        self._metrics.paused.set(1)
-        self._retry_at = time.monotonic() + LIVE_RETRY_SECONDS
-
-    def _write_pending(self, consumer: Any) -> None:
+    def _settle_live(self, consumer: Any) -> None:
         """Try again what the online store refused; the input stays paused meanwhile."""
-        if time.monotonic() < self._retry_at:
-            return
-        with self._partitions.lock:
-            stores = self._partitions.stores
-            rows = [
-                live_row(*pair)
-                for p, outbox in self._pending
-                if p in stores
-                for pair in stores[p].states(outbox.sessions).items()
-            ]
-        try:
-            self._online.write(rows)
-        except OnlineStoreError as error:
-            self._refused(error)
-            return
-        self._pending = []
-        self._metrics.paused.set(0)
-        self._rewind(consumer)
-        consumer.resume(*consumer.assignment())
+        if self._live.settle():
+            self._rewind(consumer)
+            consumer.resume(*consumer.assignment())
 
     def _rewind(self, consumer: Any) -> None:
         """Read on after what is stored: records that a poll gave while the input was paused were not looked
@@ -367,7 +330,7 @@ class Consumer:
         if self._drain is not None:
             self._drain[1].note(consumer)
         self._commits.forget()
-        if not self._pending:
+        if not self._live.owing:
             self._commits.commit(consumer)
             try:
                 consumer.poll(timeout_ms=POLL_MS, max_records=1)  # lets the asynchronous commit finish
@@ -378,8 +341,10 @@ class Consumer:
         self._last_record = time.monotonic()
         for partition, batch in records.items():
             self._partitions.newest_us[partition] = batch[-1].timestamp_us
-        totals = count(self._metrics, records, outcome)
-        self.totals = {name: number + totals[name] for name, number in self.totals.items()}
+        self._add(count(self._metrics, records, outcome))
+
+    def _add(self, totals: Mapping[str, int]) -> None:
+        self.totals = {name: number + totals.get(name, 0) for name, number in self.totals.items()}
 
     def _pace(self, began: float, busy: bool) -> None:
         """Keep polls apart: a poll costs a millisecond of CPU whether it brings one record or fifty."""
@@ -390,6 +355,6 @@ class Consumer:
         elif (
             self._until_idle is not None
             and time.monotonic() - self._last_record > self._until_idle
-            and not self._pending
+            and not self._live.owing
         ):
             self.stopping = True

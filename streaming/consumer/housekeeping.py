@@ -41,6 +41,7 @@ class Housekeeping:
             now + SWEEP_SECONDS,
         )
         self._progress: dict[int, tuple[int, float]] = {}
+        self._restoring = False
 
     def run(self, consumer: Any, busy: bool) -> None:
         """Do what is due.
@@ -62,7 +63,11 @@ class Housekeeping:
             self._lag_at = now + LAG_SECONDS
             self._lag(consumer, now)
         self._metrics.waiting.set(len(self._partitions.waiting))
-        self._metrics.ready.set(0 if self._partitions.restoring() else 1)
+        restoring = self._partitions.restoring()
+        if self._restoring and not restoring:
+            log.info("all partitions answer again")
+        self._restoring = restoring
+        self._metrics.ready.set(0 if restoring else 1)
 
     def roll_all(self) -> None:
         """Write every partition's score-log rows to files."""

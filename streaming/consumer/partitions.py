@@ -13,10 +13,11 @@ from typing import Any
 from feature_repo.contract.settings import Settings
 from streaming.consumer import recovery
 from streaming.consumer.moves.adoption import Adoption
+from streaming.consumer.records import Outbox
 from streaming.consumer.recovery import Plan
 from streaming.consumer.score_log import ScoreLog
 from streaming.consumer.sinks import KafkaSink, SendError
-from streaming.consumer.state import Outbox, PartitionStore
+from streaming.consumer.state import PartitionStore
 from streaming.metrics import ConsumerMetrics
 from streaming.topics.layout import Layout
 
@@ -37,10 +38,17 @@ class Partitions:
         Counts comings and goings.
     accept_loss : bool
         Rebuild from what is left of a trimmed topic.
+    outputs : callable
+        Gives how many partitions the output topics have; a clicks partition beyond waits.
     """
 
     def __init__(
-        self, settings: Settings, score_log: ScoreLog, metrics: ConsumerMetrics, accept_loss: bool = False
+        self,
+        settings: Settings,
+        score_log: ScoreLog,
+        metrics: ConsumerMetrics,
+        accept_loss: bool,
+        outputs: Callable[[], int],
     ) -> None:
         self._settings, self._score_log, self._metrics, self.accept_loss = (
             settings,
@@ -60,8 +68,7 @@ class Partitions:
         self._gifts = itertools.count()
         # waits for answers under way, so that the next owner finds them
         self.before_release: Callable[[], None] = lambda: None
-        # Partitions that the output topics have; a clicks partition beyond waits.
-        self.outputs: Callable[[], int] | None = None
+        self._outputs = outputs
         self.waiting: set[int] = set()
         # broker's time of the last record processed, for the lag in seconds
         self.newest_us: dict[int, int] = {}
@@ -121,6 +128,8 @@ class Partitions:
         SendError
             The broker did not take what was left unsent.
         """
+        from kafka.errors import CommitFailedError, RebalanceInProgressError
+
         assert self._adoption is not None, "begin comes first"
         fresh = self._answerable(consumer, sink)
         if not fresh:
@@ -132,11 +141,16 @@ class Partitions:
                 opened[partition] = PartitionStore(self._folder(partition))
             plans, left = self._adoption.take(consumer, opened, sink)
             self._seek(consumer, plans)
-        except BaseException:
+        except BaseException as error:
             for partition, store in opened.items():
                 self._score_log.forget(partition)
                 store.close()
-            raise
+            if not isinstance(error, CommitFailedError | RebalanceInProgressError):
+                raise
+            log.info(
+                "the group is giving out partitions anew (%s); those that stay come in the next turn", error
+            )
+            return []
         self._metrics.rebalances.labels("assigned").inc(len(opened))
         with self.lock:
             self.stores.update(opened)
@@ -185,8 +199,7 @@ class Partitions:
         }
         if not fresh:
             return {}
-        outputs = self.outputs
-        waiting = {one for one in fresh if outputs is not None and not (one < outputs() and sink.takes(one))}
+        waiting = {one for one in fresh if not (one < self._outputs() and sink.takes(one))}
         if waiting != self.waiting:
             log.warning(
                 "partitions %s of '%s' wait for their output partitions",

@@ -20,8 +20,9 @@ from feature_repo.contract.messages import (
 )
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState
 from streaming.consumer import score_log
+from streaming.consumer.records import Letter, Outbox
 from streaming.consumer.recovery import EVERYTHING, Plan
-from streaming.consumer.state import Letter, Outbox, PartitionStore
+from streaming.consumer.state import PartitionStore
 from streaming.errors import BreakerError
 from streaming.serving.answers import Answer, Answerer
 

@@ -1,22 +1,16 @@
-"""Where a batch goes: answers and dead letters to Kafka, features to the online store. Each can be repeated
-without harm.
-"""
+"""Where answers and dead letters go: to Kafka, idempotently."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from feature_repo.contract import session
-from feature_repo.contract.endpoints import online_store_url
-from feature_repo.contract.session import SessionState
 from feature_repo.contract.settings import Settings
-from feature_repo.stores.packed.live import LiveFeatureWriter, LiveRow
 from streaming.clients import BOOTSTRAP_TIMEOUT_MS, client_options, no_broker
+from streaming.consumer.records import Letter, Outbox
 from streaming.consumer.recovery import LOG_HEADER, SOURCE_HEADER
-from streaming.consumer.state import Letter, Outbox
 
 log = logging.getLogger("intentstore.sinks")
 # a restarting broker is back long before; below the client's own 120 s, so that we report, not it
@@ -192,33 +186,3 @@ class KafkaSink:
             )
         except KafkaError as error:
             raise no_broker("producer", self._settings, error) from None
-
-
-def live_row(session_id: str, state: SessionState, features: dict[str, Any] | None = None) -> LiveRow:
-    """Give a session's row of the online store; ``features`` saves working them out a second time."""
-    return LiveRow(
-        session_id, state.event_timestamp_us, state.created_us, features or session.features(state)
-    )
-
-
-class OnlineSink:
-    """Writes the features of sessions to the online store; the newer row wins there, so repeating is
-    harmless.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._writer = LiveFeatureWriter(online_store_url(settings), cluster=settings.online.cluster)
-
-    def write(self, rows: Sequence[LiveRow]) -> int:
-        """Write rows, see ``live_row``.
-
-        Raises
-        ------
-        OnlineStoreError
-            The store does not answer; try again.
-        """
-        return self._writer.write(rows) if rows else 0
-
-    def close(self) -> None:
-        """Return the connections."""
-        self._writer.close()

@@ -15,8 +15,8 @@ from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
 from feature_repo.contract import session
 from feature_repo.contract.session import SessionState
+from streaming.consumer.records import Marks, Outbox
 from streaming.errors import StreamingError
-from streaming.topics.layout import Layout
 
 log = logging.getLogger("intentstore.state")
 # the last owner of a partition closes its store within one batch; after kill -9 the lock is free at once
@@ -33,50 +33,6 @@ _OPEN_FILES = 256
 
 _NEXT, _OUTBOX, _LOGGED, _MARKS = b"m:next", b"m:outbox", b"m:logged", b"m:marks"
 _SESSION, _AFTER_SESSIONS, _ROW, _AFTER_ROWS = b"s:", b"s;", b"l:", b"l;"
-
-
-class Letter(msgspec.Struct, frozen=True, array_like=True):
-    """One dead letter: offset, original key and value, headers."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
-
-
-class Outbox(msgspec.Struct, frozen=True, array_like=True):
-    """What a batch gives to the world, kept beside the state so that a crash sends the very same bytes.
-
-    Attributes
-    ----------
-    answers : list of (offset, key, value)
-        For the recommendations topic, in offset order.
-    letters : list of Letter
-        For the dead letter topic, in offset order.
-    sessions : list of str
-        Sessions whose features changed; the rows follow from their states.
-    """
-
-    answers: list[tuple[int, bytes, bytes]] = []
-    letters: list[Letter] = []
-    sessions: list[str] = []
-
-
-class Marks(msgspec.Struct, frozen=True, array_like=True):
-    """What a store belongs to, and up to where it only restores; stored before the first click is folded.
-
-    Attributes
-    ----------
-    layout : Layout
-        The log whose offsets it counts.
-    answer_from, letter_from : int
-        Below these offsets the answers, and the dead letters, are out already: clicks there are folded
-        silently.
-    """
-
-    layout: Layout
-    answer_from: int
-    letter_from: int
 
 
 _OUTBOX_ENCODER, _OUTBOX_DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Outbox)

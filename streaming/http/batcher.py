@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from streaming.http.wire import ApiError
+from streaming.http.wire.errors import ApiError
 
 LOG = logging.getLogger("intentstore.http")
 Job = TypeVar("Job")
@@ -71,7 +71,7 @@ class Batcher(Generic[Job, Result]):
                 503,
                 "overloaded",
                 f"{self._under_way} requests are waiting; ask again in a second",
-                [(b"retry-after", b"1")],
+                {"retry-after": "1"},
             )
         if self._loop is None:
             raise RuntimeError(f"{self._thread.name}: start() must come before submit()")

@@ -5,24 +5,26 @@ Knows no Kafka.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
 from feature_repo.contract.messages import decode_recommendation, encode_recommendation
-from streaming.http.wire import ApiError, Receive, Send
+from streaming.http.wire.errors import ApiError
 
 MAX_BYTES = 64_000_000  # of kept answers: about 30,000 sessions at 2 kB
 ENTRY_OVERHEAD_BYTES = 300  # of the dictionary and the tuple, measured by sys.getsizeof, rounded up
 MAX_STREAMS = 1_000
 QUEUE_LENGTH = 100  # answers a slow reader may be behind; the oldest is dropped, the newest is what counts
 HEARTBEAT_SECONDS = 15.0  # proxies cut silent connections after 30 to 60 s
-STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),
-]
+STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",  # a proxy that collects would hold events back
+}
 
 
 class StoredAnswer(NamedTuple):
@@ -141,53 +143,44 @@ class AnswerBoard:
                 queue.put_nowait(None)
 
 
-class EventStream:
-    """A response that lasts: server-sent events of one session until either side leaves."""
+class EventStream(StreamingResponse):
+    """A response that lasts: server-sent events of one session until either side leaves.
 
-    status = 200
+    Parameters
+    ----------
+    board : AnswerBoard
+    session_id : str
+    heartbeat : float
+        Seconds of silence after which a comment is sent.
 
-    def __init__(
-        self, board: AnswerBoard, session_id: str, receive: Receive, heartbeat: float = HEARTBEAT_SECONDS
-    ) -> None:
-        self._board, self._session_id, self._receive, self._heartbeat = board, session_id, receive, heartbeat
+    Raises
+    ------
+    ApiError
+        503 when too many are open.
+    """
+
+    def __init__(self, board: AnswerBoard, session_id: str, heartbeat: float = HEARTBEAT_SECONDS) -> None:
+        self._board, self._session_id, self._heartbeat = board, session_id, heartbeat
         self._queue = board.subscribe(session_id)  # here, so that a refusal still becomes an error body
+        super().__init__(self._events(), headers=STREAM_HEADERS)
 
-    async def send(self, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write events as they come, and a comment when none came for a while."""
-        left: asyncio.Task[object] = asyncio.create_task(self._client_leaves())
-        waiting: asyncio.Task[object] = asyncio.create_task(self._queue.get())
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
-            await _write(send, b"retry: 1000\n: open\n\n")
-            while True:
-                done, _ = await asyncio.wait(
-                    {left, waiting}, timeout=self._heartbeat, return_when=asyncio.FIRST_COMPLETED
-                )
-                if left in done:
-                    return
-                if waiting not in done:
-                    await _write(send, b": still here\n\n")
-                    continue
-                event = waiting.result()
-                if not isinstance(event, bytes):
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
-                    return
-                await _write(send, event)
-                waiting = asyncio.create_task(self._queue.get())
+            await super().__call__(scope, receive, send)
         finally:
             self._board.unsubscribe(self._session_id, self._queue)
-            for task in (left, waiting):
-                task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(left, waiting, return_exceptions=True)
 
-    async def _client_leaves(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-
-async def _write(send: Send, data: bytes) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": True})
+    async def _events(self) -> AsyncIterator[bytes]:
+        yield b"retry: 1000\n: open\n\n"
+        while True:
+            try:
+                event = await asyncio.wait_for(self._queue.get(), self._heartbeat)
+            except TimeoutError:
+                event = b": still here\n\n"
+            if event is None:
+                return
+            yield event
 
 
 def _cost(answer: StoredAnswer) -> int:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from feature_repo.contract.messages import Click, ClickError, decode_click
-from streaming.http.wire import ApiError
+from streaming.http.wire.errors import ApiError, ErrorDetail
 
 LOG = logging.getLogger("intentstore.http")
 MAX_CLICKS = 1_000  # in one request
@@ -39,7 +39,7 @@ class ClickResult(msgspec.Struct, frozen=True, omit_defaults=True):
     event_id: str | None = None
     partition: int | None = None
     offset: int | None = None
-    error: dict[str, str] | None = None
+    error: ErrorDetail | None = None
 
 
 def check_clicks(body: bytes, now_us: int | None = None) -> tuple[list[CheckedClick | ClickError], bool]:
@@ -163,7 +163,7 @@ class ClickSender:
 
 def refused(error: ClickError) -> ClickResult:
     """Give the result of a click that breaks the contract."""
-    return ClickResult("refused", error={"code": error.reason, "message": str(error)})
+    return ClickResult("refused", error=ErrorDetail(error.reason, str(error)))
 
 
 def _failed(checked: CheckedClick, error: Exception) -> ClickResult:
@@ -171,6 +171,4 @@ def _failed(checked: CheckedClick, error: Exception) -> ClickResult:
         f"the broker did not take the click ({type(error).__name__}: {str(error)[:200]}); send it again "
         "with the same event_id, it counts once"
     )
-    return ClickResult(
-        "failed", checked.click.event_id, error={"code": "broker_unavailable", "message": text}
-    )
+    return ClickResult("failed", checked.click.event_id, error=ErrorDetail("broker_unavailable", text))

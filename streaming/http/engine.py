@@ -6,25 +6,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
 from feature_repo.contract.messages import RecommendedItem, format_time
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState, apply
-from streaming.http.wire import ApiError
+from streaming.http.wire.errors import ApiError
 
 if TYPE_CHECKING:
     from model.intent.types import SessionIntent, ViewIntent
     from model.recommender.loaded_model import LoadedModel
 
-PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = "PRESENT", "NOT_FOUND", "OUTSIDE_MAX_AGE"
+RowStatus = Literal["PRESENT", "NOT_FOUND", "OUTSIDE_MAX_AGE"]
+PRESENT: RowStatus = "PRESENT"
+NOT_FOUND: RowStatus = "NOT_FOUND"
+OUTSIDE_MAX_AGE: RowStatus = "OUTSIDE_MAX_AGE"
 
 
 class SessionRow(msgspec.Struct, frozen=True):
     """What the online store says of one session; times in microseconds UTC, 0 where nothing is stored."""
 
-    status: str
+    status: RowStatus
     event_time_us: int = 0
     created_us: int = 0
     features: dict[str, Any] | None = None
@@ -88,7 +91,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     model_version: str
     scored: list[str]
     session_id: str | None = None
-    status: str | None = None
+    status: RowStatus | None = None
     event_time: str | None = None
 
 
@@ -178,7 +181,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001
             # the client library's errors share no class; each becomes the same clear answer
             text = f"the online store does not answer: {str(error)[:400]}"
-            found = [ApiError(503, "online_store_unavailable", text, [(b"retry-after", b"1")])] * len(names)
+            found = [ApiError(503, "online_store_unavailable", text, {"retry-after": "1"})] * len(names)
         for at, row in zip(places, found, strict=True):
             result[at] = row
         return result

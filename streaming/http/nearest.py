@@ -11,7 +11,7 @@ import msgspec
 
 from feature_repo.contract.categories import plain
 from feature_repo.serving.vectors import VectorError, VectorIndex
-from streaming.http.wire import ApiError
+from streaming.http.wire.errors import ApiError
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings

@@ -9,7 +9,7 @@ import hashlib
 import re
 from importlib.resources import files
 
-from streaming.http.wire import Headers, Response
+from starlette.responses import HTMLResponse
 
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
@@ -24,22 +24,22 @@ class Page:
             f"'sha256-{hashes['style']}'; connect-src 'self'; img-src data:; base-uri 'none'; form-action "
             "'none'; frame-ancestors 'none'"
         )
-        self._body = html.encode()
-        self._headers: Headers = [
-            (b"content-security-policy", policy.encode()),
-            (b"x-content-type-options", b"nosniff"),
-            (b"referrer-policy", b"no-referrer"),
-            (b"cache-control", b"no-cache"),
-        ]
+        self._html = html
+        self._headers = {
+            "content-security-policy": policy,
+            "x-content-type-options": "nosniff",
+            "referrer-policy": "no-referrer",
+            "cache-control": "no-cache",
+        }
 
     @classmethod
     def load(cls) -> Page:
         """Read ``page.html`` of this package."""
         return cls(files("streaming.http").joinpath("page.html").read_text(encoding="utf-8"))
 
-    def response(self) -> Response:
+    def response(self) -> HTMLResponse:
         """Give the page."""
-        return Response(self._body, content_type=b"text/html; charset=utf-8", headers=self._headers)
+        return HTMLResponse(self._html, headers=self._headers)
 
 
 def _hash(text: str) -> str:

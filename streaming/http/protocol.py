@@ -12,10 +12,9 @@ import sys
 from typing import Any
 
 import httptools
-import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from streaming.http.wire import ApiError
+from streaming.http.wire.errors import ApiError, Json
 
 LOG = logging.getLogger("intentstore.http")
 MAX_HEAD_BYTES = (
@@ -28,6 +27,7 @@ STALLED_SECONDS = 30.0  # a client that takes nothing for so long while 64 kB wa
 # What is still coming is read and dropped for so long: closing at once would reset the connection and lose
 # our answer.
 LINGER_SECONDS = 2.0
+END_STREAMS = "end_streams"  # in the application's state: what ends its event streams
 _LINE_BYTES = len("  HTTP/1.1\r\n")
 _HEADER_BYTES = len(": \r\n")
 _REQUEST_LINE = re.compile(rb"([!-~]{1,64}) ")
@@ -132,6 +132,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self._resumed()
         super().resume_writing()
 
+    def shutdown(self) -> None:
+        """End at the server's stop: event streams first, as they would outlast its patience."""
+        self.app_state.get(END_STREAMS, lambda: None)()
+        super().shutdown()
+
     def _resumed(self) -> None:
         if self._stalled is not None:
             self._stalled.cancel()
@@ -169,7 +174,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: ApiError) -> None:
         """Answer with an error and end the connection, without cutting into answers to earlier requests."""
-        LOG.warning("a request was refused: %d %s", error.status, error)
+        LOG.warning("a request was refused: %d %s", error.status_code, error)
         self._refused = True
         self._wait(None)
         self._unset_keepalive_if_required()
@@ -207,7 +212,7 @@ def _unreadable(error: BaseException | None, data: bytes) -> ApiError:
         and name not in http.HTTPMethod.__members__
     ):
         text = f"method {name[:60]!r} is not known; use GET, HEAD or POST, in capitals"
-        return ApiError(405, "method_not_allowed", text, [(b"allow", b"GET, HEAD, POST")])
+        return ApiError(405, "method_not_allowed", text, {"allow": "GET, HEAD, POST"})
     reason = (
         error.__context__
         if isinstance(error, httptools.HttpParserCallbackError) and error.__context__
@@ -222,19 +227,8 @@ def _unreadable(error: BaseException | None, data: bytes) -> ApiError:
 
 
 def _response(error: ApiError) -> bytes:
-    body = msgspec.json.encode(error.body())
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"cache-control", b"no-store"),
-        (b"connection", b"close"),
-        *error.headers,
-    ]
-    head = b"".join(
-        name + b": " + value + b"\r\n" for name, value in (*headers, (b"content-length", b"%d" % len(body)))
-    )
-    return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (
-        error.status,
-        http.HTTPStatus(error.status).phrase.encode(),
-        head,
-        body,
-    )
+    headers = {**(error.headers or {}), "connection": "close"}
+    response = Json(error.body(), error.status_code, headers)
+    head = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
+    phrase = http.HTTPStatus(error.status_code).phrase.encode()
+    return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (error.status_code, phrase, head, response.body)

@@ -1,56 +1,54 @@
-"""The HTTP side as one ASGI application: routes and what each answers. Knows neither Kafka nor the online
-store's client.
+"""The HTTP side as one Starlette application, and the routes about items and the server itself. Knows neither
+Kafka nor the online store's client.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, TypeVar
 
-import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import Response
 
-from feature_repo.contract.messages import ClickError, format_time, parse_time
-from feature_repo.contract.tables import SESSION_FEATURE_FIELDS
 from streaming.http.batcher import Batcher
-from streaming.http.board import AnswerBoard, EventStream
-from streaming.http.clicks import CheckedClick, ClickResult, check_clicks, refused
+from streaming.http.board import AnswerBoard
+from streaming.http.clicks import CheckedClick, ClickResult
 from streaming.http.engine import Ask, Outcome
 from streaming.http.items import ItemSearch
+from streaming.http.messages import Alive, Id, Items, NearestItems, Readiness
 from streaming.http.metrics import CONTENT_TYPE, Metrics
+from streaming.http.nearest import NearItem
 from streaming.http.page import Page
-from streaming.http.schema import document
-from streaming.http.wire import (
+from streaming.http.sessions import K, MaybeText, SessionRoutes
+from streaming.http.wire.document import document
+from streaming.http.wire.errors import (
+    NO_STORE,
     ApiError,
-    Guard,
-    Receive,
-    Request,
-    Response,
-    Scope,
-    Send,
-    checked_count,
+    Error,
+    ErrorDetail,
+    Json,
+    answer_error,
     checked_id,
-    error_response,
-    json_response,
+)
+from streaming.http.wire.guard import Guard
+from streaming.http.wire.operation import (
+    Answer,
+    ApiRequest,
+    Observed,
+    Operation,
+    Parameter,
+    handlers_of,
+    routes_of,
 )
 
-LOG = logging.getLogger("intentstore.http")
-DEFAULT_K, MOST_K = 20, 500
-MOST_ITEMS = 1_000  # of one session in a POST; the fold keeps fewer
-SESSIONS = "/v1/sessions/"
-Handler = Callable[[Request], Awaitable[Response | EventStream]]
-Nearest = Callable[[str | None, str | None, int, str | None], Sequence[object]]
-
-
-class RecommendBody(msgspec.Struct, forbid_unknown_fields=True):
-    """What POST /v1/recommend reads."""
-
-    items: list[str]
-    k: int = DEFAULT_K
+Known = TypeVar("Known")
+Nearest = Callable[[str | None, str | None, int, str | None], Sequence[NearItem]]
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[Mapping[str, Any]]]
 
 
 @dataclass
@@ -87,294 +85,126 @@ class Parts:
     max_body_bytes: int
 
 
-class Api:
-    """The ASGI application.
+def _text(name: str, text: str) -> str:
+    return text
+
+
+WORDS = Parameter[str]("query", "words of the title; any case", str, _text, "", "star")
+LOOK_UP = MaybeText("id", "an id to look up, may be repeated", list[Id], checked_id, None, ["3"])
+CATEGORY = MaybeText("category", "only items of this category", str, _text, None, "")
+MEANING = MaybeText("text", "what the items should mean", str, _text, None, "shoes to run in")
+NEAR_ITEM = MaybeText("item_id", "or an item to be near to", Id, checked_id, None, "3")
+PAGE_HEADERS = ("cache-control", "content-security-policy", "x-content-type-options", "referrer-policy")
+
+
+class OtherRoutes:
+    """Answers about items and about the server."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts, self._page = parts, Page.load()
+        self._document = Json(document([*handlers_of(SessionRoutes), *handlers_of(OtherRoutes)]))
+
+    @Operation(
+        "GET",
+        "/v1/items",
+        {200: Answer("items", Items)},
+        {400: "bad_id bad_parameter", 503: "no_model"},
+        (WORDS, LOOK_UP, K, CATEGORY),
+    )
+    async def items(self, request: ApiRequest) -> Response:
+        """Find items by words of their titles, or look ids up."""
+        search = self._known(self._parts.items())
+        if ids := LOOK_UP.every(request):
+            return Json(Items(search.of(str(item_id) for item_id in ids)))
+        words, k, category = WORDS(request), K(request), CATEGORY(request)
+        return Json(Items(await asyncio.to_thread(search.find, words, k, category)))
+
+    @Operation(
+        "GET",
+        "/v1/items/nearest",
+        {200: Answer("nearest first", NearestItems)},
+        {
+            400: "missing_parameter bad_id bad_parameter no_direction",
+            404: "unknown_item",
+            503: "no_model no_vectors other_encoder",
+        },
+        (MEANING, NEAR_ITEM, K, CATEGORY),
+    )
+    async def nearest_items(self, request: ApiRequest) -> Response:
+        """Find the items nearest in meaning to a text or an item, exact."""
+        nearest = self._known(self._parts.nearest())
+        text, item_id = MEANING(request), NEAR_ITEM(request)
+        if (text is None or not text.strip()) == (item_id is None):
+            reason = "give either 'text' or 'item_id', not both and not none"
+            raise ApiError(400, "missing_parameter", reason)
+        k, category = K(request), CATEGORY(request)
+        return Json(NearestItems(list(await asyncio.to_thread(nearest, text, item_id, k, category))))
+
+    @Operation("GET", "/", {200: Answer("HTML", str, "text/html", PAGE_HEADERS)}, guarded=False)
+    async def live_page(self, request: ApiRequest) -> Response:
+        """Give the live page."""
+        return self._page.response()
+
+    @Operation("GET", "/healthz", {200: Answer("alive", Alive)}, guarded=False)
+    async def healthz(self, request: ApiRequest) -> Response:
+        """Say that the process answers."""
+        return Json(Alive())
+
+    @Operation(
+        "GET",
+        "/readyz",
+        {200: Answer("all are", Readiness)},
+        {503: "not_ready"},
+        guarded=False,
+        error_kinds=(Readiness, Error),
+    )
+    async def readyz(self, request: ApiRequest) -> Response:
+        """Say of each part whether it is there."""
+        problems = self._parts.problems()
+        parts = {part: reason or "ready" for part, reason in problems.items()}
+        text = "; ".join(f"{part}: {reason}" for part, reason in problems.items() if reason)
+        if not text:
+            return Json(Readiness("ready", parts))
+        return Json(Readiness("not ready", parts, ErrorDetail("not_ready", text)), 503)
+
+    @Operation("GET", "/metrics", {200: Answer("text", str, "text/plain")})
+    async def metrics(self, request: ApiRequest) -> Response:
+        """Give Prometheus metrics, of all workers together."""
+        self._parts.metrics.streams.set(self._parts.board.open_streams)
+        return Response(self._parts.metrics.text(), headers={**NO_STORE, "content-type": CONTENT_TYPE})
+
+    @Operation("GET", "/openapi.json", {200: Answer("OpenAPI 3.1", dict[str, Any])}, guarded=False)
+    async def openapi(self, request: ApiRequest) -> Response:
+        """Give this document."""
+        return self._document
+
+    def _known(self, found: Known | None) -> Known:
+        if found is None:
+            text = "no model is loaded, so no items are known; train and promote one"
+            raise ApiError(503, "no_model", text)
+        return found
+
+
+def application(parts: Parts, lifespan: Lifespan = lambda app: nullcontext({})) -> Starlette:
+    """Make the ASGI application.
 
     Parameters
     ----------
     parts : Parts
         What it answers from.
-    on_start, on_stop : callable
-        Run on the event loop when the server comes up and goes down.
+    lifespan : callable
+        Gives the context in which it runs; what that yields is the state of the connections.
     """
-
-    def __init__(
-        self,
-        parts: Parts,
-        on_start: Callable[[], object] = lambda: None,
-        on_stop: Callable[[], object] = lambda: None,
-    ) -> None:
-        self.parts = parts
-        self._on_start, self._on_stop = on_start, on_stop
-        self._page, self._document = Page.load(), json_response(document(), headers=[])
-        # path -> method -> (label of the metrics, handler, whether a token is asked for)
-        self._routes: dict[str, dict[str, tuple[str, Handler, bool]]] = {}
-        for method, path, handler, guarded in (
-            ("GET", "/v1/recommend", self._recommend_next, True),
-            ("POST", "/v1/recommend", self._recommend_items, True),
-            ("POST", "/v1/clicks", self._clicks, True),
-            ("GET", "/v1/events", self._events, True),
-            ("GET", "/v1/items", self._items, True),
-            ("GET", "/v1/items/nearest", self._nearest, True),
-            ("GET", "/metrics", self._metrics, True),
-            ("GET", "/", self._live_page, False),
-            ("GET", "/openapi.json", self._openapi, False),
-            ("GET", "/healthz", self._healthz, False),
-            ("GET", "/readyz", self._readyz, False),
-        ):
-            self._routes.setdefault(path, {})[method] = (f"{method} {path}", handler, guarded)
-        self._session_routes: dict[str, tuple[str, Handler]] = {
-            "recommendations": ("GET /v1/sessions/{id}/recommendations", self._session_answer),
-            "features": ("GET /v1/sessions/{id}/features", self._session_features),
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection event of the ASGI server."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
-            await self._http(scope, receive, send)
-        else:
-            await send({"type": "websocket.close", "code": 1008})
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = time.perf_counter()
-        request = Request(scope, receive)
-        label, response = "unknown", None
-        try:
-            label, handler, guarded = self._route(request)
-            self.parts.guard.check_origin(request)
-            if guarded:
-                self.parts.guard.check_token(request)
-            response = await handler(request)
-        except ApiError as error:
-            response = error_response(error)
-        except Exception as error:
-            self.parts.metrics.errors.labels(type(error).__name__).inc()
-            LOG.exception("%s failed", label)
-            response = error_response(
-                ApiError(500, "internal", "the request failed on our side; the server's log says why")
-            )
-        if isinstance(response, Response):
-            if scope["method"] == "HEAD":
-                response.body = b""
-            await response.send(send)
-            self.parts.metrics.latency.labels(label).observe(time.perf_counter() - started)
-        else:
-            self.parts.metrics.streams.inc()
-            try:
-                await response.send(send)
-            finally:
-                self.parts.metrics.streams.dec()
-        self.parts.metrics.requests.labels(label, str(response.status)).inc()
-
-    def _route(self, request: Request) -> tuple[str, Handler, bool]:
-        path, method = request.scope["path"], request.scope["method"]
-        asked = "GET" if method == "HEAD" else method
-        methods = self._routes.get(path)
-        if methods is None:
-            methods = self._session_route(request)
-        if asked not in methods:
-            allow = ", ".join(methods)
-            raise ApiError(
-                405,
-                "method_not_allowed",
-                f"{method} is not answered at {path[:60]!r}; use {allow}",
-                [(b"allow", allow.encode())],
-            )
-        return methods[asked]
-
-    def _session_route(self, request: Request) -> dict[str, tuple[str, Handler, bool]]:
-        raw = request.scope.get("raw_path") or request.scope["path"].encode()
-        parts = raw.decode("latin-1").removeprefix(SESSIONS).split("/")
-        found = (
-            self._session_routes.get(parts[-1])
-            if len(parts) == 2 and raw.startswith(SESSIONS.encode())
-            else None
-        )
-        if found is None:
-            raise ApiError(
-                404,
-                "no_such_route",
-                f"nothing is at {request.scope['path'][:60]!r}; /openapi.json lists the routes",
-            )
-        try:
-            request.path_value = unquote(parts[0], errors="strict")
-        except UnicodeDecodeError:
-            raise ApiError(
-                400, "bad_id", f"the session id {parts[0][:60]!r} is not UTF-8 in percent encoding"
-            ) from None
-        checked_id("session_id", request.path_value)
-        return {"GET": (*found, True)}
-
-    async def _recommend_next(self, request: Request) -> Response:
-        session_id = request.identifier("session_id", required=False)
-        item_id = request.identifier("item_id", required=False)
-        if session_id is None and item_id is None:
-            raise ApiError(
-                400,
-                "missing_parameter",
-                "query parameters 'session_id' and 'item_id' are both missing; give at least one",
-            )
-        at_us = None
-        if (at := request.query.get("event_time")) is not None:
-            try:
-                at_us = parse_time(at)
-            except ValueError as error:
-                raise ApiError(400, "bad_time", str(error)) from None
-        items = () if item_id is None else (item_id,)
-        outcome = await self.parts.questions.submit(
-            Ask(session_id, items, request.count("k", DEFAULT_K, MOST_K), at_us)
-        )
-        return json_response(outcome.answer)
-
-    async def _recommend_items(self, request: Request) -> Response:
-        raw = await request.body(self.parts.max_body_bytes)
-        try:
-            body = msgspec.json.decode(raw, type=RecommendBody)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            shape = '{"items": ["ITEM", ...], "k": 20}'
-            raise ApiError(400, "bad_body", f"the body is not {shape}: {error}") from None
-        if len(body.items) > MOST_ITEMS:
-            raise ApiError(
-                400,
-                "bad_count",
-                f"items holds {len(body.items):,} ids; send the latest {MOST_ITEMS:,} at most",
-            )
-        for item_id in body.items:
-            checked_id("item_id", item_id)
-        outcome = await self.parts.questions.submit(
-            Ask(None, tuple(body.items), checked_count("k", body.k, MOST_K))
-        )
-        return json_response(outcome.answer)
-
-    async def _clicks(self, request: Request) -> Response:
-        checked, single = check_clicks(await request.body(self.parts.max_body_bytes))
-        valid = [click for click in checked if isinstance(click, CheckedClick)]
-        sent = iter(await self.parts.clicks.submit(valid) if valid else [])
-        results = [refused(click) if isinstance(click, ClickError) else next(sent) for click in checked]
-        for result in results:
-            self.parts.metrics.clicks.labels(result.error["code"] if result.error else result.status).inc()
-        counts = {
-            status: sum(result.status == status for result in results)
-            for status in ("accepted", "refused", "failed")
-        }
-        body: dict[str, Any] = {"results": results, **counts}
-        status = (
-            202
-            if counts["accepted"] == len(results)
-            else 400
-            if counts["refused"] == len(results)
-            else 503
-            if not counts["accepted"]
-            else 207
-        )
-        if status in (400, 503) and (single or counts["failed"]):
-            body["error"] = next(
-                result.error
-                for result in results
-                if result.status == ("failed" if status == 503 else "refused")
-            )
-        elif status == 400:
-            body["error"] = {
-                "code": "all_refused",
-                "message": f"all {len(results)} clicks are refused; 'results' says why, one by one",
-            }
-        return json_response(body, status)
-
-    async def _session_answer(self, request: Request) -> Response:
-        return Response(self.parts.board.latest(request.path_value))
-
-    async def _session_features(self, request: Request) -> Response:
-        row = (await self.parts.questions.submit(Ask(request.path_value, (), 0))).row
-        if row is None:
-            raise ApiError(
-                503,
-                "online_store_unavailable",
-                "no online store is set; set online.url or run `python -m streaming up`",
-            )
-        features = row.features and {name: row.features[name] for name, _ in SESSION_FEATURE_FIELDS}
-        if features:
-            features["session_start"] = format_time(features["session_start"])
-        times = (
-            {"event_time": format_time(row.event_time_us), "created": format_time(row.created_us)}
-            if row.event_time_us
-            else {}
-        )
-        return json_response(
-            {
-                "session_id": request.path_value,
-                "status": row.status,
-                "event_time": None,
-                "created": None,
-                **times,
-                "features": features,
-            }
-        )
-
-    async def _events(self, request: Request) -> EventStream:
-        return EventStream(self.parts.board, str(request.identifier("session_id")), request.receive)
-
-    async def _items(self, request: Request) -> Response:
-        search = self.parts.items()
-        if search is None:
-            raise ApiError(
-                503, "no_model", "no model is loaded, so no items are known; train and promote one"
-            )
-        ids = request.repeated("id")
-        if ids:
-            return json_response({"items": search.of(checked_id("id", item_id) for item_id in ids)})
-        words, k, category = (
-            request.query.get("query", ""),
-            request.count("k", DEFAULT_K, MOST_K),
-            request.query.get("category"),
-        )
-        return json_response({"items": await asyncio.to_thread(search.find, words, k, category)})
-
-    async def _nearest(self, request: Request) -> Response:
-        nearest = self.parts.nearest()
-        if nearest is None:
-            raise ApiError(
-                503, "no_model", "no model is loaded, so no items are known; train and promote one"
-            )
-        text, item_id = request.query.get("text"), request.identifier("item_id", required=False)
-        if (text is None or not text.strip()) == (item_id is None):
-            raise ApiError(400, "missing_parameter", "give either 'text' or 'item_id', not both and not none")
-        k, category = request.count("k", DEFAULT_K, MOST_K), request.query.get("category")
-        return json_response({"items": await asyncio.to_thread(nearest, text, item_id, k, category)})
-
-    async def _metrics(self, request: Request) -> Response:
-        return Response(self.parts.metrics.text(), content_type=CONTENT_TYPE)
-
-    async def _live_page(self, request: Request) -> Response:
-        return self._page.response()
-
-    async def _openapi(self, request: Request) -> Response:
-        return Response(self._document.body)
-
-    async def _healthz(self, request: Request) -> Response:
-        return json_response({"status": "alive"})
-
-    async def _readyz(self, request: Request) -> Response:
-        problems = self.parts.problems()
-        missing = {part: reason for part, reason in problems.items() if reason}
-        parts = {part: reason or "ready" for part, reason in problems.items()}
-        if not missing:
-            return json_response({"status": "ready", "parts": parts})
-        text = "; ".join(f"{part}: {reason}" for part, reason in missing.items())
-        return json_response(
-            {"status": "not ready", "parts": parts, "error": {"code": "not_ready", "message": text}}, 503
-        )
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                self.parts.questions.start()
-                self.parts.clicks.start()
-                self._on_start()
-                await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
-                self._on_stop()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+    sessions = SessionRoutes(parts.questions, parts.clicks, parts.board, parts.metrics, parts.max_body_bytes)
+    made = Starlette(
+        routes=[
+            route
+            for group in (sessions, OtherRoutes(parts))
+            for route in routes_of(group, parts.guard, parts.metrics)
+        ],
+        middleware=[Middleware(Observed, parts.metrics)],
+        exception_handlers={HTTPException: answer_error},
+        lifespan=lifespan,
+    )
+    made.router.redirect_slashes = False  # a path with one too many is a clear 404
+    return made

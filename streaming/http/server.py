@@ -1,25 +1,23 @@
-"""Puts the HTTP side together from the real parts and runs it: `python -m streaming serve`."""
+"""Puts the HTTP side of one process together from the real parts. Listens nowhere; `serve.py` does."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
+from starlette.applications import Starlette
 
 from feature_repo.contract import endpoints
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from model.recommender.loaded_model import LoadedModel, load_model
 from streaming.clients import click_partitioner, client_options
-from streaming.errors import StreamingError
 from streaming.http.batcher import Batcher
 from streaming.http.board import AnswerBoard, StoredAnswer
 from streaming.http.clicks import SEND_SECONDS, ClickSender
@@ -28,16 +26,15 @@ from streaming.http.features import LiveRows
 from streaming.http.items import ItemSearch, search_of
 from streaming.http.metrics import Metrics
 from streaming.http.nearest import NearestItems
-from streaming.http.protocol import LimitedProtocol
+from streaming.http.protocol import END_STREAMS
 from streaming.http.reader import AnswerReader
-from streaming.http.routes import Api, Parts
-from streaming.http.wire import Guard
+from streaming.http.routes import Parts, application
+from streaming.http.wire.guard import Guard
 from streaming.serving.loaded_model import ModelWatch
 
 LOG = logging.getLogger("intentstore.http")
 PROBE_SECONDS = 2.0
 SWITCH_SECONDS = 0.0002  # between threads; the default of 5 ms would by itself break a p99 of 5 ms
-STOP_SECONDS = 5
 # a broker that is silent for so long is told as gone; the client's own 30 s would outlast the shop's patience
 BROKER_MS = 5_000
 _RECONNECT = {"bootstrap_timeout_ms": BROKER_MS, "reconnect_backoff_max_ms": 1_000}
@@ -52,11 +49,15 @@ class Server:
         Addresses, tokens, limits.
     model_dir : Path, optional
         One fixed model folder; none = the promoted one, picked up again at each promotion.
+    metrics_dir : Path, optional
+        Folder that all workers of this server count in; none = the only process.
     """
 
-    def __init__(self, settings: Settings, model_dir: Path | None = None) -> None:
+    def __init__(
+        self, settings: Settings, model_dir: Path | None = None, metrics_dir: Path | None = None
+    ) -> None:
         self._settings = settings
-        self.metrics, self.board = Metrics(), AnswerBoard()
+        self.metrics, self.board = Metrics(metrics_dir), AnswerBoard()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = threading.Event()
         self.watch = ModelWatch(
@@ -90,7 +91,7 @@ class Server:
             nearest=lambda: self._nearest,
             max_body_bytes=settings.http.max_body_bytes,
         )
-        self.api = Api(parts, self._up, self._down)
+        self.api = application(parts, self._lifespan)
 
     def problems(self) -> dict[str, str]:
         """Say of each part why it is not ready; empty text = ready."""
@@ -102,13 +103,19 @@ class Server:
             "answers": self.reader.problem,
         }
 
-    def end_streams(self) -> None:
-        """Let the open event streams end, so that the server can close."""
-        self.board.close()
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[dict[str, object]]:
+        self._up()
+        try:
+            yield {END_STREAMS: self.board.close}
+        finally:
+            self._down()
 
     def _up(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
         self._loop = asyncio.get_running_loop()
+        self._questions.start()
+        self._clicks.start()
         self.watch.start(load_first=False)
         self.reader.start()
         self._prober.start()
@@ -134,6 +141,7 @@ class Server:
             self._store_problem = self._probe_rows.problem()
             self.metrics.sessions.set(len(self.board))
             self.metrics.held.set(self.board.held_bytes)
+            self.metrics.streams.set(self.board.open_streams)
             self.metrics.lag.set(self.reader.lag)
             self.metrics.foreign.set(self.reader.foreign)
             for part, problem in self.problems().items():
@@ -141,96 +149,6 @@ class Server:
             if self._stop.wait(PROBE_SECONDS):
                 self._probe_rows.close()
                 return
-
-
-class _Uvicorn(uvicorn.Server):
-    """Uvicorn that ends our event streams before it waits for connections to close."""
-
-    def __init__(self, config: uvicorn.Config, before_close: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._before_close = before_close
-
-    async def shutdown(self, sockets: Any = None) -> None:
-        """Close in order."""
-        self._before_close()
-        await super().shutdown(sockets)
-
-    def listen_for_signals(self) -> None:
-        """Let SIGTERM and SIGINT end the server in order; only the main thread may."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self.handle_exit)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals as they are; uvicorn raises them again at the end, so that a stop looks like a
-        crash.
-        """
-        yield
-
-
-def main(settings: Settings, model_dir: Path | None = None) -> int:
-    """Serve until SIGTERM or SIGINT.
-
-    Parameters
-    ----------
-    settings : Settings
-        ``http.host`` and ``http.port`` say where (port 0 = any free one, told in the log), ``http.tokens``
-        who may ask.
-    model_dir : Path, optional
-        One fixed model folder; none = the promoted one, followed.
-
-    Returns
-    -------
-    int
-        0 after an orderly stop.
-
-    Raises
-    ------
-    StreamingError
-        The address cannot be bound; says which and why.
-    """
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    server = Server(settings, model_dir)
-    config = uvicorn.Config(
-        server.api,
-        host=settings.http.host,
-        port=settings.http.port,
-        loop="uvloop",
-        http=LimitedProtocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=STOP_SECONDS,
-        backlog=2048,
-        proxy_headers=False,
-    )
-    if not settings.http.tokens and settings.http.host not in {"127.0.0.1", "localhost", "::1"}:
-        LOG.warning(
-            (
-                "http.host is %s and http.tokens is empty: everybody who reaches this address may ask and "
-                "send clicks"
-            ),
-            settings.http.host,
-        )
-    try:
-        sock = config.bind_socket()
-    except (OSError, SystemExit) as error:
-        raise StreamingError(
-            f"cannot listen on {settings.http.host}:{settings.http.port} ({error}); choose another "
-            "http.host or http.port"
-        ) from None
-    # before the line below, which says that calls are taken: until the loop runs, they wait in the queue
-    sock.listen(config.backlog)
-    runner = _Uvicorn(config, server.end_streams)
-    runner.listen_for_signals()  # also before that line: whoever reads it may stop us
-    print(f"serving on http://{settings.http.host}:{sock.getsockname()[1]}", flush=True)
-    runner.run(sockets=[sock])
-    return 0
 
 
 def _finder(settings: Settings, model_dir: Path | None) -> Callable[[], Path | None]:

@@ -40,7 +40,7 @@ from model.intent.ground.live import (
 from model.intent.prompts import recent_titles
 from model.intent.types import SessionIntent
 from model.text.encoder import TextEncoder
-from streaming.clients import TOOL_TIMEOUT_MS, client_options
+from streaming.clients import TOOL_TIMEOUT_MS, client_options, finish_join
 from streaming.errors import StreamingError
 from streaming.intents.requests import CALLED, IntentRequest
 from streaming.topics import ensure as topics
@@ -252,6 +252,7 @@ def main(settings: Settings, *, until_idle_seconds: float | None = None, max_cal
                 for record in batch
                 if (one := _request(record.value)) is not None
             ]
+            finish_join(reader)
             if requests:
                 last = time.monotonic()
                 LOGGER.info(

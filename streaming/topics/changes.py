@@ -138,10 +138,11 @@ class TopicWatch:
         except KafkaError:
             self.close()
             raise
-        if not self._drains:
-            check_partitions(self._topic, self._layout.partitions, found[self._topic])
         kafka = self._settings.kafka
         self.outputs = min(found.get(kafka.recommendations_topic, 0), found.get(kafka.dead_letter_topic, 0))
+        if self._drains:
+            return  # of the new partitions nothing is read, and so nothing waits
+        check_partitions(self._topic, self._layout.partitions, found[self._topic])
         problem = topics.too_narrow(self._settings, found)
         if problem and problem != self._problem:
             log.error("%s; clicks of the new partitions wait, the others go on", problem)

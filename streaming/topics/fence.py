@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from feature_repo.contract.key_partitions import partition_of, partitioner_of
 from feature_repo.contract.settings import KafkaSettings
@@ -20,6 +21,119 @@ def place_of(kafka: KafkaSettings) -> Place:
     return partial(partition_of, partitioner_of(kafka))
 
 
+class Waiting(NamedTuple):
+    """A click that nobody has read yet, as far as its place goes: the broker's time, milliseconds."""
+
+    time_ms: int
+    partition: int
+    offset: int
+    key: bytes
+
+
+class Widths(NamedTuple):
+    """Numbers of partitions of a topic that grew.
+
+    Attributes
+    ----------
+    before : int
+        By which states are placed.
+    after : int
+        The one that came next.
+    now : int
+        At present; ``after``, unless the topic grew more than once.
+    """
+
+    before: int
+    after: int
+    now: int
+
+    def speaks(self, place: Place, click: Waiting, left: Mapping[bytes, int]) -> int:
+        """Say by which number a click was sent: -1 = the old one, 1 = a newer one, 0 = both explain it, or
+        none does.
+
+        ``left`` tells when a key first came where only ``after`` puts it: what comes later of it on its first
+        partition was sent by ``now``.
+        """
+        at, by_new = click.partition, click.partition in {place(click.key, n) for n in self[1:]}
+        if place(click.key, self.before) != at:
+            return int(by_new)
+        came_back = place(click.key, self.after) != at and click.time_ms > left.get(click.key, click.time_ms)
+        return (1 if came_back else 0) if by_new else -1
+
+
+def left_home(place: Place, widths: Widths, unread: Iterable[Waiting]) -> dict[bytes, int]:
+    """Give when each key first came on another partition than its old one, where the topic grew more than
+    once and the key's partition is its first one again.
+
+    Parameters
+    ----------
+    place : callable
+        See ``place_of``.
+    widths : Widths
+        Numbers of partitions.
+    unread : iterable of Waiting
+        The clicks that wait.
+    """
+    found: dict[bytes, int] = {}
+    for click in unread if widths.after != widths.now else ():
+        homes = [place(click.key, count) for count in widths]
+        if homes[0] == homes[2] != homes[1] == click.partition:
+            found[click.key] = min(found.get(click.key, click.time_ms), click.time_ms)
+    return found
+
+
+def fences_of(
+    place: Place, widths: Widths, unread: Iterable[Waiting], left: Mapping[bytes, int]
+) -> dict[int, int]:
+    """Work out where each partition ends for the old number of partitions.
+
+    One click that stands where only a newer number puts it is no proof of growth: a producer with another
+    partitioner writes such clicks, too. So the moment of the growth is the one that leaves fewest clicks on
+    the wrong side, all partitions together; from then on a partition ends at its first newer click.
+
+    Parameters
+    ----------
+    place : callable
+        See ``place_of``.
+    widths : Widths
+        Numbers of partitions.
+    unread : iterable of Waiting
+        The clicks that wait, in offset order within a partition.
+    left : mapping of bytes to int
+        See ``left_home``.
+
+    Returns
+    -------
+    dict of int to int
+        First offset that is not to be read; a partition that is not named is read to its end.
+
+    Examples
+    --------
+    >>> place = partial(partition_of, "murmur2")
+    >>> keys = [f"s{number}".encode() for number in range(99)]
+    >>> old, new = ([key for key in keys if (place(key, 2), place(key, 3)) == at] for at in ((0, 1), (1, 0)))
+    >>> sent = [old[0], new[0], old[1], old[2], new[1], new[2]]
+    >>> fences_of(place, Widths(2, 3, 3), [Waiting(ms, 0, ms, key) for ms, key in enumerate(sent)], {})
+    {0: 4}
+    """
+    balance: Counter[int] = Counter()  # by time: newer clicks without the older ones
+    newer: dict[int, list[Waiting]] = defaultdict(list)
+    for click in unread:
+        if speaks := widths.speaks(place, click, left):
+            balance[click.time_ms] += speaks
+        if speaks > 0:
+            newer[click.partition].append(click)
+    grown, wrong, before = None, balance.total(), 0
+    for time_ms in sorted(balance):
+        if before < wrong or (before == wrong and grown is not None):
+            grown, wrong = time_ms, before
+        before += balance[time_ms]
+    if grown is None:
+        return {}
+    first = {p: next((one for one in clicks if one.time_ms >= grown), None) for p, clicks in newer.items()}
+    return {partition: click.offset for partition, click in first.items() if click is not None}
+
+
 class Fence:
     """Ends a partition before its first click that was sent when more partitions were there: it belongs to a
     session whose state is elsewhere.
@@ -28,13 +142,24 @@ class Fence:
     ----------
     place : callable
         See ``place_of``.
-    before, *later : int
-        Numbers of partitions: by which states are placed, and those that the topic had afterwards.
+    widths : Widths
+        Numbers of partitions.
+    fences : mapping of int to int
+        See ``fences_of``.
+    scanned : mapping of int to int
+        Up to which offset of each partition ``fences`` looked; the first click of a newer number behind it
+        ends the partition, too.
     """
 
-    def __init__(self, place: Place, before: int, *later: int) -> None:
-        self._place, self.before, self._later = place, before, later
-        self._fences: dict[int, int] = {}
+    def __init__(
+        self,
+        place: Place,
+        widths: Widths,
+        fences: Mapping[int, int] | None = None,
+        scanned: Mapping[int, int] | None = None,
+    ) -> None:
+        self._place, self.widths = place, widths
+        self._fences, self._scanned = dict(fences or {}), scanned or {}
         self.reached: dict[int, int] = {}  # first offset of each partition that was not read
 
     def cut(self, consumer: Any, polled: Mapping[Any, list[Any]]) -> dict[Any, list[Any]]:
@@ -59,12 +184,12 @@ class Fence:
         return result
 
     def _beyond(self, partition: int, record: Any) -> bool:
-        key = record.key
-        return (
-            key is not None
-            and self._place(key, self.before) != partition
-            and any(self._place(key, count) == partition for count in self._later)
-        )
+        if partition in self._fences:
+            return bool(record.offset >= self._fences[partition])
+        if record.key is None or record.offset < self._scanned.get(partition, 0):
+            return False
+        click = Waiting(record.timestamp, partition, record.offset, record.key)
+        return self.widths.speaks(self._place, click, {}) > 0
 
     def note(self, consumer: Any) -> None:
         """Keep where the consumer stands in each partition, at its end.
@@ -84,7 +209,7 @@ class Fence:
                 )
 
 
-def next_count(place: Place, before: int, now: int, unread: Iterable[tuple[int, int, bytes]]) -> int:
+def next_count(place: Place, before: int, now: int, unread: Iterable[Waiting]) -> int:
     """Work out which number of partitions came after one: the present, unless clicks were sent by one in
     between.
 
@@ -94,8 +219,8 @@ def next_count(place: Place, before: int, now: int, unread: Iterable[tuple[int, 
         See ``place_of``.
     before, now : int
         Numbers of partitions.
-    unread : iterable of (int, int, bytes)
-        Timestamp, partition and key of the clicks that wait.
+    unread : iterable of Waiting
+        The clicks that wait.
 
     Returns
     -------
@@ -107,25 +232,20 @@ def next_count(place: Place, before: int, now: int, unread: Iterable[tuple[int, 
     --------
     >>> home = partial(partition_of, "murmur2")
     >>> keys = [f"s{number}".encode() for number in range(50)]
-    >>> next_count(
-    ...     home, 4, 8, [(1, home(key, 6), key) for key in keys] + [(2, home(key, 8), key) for key in keys]
-    ... )
-    6
-    >>> next_count(
-    ...     home, 4, 8, [(1, home(key, 4), key) for key in keys] + [(2, home(key, 8), key) for key in keys]
-    ... )
-    8
+    >>> sent = lambda at, count: [Waiting(at, home(key, count), 0, key) for key in keys]
+    >>> next_count(home, 4, 8, sent(1, 6) + sent(2, 8)), next_count(home, 4, 8, sent(1, 4) + sent(2, 8))
+    (6, 8)
     """
-    open_questions = sorted(
-        one for one in unread if one[1] not in (place(one[2], before), place(one[2], now))
+    questions = sorted(
+        one for one in unread if one.partition not in (place(one.key, before), place(one.key, now))
     )
-    if not open_questions:
+    if not questions:
         return now
-    _, first, first_key = open_questions[0]
+    first = questions[0]
     explained = {
-        count: sum(place(key, count) == partition for _, partition, key in open_questions)
+        count: sum(place(one.key, count) == one.partition for one in questions)
         for count in range(before + 1, now)
-        if place(first_key, count) == first
+        if place(first.key, count) == first.partition
     }
     best = max(explained, key=lambda count: (explained[count], -count), default=now)
-    return best if 2 * explained.get(best, 0) >= len(open_questions) else now
+    return best if 2 * explained.get(best, 0) >= len(questions) else now

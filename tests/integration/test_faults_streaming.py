@@ -1,5 +1,5 @@
-"""A minute of the soak: consumers, broker and valkey are killed under load, a disk is lost, partitions are
-added; every effect is there exactly once.
+"""A minute of the soak: consumers, broker and valkey are killed under load, disks are lost, partitions are
+added twice, a second producer has another partitioner; every effect is there exactly once.
 """
 
 import sys
@@ -33,12 +33,15 @@ def test_no_effect_is_lost_or_doubled_whatever_dies(own_services: Settings) -> N
         valkey_restarts=1,
         joins=1,
         restores=2,
-        grows=1,
+        grows=2,
+        others=0.05,
         own_state=True,
         seed=11,
     )
     result = soak.play(own_services, scenario)
     assert soak.faults_of(result) == {}
+    assert result["restores_ended"] > 0
+    assert result["refused_elsewhere"] > 40
     assert result["answers_wanted"] > 3_500
     assert result["letters_wanted"] > 40
     assert result["duplicates"] > 40

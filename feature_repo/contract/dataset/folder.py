@@ -5,6 +5,7 @@ model; knows neither.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from feature_repo.contract.dataset.files.blocks import Block, DatasetFolderError, Refused
-from feature_repo.contract.dataset.files.tables import find_table, read_blocks
+from feature_repo.contract.dataset.files.lines import text_lines
+from feature_repo.contract.dataset.files.tables import find_table, names_in, not_read, read_blocks
 from feature_repo.contract.dataset.rows.checks import MAX_ID_CHARACTERS
 from feature_repo.contract.dataset.rows.clicks import (
     CLICK_ROWS,
@@ -39,6 +41,7 @@ __all__ = [
     "Refused",
     "derive_event_id",
     "find_table",
+    "left_aside",
     "parse_items",
     "parse_rows",
     "read_blocks",
@@ -168,9 +171,10 @@ def click_files(folder: Path) -> list[tuple[str, Path]]:
         )
     sequences, clicks = folder / SEQUENCES, find_table(folder, "clicks")
     if clicks is None and not sequences.is_file():
+        found = ", ".join(names_in(folder)[:5])
         raise DatasetFolderError(
-            f"dataset folder '{folder}' holds no clicks; put clicks.csv, .tsv or .parquet, or {SEQUENCES} "
-            "there"
+            f"dataset folder '{folder}' holds no clicks{f' (found {found})' if found else ''}; put "
+            f"clicks.csv, .tsv or .parquet, or {SEQUENCES} there"
         )
     if clicks is None:
         return [("train", sequences)]
@@ -180,6 +184,13 @@ def click_files(folder: Path) -> list[tuple[str, Path]]:
         )
     paths = ((split, find_table(folder, stem)) for split, stem in CLICK_STEMS.items())
     return [(split, path) for split, path in paths if path is not None]
+
+
+def left_aside(folder: Path) -> str | None:
+    """Name the files that look like tables of clicks or items and are not read, in one line; None when there
+    is none.
+    """
+    return not_read(folder, (*CLICK_STEMS.values(), "items"), SEQUENCES)
 
 
 def _file_clicks(split: str, path: Path, now_us: int | None) -> Iterator[FolderClicks]:
@@ -218,25 +229,34 @@ def read_sequences(path: Path, lines_per_block: int = 50_000) -> Iterator[Folder
     following: dict[str, int] = {}
     block: list[tuple[str, str, int, int]] = []
     refused: list[Refused] = []
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            words = _sequence_words(raw, path.name, number, refused)
-            if words:
-                start = following.get(words[0], 0)
-                following[words[0]] = start + len(words) - 1
-                block.extend(
-                    (words[0], item, SEQUENCE_START_US + (start + step) * SECOND_US, number)
-                    for step, item in enumerate(words[1:])
-                )
-            if number % lines_per_block == 0:
-                yield _sequence_block(path.name, block, refused)
-                block, refused = [], []
+    for number, raw in enumerate(_lines(path), start=1):
+        words = _sequence_words(raw, path.name, number, refused)
+        if words:
+            start = following.get(words[0], 0)
+            following[words[0]] = start + len(words) - 1
+            block.extend(
+                (words[0], item, SEQUENCE_START_US + (start + step) * SECOND_US, number)
+                for step, item in enumerate(words[1:])
+            )
+        if number % lines_per_block == 0:
+            yield _sequence_block(path.name, block, refused)
+            block, refused = [], []
     yield _sequence_block(path.name, block, refused)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        yield from text_lines(path)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise DatasetFolderError(
+            f"{path.name} cannot be read: {why}; check the file and its rights"
+        ) from None
 
 
 def _sequence_words(raw: bytes, name: str, number: int, refused: list[Refused]) -> list[str]:
     try:
-        words = raw.decode("utf-8-sig" if number == 1 else "utf-8").split()
+        words = raw.decode("utf-8").split()
     except UnicodeDecodeError:
         refused.append(
             Refused(

@@ -72,6 +72,17 @@ class FolderRules:
             find_repeats(rows, splits, by_user=shared is not None),
             split_parts(keys, rows.time, splits),
             shared,
+            self._without_clicks(splits),
+        )
+
+    def _without_clicks(self, splits: np.ndarray) -> tuple[str, ...]:
+        found = set(np.unique(splits).tolist())
+        return tuple(
+            dict.fromkeys(
+                file.split("/")[0]
+                for file, split in zip(self._files, self._splits, strict=True)
+                if split >= FIRST_OWN and split not in found
+            )
         )
 
 
@@ -92,6 +103,8 @@ class Settled:
     shared : ndarray int64, optional
         Two rows of one session id and different users, where session ids restart per user; a session is then
         (user, session).
+    empty : tuple of str
+        Files of the user's own split of which no click was taken.
     """
 
     rows: RowHashes
@@ -100,6 +113,7 @@ class Settled:
     repeats: Repeats
     parts: Parts
     shared: np.ndarray | None
+    empty: tuple[str, ...] = ()
 
     @property
     def own_split(self) -> bool:
@@ -150,6 +164,8 @@ class Settled:
             )
 
     def _about_split(self) -> Iterator[str]:
+        for file in self.empty:
+            yield f"{file}: no click of it was taken, so it is no part of the split"
         twice = np.flatnonzero(self.repeats.action == OVERLAP)
         doubled = np.unique(self.sessions[self.repeats.rows[twice]])
         if len(twice):

@@ -11,16 +11,19 @@ from typing import Any, NamedTuple
 from feature_repo.contract.settings import Settings
 from streaming.consumer import recovery
 from streaming.consumer.moves import snapshots
+from streaming.consumer.records import Marks, Outbox
 from streaming.consumer.recovery import Plan, Sent
 from streaming.consumer.score_log import ScoreLog
 from streaming.consumer.sinks import KafkaSink
-from streaming.consumer.state import Marks, Outbox, PartitionStore
+from streaming.consumer.state import PartitionStore
 from streaming.metrics import ConsumerMetrics
 from streaming.topics import ensure as topics
 from streaming.topics import layout as layouts
 from streaming.topics.layout import Layout
+from streaming.topics.offsets import offsets_of
 
 log = logging.getLogger("intentstore.partitions")
+_DECLARE_MS = 5_000  # longer than a commit takes on a busy machine; then the partition is taken over anew
 
 
 class _Commit(NamedTuple):
@@ -98,7 +101,8 @@ class Adoption:
     #   1 read the group's commits   2 drop states of an older layout, and take those that were moved here   3
     #                                read the ends of the output topics
     #   4 read the log's ends, plan   5 send what was left unsent   6 score-log rows   7 next offset, log and
-    #                                 what is being restored in one write
+    #                                 what is being restored in one write   8 say in the group by which layout
+    #                                 we work, where nobody has: before the first answer goes out
     # 4 stands behind 3: an answer that is seen must not lie beyond the end that is seen.
     def take(
         self, consumer: Any, opened: Mapping[int, PartitionStore], sink: KafkaSink
@@ -125,6 +129,8 @@ class Adoption:
             See ``recovery.plan`` and ``layout``.
         SendError
             The broker did not take what was left unsent.
+        KafkaError
+            The group does not take our commit just now.
         """
         if max(opened) >= self.layout.partitions:
             layouts.check_partitions(self._topic, self.layout.partitions, max(opened) + 1)
@@ -145,6 +151,7 @@ class Adoption:
         for partition, store in opened.items():
             self._drop_rows(partition, store, sent[partition].answers)
             self._begin(partition, store, plans[partition], logs[partition], sink)
+        self._declare(consumer, opened, commits)
         return plans, left
 
     def _commit(self, consumer: Any, partition: int) -> _Commit:
@@ -293,3 +300,24 @@ class Adoption:
             )
         store.begin(plan.position, Marks(layout, plan.answer_from, plan.letter_from), forget_outbox=other)
         sink.logs[partition] = layout.log
+
+    def _declare(
+        self, consumer: Any, opened: Mapping[int, PartitionStore], commits: Mapping[int, _Commit]
+    ) -> None:
+        """Commit the layout of partitions whose commit does not say it, without going back.
+
+        A group that answered and died before its first commit would be taken for a new one, by whoever has
+        not its state folder, after partitions were added or the topic was made anew.
+        """
+        mine = {
+            partition: store.marks.layout
+            for partition, store in opened.items()
+            if store.marks is not None and store.marks.layout != commits[partition].layout
+        }
+        if not mine or self.drains:
+            return
+        offsets = {partition: opened[partition].next_offset or 0 for partition in mine}
+        for partition, (offset, layout) in commits.items():
+            if partition in mine and (layout is None or layout.same_log(mine[partition])):
+                offsets[partition] = max(offsets[partition], offset or 0)
+        consumer.commit(offsets_of(self._topic, offsets, mine), timeout_ms=_DECLARE_MS)

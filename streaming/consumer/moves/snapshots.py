@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from feature_repo.contract.settings import Settings
 from streaming.clients import client_options
+from streaming.consumer.records import Marks
 from streaming.consumer.recovery import EVERYTHING
-from streaming.consumer.state import Marks, PartitionStore
+from streaming.consumer.state import PartitionStore
 from streaming.errors import StreamingError
 from streaming.topics.layout import Layout, decode, encode
 

@@ -85,6 +85,10 @@ def test_baselines_stand_beside_the_model_with_a_warning_where_one_is_above_it(
     }
     assert len(metrics["warnings"]) == 2 and metrics["warnings"][0].startswith("N@10: the model")
     assert all(f"Warning. {line}" in said for line in metrics["warnings"])
+    assert len(metrics["verdicts"]) == 2 and all(line in said for line in metrics["verdicts"])
+    assert metrics["verdicts"][0].startswith("model against best baseline, ")
+    assert "-0." in metrics["verdicts"][0]  # as the warning says
+    assert metrics["intents"]["line"] in said
     assert metrics["refitted"] and "refit: trained once more on train + validation, for 1 epochs" in said
 
 

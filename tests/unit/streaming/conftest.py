@@ -19,8 +19,8 @@ from streaming.http.clicks import ClickResult
 from streaming.http.engine import Engine, SessionRow
 from streaming.http.items import ItemSearch
 from streaming.http.metrics import Metrics
-from streaming.http.routes import Api, Parts
-from streaming.http.wire import Guard
+from streaming.http.routes import Parts, application
+from streaming.http.wire.guard import Guard
 
 PATIENCE_SECONDS = 180.0  # a bound against hanging for ever, not a measure
 TITLES = {"1": "Star Wars", "2": "Alien", "3": "<b>Fargo</b>"}
@@ -113,7 +113,7 @@ def _drive(scenario, *, tokens=(), host="127.0.0.1", model=True, problems=None, 
         )
         parts.questions.start()
         parts.clicks.start()
-        transport = httpx.ASGITransport(Api(parts))
+        transport = httpx.ASGITransport(application(parts))
         async with httpx.AsyncClient(
             transport=transport, base_url="http://127.0.0.1", **client
         ) as connection:

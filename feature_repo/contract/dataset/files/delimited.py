@@ -1,7 +1,7 @@
 """Delimited text of a dataset folder as blocks of text columns: lines, header, separator, refused rows. Knows
 no column's meaning.
 
-Every line of a file is the begin of a row, a further line of a quoted value, refused, or blank; `_checked`
+Every line of a file is the begin of a row, a further line of a quoted value, refused, or blank; `_parsed`
 proves it block by block.
 """
 
@@ -73,6 +73,7 @@ class _Text:
     """Lines that any CSV reader takes alike, the number of each, and what was refused on the way to them."""
 
     text: bytes
+    first: int  # number of the given text's first line
     numbers: np.ndarray
     refused: list[Refused]
     used: int  # bytes of the given text
@@ -94,7 +95,7 @@ def _plain(text: bytes, following: int) -> _Text:
     if text.startswith(b"\n") or b"\n\n" in text:
         ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _NEWLINE)
         numbers = numbers[np.diff(ends, prepend=-1) > 1]
-    return _Text(text, numbers, [], len(text), count)
+    return _Text(text, following, numbers, [], len(text), count)
 
 
 def _mended(text: bytes, header: Header, following: int, name: str, *, last: bool) -> _Text:
@@ -115,10 +116,12 @@ def _mended(text: bytes, header: Header, following: int, name: str, *, last: boo
         pieces.append(text[start:used])
         place = int(np.searchsorted(starts, used))
         if place == len(starts):
-            return _Text(b"".join(pieces), following + np.flatnonzero(kept), refused, used, place)
+            numbers = following + np.flatnonzero(kept)
+            return _Text(b"".join(pieces), following, numbers, refused, used, place)
         found = read_row(_lines_from(text, starts, ends, place), separator, len(header.names), last=last)
         if found is None:
-            return _Text(b"".join(pieces), following + np.flatnonzero(kept[:place]), refused, used, place)
+            numbers = following + np.flatnonzero(kept[:place])
+            return _Text(b"".join(pieces), following, numbers, refused, used, place)
         if isinstance(found, Fault):
             kept[place] = False
             refused.append(_refused(following + place, found.text, text[used : ends[place]], name))
@@ -160,29 +163,59 @@ def _parsed(found: _Text, header: Header, name: str) -> tuple[pa.Table, np.ndarr
             found.numbers,
             refused,
         )
-    table = pyarrow.csv.read_csv(
-        pa.BufferReader(found.text),
+    try:
+        table = _read(found.text, header, note)
+    except pa.ArrowInvalid:
+        raise _broken(found, header, name) from None
+    numbers = np.delete(found.numbers, odd) if odd else found.numbers
+    if table.num_rows != len(numbers):  # rows + refused + blank = lines, or the file is not taken
+        raise _broken(found, header, name)
+    return table, numbers, refused
+
+
+def _read(text: bytes, header: Header, odd_row: Callable[[Any], str]) -> pa.Table:
+    return pyarrow.csv.read_csv(
+        pa.BufferReader(text),
         read_options=pyarrow.csv.ReadOptions(
-            use_threads=False, block_size=len(found.text) + 1, column_names=header.names
+            use_threads=False, block_size=len(text) + 1, column_names=header.names
         ),
         parse_options=pyarrow.csv.ParseOptions(
-            delimiter=header.separator, newlines_in_values=b'"' in found.text, invalid_row_handler=note
+            delimiter=header.separator, newlines_in_values=b'"' in text, invalid_row_handler=odd_row
         ),
         convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(header.names, pa.binary())),
     )
-    numbers = np.delete(found.numbers, odd) if odd else found.numbers
-    return _checked(table, numbers, found, name), numbers, refused
 
 
-def _checked(table: pa.Table, numbers: np.ndarray, found: _Text, name: str) -> pa.Table:
-    """Refuse the file unless each of its lines is accounted for: rows + refused + blank = lines."""
-    if table.num_rows != len(numbers):
-        first, last = int(found.numbers[0]), int(found.numbers[-1])
-        raise DatasetFolderError(
-            f"{name} lines {first} to {last}: {table.num_rows:,} rows were read where {len(numbers):,} "
-            "begin; check the quotes there"
-        )
-    return table
+def _broken(found: _Text, header: Header, name: str) -> DatasetFolderError:
+    """Name the line where the rows that are read stop being those that begin, by halving the text."""
+    # refused lines are not part of the text, every other line is
+    taken_out = np.array([row.line for row in found.refused], dtype=np.int64)
+    places = found.numbers - found.first - np.searchsorted(taken_out, found.numbers)
+    ends = np.flatnonzero(np.frombuffer(found.text, np.uint8) == _NEWLINE)
+    starts = np.append(np.concatenate([[0], ends + 1])[places], len(found.text))
+
+    def read(rows: int) -> int:
+        odd: list[Any] = []
+
+        def skip(row: Any) -> str:
+            odd.append(row)
+            return "skip"
+
+        try:
+            return int(_read(found.text[: starts[rows]], header, skip).num_rows) + len(odd)
+        except pa.ArrowInvalid:
+            return -1
+
+    right, wrong = 0, len(found.numbers)
+    while wrong - right > 1:
+        half = (right + wrong) // 2
+        right, wrong = (half, wrong) if read(half) == half else (right, half)
+    rows = read(wrong)  # fewer: the last of them goes on over others
+    line = found.numbers[rows - 1 if 0 < rows < wrong else wrong - 1]
+    return DatasetFolderError(
+        f"{name} line {line}: {max(rows, 0):,} rows were read up to here where {wrong:,} begin; check the "
+        "quotes of this line"
+    )
 
 
 def _decode(table: pa.Table, lines: np.ndarray, name: str) -> tuple[pa.Table, np.ndarray, list[Refused]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feature_repo.contract.dataset.files.blocks import DatasetFolderError
-from feature_repo.contract.dataset.files.lines import Lines
+from feature_repo.contract.dataset.files.lines import BYTE_ORDER_MARK, Lines
 from feature_repo.contract.dataset.files.quotes import Unclosed, split_line
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -75,8 +75,7 @@ def read_header(
                 f"{name} is {what} by its first bytes, not text; give it the extension of what it is, or "
                 "export it as CSV"
             )
-    if lines.text.startswith(b"\xef\xbb\xbf"):
-        lines.text = lines.text[3:]
+    lines.text = lines.text.removeprefix(BYTE_ORDER_MARK)
     text = lines.whole()
     while not text.strip() and not lines.ended:
         lines.more()
@@ -126,16 +125,17 @@ def _column_names(line: bytes, separator: str, number: int, name: str) -> list[s
             f"{name} line {number}: zero bytes, so the file is no UTF-8 text; save the file as UTF-8"
         )
     names = [value.strip('"') for value in text]
-    if names.count("") > 1:  # a spreadsheet's empty columns
-        names = [value or f"unnamed {place}" for place, value in enumerate(names, start=1)]
+    if sum(not value.strip() for value in names) > 1:  # a spreadsheet's empty columns
+        names = [value if value.strip() else f"unnamed {place}" for place, value in enumerate(names, start=1)]
     check_columns_once(names, name)
     return names
 
 
 def check_columns_once(names: Sequence[str], file: str) -> None:
     """Raise a ``DatasetFolderError`` that names the first column of a file that stands there twice."""
-    for place, name in enumerate(names, start=1):
-        first = names.index(name) + 1
+    plain = [name.strip() for name in names]  # ` item_id` behind a comma is the column item_id
+    for place, name in enumerate(plain, start=1):
+        first = plain.index(name) + 1
         if first != place:
             raise DatasetFolderError(
                 f"{file}: column '{name}' stands twice (columns {first} and {place}); rename or remove one "

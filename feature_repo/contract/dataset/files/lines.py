@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +12,7 @@ import pyarrow as pa
 from feature_repo.contract.dataset.files.blocks import BLOCK_BYTES, DatasetFolderError
 from feature_repo.contract.dataset.files.quotes import MAX_QUOTED_BYTES
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 
 
@@ -58,3 +60,19 @@ class Lines:
     def whole(self) -> bytes:
         """Return the lines at hand that are complete."""
         return self.text[: self.text.rfind(b"\n") + 1]
+
+
+def text_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a text file as an editor counts them: without line ends, and without the mark that
+    some write before the first.
+    """
+    with open_bytes(path) as stream:
+        lines, first = Lines(stream, path.name), True
+        while not lines.ended:
+            lines.more()
+            text = lines.whole()
+            lines.text = lines.text[len(text) :]
+            if text:
+                plain = text.removeprefix(BYTE_ORDER_MARK) if first else text
+                first = False
+                yield from plain[:-1].split(b"\n")

@@ -228,9 +228,9 @@ def _swallows_rows(text: bytes, separator: bytes, width: int) -> bool:
     separator as prose has it.
     """
     first, *rest = [line for line in text.split(b"\n") if line.strip()]
-    known = (
-        None if first.startswith(b'"') else _kind(first.split(separator)[0])
-    )  # an id that the quote opens tells no kind
+    name = first.split(separator)[0]
+    # an id that the quote opens, or one of several words, tells no kind
+    known = None if first.startswith(b'"') or b" " in name.strip() else _kind(name)
     alike = sum(
         _is_row(line, separator, width) and known in (None, _kind(line.split(separator)[0])) for line in rest
     )

@@ -21,6 +21,7 @@ from feature_repo.contract.dataset.files.lines import COMPRESSIONS, plain_suffix
 
 PARQUET = ".parquet"
 ENDINGS = tuple(suffix + packed for suffix in SEPARATORS for packed in ("", *COMPRESSIONS)) + (PARQUET,)
+_NAMES_SHOWN = 5  # of files, in a message
 _PARQUET_MAGIC = b"PAR1"
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive and Spark name the folder of rows without a value
 
@@ -49,6 +50,52 @@ def find_table(folder: Path, stem: str) -> Path | None:
         names = " and ".join(path.name for path in found)
         raise DatasetFolderError(f"dataset folder '{folder}' holds {names}; keep one of them")
     return found[0] if found else None
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of a folder's entries, sorted, without those that begin with ``.`` or ``_``."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith((".", "_")))
+
+
+def not_read(folder: Path, stems: Sequence[str], other: str) -> str | None:
+    """Name the files that look like tables of these stems, or are tables, and that :func:`find_table` does
+    not find.
+
+    Parameters
+    ----------
+    folder : Path
+    stems : sequence of str
+    other : str
+        Name of a file that is read too.
+
+    Returns
+    -------
+    str or None
+        One line; None when there is none.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     (Path(name) / "clicks.csv").touch()
+    ...     (Path(name) / "clicks_test.csv.xz").touch()
+    ...     not_read(Path(name), ("clicks", "clicks_test"), "sequences.txt").split(";")[0]
+    'not read: clicks_test.csv.xz'
+    """
+    read = {other, *(f"{stem}{ending}" for stem in stems for ending in ENDINGS)}
+    names = [name for name in names_in(folder) if name not in read and _like_a_table(name, (*stems, other))]
+    if not names:
+        return None
+    more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
+    return (
+        f"not read: {', '.join(names[:_NAMES_SHOWN])}{more}; read are {', '.join(stems)} as .csv or .tsv "
+        "(also .gz, .zst, .bz2) or .parquet, named exactly so"
+    )
+
+
+def _like_a_table(name: str, known: Sequence[str]) -> bool:
+    plain = name.casefold()
+    return plain.endswith(ENDINGS) or plain.split(".")[0] in {one.split(".")[0] for one in known}
 
 
 @dataclass(frozen=True)

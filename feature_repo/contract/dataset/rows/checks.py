@@ -32,15 +32,15 @@ def require_columns(file: str, present: Sequence[str], required: Sequence[str]) 
             )
 
 
-def check_ids(ids: pa.Array, name: str, problems: dict[int, str]) -> None:
-    """Refuse ids that are missing, blank or too long; a row's first problem stands."""
+def check_ids(ids: pa.Array, name: str, problems: dict[int, str], *, of: str = "click") -> None:
+    """Refuse ids that are missing, blank or too long; a row's first problem stands. `of` = what a row is."""
     trimmed = pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(ids, "")))
     what = name.removesuffix("_id").replace("_", " ")
     for row in np.flatnonzero(np.asarray(pc.equal(trimmed, 0))):
         problems.setdefault(
             int(row),
             (
-                f"{name} {ids[int(row)].as_py()!r} is blank; give every click "
+                f"{name} {ids[int(row)].as_py()!r} is blank; give every {of} "
                 f"{'an' if what == 'item' else 'a'} {what} id"
             ),
         )
@@ -61,16 +61,32 @@ def refusals(table: pa.Table, problems: dict[int, str], numbers: np.ndarray, fil
     ]
 
 
+def plain_value(value: pa.Scalar) -> Any:
+    """Return a value as Python's own, or its text where Python has none: a time after the year 9999."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return f"{value.type} {getattr(value, 'value', '(out of range)')}"
+
+
+def records_of(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows of a table as dictionaries of plain values."""
+    try:
+        records: list[dict[str, Any]] = table.to_pylist()
+        return records
+    except (OverflowError, ValueError):
+        columns = {name: [plain_value(value) for value in table.column(name)] for name in table.column_names}
+        return [{name: columns[name][row] for name in columns} for row in range(table.num_rows)]
+
+
 def shown(table: pa.Table, name: str, row: int) -> str:
     """Write a value for a message."""
-    value = table.column(name)[row].as_py()
+    value = plain_value(table.column(name)[row])
     return repr(value if not isinstance(value, str) else value[:64])
 
 
 def _raw(table: pa.Table, row: int) -> str:
-    return as_json({name: table.column(name)[row].as_py() for name in table.column_names})[
-        :MAX_TITLE_CHARACTERS
-    ]
+    return as_json(records_of(table.slice(row, 1))[0])[:MAX_TITLE_CHARACTERS]
 
 
 def as_json(record: dict[str, Any]) -> str:

@@ -12,7 +12,14 @@ import pyarrow.compute as pc
 
 from feature_repo.contract.dataset.files.blocks import Refused
 from feature_repo.contract.dataset.files.header import check_columns_once
-from feature_repo.contract.dataset.rows.checks import as_json, check_ids, refusals, require_columns, shown
+from feature_repo.contract.dataset.rows.checks import (
+    as_json,
+    check_ids,
+    records_of,
+    refusals,
+    require_columns,
+    shown,
+)
 from feature_repo.contract.dataset.rows.columns import text_column
 from feature_repo.contract.dataset.rows.times import TimeFacts, check_times, click_times, time_facts
 from feature_repo.contract.messages import EARLIEST_US
@@ -172,7 +179,7 @@ def _accepted(table: pa.Table, texts: dict[str, pa.Array], times: np.ndarray, ke
     others = [name for name in table.column_names if name not in (*REQUIRED, *OPTIONAL)]
     extra: pa.Array = nothing
     if others:
-        records = table.select(others).filter(mask).to_pylist()
+        records = records_of(table.select(others).filter(mask))
         extra = pa.array([as_json(record) for record in records], _S)
     columns = [
         _given_ids(taken.get("event_id", nothing)),

@@ -66,7 +66,7 @@ def parse_items(
     numbers = np.arange(1, table.num_rows + 1) if lines is None else np.asarray(lines)
     ids = text_column(table, "item_id", file)
     problems = dict(ids.faults)
-    check_ids(ids.texts, "item_id", problems)
+    check_ids(ids.texts, "item_id", problems, of="item")
     given = {name: _item_text(table, name, file, problems) for name in ITEM_TEXTS}
     decoded = {name: decode_column(texts) for name, texts in given.items()}
     columns = [ids.texts, *(_clean(texts) for texts in decoded.values()), _raw_texts(given, decoded)]

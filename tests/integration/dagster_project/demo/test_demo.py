@@ -40,7 +40,8 @@ def test_summary_shows_every_part(demo):
         "Quality",
         "Streaming",
         "Live against batch features",
-        "Three sessions",
+        "live sessions, drawn by a fixed seed",
+        "model against best baseline",
         "Checks",
         "make ui",
     ):

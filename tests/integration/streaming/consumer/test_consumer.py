@@ -158,13 +158,14 @@ def test_partition_taken_away_in_the_middle_of_a_poll_is_left_to_its_new_owner(
     live: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(live, [click(number, f"{live.streaming.group}-{number}") for number in range(40)])
-    adopt, taken = Partitions.adopt, []
+    adopt, taken = Partitions.adopt, list[int]()
 
     def adopt_and_lose(self: Partitions, consumer: Any, sink: Any) -> Any:
         result = adopt(self, consumer, sink)
         if self.stores and not taken:
-            taken.append(True)
-            self.release(list(self.stores), "lost")
+            taken.extend(self.stores)
+            self.release(taken, "lost")
+            self.give(taken)  # by the next rebalance, which may come before the poll thread goes on
         return result
 
     monkeypatch.setattr(Partitions, "adopt", adopt_and_lose)

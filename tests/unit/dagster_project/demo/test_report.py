@@ -48,18 +48,38 @@ def test_skipped_intents_claim_no_calls():
     assert ("LLM calls of this run", "0") in found.rows and "48" not in str(found.rows)
 
 
-def test_session_shows_titles_intents_and_recommendations(settings, write_table):
-    write_table("items", [{"item_id": "a", "title": "Alien"}, {"item_id": "b", "title": "Brazil"}])
+def test_session_shows_titles_intents_reasons_and_what_came_next(settings, write_table):
+    write_table(
+        "items", [{"item_id": item, "title": title} for item, title in (("a", "Alien"), ("b", "Brazil"))]
+    )
     write_table("score_log", [{"partition": 0, "offset": 7, "items": ["a"]}])
     answer = {
         "session_id": "s",
-        "items": [{"item_id": "b", "score": 1.0}],
-        "intents": {"long": {"text": "space"}, "short": {"text": None}},
+        "items": [{"item_id": "b", "score": 1.0, "reason": 'often clicked after "Alien"'}],
+        "intents": {"long": {"text": "space"}, "short": {"text": "", "items": ["b"]}},
     }
+    entry = {"partition": 0, "offset": 7, "answer": answer}
     found = demo_sections.sessions(
-        settings, {"live/recommendations": {"examples": [{"partition": 0, "offset": 7, "answer": answer}]}}
+        settings,
+        {
+            "live/recommendations": {
+                "examples": [
+                    entry | {"clicked_next": "b", "rank": 1},
+                    entry | {"clicked_next": "a", "rank": None},
+                ]
+            }
+        },
     )
-    assert found.rows == [("s", "Alien", "space / -", "Brazil")]
+    shown = ("s", "Alien", "space / Brazil", 'Brazil (often clicked after "Alien")')
+    assert found.rows == [(*shown, "Brazil", "1"), (*shown, "Alien", "not among 1")]
+    assert found.title.startswith("2 live sessions")
+
+
+def test_the_verdict_stands_below_the_table():
+    known = {"version": "m", "cases": 3, "seconds": 1.0}
+    line = "model against best baseline, EASE: N@10 +0.0041 [-0.0012, +0.0093], not proven"
+    found = demo_sections.quality({"candidate_model": known}, {"rows": [], "verdicts": [line]})
+    assert found.note.startswith(f"{line}. Model m")
 
 
 def test_tables_count_rows_and_what_the_run_wrote(settings, write_table, click):

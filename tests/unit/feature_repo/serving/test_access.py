@@ -8,6 +8,7 @@ import json
 import pytest
 
 from feature_repo.serving.access import AccessError, Gate, add_token, read_grants
+from feature_repo.serving.tokens import TokenGate
 
 ROWS = {"entities": {"session_id": ["a"]}}
 
@@ -45,10 +46,10 @@ def ask(access, path, body, token=None, *, allow_writes=False, **limits):
     async def send(message):
         said.append(message)
 
-    headers = [(b"Authorization", f"Bearer {tokens.get(token, token)}".encode())] if token else []
+    headers = [(b"authorization", f"Bearer {tokens.get(token, token)}".encode())] if token else []
     gate = Gate(
         behind,
-        read_grants(file),
+        TokenGate(read_grants(file), "one"),
         **({"max_body_bytes": 10_000, "max_entities": 100} | limits),
         allow_writes=allow_writes,
     )

@@ -117,6 +117,18 @@ def test_split_files_make_next_item_cases_and_test_only_items_are_known(tmp_path
     assert dataset.item_counts[dataset.catalogue.index["new"]] == 0
 
 
+def test_a_test_file_without_a_click_does_not_change_the_protocol_without_a_word(tmp_path):
+    rows = [f"s{number // 4},i{number % 5},2020-01-{number + 1:02d}" for number in range(28)]
+    folder = write(tmp_path, clicks__csv=clicks(*rows), clicks_test__csv=clicks("t,i1,never"))
+    dataset = load_folder(folder)
+    assert (dataset.protocol, dataset.own_split, dataset.refused) == ("next-item", False, 1)
+    said = "\n".join(dataset.notes)
+    assert (
+        "clicks_test.csv: no click of it was taken" in said
+        and "newest sessions of clicks.* are the test" in said
+    )
+
+
 def test_parquet_and_tsv_give_the_same_dataset_as_csv(tmp_path):
     csv = load_folder(write(tmp_path / "csv", clicks__csv=clicks(*FOUR)))
     tsv = load_folder(write(tmp_path / "tsv", clicks__tsv=clicks(*FOUR).replace(",", "\t")))

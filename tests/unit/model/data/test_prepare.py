@@ -172,6 +172,23 @@ def test_public_logs_are_known_by_their_names(tmp_path, capsys, log, packed):
     assert "session_id = " in heard and "item_id = " in heard and "left aside: notes.csv" in heard
 
 
+def test_event_ids_are_kept_and_what_is_left_out_is_said(tmp_path, capsys):
+    (tmp_path / "clicks.csv").write_text(
+        "event_id,session_id,item_id,event_time,price\n7,s,i,2024-03-01,1\n8,s,i,2024-03-01,1\n"
+    )
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 0
+    (block,) = read_clicks(tmp_path / "out")
+    assert block.rows.column("event_id").to_pylist() == ["7", "8"]
+    assert "clicks.csv: columns that are left out: price" in capsys.readouterr().out
+
+
+def test_numbers_too_large_for_a_unit_name_the_flag(tmp_path, capsys):
+    (tmp_path / "clicks.csv").write_text("session_id,item_id,event_time\ns,i,1709280000000000000\n")
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err
+    assert "nanoseconds" in line and "--time-unit" in line and line.count("\n") == 1
+
+
 def test_a_session_is_preferred_to_a_user(tmp_path):
     (tmp_path / "clicks.csv").write_text("user_id,user_session,product_id,event_time\nu,s,i,2024-03-01\n")
     prepare(tmp_path, tmp_path / "out")

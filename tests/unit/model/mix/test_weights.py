@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -109,3 +111,31 @@ def test_a_gain_is_proven_by_sessions_not_by_cases() -> None:
     gains = np.concatenate([np.full(50, 1.0), np.full(3, -1.0)])
     assert proven(gains, np.arange(53))
     assert not proven(gains, np.concatenate([np.zeros(50, np.int64), [1, 2, 3]]))
+
+
+def test_intents_take_part_only_where_they_are_proven_out_of_fold() -> None:
+    targets = np.random.default_rng(0).integers(1, ITEMS, 600)
+    network = noisy(targets, 0.4, 1)
+    useful = search(asked(targets, network=network, intents=noisy(targets, 0.4, 2)))
+    assert useful.weights["intents"] > 0.2
+    # rescues two cases of different sessions: a gain on the whole, but chance may well have brought it
+    few = noisy(targets, 0.0, 3)
+    rescued = np.flatnonzero(network.argmax(1) != targets)[:2]
+    few[rescued] = np.eye(ITEMS, dtype=np.float32)[targets[rescued]]
+    lucky = asked(targets, network=network, intents=few)
+    assert search(replace(lucky, names=("network", "words"))).weights["words"] > 0
+    found = search(lucky)
+    assert found.weights == {"network": 1.0, "intents": 0.0}
+
+
+def test_without_intents_the_pool_keeps_cases_and_candidates() -> None:
+    targets = np.random.default_rng(0).integers(1, ITEMS, 50)
+    whole = asked(targets, network=noisy(targets, 0.4, 1), intents=noisy(targets, 0.4, 2))
+    rest = whole.without("intents")
+    assert (rest.names, rest.cases, rest.values.shape[1:]) == (
+        ("network",),
+        whole.cases,
+        whole.values.shape[1:],
+    )
+    assert np.array_equal(rest.values[0], whole.values[0])
+    assert np.array_equal(rest.text, [False])

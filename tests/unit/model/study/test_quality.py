@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,9 @@ from model.data.splits import Dataset, leave_one_out
 from model.evaluate.judge import evaluate
 from model.evaluate.metrics import measure
 from model.evaluate.slices import masks
+from model.recommender.recommender import Scorer
+from model.recommender.train import train
+from model.study.benchmark import with_and_without
 from model.study.quality import QualityReport, QualityRow, Shuffled, best_baseline, quality_table, warnings
 
 ITEMS = 20
@@ -89,6 +93,21 @@ def test_report_is_plain_json_with_differences_slices_and_history(report):
     assert "new item" in body["slices"]
 
 
+def test_rows_stand_best_first(report):
+    means = [row.metrics["N@10"].mean for row in report.rows]
+    assert means == sorted(means, reverse=True)
+
+
+def test_verdict_names_the_best_baseline_and_the_model_without_intents(report):
+    best = report.row(best_baseline(report.rows, "N@10")).name
+    lines = report.verdicts()
+    gap = report.difference("with_intents", best_baseline(report.rows, "N@10"))["N@10"]
+    assert lines[0].startswith(f"model against best baseline, {best}: N@10 {gap.mean:+.4f}")
+    assert lines[0].endswith("proven" if gap.low > 0 else "proven worse" if gap.high < 0 else "not proven")
+    assert any("all parts but intents" in line for line in lines) == ("without_intents" in report.ranks)
+    assert all(line in report.markdown() for line in lines) and report.to_dict()["verdicts"] == list(lines)
+
+
 def test_markdown_names_rule_cases_and_every_row(report, dataset):
     text = report.markdown()
     assert f"{len(dataset.test)} test cases" in text
@@ -98,6 +117,25 @@ def test_markdown_names_rule_cases_and_every_row(report, dataset):
 
 def test_difference_with_itself_is_nothing(report):
     assert report.difference("with_intents", "with_intents")["N@10"].mean == 0
+
+
+def test_benchmark_judges_the_model_without_its_intents_on_the_same_cases(dataset):
+    walks = np.random.default_rng(1).permuted(np.tile(np.arange(ITEMS), (60, 1)), axis=1)[:, :5]
+    parts = leave_one_out(Sequences.of(walks.tolist()))  # by chance: the intents alone know the target
+    vectors = dataset.catalogue.vectors
+    valid, test = (
+        cases.with_intents(vectors[cases.targets], vectors[cases.targets])
+        for cases in (parts.valid, parts.test)
+    )
+    random = replace(dataset, train=parts.train, valid=valid, test=test)
+    trained = train(random, make_config({"dim": 8, "epochs": 1, "max_length": 8, "parts": '["intents"]'}))
+    own = evaluate(Scorer.of(trained), random.test)
+    found = with_and_without(trained, random, own, "removed")
+    gap, other = found["difference"]["metrics"]["N@10"], found["without"]["seen_removed"]["metrics"]["N@10"]
+    assert gap["mean"] == pytest.approx(own.metrics("removed")["N@10"].mean - other["mean"])
+    assert gap["low"] > 0
+    assert found["line"].startswith(f"with intents against without: N@10 {gap['mean']:+.4f}")
+    assert "proven" in found["line"] and "not proven" not in found["line"]
 
 
 def test_unknown_role_is_named(report):
@@ -129,7 +167,7 @@ def test_only_a_proven_worse_model_does_not_pass(dataset, worse_on, proven):
         for role, found in ranks.items()
     ]
     made = QualityReport(
-        dataset, rows, SimpleNamespace(hybrid=None, history=[]), "removed", ranks, warnings(rows)
+        dataset, rows, SimpleNamespace(hybrid=None, history=[], trials=()), "removed", ranks, warnings(rows)
     )
     body = made.to_dict()
     assert len(body["warnings"]) == 2  # the mean is below in both cases

@@ -9,8 +9,9 @@ from feature_repo.contract.messages import RecommendedItem
 from feature_repo.contract.session import FoldClick, FoldConfig
 from feature_repo.contract.tables import SCORE_LOG_SCHEMA
 from streaming.consumer import score_log
+from streaming.consumer.records import Outbox
 from streaming.consumer.score_log import ScoreLog
-from streaming.consumer.state import Outbox, PartitionStore
+from streaming.consumer.state import PartitionStore
 from streaming.errors import StreamingError
 from streaming.serving.answers import NO_INTENTS, Answer
 

@@ -5,7 +5,8 @@ import pytest
 from feature_repo.contract import session
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState
 from streaming.consumer import state as module
-from streaming.consumer.state import Letter, Marks, Outbox, PartitionStore
+from streaming.consumer.records import Letter, Marks, Outbox
+from streaming.consumer.state import PartitionStore
 from streaming.errors import StreamingError
 from streaming.topics.layout import Layout
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from streaming.http.batcher import Batcher
-from streaming.http.wire import ApiError
+from streaming.http.wire.errors import ApiError
 
 
 def run(scenario):
@@ -79,7 +79,7 @@ def test_too_many_waiting_jobs_are_refused_with_a_remedy():
         assert await first == 1
         assert await batcher.submit(3) == 3
         batcher.close()
-        return refused.value.status
+        return refused.value.status_code
 
     assert run(scenario) == 503
 

@@ -16,7 +16,7 @@ from feature_repo.contract.messages import (
     encode_recommendation,
 )
 from streaming.http.board import AnswerBoard, EventStream, StoredAnswer
-from streaming.http.wire import ApiError
+from streaming.http.wire.errors import ApiError
 
 
 def answer(session: str, offset: int, text: str = "shoes") -> StoredAnswer:
@@ -66,7 +66,7 @@ def test_a_foreign_record_is_an_error_and_no_event():
     board.put([StoredAnswer(b"s", b"no json\n\nevent: forged", 0, 1)])
     with pytest.raises(ApiError) as error:
         board.latest("s")
-    assert error.value.status == 502
+    assert error.value.status_code == 502
     assert board.subscribe("s").empty()
 
 
@@ -85,7 +85,7 @@ def test_a_stream_begins_with_the_kept_answer_and_goes_on_with_its_own_session_o
             await leave.wait()
             return {"type": "http.disconnect"}
 
-        task = asyncio.create_task(EventStream(board, "s", receive).send(send))
+        task = asyncio.create_task(EventStream(board, "s")({"type": "http"}, receive, send))
         async with got:
             await got.wait_for(lambda: any(b"e1" in part for part in sent))
         board.put([answer("other", 2), answer("s", 3, text='</script> "x"\n\ndata: forged')])
@@ -127,7 +127,7 @@ def test_closing_the_board_ends_streams():
         async def receive():
             await asyncio.Event().wait()
 
-        task = asyncio.create_task(EventStream(board, "s", receive).send(send))
+        task = asyncio.create_task(EventStream(board, "s")({"type": "http"}, receive, send))
         await asyncio.sleep(0)
         board.close()
         await task

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from feature_repo.contract.messages import ClickError, decode_click
 from streaming.http.clicks import CheckedClick, ClickSender, check_clicks
-from streaming.http.wire import ApiError
+from streaming.http.wire.errors import ApiError
 
 NOW_US = 1_800_000_000_000_000
 CLICK = {
@@ -67,7 +67,7 @@ def test_a_body_that_is_no_click_is_refused_by_reason(body, expected):
 def test_a_list_that_cannot_be_taken_is_one_clear_error(body):
     with pytest.raises(ApiError) as error:
         check_clicks(body, NOW_US)
-    assert error.value.status == 400
+    assert error.value.status_code == 400
 
 
 def test_a_list_gives_one_result_a_click_in_order():
@@ -113,5 +113,5 @@ def test_without_a_broker_every_click_is_told_failed_with_the_remedy():
 
     (checked,), _ = check_clicks(json.dumps(CLICK).encode(), NOW_US)
     ((result,),) = ClickSender(no_broker, "clicks")([[checked]])
-    assert (result.status, result.error["code"]) == ("failed", "broker_unavailable")
-    assert "same event_id" in result.error["message"]
+    assert (result.status, result.error.code) == ("failed", "broker_unavailable")
+    assert "same event_id" in result.error.message

@@ -13,7 +13,7 @@ import uvicorn
 from streaming.http import protocol as api_protocol
 from streaming.http.board import StoredAnswer
 from streaming.http.protocol import MAX_HEAD_BYTES, LimitedProtocol
-from streaming.http.routes import Api, Parts
+from streaming.http.routes import Parts, application
 
 GOOD = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 LAST = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
@@ -32,7 +32,7 @@ def talk(drive):
     def run(scenario):
         async def serve(setting):
             config = uvicorn.Config(
-                Api(setting.parts),
+                application(setting.parts),
                 port=0,
                 http=LimitedProtocol,
                 ws="none",

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
-
-from streaming.http.routes import Api, Parts
 
 
 def test_the_item_is_scored_as_if_it_were_the_next_click(get):
@@ -163,14 +160,3 @@ def test_metrics_count_by_route_and_status(drive):
     text = drive(scenario)
     assert 'intentstore_http_requests_total{route="GET /v1/recommend",status="200"} 1.0' in text
     assert 'intentstore_http_requests_total{route="GET /v1/recommend",status="400"} 1.0' in text
-
-
-def test_the_openapi_document_names_the_routes_that_are_answered(get):
-    document = get("/openapi.json").json()
-    api = Api(Parts(None, None, None, None, None, None, None, None, 1))
-    routes = {(path, method.lower()) for path, methods in api._routes.items() for method in methods}
-    routes |= {(label.partition(" ")[2], "get") for label, _ in api._session_routes.values()}
-    assert routes == {(path, method) for path, methods in document["paths"].items() for method in methods}
-    assert document["openapi"].startswith("3.1")
-    wanted = set(json.dumps(document).split('"#/components/schemas/')[1:])
-    assert {name.split('"')[0] for name in wanted} <= set(document["components"]["schemas"])

@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feature_repo.contract.dataset.files import lines as folder_lines
 from feature_repo.contract.dataset.folder import (
+    DatasetFolderError,
     derive_event_id,
     find_table,
+    left_aside,
     parse_items,
     parse_rows,
     read_clicks,
     read_item_blocks,
+    read_sequences,
 )
 from feature_repo.contract.dataset.rows.clicks import fill_event_ids
 from feature_repo.contract.messages import parse_time
@@ -143,3 +147,66 @@ def test_find_table_knows_the_extensions(tmp_path):
     assert find_table(tmp_path, "clicks") is None
     (tmp_path / "clicks.parquet").mkdir()
     assert find_table(tmp_path, "clicks") == tmp_path / "clicks.parquet"
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("block_bytes", [7, 1 << 20])
+def test_sequences_have_the_lines_of_an_editor_however_they_end(
+    tmp_path, monkeypatch, ends, mark, block_bytes
+):
+    monkeypatch.setattr(folder_lines, "BLOCK_BYTES", block_bytes)
+    text = ends.join(["s a b", "", "lonely", "t c", "u d e"])
+    (tmp_path / "sequences.txt").write_bytes(mark + text.encode())
+    (block,) = read_sequences(tmp_path / "sequences.txt")
+    rows = [(row["session_id"], row["item_id"]) for row in block.rows.to_pylist()]
+    assert rows == [("s", "a"), ("s", "b"), ("t", "c"), ("u", "d"), ("u", "e")]
+    assert block.lines.tolist() == [1, 1, 4, 5, 5]
+    assert [row.line for row in block.refused] == [3]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1_709_280_000, 10**12, None, 2**62], pa.timestamp("s")),
+        pa.array([1_709_280_000_000, 10**15, None, 2**62], pa.timestamp("ms", tz="UTC")),
+        pa.array([1_709_280_000_000_000, 10**18, None, -(2**62)], pa.timestamp("us", tz="Asia/Tokyo")),
+        pa.array([19_783, 2**31 - 1, None, 3_000_000], pa.date32()),
+        pa.array([1_709_251_200_000, 10**15, None, 2**62 - 2**62 % 86_400_000], pa.date64()),
+    ],
+    ids=lambda column: str(column.type),
+)
+@pytest.mark.parametrize("role", ["event_time", "extra"])
+def test_times_that_no_calendar_holds_refuse_their_row_alone(column, role):
+    given = {"session_id": ["s"] * 4, "item_id": list("abcd"), "event_time": ["2024-03-01"] * 4}
+    rows, refused = parse_rows(pa.table(given | {role: column}))
+    assert rows.num_rows + len(refused) == 4
+    assert [row.line for row in refused] == ([2, 3, 4] if role == "event_time" else [])
+    assert all("is no timestamp" in row.reason and row.raw for row in refused)
+
+
+def test_an_item_without_an_id_is_not_called_a_click():
+    _, refused = parse_items(pa.table({"item_id": ["a", " "]}))
+    assert refused[0].reason == "items line 2: item_id ' ' is blank; give every item an item id"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["clicks_test.csv.xz"], ["clicks_test.csv.xz"]),
+        (["Items.CSV", "items.json"], ["Items.CSV", "items.json"]),
+        (["test.csv", "clicks_val.parquet"], ["clicks_val.parquet", "test.csv"]),
+        (["README.md", "notes.txt", ".clicks.csv.crc", "_SUCCESS", "clicks_test.csv.zst", "items.tsv"], None),
+    ],
+)
+def test_files_that_look_like_tables_and_are_not_read_are_named(tmp_path, names, said):
+    for name in ["clicks.csv", *names]:
+        (tmp_path / name).touch()
+    line = left_aside(tmp_path)
+    assert line is None if said is None else line.startswith(f"not read: {', '.join(said)}; read are clicks")
+
+
+def test_a_folder_without_clicks_says_what_it_holds(tmp_path):
+    (tmp_path / "CLICKS.csv.xz").touch()
+    with pytest.raises(DatasetFolderError, match=r"holds no clicks \(found CLICKS.csv.xz\); put clicks.csv"):
+        list(read_clicks(tmp_path))

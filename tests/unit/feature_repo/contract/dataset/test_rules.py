@@ -214,6 +214,14 @@ def test_a_session_over_the_border_keeps_its_name_and_is_said(tmp_path):
     )
 
 
+@pytest.mark.parametrize("test", ["s,a,never", ""])
+def test_a_split_file_without_a_click_is_said(tmp_path, test):
+    columns = "session_id,item_id,event_time"
+    _, _, settled = settle(tmp_path, clicks=table(columns, f"s,a,{START}"), clicks_test=table(columns, test))
+    assert not settled.own_split
+    assert settled.notes() == ("clicks_test.csv: no click of it was taken, so it is no part of the split",)
+
+
 def test_row_numbers_of_two_files_are_made_unique(tmp_path):
     columns = "session_id,item_id,event_time,event_id"
     train, test = (

@@ -1,0 +1,1 @@
+"""Requests, refusals, guarded operations and their document, over Starlette. Knows no route."""

@@ -1,0 +1,114 @@
+"""What a topic that grows must not disturb: groups that had just begun, sessions that come back, other
+partitioners; with the real broker, judged by the oracle.
+"""
+
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+
+from feature_repo.contract.key_partitions import partition_of
+from feature_repo.contract.settings import Settings
+from streaming.consumer.moves.group import commits_of, group_client
+from streaming.consumer.sinks import KafkaSink
+from streaming.topics import dead_letters as dlq
+from streaming.topics import ensure as topics
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+sys.path.append(str(Path(__file__).parent))
+import soak
+from live_consumer import apart, click, consume, judge, send
+from soak_topics import add_partitions, librdkafka_partitioner
+
+
+class Killed(BaseException):
+    """Like kill -9: nothing handles it."""
+
+
+def test_group_says_by_which_layout_it_works_before_its_first_answer(
+    live: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, name = live.streaming.group, live.kafka.clicks_topic
+    send(live, [click(number, f"{run}-{number % 12}") for number in range(36)])
+
+    def killed(*words: object) -> int:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(KafkaSink, "send", killed)
+        consume(apart(live, "a"))
+    client = group_client(live)
+    said = commits_of(client, name, 2)
+    client.close(autocommit=False)
+    assert {layout for _, layout in said.values()} == {topics.layout(live)}
+    assert {offset for offset, _ in said.values()} == {0}
+    consume(apart(live, "a"))
+    add_partitions(live, 5)
+    send(live, [click(100 + number, f"{run}-{number % 12}", "grown") for number in range(24)])
+    b = apart(live, "b")
+    assert consume(b)["answered"] == 24
+    result = judge(live, [b.state_dir])
+    assert soak.faults_of(result) == {}
+    assert result["answers_repeated_identically"] == 0
+
+
+def test_group_that_answered_and_never_committed_is_moved_from_where_it_said(
+    live: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = live.streaming.group
+    send(live, [click(number, f"{run}-{number % 12}") for number in range(36)])
+    with monkeypatch.context() as patched:
+        patched.setattr("streaming.consumer.commits.Commits.commit", lambda self, consumer: None)
+        assert consume(apart(live, "a"))["answered"] == 36
+    add_partitions(live, 5)
+    send(live, [click(100 + number, f"{run}-{number % 12}", "grown") for number in range(24)])
+    b = apart(live, "b")
+    assert consume(b)["answered"] == 24
+    result = judge(live, [b.state_dir])
+    assert soak.faults_of(result) == {}
+    assert result["answers_repeated_identically"] == 0
+
+
+def test_sessions_that_came_back_to_their_first_partition_keep_their_order(live: Settings) -> None:
+    run, homes = live.streaming.group, {}
+    for number in range(2_000):
+        places = tuple(partition_of("murmur2", f"{run}-{number}".encode(), count) for count in (2, 4, 6))
+        homes.setdefault(places, f"{run}-{number}")
+    back = [name for (first, between, last), name in homes.items() if first == last != between]
+    assert back
+    numbers = iter(range(10_000))
+    for item, partitions in (("first", 2), ("between", 4), ("last", 6)):
+        if partitions > 2:
+            add_partitions(live, partitions)
+        # those that come back first, so that nothing before them in their partition tells of the growth
+        names = [*back, *homes.values()]
+        send(live, [click(next(numbers), name, item) for name in names for _ in range(2)])
+        if partitions == 2:
+            consume(apart(live, "a"))
+    b = apart(live, "b")
+    consume(b)
+    result = judge(live, [b.state_dir])
+    assert soak.faults_of(result) == {}
+    assert result["letters_wanted"] == 0
+
+
+def test_clicks_of_another_partitioner_do_not_end_the_old_partitions_early(live: Settings) -> None:
+    run = live.streaming.group
+    names = [f"{run}-{number}" for number in range(60)]
+    consume(live)
+    # what the other producer wrote at the very beginning stands, by accident, where more partitions put it
+    strays = [
+        name
+        for name in names
+        if (at := zlib.crc32(name.encode()) % 2) != partition_of("murmur2", name.encode(), 2)
+        and at == partition_of("murmur2", name.encode(), 5)
+    ]
+    assert strays
+    send(live, [click(5_000 + at, name) for at, name in enumerate(strays)], **librdkafka_partitioner())
+    send(live, [click(number, name) for number, name in enumerate(names * 3)])
+    add_partitions(live, 5)
+    send(live, [click(1_000 + number, name) for number, name in enumerate(names)])
+    totals = consume(live)
+    assert (totals["answered"], totals["refused"]) == (len(names) * 4, len(strays))
+    assert {letter.reason for letter in dlq.read(live)} == {"wrong_partition"}
