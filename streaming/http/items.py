@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from feature_repo.contract.categories import Categories, CategoryError
-from streaming.http.wire import ApiError
+from streaming.http.wire.errors import ApiError
 
 if TYPE_CHECKING:
     from model.data.catalogue import Catalogue

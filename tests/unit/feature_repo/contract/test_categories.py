@@ -13,7 +13,7 @@ from feature_repo.serving.vectors import VectorIndex
 from model.data.catalogue import Catalogue
 from streaming.http.items import ItemSearch
 from streaming.http.nearest import NearestItems
-from streaming.http.wire import ApiError
+from streaming.http.wire.errors import ApiError
 
 NAMES = ["Drama", "Animation | Comedy", "Comedic", "sci-fi comedy", "", "COMEDY"]
 IDS = [f"i{place}" for place in range(len(NAMES))]
