@@ -24,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # the package `streaming` before the benchmark of that name
-sys.path[:] = [str(ROOT), *(path for path in sys.path if path != str(ROOT))]
+sys.path[:] = [str(ROOT), *(path for path in sys.path if path != str(ROOT)), str(ROOT / "tests")]
 
 import soak_oracle  # noqa: E402
 from soak_fleet import DRAIN_SECONDS, Fleet  # noqa: E402
@@ -284,7 +284,7 @@ def check(settings: Settings, folders: Sequence[Path] = (), past: Past | None = 
     ``folders`` of the consumers' states, instead of the configured one; ``past`` of the clicks topic, where
     it was made anew.
     """
-    from streaming.consumer.audit import stored_features
+    from oracles.consumer_state import stored_features
 
     kafka, clicks = settings.kafka, read_topic(settings, settings.kafka.clicks_topic)
     expected = _expected(settings, clicks, past)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.contract.settings import load_settings
-from model.config import BACKBONES, FUSIONS, ConfigError, ModelConfig, make_config
+from model.config import BACKBONES, FUSIONS, ConfigError, ModelConfig, base_values, make_config
 from model.messages import one_line
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def benchmark(arguments: argparse.Namespace) -> int:
         settings = settings.model_copy(
             update={"intents": settings.intents.model_copy(update={"max_calls": arguments.intent_calls})}
         )
-    config = config_of(arguments, settings.model)
+    config = config_of(arguments, base_values(settings))
     session = gap_rule(settings, arguments.gap_minutes)
     with shown() as progress:
         outcome = run(

@@ -16,9 +16,7 @@ from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:
     from feast import FeatureStore, RepoConfig
-    from pyspark.sql import SparkSession
 
-    from feature_repo.registry.materialize import Materialized
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -120,7 +118,7 @@ def apply(settings: Settings, *, url: str | None = None) -> FeatureStore:
         With everything of `definitions.OBJECTS` registered and what is no longer defined removed.
     """
     store = feature_store(settings, url=url)
-    from feature_repo import definitions
+    from feature_repo import definitions  # they import Feast, which takes seconds
 
     store.apply(
         list(definitions.OBJECTS),
@@ -156,10 +154,3 @@ def pinned(versions: Mapping[str, int | str]) -> Any:
     from feature_repo.stores.offline.sources import pinned as pin
 
     return pin(versions)
-
-
-def materialize(settings: Settings, spark: SparkSession, **options: Any) -> list[Materialized]:
-    """Bring the online store up to the Delta tables; see `feature_repo.registry.materialize.materialize`."""
-    from feature_repo.registry.materialize import materialize as run
-
-    return run(settings, spark, **options)

@@ -10,9 +10,9 @@ from typing import Any
 
 from feature_repo.contract.settings import Settings
 from feature_repo.stores.packed.live import LiveFeatureReader
+from oracles.consumer_state import stored_features
 from streaming.clients import client_options
 from streaming.consumer.app import assemble
-from streaming.consumer.audit import stored_features
 from streaming.metrics import ConsumerMetrics
 from streaming.serving.models import Models
 
