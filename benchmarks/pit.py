@@ -31,9 +31,10 @@ from feast.table_format import DeltaFormat
 from feast.types import Array, Float32, Int64, String
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from _report import RESULTS, write_result
 from feature_repo.contract.settings import load_settings
-from feature_repo.stores.offline.asof_oracle import HistoryRow, as_of
+from oracles.asof import HistoryRow, as_of
 from spark_jobs.session import spark_session
 
 DIM, ENTITY_ROWS, KEYS = 384, 20_000, 2_000

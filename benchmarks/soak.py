@@ -24,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # the package `streaming` before the benchmark of that name
-sys.path[:] = [str(ROOT), *(path for path in sys.path if path != str(ROOT))]
+sys.path[:] = [str(ROOT), *(path for path in sys.path if path != str(ROOT)), str(ROOT / "tests")]
 
 import soak_oracle  # noqa: E402
 from soak_fleet import DRAIN_SECONDS, Fleet  # noqa: E402
@@ -163,19 +163,7 @@ def items_of(model: Path | None) -> list[str]:
 def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
     """Run the scenario and check it; services must be up. Gives counts; see ``faults_of``."""
     dice = random.Random(scenario.seed + 1)
-    moments = sorted(
-        # a lost disk late enough for a restore that takes a while
-        (dice.randrange(scenario.clicks // 2 if what == "restore" else 0, scenario.clicks), what)
-        for what, times in (
-            ("kill", scenario.kills),
-            ("broker", scenario.broker_restarts),
-            ("valkey", scenario.valkey_restarts),
-            ("join", 2 * scenario.joins),
-            ("restore", scenario.restores),
-            ("grow", scenario.grows),
-        )
-        for _ in range(times)
-    )
+    moments = _moments(scenario, dice)
     topics.ensure(settings)
     fleet, sender = Fleet(settings, scenario.model, scenario.own_state), Sender(settings, scenario)
     fleet.start("a")
@@ -189,17 +177,10 @@ def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
                 time.sleep(wait)
             sender.send(number)
         sender.close()
-        drained = _drain(settings)
+        drained = _drain(settings, fleet)
         codes = [fleet.stop(name) for name in sorted(fleet.running)]
-        past = None
-        if scenario.remake:
-            past, refused = remake(settings, fleet)
-            sender.open()
-            for number in range(scenario.clicks, scenario.clicks + scenario.clicks // 5):
-                sender.send(number)
-            sender.close()
-            drained &= _drain(settings)
-            codes += [not refused, *(fleet.stop(name) for name in sorted(fleet.running))]
+        past, more = _made_anew(settings, scenario, fleet, sender) if scenario.remake else (None, [])
+        codes += more
     finally:
         for process in fleet.running.values():
             process.kill()
@@ -212,6 +193,41 @@ def play(settings: Settings, scenario: Scenario) -> dict[str, int]:
         "crashed": fleet.crashed,
         "seconds": round(time.monotonic() - began),
     }
+
+
+def _moments(scenario: Scenario, dice: random.Random) -> list[tuple[int, str]]:
+    """Give what happens after how many clicks. Disks are lost before the topic grows and a while after it, so
+    that there is something to restore.
+    """
+    windows = {"restore": ((0.35, 0.45), (0.88, 0.98)), "grow": ((0.5, 0.6), (0.7, 0.8))}
+    times = {
+        "kill": scenario.kills,
+        "broker": scenario.broker_restarts,
+        "valkey": scenario.valkey_restarts,
+        "join": 2 * scenario.joins,
+        "restore": scenario.restores,
+        "grow": scenario.grows,
+    }
+    moments = []
+    for what, number in times.items():
+        places = windows.get(what, ((0.0, 1.0),))
+        for turn in range(number):
+            begin, end = places[turn % len(places)]
+            moments.append((int(dice.uniform(begin, end) * scenario.clicks), what))
+    return sorted(moments)
+
+
+def _made_anew(
+    settings: Settings, scenario: Scenario, fleet: Fleet, sender: Sender
+) -> tuple[Past, list[int]]:
+    """Make the clicks topic anew and send a fifth more clicks; gives the old topic and exit codes."""
+    past, refused = remake(settings, fleet)
+    sender.open()
+    for number in range(scenario.clicks, scenario.clicks + scenario.clicks // 5):
+        sender.send(number)
+    sender.close()
+    drained = _drain(settings, fleet)
+    return past, [int(not refused), int(not drained), *(fleet.stop(name) for name in sorted(fleet.running))]
 
 
 def _strike(settings: Settings, fleet: Fleet, sender: Sender, what: str, dice: random.Random) -> None:
@@ -247,12 +263,12 @@ def _grow(settings: Settings, fleet: Fleet, sender: Sender) -> None:
         fleet.start(name)
 
 
-def _drain(settings: Settings) -> bool:
-    """Wait until nothing is left to read, as long as commits move: a slow machine is no fault, standing still
-    is one, and then the log says how things stand.
+def _drain(settings: Settings, fleet: Fleet) -> bool:
+    """Wait until nothing is left to read or to restore, as long as commits move: a slow machine is no fault,
+    standing still is one, and then the log says how things stand.
     """
     stood, moved = "", time.monotonic()
-    while (lag := measure(settings)).total:
+    while (lag := measure(settings)).total or any(fleet.restoring(name) for name in fleet.running):
         if lag.to_table() != stood:
             stood, moved = lag.to_table(), time.monotonic()
         if time.monotonic() - moved > DRAIN_SECONDS:
@@ -268,7 +284,7 @@ def check(settings: Settings, folders: Sequence[Path] = (), past: Past | None = 
     ``folders`` of the consumers' states, instead of the configured one; ``past`` of the clicks topic, where
     it was made anew.
     """
-    from streaming.consumer.audit import stored_features
+    from oracles.consumer_state import stored_features
 
     kafka, clicks = settings.kafka, read_topic(settings, settings.kafka.clicks_topic)
     expected = _expected(settings, clicks, past)

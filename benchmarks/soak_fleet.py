@@ -17,15 +17,18 @@ from types import MappingProxyType
 
 from feature_repo.contract.settings import Settings
 from streaming.topics import ensure as topics
+from streaming.topics.lag import measure
 
 ROOT = Path(__file__).resolve().parent.parent
-DRAIN_SECONDS = 120.0
-RESTORE_SECONDS = 0.7  # within so long after its partitions came a consumer without state is ended
+DRAIN_SECONDS = 120.0  # without a commit that moved
+PATIENCE_SECONDS = 300.0  # a bound against hanging for ever
+RESTORE_SECONDS = 0.2  # within so long after its partitions came a consumer without state is ended
+CAUGHT_UP = 200  # clicks behind: a second's worth
 # the consumer that is to be met while it restores takes few records at a time
-SLOWLY = {"INTENTSTORE_STREAMING__MAX_RECORDS": "20"}
+SLOWLY = {"INTENTSTORE_STREAMING__MAX_RECORDS": "5"}
 
 
-def wait_until(check: Callable[[], object], seconds: float = DRAIN_SECONDS) -> None:
+def wait_until(check: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     """Ask now and then until it is true.
 
     Raises
@@ -131,15 +134,21 @@ class Fleet:
 
     def count_restore(self, name: str) -> None:
         """Count a process that has ended in the middle of a restore."""
+        self.killed_restoring += self.restoring(name)
+
+    def restoring(self, name: str) -> bool:
+        """Whether the present process of a consumer began to restore and is not through, by its log."""
         said = self.said(name)
-        begun = [int(b) < int(f) for b, f in re.findall(r"Plan\(position=(\d+), answer_from=(\d+)", said)]
-        self.killed_restoring += any(begun) and "all partitions answer again" not in said
+        plans = re.finditer(r"Plan\(position=(\d+), answer_from=(\d+)", said)
+        begun = [found.end() for found in plans if int(found[1]) < int(found[2])]
+        return bool(begun) and "all partitions answer again" not in said[begun[-1] :]
 
     def lose(self, name: str, dice: random.Random) -> None:
-        """Take a consumer's disk away, let it begin to fold the topic again, end it on the way there, and
-        start it again.
+        """Take a consumer's disk away when it has answered what there is, let it begin to fold the topic
+        again, end it on the way there, and start it again.
         """
         self.hold(name)
+        wait_until(lambda: measure(self.settings).total < CAUGHT_UP)
         self.stop(name)
         shutil.rmtree(self.folder(name), ignore_errors=True)
         self.start(name, environment=SLOWLY)

@@ -251,8 +251,12 @@ def _run(
 
     try:
         return int(getattr(commands, verb)(settings, Arguments(**options)))
-    except (ValueError, RuntimeError, OSError) as error:
-        raise cli.VerbError(str(error)) from None
+    except ModuleNotFoundError:
+        raise  # told by its extra
+    except Exception as error:  # noqa: BLE001 - the last resort of an entry point: one line, never an empty one
+        known = isinstance(error, (ValueError, RuntimeError, OSError)) and str(error).strip()
+        line = str(error) if known else f"{type(error).__name__} {error}"
+        raise cli.VerbError(" ".join(line.split())) from None
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -5,6 +5,7 @@ line of JSON.
 from __future__ import annotations
 
 import json as json_text
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace as Arguments
@@ -34,6 +35,8 @@ def plan(settings: Settings, chosen: Arguments) -> int:
         print(json_text.dumps(plan.as_rows(changes)))
     else:
         print("\n".join(map(str, changes)) or "no changes")
+        if file is None and not before.views:
+            print("nothing is applied yet; `python -m feature_repo apply` registers this", file=sys.stderr)
     plan.refuse_breaking(changes)
     if chosen.update:
         plan.write_snapshot(file, defined)

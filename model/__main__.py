@@ -299,6 +299,7 @@ def config_of(arguments: SimpleNamespace, base: dict[str, Any]) -> ModelConfig:
 def benchmark(arguments: SimpleNamespace) -> int:
     """Run `benchmark`."""
     from feature_repo.contract.version import code_commit
+    from model.config import base_values
     from model.recommender.progress import shown
     from model.study.benchmark import gap_rule, run
 
@@ -307,7 +308,7 @@ def benchmark(arguments: SimpleNamespace) -> int:
         settings = settings.model_copy(
             update={"intents": settings.intents.model_copy(update={"max_calls": arguments.intent_calls})}
         )
-    config = config_of(arguments, settings.model)
+    config = config_of(arguments, base_values(settings))
     session = gap_rule(settings, arguments.gap_minutes)
     with shown() as progress:
         outcome = run(

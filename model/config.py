@@ -23,6 +23,8 @@ BACKBONES: tuple[str, ...] = tuple(
     )
 )
 if TYPE_CHECKING:
+    from feature_repo.contract.settings import Settings
+
     Backbone = str
 else:
     Backbone = Literal[BACKBONES]
@@ -105,13 +107,23 @@ class ModelConfig(BaseModel):
         "mean", description="mean = as printed in the paper; sum = as its published code does."
     )
     views: Views = Field("both", description="Which intents are used, by either fusion.")
+    recency_half_life: float = Field(
+        3.0,
+        gt=0,
+        description=(
+            "paper: clicks after which a title's weight halves in the network's own short intent; none = "
+            "intents.recency_half_life."
+        ),
+    )
 
     # training
     epochs: int = Field(40, ge=1)
     patience: int = Field(
         3, ge=1, description="Epochs without a better validation NDCG@10 before training stops."
     )
-    batch_size: int = Field(128, ge=1, description="Sequences a step.")
+    batch_size: int = Field(
+        128, ge=1, description="Sequences a step at most; fewer where an epoch would have few steps."
+    )
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     averaging: float = Field(
@@ -168,6 +180,13 @@ class ModelConfig(BaseModel):
         if self.backbone == "sasrec" and self.dim % self.heads:
             raise ValueError(f"heads = {self.heads} does not divide dim = {self.dim}; choose a divisor")
         return self
+
+
+def base_values(settings: Settings) -> dict[str, Any]:
+    """Return the values that settings give a model, before flags: the ``[model]`` section, and what other
+    sections say that a model needs too.
+    """
+    return {"recency_half_life": settings.intents.recency_half_life, **settings.model}
 
 
 def make_config(values: Mapping[str, Any]) -> ModelConfig:

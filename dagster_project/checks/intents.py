@@ -10,7 +10,7 @@ from typing import Any
 
 from dagster_project.checks.tables import Outcome
 from feature_repo.contract.settings import Settings
-from model.intent.ask.asker import failure_kinds
+from model.intent.ask.answers import failure_kinds
 
 RETRIES = "retry.jsonl"  # written by the job `intents`: calls that failed, with the reason
 

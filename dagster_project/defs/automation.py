@@ -13,10 +13,10 @@ from dagster_project.instance import home as instance_home
 from dagster_project.instance import notify
 from dagster_project.resources import SettingsResource
 from dagster_project.run import observe
+from dagster_project.run.inputs import online_store
 from dagster_project.run.steps import BATCH
 
 WEBHOOK = "DAGSTER_WEBHOOK"  # read here only: Dagster's daemon is the entry point
-INGEST = [dg.AssetKey(name) for name in BATCH[0].assets]
 FIRST_HALF = [dg.AssetKey(name) for name in catalogue.assets_of(BATCH)]
 ON = dg.DefaultSensorStatus.RUNNING
 
@@ -89,7 +89,7 @@ def live(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.
             },
         ),
     ]
-    store = observe.online_store(loaded)
+    store = online_store(loaded)
     if store is not None:
         events.append(_observation(["online_store"], store))
     for text in observe.troubles(state):

@@ -14,6 +14,7 @@ from dagster_project.models import train as training_run
 from dagster_project.models.config import ModelSettings, merged
 from dagster_project.resources import SettingsResource
 from dagster_project.run import metadata
+from model.config import base_values
 from model.study.plots import history
 
 CANDIDATE = dg.AssetKey("candidate_model")
@@ -64,7 +65,7 @@ def candidate_model(
     are new), that one is kept.
     """
     loaded = settings.load()
-    chosen = merged(loaded.model, config.model)
+    chosen = merged(base_values(loaded), config.model)
     found = None if config.force else training_run.reusable(loaded, chosen, config.min_growth)
     if found is not None:
         context.log.info(f"kept model {found.version}: same code and settings, {found.growth:.1%} new cases")

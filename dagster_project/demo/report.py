@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dagster_project.demo import sections as demo_sections
 from dagster_project.demo.sections import Section
 from dagster_project.models import train as training_run
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 
 if TYPE_CHECKING:
@@ -154,10 +154,7 @@ def write_html(settings: Settings, summary: Summary) -> Path:
         The page; replaced at once, never half-written.
     """
     file = settings.home / "demo" / "report.html"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(f".{os.getpid()}")
-    temporary.write_text(to_html(summary), encoding="utf-8")
-    temporary.replace(file)
+    replace_file(file, to_html(summary))
     return file
 
 

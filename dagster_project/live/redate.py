@@ -4,7 +4,6 @@ are from before the year 2000.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.messages import EARLIEST_US, Click
 from feature_repo.contract.settings import Settings
 from spark_jobs.ingest.held_out import held_out_file
@@ -84,8 +84,5 @@ def _shift(file: Path, newest_us: int) -> int:
     file.
     """
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}")
-        part.write_text(str((int(time.time()) - newest_us // SECOND_US) * SECOND_US), encoding="utf-8")
-        part.replace(file)
+        replace_file(file, str((int(time.time()) - newest_us // SECOND_US) * SECOND_US))
     return int(file.read_text(encoding="utf-8"))

@@ -171,12 +171,12 @@ def _feature_definitions(work: Work, spark: Callable[[], SparkSession]) -> dict[
 
 
 def _online_features(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
-    from feature_repo.registry import store
+    from feature_repo.registry.materialize import materialize
     from streaming.services import services as broker
 
     # from a clean state nothing runs yet; services that run or are set by address are left as they are
     broker.up(work.settings)
-    written = store.materialize(work.settings, spark())
+    written = materialize(work.settings, spark())
     return {
         "rows": sum(part.rows for part in written),
         "rows_by_view": {part.view: part.rows for part in written},

@@ -17,8 +17,11 @@ from pydantic import SecretStr
 
 from dagster_project.lake.days import Days, clicks_digest
 from dagster_project.run import steps
+from dagster_project.run.inputs import files_in, input_files, online_store
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.locks import only_writer
 from feature_repo.contract.settings import Settings
+from spark_jobs.ingest.held_out import held_out_file
 from spark_jobs.lake.log import DeltaLog
 
 
@@ -68,25 +71,6 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def input_files(settings: Settings) -> list[tuple[str, int, int]]:
-    """List the dataset folder as (path within it, bytes, modification time in ns); empty for the fetched
-    ML-100K, which never changes.
-    """
-    return files_in(settings.dataset.path, "**/*") if settings.dataset.path is not None else []
-
-
-def files_in(folder: Path, pattern: str = "*") -> list[tuple[str, int, int]]:
-    """List a folder's files of a pattern as (path within it, bytes, modification time in ns); empty where
-    there is none.
-    """
-    if not folder.is_dir():
-        return []
-    files = (file for file in folder.glob(pattern) if file.is_file())
-    return sorted(
-        (file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files
-    )
-
-
 def fingerprint(
     settings: Settings, step: steps.Step, days: Days | None, topic_ends: Mapping[str, int] | None
 ) -> str:
@@ -133,16 +117,12 @@ def fingerprint(
     if "live/recommendations" in step.reads:
         facts["score_log"] = files_in(settings.home / "score_log")
     if "live/recommendations" in step.assets:
-        from spark_jobs.ingest.held_out import held_out_file
-
         held_out = held_out_file(settings)
         facts["held_out"] = [file for file in files_in(held_out.parent) if file[0] == held_out.name]
     if "kafka/clicks" in step.reads:
         facts["topic"] = dict(topic_ends) if topic_ends is not None else None
     if "online_features" in step.assets:
-        from dagster_project.run import observe
-
-        facts["online_store_filled"] = bool((observe.online_store(settings) or {}).get("keys"))
+        facts["online_store_filled"] = bool((online_store(settings) or {}).get("keys"))
     if "promoted_model" in step.reads:
         promoted = settings.models_dir / "promoted"
         facts["model"] = (
@@ -229,10 +209,7 @@ class StepMemory:
             if name in steps.TABLES
         }
         text = json.dumps({"fingerprint": inputs, "versions": versions, "report": vars(report)}, default=str)
-        file = self._file(step, days)
-        temporary = file.with_name(f"{file.name}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
+        replace_file(self._file(step, days), text)
 
     def _file(self, step: steps.Step, days: Days | None) -> Path:
         return self._folder / f"{step.assets[0].replace('/', '.')}{f'.{days}' if days else ''}.json"

@@ -8,11 +8,10 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from dagster_project.models import gates
+from dagster_project.models import gates, promotion
 from dagster_project.models import train as training_run
-from dagster_project.run import memory as step_memory
+from dagster_project.run.inputs import input_files
 from feature_repo.contract.settings import Settings
 from streaming.topics import watch as kafka_watch
 
@@ -20,14 +19,13 @@ MAX_LAG = 10_000  # clicks; about 20 s of work of one consumer
 MAX_DEAD_SHARE = 0.05
 QUALITY_DROP = 0.10  # relative to the model that served before
 RECENT = 500  # records of each partition that latency is taken over
-ONLINE_TIMEOUT_SECONDS = 2.0
 
 
 def files_cursor(settings: Settings) -> str:
     """Return a hash of the dataset folder's names, sizes and times; empty when there is no folder of one's
     own.
     """
-    listed = step_memory.input_files(settings)
+    listed = input_files(settings)
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest() if listed else ""
 
 
@@ -112,29 +110,10 @@ def troubles(state: LiveState) -> list[str]:
     return found
 
 
-def online_store(settings: Settings) -> dict[str, Any] | None:
-    """Count keys and memory of the online store; none when it does not answer."""
-    import redis
-
-    from feature_repo.contract.endpoints import EndpointError, online_store_url
-
-    try:
-        client = redis.Redis.from_url(
-            online_store_url(settings),
-            socket_timeout=ONLINE_TIMEOUT_SECONDS,
-            socket_connect_timeout=ONLINE_TIMEOUT_SECONDS,
-        )
-        return {"keys": int(client.dbsize()), "bytes": int(client.info("memory")["used_memory"])}  # type: ignore[arg-type, index]
-    except (EndpointError, redis.RedisError):
-        return None
-
-
 def quality_dropped(settings: Settings) -> str | None:
     """Say in one line that the serving model is clearly worse than the one before it; none when all is
     well.
     """
-    from dagster_project.models import promotion
-
     served = [entry["version"] for entry in promotion.history(settings)]
     values = []
     for version in served[-2:]:

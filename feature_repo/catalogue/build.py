@@ -42,10 +42,15 @@ def write_catalogue(settings: Settings, out: Path, spark: SparkSession | None = 
     -------
     Path
         The page.
-    """
-    from feature_repo.registry.store import feature_store
 
-    store = feature_store(settings)
+    Raises
+    ------
+    RegistryError
+        The definitions were never applied.
+    """
+    from feature_repo.registry.store import applied_store
+
+    store = applied_store(settings)
     statistics = _statistics(spark, store) if spark is not None else {}
     out.mkdir(parents=True, exist_ok=True)
     file = out / "catalogue.json"

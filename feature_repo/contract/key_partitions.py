@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.locks import only_one
 from feature_repo.contract.messages import ClickError
 from feature_repo.contract.settings import KafkaSettings
@@ -273,8 +274,4 @@ def _read(file: Path) -> tuple[Width, ...]:
 
 
 def _write(file: Path, widths: tuple[Width, ...]) -> None:
-    part = file.with_suffix(".part")
-    part.write_text(
-        json.dumps([{"count": width.count, "since": width.since} for width in widths]), encoding="utf-8"
-    )
-    part.replace(file)
+    replace_file(file, json.dumps([{"count": width.count, "since": width.since} for width in widths]))

@@ -18,9 +18,7 @@ from feature_repo.stores.surroundings import NOWHERE
 
 if TYPE_CHECKING:
     from feast import FeatureStore, RepoConfig
-    from pyspark.sql import SparkSession
 
-    from feature_repo.registry.materialize import Materialized
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -84,17 +82,14 @@ def feature_store(settings: Settings, *, url: str | None = None) -> FeatureStore
 
     Returns
     -------
-    feast.FeatureStore
-        Historical reads need an active Spark session with Delta (``spark_jobs.session``) in this process.
+    CheckedStore
+        Feast's, with errors in our words. Historical reads need an active Spark session with Delta
+        (``spark_jobs.session``) in this process.
     """
     config = repo_config(settings, url=url)
-    from feast import FeatureStore
+    from feature_repo.registry.checked import CheckedStore
 
-    return FeatureStore(config=config)
-
-
-class RegistryError(RuntimeError):
-    """The registry holds nothing to read; the text names the home and the command."""
+    return CheckedStore(config=config)
 
 
 def applied_store(settings: Settings, *, url: str | None = None) -> FeatureStore:
@@ -106,6 +101,8 @@ def applied_store(settings: Settings, *, url: str | None = None) -> FeatureStore
         They never were.
     """
     store = feature_store(settings, url=url)
+    from feature_repo.stores.asked import RegistryError
+
     if not store.list_feature_views():
         raise RegistryError(
             f"the registry of home '{settings.home}' holds no feature view; register them with `python -m "
@@ -123,7 +120,7 @@ def apply(settings: Settings, *, url: str | None = None) -> FeatureStore:
         With everything of `definitions.OBJECTS` registered and what is no longer defined removed.
     """
     store = feature_store(settings, url=url)
-    from feature_repo import definitions
+    from feature_repo import definitions  # they import Feast, which takes seconds
 
     store.apply(
         list(definitions.OBJECTS),
@@ -159,10 +156,3 @@ def pinned(versions: Mapping[str, int | str]) -> Any:
     from feature_repo.stores.offline.sources import pinned as pin
 
     return pin(versions)
-
-
-def materialize(settings: Settings, spark: SparkSession, **options: Any) -> list[Materialized]:
-    """Bring the online store up to the Delta tables; see `feature_repo.registry.materialize.materialize`."""
-    from feature_repo.registry.materialize import materialize as run
-
-    return run(settings, spark, **options)

@@ -54,6 +54,8 @@ def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | N
     ------
     AccessError
         No usable access file.
+    RegistryError
+        The home's definitions were never applied.
     """
     import_feast()
     from feast.feature_server import get_app
@@ -64,11 +66,11 @@ def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | N
         init_security_manager,
     )
 
-    from feature_repo.registry.store import feature_store
+    from feature_repo.registry.store import applied_store
     from feature_repo.serving.reads import ServiceReads
 
     tokens = TokenGate(read_grants(options.access), "one that `python -m feature_repo token` made")
-    store = store or feature_store(settings)
+    store = store or applied_store(settings)
     # Feast's own checks are off: the gate has made them
     init_security_manager(auth_type=AuthManagerType.NONE, fs=store)
     init_auth_manager(

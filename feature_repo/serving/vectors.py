@@ -7,7 +7,6 @@ call mixes ids up.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from feature_repo.contract.categories import Categories, CategoryError
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -78,7 +79,7 @@ class VectorIndex:
         self.keys = [keys[number] for number in chosen]
         self.texts = [texts[number].casefold() for number in chosen] if texts is not None else None
         self.categories = (
-            [plain(categories[number] or "") for number in chosen] if categories is not None else None
+            Categories([categories[number] for number in chosen]) if categories is not None else None
         )
         self.vectors = (
             np.ascontiguousarray(vectors[kept] / lengths[kept, None], dtype=np.float32)
@@ -254,35 +255,14 @@ class VectorIndex:
                 "this index holds no categories; load it with the category feature, or filter by words or "
                 "keys"
             )
-        wanted = plain(category)
-        if not wanted.strip():
-            raise VectorError(f"category {category!r} holds no letter or digit; name one, for example Comedy")
-        names, numbers = self._category_numbers
-        holding = [number for number, name in enumerate(names) if wanted in name]
-        return np.flatnonzero(np.isin(numbers, holding))
-
-    @cached_property
-    def _category_numbers(self) -> tuple[list[str], np.ndarray]:
-        names: dict[str, int] = {}
-        numbers = np.array(
-            [names.setdefault(name, len(names)) for name in self.categories or ()], dtype=np.int64
-        )
-        return list(names), numbers
+        try:
+            return self.categories.places(category)
+        except CategoryError as error:
+            raise VectorError(str(error)) from None
 
     @cached_property
     def _place(self) -> dict[str, int]:
         return {key: number for number, key in enumerate(self.keys)}
-
-
-def plain(category: str) -> str:
-    """Bring a category to lower-case words between single spaces, so that whole words are found in it.
-
-    Examples
-    --------
-    >>> plain("Sci-Fi | Comedy")
-    ' sci fi comedy '
-    """
-    return " " + " ".join(re.findall(r"\w+", category.casefold())) + " "
 
 
 def _read(

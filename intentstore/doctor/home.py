@@ -72,7 +72,8 @@ def registry(settings: Settings) -> Check:
     file = settings.home / "feast" / "registry.db"
     if not file.exists():
         return Check("registry", "warning", f"none at {file}", "intentstore features apply")
-    from feature_repo.registry.store import RegistryError, applied_store
+    from feature_repo.registry.store import applied_store
+    from feature_repo.stores.asked import RegistryError
 
     try:
         views = applied_store(settings).list_feature_views()

@@ -28,7 +28,7 @@ from feature_repo.contract.settings import SessionSettings
 from feature_repo.contract.spellings.ids import spelling_note
 from model.data.catalogue import Catalogue
 from model.data.lake import from_tables
-from model.data.sequences import Cases, Sequences, expand, last_steps
+from model.data.sequences import Cases, Sequences, expand
 from model.data.splits import PROTOCOLS, Dataset, Parts, Protocol, leave_one_out, next_item
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "Sequences",
     "expand",
     "from_tables",
-    "last_steps",
     "load_folder",
 ]
 

@@ -17,6 +17,7 @@ from feature_repo.contract.dataset.files.blocks import Block
 from feature_repo.contract.dataset.files.lines import COMPRESSIONS
 from feature_repo.contract.dataset.folder import CLICK_STEMS, DatasetFolderError, read_blocks
 from feature_repo.contract.dataset.rows.columns import one_array, text_column
+from feature_repo.contract.files import replacing
 from feature_repo.contract.spellings.columns import ITEM_COLUMNS, KNOWN_NAMES, matched
 from feature_repo.contract.times import holds_times
 from model.data.prepare_times import UNITS, with_times
@@ -199,9 +200,8 @@ def _convert(path: Path, target: Path, columns: tuple[str, ...], choices: Choice
         ) from None
     if columns is CLICK_COLUMNS:
         whole = with_times(whole, path.name, choices.unit, choices.say)
-    part = target.with_suffix(".part")
-    pyarrow.parquet.write_table(whole, part)
-    part.replace(target)  # a killed run leaves no half file under the real name
+    with replacing(target) as part:  # a killed run leaves no half file under the real name
+        pyarrow.parquet.write_table(whole, part)
     return {target.name: whole.num_rows}
 
 

@@ -199,12 +199,6 @@ def expand(sequences: Sequences) -> Cases:
     return cases_at(sequences, places, stops)
 
 
-def last_steps(sequences: Sequences) -> Cases:
-    """Make a case of the last click of every session of two clicks or more."""
-    places = np.flatnonzero(sequences.lengths >= 2)
-    return cases_at(sequences, places, sequences.lengths[places] - 1)
-
-
 def without_targets(
     prefixes: Sequences, long: np.ndarray | None = None, short: np.ndarray | None = None
 ) -> Cases:

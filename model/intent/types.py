@@ -4,7 +4,9 @@ view.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +52,49 @@ class SessionIntent:
     short: ViewIntent
     source: str
     cache_key: str = ""
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the columns that tables, live files and the online store hold of an intent: ``source``,
+        ``cache_key``, and ``text``, ``items``, ``cosines`` and ``vector`` of both views with the view's name
+        before them; a vector is the array itself, which each place brings to its own form.
+        """
+        row: dict[str, Any] = {"source": self.source, "cache_key": self.cache_key}
+        for name, view in (("long", self.long), ("short", self.short)):
+            row |= {
+                f"{name}_text": view.text,
+                f"{name}_items": list(view.items),
+                f"{name}_cosines": list(view.cosines),
+                f"{name}_vector": view.vector,
+            }
+        return row
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], vector: Callable[[Any], NDArray[np.float32]]) -> SessionIntent:
+        """Read what `to_row` gave.
+
+        Parameters
+        ----------
+        row : mapping
+            With these columns, and others maybe.
+        vector : callable
+            Reads the form that vectors have in this place.
+
+        Examples
+        --------
+        >>> row = no_intent(2, "k").to_row()
+        >>> SessionIntent.from_row(row, np.asarray).cache_key, sorted(row)[:3]
+        ('k', ['cache_key', 'long_cosines', 'long_items'])
+        """
+        return cls(_view(row, "long", vector), _view(row, "short", vector), row["source"], row["cache_key"])
+
+
+def _view(row: Mapping[str, Any], name: str, vector: Callable[[Any], NDArray[np.float32]]) -> ViewIntent:
+    return ViewIntent(
+        row[f"{name}_text"],
+        tuple(row[f"{name}_items"]),
+        tuple(row[f"{name}_cosines"]),
+        vector(row[f"{name}_vector"]),
+    )
 
 
 def no_view(dim: int) -> ViewIntent:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from feature_repo.contract.files import replacing
 from model.config import ModelConfig
 from model.data.splits import Dataset
 from model.network.averaging import RunningMean
@@ -107,16 +107,12 @@ def save(
             }
     tensors |= {f"best.{name}": value for name, value in (best or {}).items()}
     tensors |= {f"mean.{name}": value for name, value in (mean.values.items() if mean is not None else ())}
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{FILE}.part"
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-        part,
-        {"run": run, "progress": json.dumps(vars(progress))},
-    )
-    with part.open("rb") as handle:
-        os.fsync(handle.fileno())
-    part.replace(folder / FILE)
+    with replacing(folder / FILE, durable=True) as part:
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+            part,
+            {"run": run, "progress": json.dumps(vars(progress))},
+        )
 
 
 def load(

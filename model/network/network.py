@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import ModelConfig
+from model.data.recency import HalfLives
 from model.network.backbones import Clicks, Graph, make_backbone
 from model.network.fusion import PaperFusion
 
@@ -112,14 +113,14 @@ class Network(nn.Module):
         """Intents without any source: recency-weighted means of the clicked titles, shape (batch[, length],
         text_dim).
 
-        Same half-lives as ``model.intent.ground.encoder``: 3 clicks for the short view, 24 for the long one.
+        Same half-lives as the encoder source: ``config.recency_half_life`` for the short view.
         """
         titles = self.views[clicks.items] * clicks.mask[:, :, None]
         steps = torch.arange(titles.shape[1], device=titles.device)
         ends = (clicks.lengths - 1)[:, None] if last_only or not self.backbone.every_position else steps[None]
         age = ends[:, :, None] - steps
         found = []
-        for half_life in (24.0, 3.0):
+        for half_life in HalfLives.of(self.config.recency_half_life):
             weights = torch.where(age >= 0, torch.pow(0.5, age / half_life), 0.0)
             mean = functional.normalize(weights @ titles, dim=2)
             found.append(mean[:, 0] if last_only or not self.backbone.every_position else mean)

@@ -8,10 +8,13 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from model.config import ModelConfig
 from model.data.splits import Dataset
@@ -80,7 +83,10 @@ def candidates(config: ModelConfig, dataset: Dataset) -> list[dict[str, Any]]:
     for change in CHANGES:
         if "start" in change and with_text:
             continue  # item vectors begin at titles there
-        made = config.model_copy(update=change).model_dump_json()
+        try:
+            made = ModelConfig.model_validate(config.model_dump() | change).model_dump_json()
+        except ValidationError:
+            continue  # such as a width that the given number of heads does not divide
         if made not in known:
             known.add(made)
             found.append(change)
@@ -127,7 +133,7 @@ def search(
             if trials and _expected(trials, before, epochs) > left:
                 _log.info("tuning: %.0f s are left, too few for the next trial", max(left, 0.0))
                 return trials
-            history, spent = fit(place, config.model_copy(update=changes[place]), epochs)
+            history, spent = _tried(fit, place, config.model_copy(update=changes[place]), epochs)
             trials.append(
                 Trial(
                     place,
@@ -147,6 +153,20 @@ def search(
             break
         epochs *= 2
     return trials
+
+
+def _tried(
+    fit: Fit, place: int, config: ModelConfig, epochs: int
+) -> tuple[Sequence[dict[str, float]], float]:
+    """Fit; a change that cannot be trained (say, by a loss of NaN) is worth nothing, and ends nothing."""
+    started = time.monotonic()
+    try:
+        return fit(place, config, epochs)
+    except ValueError as error:
+        if not place:
+            raise
+        _log.warning("tuning: setting %d cannot be trained: %s", place, error)
+        return [{"ndcg10": 0.0}], time.monotonic() - started
 
 
 def chosen(trials: Sequence[Trial]) -> Trial:

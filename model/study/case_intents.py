@@ -8,21 +8,28 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
+from model.data.catalogue import Catalogue
 from model.data.sequences import Cases
 from model.data.splits import Dataset
 from model.intent.answer.reading import misread
+from model.intent.ask.answers import Answer, failure_kinds
+from model.intent.ask.asker import asker_of
+from model.intent.ask.local import recipe_of, tokenizer_file
+from model.intent.ask.loop import Question, ask_missing, missing
 from model.intent.ask.spool import whole_rows, whole_values
-from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.fallback import Fallback, Views
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.ground.localiser import Localiser
+from model.intent.ground.student import train_student
 from model.intent.prompts import TitleCutter, recent_titles
 from model.intent.recipe import Recipe
 
@@ -31,7 +38,7 @@ SOURCES: tuple[Source, ...] = ("encoder", "llm", "endpoint", "student", "none")
 ANSWERS_FOLDER = "intent_answers"  # below home: the answers of studies and benchmarks, one file a recipe
 Vectors = NDArray[np.float32]
 Prefixes = list[list[str]]
-_log = logging.getLogger("intentstore.model.intents")
+LOGGER = logging.getLogger("intentstore.model.intents")
 
 
 class Encodes(Protocol):
@@ -39,14 +46,6 @@ class Encodes(Protocol):
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return one unit row a text."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A prefix that may be sent to the LLM: its content key and the titles of the prompt."""
-
-    key: str
-    titles: list[str]
 
 
 def with_intents(dataset: Dataset, settings: Settings, source: Source, encoder: Encodes) -> Dataset:
@@ -79,30 +78,22 @@ def with_intents(dataset: Dataset, settings: Settings, source: Source, encoder: 
     catalogue = dataset.catalogue
     if source == "none" or catalogue.vectors is None:
         return dataset
-    localiser = Localiser(
-        catalogue.item_ids,
-        catalogue.titles,
-        catalogue.vectors,
-        settings.intents.vectors,
-        settings.intents.top_r,
-    )
-    fallback = EncoderSource(localiser, settings.intents.recency_half_life)
+    localiser = _localiser(catalogue, settings)
+    encoder_intents = Fallback("encoder", localiser, settings.intents.recency_half_life)
     names = np.array(catalogue.item_ids, dtype=object)
     prefixes = [
         [names[prefix].tolist() for prefix in cases.prefixes] for cases in (dataset.valid, dataset.test)
     ]
     both = prefixes[0] + prefixes[1]
-    long, short = fallback.vectors(both)
+    views = encoder_intents.vectors(both)
     if source != "encoder":
-        long, short, note = _answered(
-            settings, source, both, len(prefixes[0]), localiser, encoder, (long, short)
-        )
+        views, note = _answered(settings, source, both, len(prefixes[0]), localiser, encoder, views)
         dataset = replace(dataset, notes=(*dataset.notes, note))
     bound = len(prefixes[0])
     return replace(
         dataset,
-        valid=_attached(dataset.valid, long[:bound], short[:bound]),
-        test=_attached(dataset.test, long[bound:], short[bound:]),
+        valid=_attached(dataset.valid, views.long[:bound], views.short[:bound]),
+        test=_attached(dataset.test, views.long[bound:], views.short[bound:]),
     )
 
 
@@ -125,23 +116,22 @@ def filled(dataset: Dataset, settings: Settings) -> Dataset:
     catalogue = dataset.catalogue
     if settings.intents.fallback == "none" or catalogue.vectors is None or dataset.valid.long is None:
         return dataset
-    localiser = Localiser(
-        catalogue.item_ids,
-        catalogue.titles,
-        catalogue.vectors,
-        settings.intents.vectors,
-        settings.intents.top_r,
-    )
-    source, names = (
-        EncoderSource(localiser, settings.intents.recency_half_life),
-        np.array(catalogue.item_ids, dtype=object),
-    )
+    source = Fallback("encoder", _localiser(catalogue, settings), settings.intents.recency_half_life)
+    names = np.array(catalogue.item_ids, dtype=object)
     return replace(
         dataset, valid=_filled(dataset.valid, source, names), test=_filled(dataset.test, source, names)
     )
 
 
-def _filled(cases: Cases, source: EncoderSource, names: np.ndarray) -> Cases:
+def _localiser(catalogue: Catalogue, settings: Settings) -> Localiser:
+    vectors = catalogue.vectors
+    if vectors is None:
+        raise ValueError("a catalogue without text vectors grounds nothing; give items.* with titles")
+    chosen = settings.intents
+    return Localiser(catalogue.item_ids, catalogue.titles, vectors, chosen.vectors, chosen.top_r)
+
+
+def _filled(cases: Cases, source: Fallback, names: np.ndarray) -> Cases:
     if cases.long is None or cases.short is None or not len(cases):
         return cases
     blank = np.flatnonzero(~(cases.long.any(axis=1) | cases.short.any(axis=1)))
@@ -167,8 +157,8 @@ def _answered(
     validation: int,
     localiser: Localiser,
     encoder: Encodes,
-    trivial: tuple[Vectors, Vectors],
-) -> tuple[Vectors, Vectors, str]:
+    trivial: Views,
+) -> tuple[Views, str]:
     """Vectors of all prefixes where an LLM was asked about some; the first ``validation`` prefixes are those
     of validation cases.
     """
@@ -179,46 +169,35 @@ def _answered(
     known, texts = _texts(settings, prefixes[:validation] if source == "student" else prefixes, localiser)
     grounded = [vector for _, _, vector in localiser.ground(encoder.encode(texts))] if texts else []
     vectors = np.array(grounded, np.float32).reshape(-1, localiser.dim)
-    long, short, rest = _others(
-        "student" if source == "student" else settings.intents.fallback, known, vectors, trivial
-    )
+    answered = Views(vectors[0::2], vectors[1::2])
+    student = None
+    if "student" in (source, settings.intents.fallback):
+        student = train_student((trivial.long[known], trivial.short[known]), (answered.long, answered.short))
+        if student is None:
+            LOGGER.warning(
+                "%d answers are too few to teach a student; the encoder serves instead (raise "
+                "intents.max_calls)",
+                len(known),
+            )
+    chosen = "student" if source == "student" else settings.intents.fallback
+    rest = Fallback(chosen, localiser, settings.intents.recency_half_life, student)
+    views = rest.vectors(prefixes)
     if source == "student":
         note = (
-            f"intents: all {len(prefixes)} cases by {rest}, taught by {len(known)} answers on validation "
-            "cases"
+            f"intents: all {len(prefixes)} cases by {rest.source}, taught by {len(known)} answers on "
+            "validation cases"
         )
     else:
-        long[known], short[known] = vectors[0::2], vectors[1::2]
-        note = f"intents: {len(known)} of {len(prefixes)} cases by {asker}, the others by {rest}"
-    _log.info(note)
-    return long, short, note
-
-
-def _others(
-    fallback: str, known: list[int], vectors: Vectors, trivial: tuple[Vectors, Vectors]
-) -> tuple[Vectors, Vectors, str]:
-    """Vectors of all prefixes by the fallback, and its name; a student learns from the ``known`` ones."""
-    from model.intent.ground.student import train_student
-
-    if fallback == "none":
-        return np.zeros_like(trivial[0]), np.zeros_like(trivial[1]), "none"
-    if fallback == "student":
-        student = train_student((trivial[0][known], trivial[1][known]), (vectors[0::2], vectors[1::2]))
-        if student is not None:
-            return *student.predict(*trivial), "student"
-        _log.warning(
-            "%d answers are too few to teach a student; the encoder serves instead (raise intents.max_calls)",
-            len(known),
-        )
-    return trivial[0].copy(), trivial[1].copy(), "encoder"
+        views.long[known], views.short[known] = answered
+        note = f"intents: {len(known)} of {len(prefixes)} cases by {asker}, the others by {rest.source}"
+    LOGGER.info(note)
+    return views, note
 
 
 def _texts(settings: Settings, prefixes: Prefixes, localiser: Localiser) -> tuple[list[int], list[str]]:
     """Places of the prefixes that have an answer, and their texts, long and short in turn; at most
     ``intents.max_calls`` prefixes are asked about.
     """
-    from model.intent.ask.local import recipe_of, tokenizer_file
-
     recipe = recipe_of(settings)
     if recipe is None:
         raise ValueError(f"intents.source '{settings.intents.source}' asks no LLM; choose llm or endpoint")
@@ -229,14 +208,18 @@ def _texts(settings: Settings, prefixes: Prefixes, localiser: Localiser) -> tupl
         place: recent_titles(prefixes[place], titles.get, cut, recipe.max_items)
         for place in np.linspace(0, len(prefixes) - 1, count).astype(int).tolist()
     }
-    asked = {place: Asked(recipe.key(*pair), pair[1]) for place, pair in shown.items() if pair[0]}
+    asked = {
+        place: Question(recipe.key(items, names), tuple(items), tuple(names))
+        for place, (items, names) in shown.items()
+        if items
+    }
     answers = _answers(settings, recipe, list(asked.values()), KnownTitles(localiser.titles))
-    known = [place for place, one in asked.items() if one.key in answers]
+    known = [place for place, question in asked.items() if question.key in answers]
     return known, [text for place in known for text in answers[asked[place].key]]
 
 
 def _answers(
-    settings: Settings, recipe: Recipe, asked: Sequence[Asked], titles: KnownTitles
+    settings: Settings, recipe: Recipe, asked: Sequence[Question], titles: KnownTitles
 ) -> dict[str, tuple[str, str]]:
     """Content key to the answers of both views; only keys that no earlier run has got are asked for, and each
     answer is kept at once.
@@ -244,32 +227,23 @@ def _answers(
     digest = hashlib.blake2b(json.dumps(recipe.to_dict(), sort_keys=True).encode(), digest_size=8).hexdigest()
     file = settings.home / ANSWERS_FOLDER / f"{digest}.jsonl"
     found = _read(file, titles)
-    missing = list({one.key: one for one in asked if one.key not in found}.values())
-    if not missing:
+    count = len(missing(asked, found))
+    if not count:
         return found
-    from model.intent.ask.asker import asker_of, failure_kinds
-    from model.intent.ask.local import Answer
-
     file.parent.mkdir(parents=True, exist_ok=True)
+    LOGGER.info("asking %s about %d prefixes, %d answers are known", recipe.source, count, len(found))
     with file.open("a", encoding="utf-8") as kept:
 
-        def keep(place: int, answer: Answer) -> None:
-            found[missing[place].key] = answer.long_text, answer.short_text
-            kept.write(
-                json.dumps(
-                    {"key": missing[place].key, "long": answer.long_text, "short": answer.short_text},
-                    ensure_ascii=False,
-                )
-                + "\n"
-            )
+        def keep(question: Question, answer: Answer) -> None:
+            row = {"key": question.key, "long": answer.long_text, "short": answer.short_text}
+            found[question.key] = answer.long_text, answer.short_text
+            kept.write(json.dumps(row, ensure_ascii=False) + "\n")
             kept.flush()
 
-        _log.info(
-            "asking %s about %d prefixes, %d answers are known", recipe.source, len(missing), len(found)
-        )
-        failures = asker_of(settings, titles).ask([one.titles for one in missing], keep)
-    for kind, count in failure_kinds(reason for _, reason in failures).items():
-        _log.warning("%d of %d prefixes have no answer: %s", count, len(missing), kind)
+        # a copy of what is known: `found` grows while answers come
+        failures = ask_missing(lambda: asker_of(settings, titles), asked, frozenset(found), keep)
+    for kind, number in failure_kinds(failure.reason for failure in failures).items():
+        LOGGER.warning("%d of %d prefixes have no answer: %s", number, count, kind)
     return found
 
 
@@ -290,11 +264,7 @@ def forget_misread(settings: Settings, titles: KnownTitles) -> int:
         right = [row for row in rows if not (misread(row["long"], titles) or misread(row["short"], titles))]
         if len(right) < len(rows):
             count += len(rows) - len(right)
-            part = file.with_name(f".{file.name}.part")
-            part.write_text(
-                "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in right), encoding="utf-8"
-            )
-            part.replace(file)
+            replace_file(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in right))
     return count
 
 

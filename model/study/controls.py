@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import torch
 
-from model.data.decay import weighted
+from model.data.recency import SHORT_HALF_LIFE, Clicked, HalfLives, recency_mean
 from model.data.sequences import Cases
 from model.data.splits import Dataset
 from model.rankers.title_knn import reduced, unit
 
-HALF_LIFE_LONG, HALF_LIFE_SHORT = 24.0, 3.0  # clicks, as the encoder source
 LARGEST_R = 5  # items an intent is grounded on; the paper shows 0 to 5
 STORED = "stored (of the dataset)"
 ORACLE_NOISE = 1.0  # norm of the noise beside the target's unit vector: a cosine of about .7 with the truth
@@ -24,13 +24,8 @@ Variant = Callable[[Cases], Views]
 
 def recent(titles: np.ndarray, half_life: float) -> Callable[[Cases], np.ndarray]:
     """Return a function that gives the recency-weighted mean title of each prefix, unit rows."""
-
-    def view(cases: Cases) -> np.ndarray:
-        return unit(
-            weighted(cases.prefixes, 0.5 ** (cases.prefixes.steps_back / half_life), len(titles)) @ titles
-        )
-
-    return view
+    table = torch.from_numpy(titles)
+    return lambda cases: recency_mean(Clicked.of(cases.prefixes), half_life, table)
 
 
 def grounded(queries: np.ndarray, titles: np.ndarray, top_r: int) -> np.ndarray:
@@ -61,7 +56,9 @@ def grounded(queries: np.ndarray, titles: np.ndarray, top_r: int) -> np.ndarray:
     return unit(found)
 
 
-def sources(dataset: Dataset, seed: int = 0, stored: str = STORED) -> dict[str, Variant]:
+def sources(
+    dataset: Dataset, seed: int = 0, stored: str = STORED, half_life: float = SHORT_HALF_LIFE
+) -> dict[str, Variant]:
     """Name the intent sources and controls of the study.
 
     Parameters
@@ -73,14 +70,16 @@ def sources(dataset: Dataset, seed: int = 0, stored: str = STORED) -> dict[str, 
         Of the random controls.
     stored : str
         Name of the intents that the cases carry; empty = they are the encoder's, which are here anyway.
+    half_life : float
+        ``intents.recency_half_life``.
 
     Returns
     -------
     dict
         Name to a function of cases that gives the long and the short vectors.
     """
-    titles = _titles(dataset)
-    long, short = recent(titles, HALF_LIFE_LONG), recent(titles, HALF_LIFE_SHORT)
+    titles, half_lives = _titles(dataset), HalfLives.of(half_life)
+    long, short = recent(titles, half_lives.long), recent(titles, half_lives.short)
     mean = recent(titles, np.inf)
 
     def shuffled(cases: Cases) -> Views:
@@ -116,14 +115,14 @@ def sources(dataset: Dataset, seed: int = 0, stored: str = STORED) -> dict[str, 
     return found
 
 
-def views(dataset: Dataset) -> dict[str, Variant]:
+def views(dataset: Dataset, half_life: float = SHORT_HALF_LIFE) -> dict[str, Variant]:
     """Name the views of the encoder: one, both, and a neutral one. Nothing is asked here;
     ``model.study.answers`` has the LLM's, with its neutral prompt.
     """
-    titles = _titles(dataset)
+    titles, half_lives = _titles(dataset), HalfLives.of(half_life)
     long, short, neutral = (
-        recent(titles, HALF_LIFE_LONG),
-        recent(titles, HALF_LIFE_SHORT),
+        recent(titles, half_lives.long),
+        recent(titles, half_lives.short),
         recent(titles, np.inf),
     )
     return {
@@ -134,10 +133,12 @@ def views(dataset: Dataset) -> dict[str, Variant]:
     }
 
 
-def groundings(dataset: Dataset, largest: int = LARGEST_R) -> dict[str, Variant]:
+def groundings(
+    dataset: Dataset, largest: int = LARGEST_R, half_life: float = SHORT_HALF_LIFE
+) -> dict[str, Variant]:
     """Name the number of items that the encoder's intent is grounded on, r = 0 to ``largest``."""
-    titles = _titles(dataset)
-    long, short = recent(titles, HALF_LIFE_LONG), recent(titles, HALF_LIFE_SHORT)
+    titles, half_lives = _titles(dataset), HalfLives.of(half_life)
+    long, short = recent(titles, half_lives.long), recent(titles, half_lives.short)
 
     def of(top_r: int) -> Variant:
         return lambda cases: (grounded(long(cases), titles, top_r), grounded(short(cases), titles, top_r))

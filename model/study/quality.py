@@ -253,14 +253,15 @@ def quality_table(
         CANDIDATE, Named(Scorer.of(trained), described(trained)), started, f"best epoch; {MIXED}"
     )
     if controls:
-        _add_controls(measured, dataset, config, trained)
+        _add_controls(measured, dataset, trained)
     order = sorted(measured.rows, key=lambda row: worth(row.metrics[GATE_METRICS[0]].mean), reverse=True)
     slices = sliced(candidate, dataset.item_counts, seen) if len(dataset.test) else {}
     return QualityReport(dataset, order, trained, seen, measured.ranks, warnings(order), slices)
 
 
-def _add_controls(measured: _Table, dataset: Dataset, config: ModelConfig, trained: Trained) -> None:
+def _add_controls(measured: _Table, dataset: Dataset, trained: Trained) -> None:
     """Measure the network alone, the mix without intents, and the model with the intents of other cases."""
+    config = trained.config  # what was chosen, where there was time to tune
     name = config.backbone
     started = time.perf_counter()
     if config.fusion == "paper":

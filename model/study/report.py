@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from model.study.study import Measured, Study
+    from model.study.variants import Measured, Study
 
 SHOWN = ("R@5", "R@10", "R@20", "N@10", "MRR@20")
 TITLES = {

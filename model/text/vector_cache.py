@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from feature_repo.contract.files import replacing
 from model.data.catalogue import Catalogue, Encoder
 
 _log = logging.getLogger("intentstore.model.vectors")
@@ -59,8 +59,6 @@ def encoded(catalogue: Catalogue, encoder: NamedEncoder, folder: Path) -> Catalo
     _log.info("encoding %d item texts with %s", named, encoder.name)
     done = catalogue.encoded(encoder)
     if done.vectors is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}.part")
-        save_file({"vectors": np.ascontiguousarray(done.vectors)}, part)
-        part.replace(file)
+        with replacing(file) as part:
+            save_file({"vectors": np.ascontiguousarray(done.vectors)}, part)
     return done

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feature_repo.contract.files import replacing
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS
@@ -93,10 +93,8 @@ def hold_back(lake: Lake, clicks: DataFrame, times: np.ndarray, share: float) ->
         .toArrow()
         .sort_by([("event_time", "ascending"), ("arrival_seq", "ascending")])
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_suffix(f".{os.getpid()}.tmp")
-    pyarrow.parquet.write_table(held, aside)
-    os.replace(aside, file)
+    with replacing(file) as part:
+        pyarrow.parquet.write_table(held, part)
     return HeldOut(both.where(~live).drop("_begin"), held.num_rows, file)
 
 

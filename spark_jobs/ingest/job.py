@@ -22,8 +22,11 @@ from feature_repo.contract.dataset.look import look_at
 from feature_repo.contract.refusals import too_many
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS, ITEMS, QUARANTINE
-from spark_jobs.ingest.files import Staged, stage
+from spark_jobs.ingest import kafka as ingest_kafka
+from spark_jobs.ingest import score_log as ingest_score_log
+from spark_jobs.ingest.files import STAGED_REFUSED, Staged, stage
 from spark_jobs.ingest.held_out import HeldOut, hold_back
+from spark_jobs.ingest.refused import quarantine
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.lake.changes import on_days
 from spark_jobs.lake.errors import explain
@@ -87,11 +90,7 @@ def run(
                 "stops; leave it out"
             )
         if kafka:
-            from spark_jobs.ingest import kafka as ingest_kafka
-
             return ingest_kafka.run(lake, max_offsets=max_offsets)
-        from spark_jobs.ingest import score_log as ingest_score_log
-
         return ingest_score_log.run(lake)
     return _ingest_dataset(lake, (date, until), max_refused_share)
 
@@ -288,39 +287,7 @@ def _commit_refused(lake: Lake, staged: Staged, now: datetime.datetime) -> int:
 def _refused(spark: SparkSession, staged: Staged) -> DataFrame:
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    from spark_jobs.ingest.files import STAGED_REFUSED
-
     return spark.read.schema(from_arrow_schema(STAGED_REFUSED)).parquet(str(staged.refused))
-
-
-def quarantine(lake: Lake, rows: DataFrame, now: datetime.datetime) -> int:
-    """Add refused rows that the table does not hold yet.
-
-    Parameters
-    ----------
-    lake : Lake
-        Its tables.
-    rows : DataFrame
-        Columns ``source``, ``line``, ``reason``, ``raw``.
-    now : datetime.datetime
-        Their `ingest_time`.
-
-    Returns
-    -------
-    int
-        Rows added; the same refused row of the same source is added once, however often it is read.
-    """
-    from pyspark.sql import functions as F
-
-    lake.create(QUARANTINE)
-    known = lake.read(QUARANTINE).select("source", "line", "reason").alias("t")
-    same = (
-        (F.col("s.source") == F.col("t.source"))
-        & F.col("s.line").eqNullSafe(F.col("t.line"))
-        & (F.col("s.reason") == F.col("t.reason"))
-    )
-    new = rows.alias("s").join(known, same, "left_anti").withColumn("ingest_time", F.lit(now))
-    return lake.append(QUARANTINE, new).inserted
 
 
 def _commit_clicks(

@@ -18,6 +18,7 @@ from feature_repo.contract.messages import ClickError, decode_click
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS, TIME
 from spark_jobs.ingest.kafka_options import python_options, spark_options
+from spark_jobs.ingest.refused import quarantine
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.lake.lake import Lake
 
@@ -167,8 +168,6 @@ def _batch(lake: Lake, rule: KeyRule, first: Offsets, until: Offsets) -> dict[st
     # offset.
     #   1 read and decode aside   2 refused to quarantine (adds only new ones)   3 new clicks in one commit
     from pyspark.sql import functions as F
-
-    from spark_jobs.ingest.job import quarantine
 
     now = datetime.datetime.now(datetime.UTC)
     with (

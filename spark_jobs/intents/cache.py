@@ -8,16 +8,16 @@ import datetime
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import INTENT_CACHE, INTENT_CACHE_SCHEMA, SESSION_INTENTS
 from model.intent.answer.reading import misread
-from model.intent.ask.asker import failure_kinds
-from model.intent.ask.spool import answer_row, clear, spooled
+from model.intent.ask.answers import failure_kinds
+from model.intent.ask.spool import answer_row, clear, spool_folder, spooled
 from model.intent.ground.known_titles import KnownTitles
 from spark_jobs.lake.lake import Lake
 
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("intentstore.intents")
 RETRY_FILE = "retry.jsonl"
 KINDS_FILE = "kinds.json"
-
-
-def spool_folder(settings: Settings) -> Path:
-    """Return the folder where workers write answers before they are committed."""
-    return settings.home / "intents" / "spool"
 
 
 def import_spool(lake: Lake, made: Sequence[dict[str, Any]] = ()) -> int:
@@ -151,10 +146,7 @@ def count_kinds(settings: Settings, rows: Iterable[Mapping[str, Any]]) -> None:
         for view in ("long", "short"):
             kind = str(row.get(f"{view}_kind") or "name")
             mine[kind] = mine.get(kind, 0) + 1
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    replace_file(path, json.dumps(counts, indent=1) + "\n")
 
 
 def read_kinds(settings: Settings) -> dict[str, dict[str, int]]:
@@ -188,5 +180,4 @@ def write_retries(settings: Settings, failures: list[dict[str, Any]]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(failure) + "\n" for failure in failures), encoding="utf-8")
+    replace_file(path, "".join(json.dumps(failure) + "\n" for failure in failures))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,13 @@ import pyarrow as pa
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import SESSIONS
 from model.intent.answer.reading import ANY_TITLE
-from model.intent.ask.asker import Asker, asker_of
+from model.intent.ask.answers import Answer, Asker
+from model.intent.ask.asker import asker_of
 from model.intent.ask.budget import RECENCY_DAYS, affordable, unsureness
 from model.intent.ask.endpoint import EndpointError
-from model.intent.ask.local import Answer, token_bound
-from model.intent.ask.spool import Spool
+from model.intent.ask.local import token_bound
+from model.intent.ask.loop import Question, ask_missing
+from model.intent.ask.spool import Spool, cache_row
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.llm.weights import ModelMissingError
 from model.intent.recipe import Recipe
@@ -220,46 +221,18 @@ def call(
     outcomes: list[dict[str, Any]] = []
     written = Spool(spool)
 
-    def keep(place: int, answer: Answer) -> None:
-        row = rows[place]
-        outcome = {**vars(answer), "cache_key": row["cache_key"], "items": list(row["items"])}
+    def keep(question: Question, answer: Answer) -> None:
+        outcome = {**vars(answer), "cache_key": question.key, "items": list(question.items)}
         written.append(cache_row(outcome, recipe))
         outcomes.append({**outcome, "reason": ""})
 
+    questions = [Question(row["cache_key"], tuple(row["items"]), tuple(row["titles"])) for row in rows]
     try:
-        titles = [list(row["titles"]) for row in rows]
-        failures = _asker(settings, known).ask(titles, keep)
-        outcomes += [
-            {"cache_key": rows[place]["cache_key"], "items": list(rows[place]["items"]), "reason": reason}
-            for place, reason in failures
-        ]
+        for question, reason in ask_missing(lambda: _asker(settings, known), questions, (), keep):
+            outcomes.append({"cache_key": question.key, "items": list(question.items), "reason": reason})
     finally:
         written.close()
     return outcomes
-
-
-def cache_row(outcome: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """Return the row of `intent_cache` of a successful call; ``created`` as ISO 8601 text."""
-    names = (
-        "cache_key",
-        "items",
-        "long_text",
-        "short_text",
-        "input_tokens",
-        "output_tokens",
-        "seconds",
-        "long_kind",
-        "short_kind",
-    )
-    kept = {name: outcome[name] for name in names}
-    now = datetime.datetime.now(datetime.UTC).isoformat()
-    return {
-        **kept,
-        "source": recipe.source,
-        "model": recipe.model,
-        "prompt_version": recipe.prompt_version,
-        "created": now,
-    }
 
 
 _LOADED: dict[str, Asker] = {}  # of this worker process; Spark uses it for many tasks

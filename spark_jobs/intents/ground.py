@@ -20,12 +20,13 @@ import pyarrow.parquet as pq
 
 from feature_repo.contract.settings import EncoderSettings, IntentSettings, Settings
 from feature_repo.contract.tables import ITEM_VECTORS, SESSION_INTENTS_SCHEMA
-from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.fallback import Fallback
+from model.intent.ground.grounded import ground_answers
 from model.intent.ground.live import ANSWERS_FILE, LIVE_FILE, TITLES_FILE, live_folder
 from model.intent.ground.localiser import ITEMS_FILE, Localiser, LocaliserError
 from model.intent.ground.student import STUDENT_FILE, Student
 from model.intent.recipe import Recipe
-from model.intent.types import SessionIntent, ViewIntent
+from model.intent.types import SessionIntent
 from spark_jobs.items.vectors import loaded_encoder, vectors_column
 from spark_jobs.lake.frames import spark_schema
 from spark_jobs.lake.lake import Lake
@@ -186,47 +187,24 @@ def _grounder(
 
     torch.set_num_threads(1)
     localiser = Localiser.load(folder)
-    student = (
-        Student.load(folder / STUDENT_FILE)
-        if intents.fallback == "student" and (folder / STUDENT_FILE).is_file()
-        else None
-    )
-    encoder = EncoderSource(localiser, intents.recency_half_life)
+    student = Student.load(folder / STUDENT_FILE) if (folder / STUDENT_FILE).is_file() else None
+    fallback = Fallback(intents.fallback, localiser, intents.recency_half_life, student)
 
     def ground_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = batch.to_pylist()
         answered = [place for place, row in enumerate(rows) if row["long_text"] and row["short_text"]]
         found: list[SessionIntent | None] = [None] * len(rows)
         if answered and recipe is not None:
-            grounded = ground_answers(
-                encoder_settings, localiser, recipe.source, [rows[place] for place in answered]
-            )
+            encode = loaded_encoder(encoder_settings).encode
+            grounded = ground_answers(localiser, encode, recipe.source, [rows[place] for place in answered])
             for place, intent in zip(answered, grounded, strict=True):
                 found[place] = intent
         rest = [place for place, intent in enumerate(found) if intent is None]
-        if rest and intents.fallback != "none":
-            prefixes = [rows[place]["items"] for place in rest]
-            guessed = student.infer(prefixes, encoder) if student is not None else encoder.infer(prefixes)
-            for place, intent in zip(rest, guessed, strict=True):
-                found[place] = intent
+        for place, intent in zip(rest, fallback.infer([rows[place]["items"] for place in rest]), strict=True):
+            found[place] = intent
         return _batch(rows, found)
 
     return ground_batch
-
-
-def ground_answers(
-    encoder: EncoderSettings, localiser: Localiser, source: str, rows: list[dict[str, Any]]
-) -> list[SessionIntent]:
-    """Ground answers (``long_text``, ``short_text``, ``cache_key``) on the catalogue; equal texts are encoded
-    once.
-    """
-    texts = [row["long_text"] for row in rows] + [row["short_text"] for row in rows]
-    grounded = localiser.ground(loaded_encoder(encoder).encode(texts))
-    views = [ViewIntent(text, *found) for text, found in zip(texts, grounded, strict=True)]
-    return [
-        SessionIntent(views[place], views[len(rows) + place], source, row["cache_key"])
-        for place, row in enumerate(rows)
-    ]
 
 
 def _batch(rows: list[dict[str, Any]], intents: list[SessionIntent | None]) -> pa.RecordBatch:
@@ -236,24 +214,15 @@ def _batch(rows: list[dict[str, Any]], intents: list[SessionIntent | None]) -> p
         if intent is not None and intent.source != "none"
     ]
     now = datetime.datetime.now(datetime.UTC)
-    columns: dict[str, Any] = {
-        name: [row[name] for row, _ in kept]
-        for name in ("session_id", "event_timestamp", "session_date", "cache_key")
-    }
-    columns["created"] = [now] * len(kept)
-    columns["source"] = [intent.source for _, intent in kept]
-    for view in ("long", "short"):
-        parts: list[ViewIntent] = [getattr(intent, view) for _, intent in kept]
-        columns[f"{view}_text"] = [part.text for part in parts]
-        columns[f"{view}_items"] = [list(part.items) for part in parts]
-        columns[f"{view}_cosines"] = [list(part.cosines) for part in parts]
-        columns[f"{view}_vector"] = vectors_column(np.stack([part.vector for part in parts])) if parts else []
+    written = [
+        {**row, **intent.to_row(), "cache_key": row["cache_key"], "created": now} for row, intent in kept
+    ]
     arrays = []
     for field in SESSION_INTENTS_SCHEMA:
-        values = columns[field.name]
-        arrays.append(
-            values.cast(field.type) if isinstance(values, pa.Array) else pa.array(values, field.type)
-        )
+        values = [row[field.name] for row in written]
+        is_vector = field.name.endswith("_vector") and bool(values)
+        column = vectors_column(np.stack(values)) if is_vector else pa.array(values, field.type)
+        arrays.append(column.cast(field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=SESSION_INTENTS_SCHEMA)
 
 

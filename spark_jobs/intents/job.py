@@ -8,17 +8,16 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
-from model.intent.ask.asker import failure_kind, failure_kinds
+from model.intent.ask.answers import by_kind
 from model.intent.ask.endpoint import EndpointError
 from model.intent.ask.local import recipe_of, tokenizer_file
+from model.intent.ask.spool import cache_row, spool_folder
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.ground.live import live_folder
 from model.intent.llm.weights import ModelMissingError
@@ -30,6 +29,8 @@ from spark_jobs.intents import calls as intent_calls
 from spark_jobs.intents import ground as intent_rows
 from spark_jobs.intents import prune as intent_prune
 from spark_jobs.intents import publish as intent_live
+from spark_jobs.intents.explain import explanation
+from spark_jobs.intents.keys import keyed
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.lake.changes import ids_of_days, on_days
 from spark_jobs.lake.lake import Lake, MergeResult
@@ -97,8 +98,6 @@ def run(
     recovered = intent_cache.import_spool(lake)
     try:
         if explain is not None:
-            from spark_jobs.intents.explain import explanation
-
             return JobResult(SESSION_INTENTS, details={"explanation": explanation(lake, explain)})
         pruned: dict[str, Any] = {}
         if misread:
@@ -182,60 +181,6 @@ def of_days(sessions: DataFrame, date: datetime.date, until: datetime.date | Non
     )
 
 
-def keyed(texts: DataFrame, recipe: Recipe | None) -> DataFrame:
-    """Add ``cache_key``, ``characters`` (of both prompts) and ``titled`` (share of prompts' rows with a real
-    title) to session texts.
-    """
-    columns = (
-        "session_id string, event_timestamp timestamp, session_date date, cache_key string, items "
-        "array<string>, titles array<string>"
-    )
-    chosen = texts.select(
-        "session_id", "event_timestamp", "session_date", "items", "titles", "long_prompt", "short_prompt"
-    )
-    return chosen.mapInArrow(_keyer(recipe), f"{columns}, characters long, titled double")
-
-
-def _keyer(recipe: Recipe | None) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    from model.intent.prompts import UNTITLED
-
-    def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        names = [
-            "session_id",
-            "event_timestamp",
-            "session_date",
-            "cache_key",
-            "items",
-            "titles",
-            "characters",
-            "titled",
-        ]
-        for batch in batches:
-            items, titles = batch.column("items").to_pylist(), batch.column("titles").to_pylist()
-            keys = ["" if recipe is None else recipe.key(*pair) for pair in zip(items, titles, strict=True)]
-            prompts = zip(
-                batch.column("long_prompt").to_pylist(), batch.column("short_prompt").to_pylist(), strict=True
-            )
-            characters = pa.array([len(long) + len(short) for long, short in prompts], pa.int64())
-            titled = pa.array(
-                [sum(title != UNTITLED for title in one) / max(1, len(one)) for one in titles], pa.float64()
-            )
-            kept = [batch.column(name) for name in names[:3]]
-            yield pa.RecordBatch.from_arrays(
-                [
-                    *kept,
-                    pa.array(keys, pa.string()),
-                    batch.column("items"),
-                    batch.column("titles"),
-                    characters,
-                    titled,
-                ],
-                names=names,
-            )
-
-    return run_in_worker
-
-
 def _call(lake: Lake, recipe: Recipe, wanted: DataFrame, titles: KnownTitles) -> dict[str, Any]:
     began = time.monotonic()
     totals: dict[str, Any] = {
@@ -264,11 +209,9 @@ def _call(lake: Lake, recipe: Recipe, wanted: DataFrame, titles: KnownTitles) ->
             keys = missing[start : start + intent_calls.CALLS_PER_COMMIT]
             part = chosen.where(_between(keys[0], keys[-1])).join(known, "cache_key", "left_anti")
             with lake.as_job_error(INTENT_CACHE):
-                calls = intent_calls.make(
-                    lake, recipe, part, intent_cache.spool_folder(lake.settings), titles
-                )
+                calls = intent_calls.make(lake, recipe, part, spool_folder(lake.settings), titles)
                 outcomes = calls.toArrow().to_pylist()
-            made = [intent_calls.cache_row(row, recipe) for row in outcomes if not row["reason"]]
+            made = [cache_row(row, recipe) for row in outcomes if not row["reason"]]
             intent_cache.import_spool(lake, made)
             failures += [
                 {"cache_key": row["cache_key"], "reason": row["reason"]} for row in outcomes if row["reason"]
@@ -293,13 +236,12 @@ def _call(lake: Lake, recipe: Recipe, wanted: DataFrame, titles: KnownTitles) ->
 
 def _say(failures: list[dict[str, Any]]) -> dict[str, int]:
     """Name every kind of failure with its count and the first reason of its kind; return the counts."""
-    kinds = failure_kinds(failure["reason"] for failure in failures)
-    for kind, count in kinds.items():
-        first = next(failure["reason"] for failure in failures if failure_kind(failure["reason"]) == kind)
+    kinds = by_kind(failure["reason"] for failure in failures)
+    for _, count, first in kinds:
         LOGGER.warning("intents: %d of %d failed calls: %s", count, len(failures), first)
     if failures:
         LOGGER.warning("intents: %d calls failed; they are made again by the next run", len(failures))
-    return kinds
+    return {found.kind: found.number for found in kinds}
 
 
 def _between(first: str, last: str) -> str:
@@ -373,7 +315,7 @@ def _space(settings: Settings) -> str:
 
 
 def _write_space(settings: Settings, space: str) -> None:
-    _space_path(settings).write_text(json.dumps({"space": space}), encoding="utf-8")
+    replace_file(_space_path(settings), json.dumps({"space": space}))
 
 
 def _space_path(settings: Settings) -> Path:

@@ -11,6 +11,7 @@ from model.intent.ground.live import ANSWERS_FILE, live_folder
 from model.intent.ground.student import STUDENT_FILE
 from model.study.case_intents import forget_misread
 from spark_jobs.intents import cache as intent_cache
+from spark_jobs.intents.keys import keyed
 from spark_jobs.lake.lake import Lake
 from spark_jobs.sessions.text import titles_of
 
@@ -19,8 +20,6 @@ LOGGER = logging.getLogger("intentstore.intents")
 
 def orphans(lake: Lake) -> int:
     """Delete cached answers that no session of now or of `session_intents` refers to; return how many."""
-    from spark_jobs.intents.job import keyed
-
     texts = lake.read(SESSION_TEXT)
     with lake.staged(keyed(texts, recipe_of(lake.settings))) as wanted:
         return intent_cache.prune(lake, wanted)

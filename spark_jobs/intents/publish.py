@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import INTENT_CACHE, ITEM_VECTORS, SESSION_INTENTS
 from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.grounded import ground_answers
 from model.intent.ground.live import (
     ANSWERS_FILE,
     answers_table,
-    intent_of,
     live_folder,
     read_answers,
     write_answers,
@@ -24,7 +25,7 @@ from model.intent.ground.localiser import Localiser
 from model.intent.ground.student import STUDENT_FILE, Student, train_student
 from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent
-from spark_jobs.intents.ground import ground_answers, space_of
+from spark_jobs.intents.ground import space_of
 from spark_jobs.items.vectors import loaded_encoder
 from spark_jobs.lake.lake import Lake
 
@@ -135,13 +136,13 @@ def publish_answers(lake: Lake, localiser: Localiser, recipe: Recipe | None, *, 
         known = _of_sessions(lake, recipe) | known
     new = [row for row in rows if row["cache_key"] not in known]
     if new:
+        encode = loaded_encoder(lake.settings.encoder).encode
         known |= {
-            intent.cache_key: intent
-            for intent in ground_answers(lake.settings.encoder, localiser, recipe.source, new)
+            intent.cache_key: intent for intent in ground_answers(localiser, encode, recipe.source, new)
         }
     keys = [row["cache_key"] for row in rows]
     write_answers(path, answers_table(keys, [known[key] for key in keys]))
-    note.write_text(stamp, encoding="utf-8")
+    replace_file(note, stamp)
     return {"live_answers": len(rows)}
 
 
@@ -158,5 +159,6 @@ def _of_sessions(lake: Lake, recipe: Recipe) -> dict[str, SessionIntent]:
     ]
     rows = answered.select("cache_key", "source", *fields).limit(MOST_LIVE_ANSWERS).toArrow().to_pylist()
     return {
-        row["cache_key"]: intent_of(row, lambda numbers: np.array(numbers, dtype=np.float32)) for row in rows
+        row["cache_key"]: SessionIntent.from_row(row, lambda numbers: np.array(numbers, np.float32))
+        for row in rows
     }

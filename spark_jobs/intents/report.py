@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from feature_repo.contract.settings import Settings
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT, SESSIONS
 from model.intent.ask.local import recipe_of
 from model.intent.ground.known_titles import KnownTitles
@@ -22,7 +22,7 @@ from model.intent.ground.student import STUDENT_FILE, Student
 from spark_jobs.intents.cache import read_failures, read_kinds
 from spark_jobs.intents.calls import choose
 from spark_jobs.intents.ground import arrow_of
-from spark_jobs.intents.job import keyed
+from spark_jobs.intents.keys import keyed
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.lake.lake import Lake
 from spark_jobs.sessions.text import titles_of
@@ -91,12 +91,14 @@ def run(lake: Lake, *, date: datetime.date | None = None) -> JobResult:
         if source in ("llm", "endpoint"):
             worth = _worth(lake, KnownTitles(titles.values()))
             report["budget"] = by_budget(
-                sorted(cases, key=lambda case: -worth.get(case.cache_key, 0.0)), localiser
+                sorted(cases, key=lambda case: -worth.get(case.cache_key, 0.0)),
+                localiser,
+                half_life=lake.settings.intents.recency_half_life,
             )
     student = live_folder(lake.settings) / STUDENT_FILE
     report["student"] = vars(Student.load(student).agreement) if student.is_file() else None
     path = lake.settings.home / "intents" / REPORT_FILE
-    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    replace_file(path, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     version = lake.version(SESSION_INTENTS)
     return JobResult(
         SESSION_INTENTS, total, delta_version=version, seconds=time.monotonic() - started, details=report
@@ -221,12 +223,3 @@ def _samples(cases: list[Case], titles: dict[str, str]) -> list[dict[str, Any]]:
         }
         for case in cases[:SAMPLES]
     ]
-
-
-def read_report(settings: Settings) -> dict[str, Any] | None:
-    """Return the newest report, or None before the first."""
-    path = settings.home / "intents" / REPORT_FILE
-    if not path.is_file():
-        return None
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return report

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 
 FILE = "dataset.json"  # beside the tables
@@ -24,7 +25,7 @@ def read_marker(settings: Settings) -> dict[str, Any]:
 def write_marker(settings: Settings, dataset: str, session_key: str, own_split: bool) -> None:
     """Write what a lake knows of its dataset, when all of it is in the tables."""
     body = {"dataset": dataset, "session_key": session_key, "own_split": own_split}
-    (settings.lake / FILE).write_text(json.dumps(body), encoding="utf-8")
+    replace_file(settings.lake / FILE, json.dumps(body))
 
 
 def split_rule(settings: Settings) -> dict[str, bool]:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import SESSION_FEATURES, SESSION_INTENTS, SESSIONS, TRAINING_SET
 from spark_jobs.job import JobError, JobResult
@@ -363,7 +363,4 @@ def _write_manifest(
         "read_again": "python -m spark_jobs training-set --pin "
         + ",".join(f"{table}={versions[table]}" for table in READ if table in versions),
     }
-    file = manifest_file(settings)
-    aside = file.with_suffix(f".{os.getpid()}.tmp")
-    aside.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
-    os.replace(aside, file)
+    replace_file(manifest_file(settings), json.dumps(body, indent=1) + "\n")

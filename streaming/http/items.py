@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from feature_repo.contract.categories import Categories, CategoryError
+from streaming.http.wire.errors import ApiError
+
 if TYPE_CHECKING:
     from model.data.catalogue import Catalogue
 
@@ -56,6 +59,7 @@ class ItemSearch:
             for item_id, title in zip(catalogue.item_ids, catalogue.titles, strict=True)
         ]
         self._text = "".join(lines)
+        self._categories = Categories(catalogue.categories)
         self._starts = [0, *accumulate(len(line) for line in lines)][:-1]
 
     def find(self, words: str, k: int, category: str | None = None) -> list[Item]:
@@ -68,12 +72,18 @@ class ItemSearch:
         k : int
             At most so many.
         category : str, optional
-            Only items whose category holds this, any case.
+            Only items whose category holds this as whole words, in any case.
+
+        Raises
+        ------
+        ApiError
+            400 for a category without a letter or digit.
         """
         wanted = " ".join(words[:MAX_QUERY_CHARACTERS].lower().split())
-        places = dict.fromkeys(self._matches("\n" + wanted, k, category))
+        among = self._of_category(category) if category else None
+        places = dict.fromkeys(self._matches("\n" + wanted, k, among))
         if wanted and len(places) < k:
-            places.update(dict.fromkeys(self._matches(wanted, k, category)))
+            places.update(dict.fromkeys(self._matches(wanted, k, among)))
         return [self._item(place) for place in list(places)[:k]]
 
     def of(self, item_ids: Iterable[str]) -> list[Item]:
@@ -84,12 +94,18 @@ class ItemSearch:
             for item_id in item_ids
         ]
 
-    def _matches(self, wanted: str, k: int, category: str | None) -> list[int]:
+    def _of_category(self, category: str) -> frozenset[int]:
+        try:
+            return frozenset(self._categories.places(category).tolist())
+        except CategoryError as error:
+            raise ApiError(400, "bad_category", str(error)) from None
+
+    def _matches(self, wanted: str, k: int, among: frozenset[int] | None) -> list[int]:
         found: list[int] = []
         at = self._text.find(wanted)
         while at >= 0 and len(found) < 2 * k:  # twice, as prefix matches come again among the others
             place = bisect_right(self._starts, at) - 1
-            if category is None or category.lower() in self._catalogue.categories[place].lower():
+            if among is None or place in among:
                 found.append(place)
             following = self._starts[place + 1] if place + 1 < len(self._starts) else len(self._text)
             at = self._text.find(wanted, following)

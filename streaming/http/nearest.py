@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from feature_repo.contract.categories import plain
 from feature_repo.serving.vectors import VectorError, VectorIndex
 from streaming.http.wire.errors import ApiError
 
@@ -56,7 +57,7 @@ class NearestItems:
         k : int
             At most so many.
         category : str or None
-            Only items whose category holds this, in any case.
+            Only items whose category holds this as whole words, in any case.
 
         Raises
         ------
@@ -81,16 +82,12 @@ class NearestItems:
             if item_id is None or vectors is None
             else vectors[catalogue.index[item_id]]
         )
-        among = None
-        if category is not None:
-            wanted = category.casefold()
-            among = [
-                name
-                for name, kind in zip(catalogue.item_ids, catalogue.categories, strict=True)
-                if wanted in kind.casefold()
-            ]
+        if category and not plain(category).strip():
+            raise ApiError(
+                400, "bad_category", f"category {category[:60]!r} holds no letter or digit; name one"
+            )
         try:
-            found = index.nearest(query, k + 1, among=among)
+            found = index.nearest(query, k + 1, category=category or None)
         except VectorError as error:
             raise ApiError(400, "no_direction", str(error)) from None
         places = [(catalogue.index[one.key], one.cosine) for one in found if one.key != item_id][:k]
@@ -110,7 +107,12 @@ class NearestItems:
             )
         with self._lock:
             if self._index is None:
-                self._index = VectorIndex(catalogue.item_ids, catalogue.vectors, approximate=False)
+                self._index = VectorIndex(
+                    catalogue.item_ids,
+                    catalogue.vectors,
+                    categories=catalogue.categories,
+                    approximate=False,
+                )
             return self._index
 
     def _encode(self, text: str) -> Any:

@@ -91,7 +91,9 @@ def _text(name: str, text: str) -> str:
 
 WORDS = Parameter[str]("query", "words of the title; any case", str, _text, "", "star")
 LOOK_UP = MaybeText("id", "an id to look up, may be repeated", list[Id], checked_id, None, ["3"])
-CATEGORY = MaybeText("category", "only items of this category", str, _text, None, "")
+CATEGORY = MaybeText(
+    "category", "only items of this category: whole words, in any case", str, _text, None, ""
+)
 MEANING = MaybeText("text", "what the items should mean", str, _text, None, "shoes to run in")
 NEAR_ITEM = MaybeText("item_id", "or an item to be near to", Id, checked_id, None, "3")
 PAGE_HEADERS = ("cache-control", "content-security-policy", "x-content-type-options", "referrer-policy")

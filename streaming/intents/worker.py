@@ -4,14 +4,13 @@ cache and online store.
 
 from __future__ import annotations
 
-import datetime
 import json
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,12 +21,16 @@ from feature_repo.stores.packed.client import PackedClient
 from feature_repo.stores.packed.codec import PackedSchema
 from feature_repo.stores.packed.keys import entity_key, storage_key
 from feature_repo.stores.packed.live import PROJECT, kind_of
-from model.intent.ask.asker import asker_of, failure_kind, failure_kinds
-from model.intent.ask.local import Answer, recipe_of
-from model.intent.ask.spool import Spool
+from model.intent.ask.answers import Answer, Asker, by_kind
+from model.intent.ask.asker import asker_of
+from model.intent.ask.local import recipe_of
+from model.intent.ask.loop import Question, ask_missing
+from model.intent.ask.spool import Spool, cache_row, spool_folder
+from model.intent.ground.grounded import ground_answers
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.ground.live import (
     ANSWERS_FILE,
+    TITLES_FILE,
     LiveIntents,
     answers_table,
     live_folder,
@@ -35,19 +38,32 @@ from model.intent.ground.live import (
     write_answers,
 )
 from model.intent.prompts import recent_titles
-from model.intent.recipe import Recipe
-from model.intent.types import SessionIntent, ViewIntent
+from model.intent.types import SessionIntent
 from model.text.encoder import TextEncoder
 from streaming.clients import TOOL_TIMEOUT_MS, client_options, finish_join
 from streaming.errors import StreamingError
 from streaming.intents.requests import CALLED, IntentRequest
 from streaming.topics import ensure as topics
 
-log = logging.getLogger("intentstore.near_line")
+LOGGER = logging.getLogger("intentstore.near_line")
 BATCH = 8  # requests a call: enough for the LLM's batches, few enough that answers come every few seconds
 POLL_MS = 500
 KEPT_ANSWERS = 50_000  # newest answers in the live file, about 3.5 KB each
 _DECODER = msgspec.json.Decoder(IntentRequest)
+
+
+class Asked(NamedTuple):
+    """A request and the question that it comes to."""
+
+    request: IntentRequest
+    question: Question
+
+
+class Answered(NamedTuple):
+    """A request and its intent."""
+
+    request: IntentRequest
+    intent: SessionIntent
 
 
 class NearLine:
@@ -57,9 +73,8 @@ class NearLine:
     ----------
     settings : Settings
         ``intents`` (source, budget), encoder, home.
-    ask : callable
-        From lists of titles to answers; calls back with place and answer. None = the configured LLM, loaded
-        at the first request.
+    asker : Asker, optional
+        Whom to ask; none = the LLM of the settings, loaded at the first request.
     max_calls : int, optional
         Instead of ``intents.max_calls``.
 
@@ -69,9 +84,7 @@ class NearLine:
         No LLM is configured, or the `intents` job has not left what live intents need.
     """
 
-    def __init__(
-        self, settings: Settings, ask: Callable[..., Any] | None = None, max_calls: int | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, asker: Asker | None = None, max_calls: int | None = None) -> None:
         if settings.intents.source not in CALLED:
             raise StreamingError(
                 f"intents.source = '{settings.intents.source}' calls no LLM; set it to llm or endpoint"
@@ -84,9 +97,9 @@ class NearLine:
             )
         self._settings, self._recipe, self._live, self._localiser = settings, recipe, live, live.localiser
         self._titles: dict[str, str] = json.loads(
-            (live_folder(settings) / "prompt_titles.json").read_text(encoding="utf-8")
+            (live_folder(settings) / TITLES_FILE).read_text(encoding="utf-8")
         )
-        self._ask = ask
+        self._asker = asker
         self._encoder: TextEncoder | None = None
         self.left = settings.intents.max_calls if max_calls is None else max_calls
         self._client = PackedClient(online_store_url(settings), settings.online.cluster)
@@ -102,19 +115,22 @@ class NearLine:
         int
             Calls made.
         """
-        known: list[tuple[IntentRequest, SessionIntent]] = []
-        asked: dict[str, tuple[IntentRequest, list[str], list[str]]] = {}
+        known: list[Answered] = []
+        asked: dict[str, Asked] = {}
         for request in requests:
             items, titles = recent_titles(request.items, self._titles.get, str, self._recipe.max_items)
             key = self._recipe.key(items, titles) if items else ""
             if key in self.answers:
                 self.cached += 1
-                known.append((request, self.answers[key]))
+                known.append(Answered(request, self.answers[key]))
             elif key and key not in asked and len(asked) < self.left:
-                asked[key] = (request, list(items), list(titles))
-        texts = self._call(asked) if asked else {}
-        if texts:
-            known += self._ground(asked, texts)
+                asked[key] = Asked(request, Question(key, tuple(items), tuple(titles)))
+        rows = self._call([one.question for one in asked.values()])
+        if rows:
+            self._encoder = self._encoder or TextEncoder.load(self._settings.encoder)
+            for intent in ground_answers(self._localiser, self._encoder.encode, self._recipe.source, rows):
+                self.answers[intent.cache_key] = intent
+                known.append(Answered(asked[intent.cache_key].request, intent))
             folder = live_folder(self._settings)
             newest = list(self.answers.items())[-KEPT_ANSWERS:]
             write_answers(
@@ -122,74 +138,47 @@ class NearLine:
                 answers_table([key for key, _ in newest], [intent for _, intent in newest]),
             )
         self._write_online(known)
-        return len(texts)
+        return len(rows)
 
     def close(self) -> None:
         """Return the connections."""
         self._client.close()
 
-    def _call(self, asked: dict[str, tuple[IntentRequest, list[str], list[str]]]) -> dict[str, Answer]:
+    def _call(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
         """Call the LLM; each answer is in the spool the moment it is there, and the `intents` job commits it
-        to the cache table.
+        to the cache table. Returns the rows of the answers with both views.
         """
-        keys, spool = list(asked), Spool(self._settings.home / "intents" / "spool")
-        answers: dict[str, Answer] = {}
+        if not questions:
+            return []
+        spool, rows = Spool(spool_folder(self._settings)), list[dict[str, Any]]()
 
-        def keep(place: int, answer: Answer) -> None:
-            key = keys[place]
-            answers[key] = answer
-            spool.append(cache_row(key, asked[key][1], answer, self._recipe))
+        def keep(question: Question, answer: Answer) -> None:
+            row = cache_row(
+                {**vars(answer), "cache_key": question.key, "items": question.items}, self._recipe
+            )
+            spool.append(row)
+            rows.append(row)
             self.left -= 1
             self.called += 1
 
         try:
-            ask = self._ask = self._ask or asker_of(self._settings, KnownTitles(self._titles.values())).ask
-            failures = ask([titles for _, _, titles in asked.values()], keep) or []
+            failures = ask_missing(self._loaded_asker, questions, self.answers, keep)
         finally:
             spool.close()
-        for kind, count in failure_kinds(reason for _, reason in failures).items():
-            first = next(reason for _, reason in failures if failure_kind(reason) == kind)
-            log.warning("%d of %d calls failed: %s", count, len(asked), first)
-        return {key: answer for key, answer in answers.items() if answer.long_text and answer.short_text}
+        for _, count, first in by_kind(failure.reason for failure in failures):
+            LOGGER.warning("%d of %d calls failed: %s", count, len(questions), first)
+        return [row for row in rows if row["long_text"] and row["short_text"]]
 
-    def _ground(
-        self, asked: dict[str, tuple[IntentRequest, list[str], list[str]]], texts: dict[str, Answer]
-    ) -> list[tuple[IntentRequest, SessionIntent]]:
-        self._encoder = self._encoder or TextEncoder.load(self._settings.encoder)
-        lines = [answer.long_text for answer in texts.values()] + [
-            answer.short_text for answer in texts.values()
-        ]
-        views = [
-            ViewIntent(line, *found)
-            for line, found in zip(lines, self._localiser.ground(self._encoder.encode(lines)), strict=True)
-        ]
-        pairs = []
-        for place, key in enumerate(texts):
-            self.answers[key] = SessionIntent(
-                views[place], views[len(texts) + place], self._recipe.source, key
-            )
-            pairs.append((asked[key][0], self.answers[key]))
-        return pairs
+    def _loaded_asker(self) -> Asker:
+        self._asker = self._asker or asker_of(self._settings, KnownTitles(self._titles.values()))
+        return self._asker
 
-    def _write_online(self, known: Sequence[tuple[IntentRequest, SessionIntent]]) -> None:
+    def _write_online(self, known: Sequence[Answered]) -> None:
         rows = []
         for request, intent in known:
-            values: dict[str, Any] = {"source": intent.source, "cache_key": intent.cache_key}
-            for name, view in (("long", intent.long), ("short", intent.short)):
-                parts: dict[str, Any] = {
-                    "text": view.text,
-                    "items": list(view.items),
-                    "cosines": list(view.cosines),
-                    "vector": view.vector,
-                }
-                values.update({f"{name}_{part}": value for part, value in parts.items()})
-            packed = self._schema.encode(values, request.event_time_us, time.time_ns() // 1000)
-            rows.append(
-                (
-                    storage_key(PROJECT, SESSION_INTENTS, entity_key({"session_id": request.session_id})),
-                    packed,
-                )
-            )
+            packed = self._schema.encode(intent.to_row(), request.event_time_us, time.time_ns() // 1000)
+            key = storage_key(PROJECT, SESSION_INTENTS, entity_key({"session_id": request.session_id}))
+            rows.append((key, packed))
         if rows:
             self._client.write(rows, 0)
 
@@ -205,19 +194,6 @@ def intents_schema() -> PackedSchema:
             if field.name not in left_out
         ),
     )
-
-
-def cache_row(key: str, items: Sequence[str], answer: Answer, recipe: Recipe) -> dict[str, Any]:
-    """Give an answer as a row of `intent_cache`; ``created`` as ISO 8601 text."""
-    return {
-        **vars(answer),
-        "cache_key": key,
-        "items": list(items),
-        "source": recipe.source,
-        "model": recipe.model,
-        "prompt_version": recipe.prompt_version,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(),
-    }
 
 
 def main(settings: Settings, *, until_idle_seconds: float | None = None, max_calls: int | None = None) -> int:
@@ -279,7 +255,7 @@ def main(settings: Settings, *, until_idle_seconds: float | None = None, max_cal
             finish_join(reader)
             if requests:
                 last = time.monotonic()
-                log.info(
+                LOGGER.info(
                     "%d requests, %d calls, %d left", len(requests), worker.handle(requests), worker.left
                 )
                 reader.commit()
@@ -298,5 +274,5 @@ def _request(value: bytes | None) -> IntentRequest | None:
     try:
         return _DECODER.decode(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        log.warning("a request that is none was left out: %s", error)
+        LOGGER.warning("a request that is none was left out: %s", error)
         return None

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from feature_repo.contract.files import replace_file
+
 STOP_SECONDS = 20.0  # a broker writes its logs out on SIGTERM; then it is killed
 _STEP_SECONDS = 0.05
 _STATE, _START_TIME = 0, 19  # fields of /proc/PID/stat after the command name
@@ -123,9 +125,7 @@ def spawn(
 
 def save(file: Path, record: ProcessRecord) -> None:
     """Write a record, atomically."""
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(asdict(record)), encoding="utf-8")
-    part.replace(file)
+    replace_file(file, json.dumps(asdict(record)))
 
 
 def load(file: Path) -> ProcessRecord | None:

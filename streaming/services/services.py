@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 from feature_repo.contract.addresses import shown
 from feature_repo.contract.endpoints import endpoints_file
+from feature_repo.contract.files import replacing
 from feature_repo.contract.locks import only_one
 from feature_repo.contract.settings import Settings
 from streaming.services import kafka as embedded_kafka
@@ -73,10 +74,9 @@ def up(settings: Settings) -> Services:
             url, valkey_pid = embedded_valkey.start(folder / "valkey")
         services = Services(bootstrap, url, {"broker": broker_pid, "valkey": valkey_pid})
         file = endpoints_file(settings)
-        part = file.with_suffix(".part")
-        part.write_text(services.to_json(), encoding="utf-8")
-        part.chmod(0o600)  # a configured address may hold a password
-        part.replace(file)
+        with replacing(file) as part:
+            part.touch(0o600)  # a configured address may hold a password
+            part.write_text(services.to_json(), encoding="utf-8")
     return services
 
 

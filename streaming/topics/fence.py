@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -14,6 +16,7 @@ from streaming.errors import StreamingError
 
 log = logging.getLogger("intentstore.repartition")
 Place = Callable[[bytes, int], int]  # partition of a key, of so many
+_SURE = 2.5  # standard deviations of what chance explains; one number too many is harmless
 
 
 def place_of(kafka: KafkaSettings) -> Place:
@@ -37,28 +40,36 @@ class Widths(NamedTuple):
     ----------
     before : int
         By which states are placed.
-    after : int
-        The one that came next.
-    now : int
-        At present; ``after``, unless the topic grew more than once.
+    later : tuple of int
+        Those that came afterwards, in their order; the last one is the present.
     """
 
     before: int
-    after: int
-    now: int
+    later: tuple[int, ...]
+
+    @property
+    def after(self) -> int:
+        """The one that came next."""
+        return self.later[0]
+
+    def came_back(self, place: Place, key: bytes) -> bool:
+        """Whether a key left its first partition at the next number, and has it again at a later one."""
+        first = place(key, self.before)
+        return place(key, self.after) != first and any(place(key, count) == first for count in self.later[1:])
 
     def speaks(self, place: Place, click: Waiting, left: Mapping[bytes, int]) -> int:
         """Say by which number a click was sent: -1 = the old one, 1 = a newer one, 0 = both explain it, or
         none does.
 
         ``left`` tells when a key first came where only ``after`` puts it: what comes later of it on its first
-        partition was sent by ``now``.
+        partition was sent by a number behind that.
         """
-        at, by_new = click.partition, click.partition in {place(click.key, n) for n in self[1:]}
-        if place(click.key, self.before) != at:
+        by_new = any(place(click.key, count) == click.partition for count in self.later)
+        if place(click.key, self.before) != click.partition:
             return int(by_new)
-        came_back = place(click.key, self.after) != at and click.time_ms > left.get(click.key, click.time_ms)
-        return (1 if came_back else 0) if by_new else -1
+        if not by_new:
+            return -1
+        return int(click.time_ms > left.get(click.key, click.time_ms) and self.came_back(place, click.key))
 
 
 def left_home(place: Place, widths: Widths, unread: Iterable[Waiting]) -> dict[bytes, int]:
@@ -75,9 +86,8 @@ def left_home(place: Place, widths: Widths, unread: Iterable[Waiting]) -> dict[b
         The clicks that wait.
     """
     found: dict[bytes, int] = {}
-    for click in unread if widths.after != widths.now else ():
-        homes = [place(click.key, count) for count in widths]
-        if homes[0] == homes[2] != homes[1] == click.partition:
+    for click in unread if len(widths.later) > 1 else ():
+        if place(click.key, widths.after) == click.partition and widths.came_back(place, click.key):
             found[click.key] = min(found.get(click.key, click.time_ms), click.time_ms)
     return found
 
@@ -113,7 +123,7 @@ def fences_of(
     >>> keys = [f"s{number}".encode() for number in range(99)]
     >>> old, new = ([key for key in keys if (place(key, 2), place(key, 3)) == at] for at in ((0, 1), (1, 0)))
     >>> sent = [old[0], new[0], old[1], old[2], new[1], new[2]]
-    >>> fences_of(place, Widths(2, 3, 3), [Waiting(ms, 0, ms, key) for ms, key in enumerate(sent)], {})
+    >>> fences_of(place, Widths(2, (3,)), [Waiting(ms, 0, ms, key) for ms, key in enumerate(sent)], {})
     {0: 4}
     """
     balance: Counter[int] = Counter()  # by time: newer clicks without the older ones
@@ -209,9 +219,13 @@ class Fence:
                 )
 
 
-def next_count(place: Place, before: int, now: int, unread: Iterable[Waiting]) -> int:
-    """Work out which number of partitions came after one: the present, unless clicks were sent by one in
-    between.
+def numbers_after(place: Place, before: int, now: int, unread: Iterable[Waiting]) -> tuple[int, ...]:
+    """Work out which numbers of partitions came after one: the present, and those in between by which clicks
+    were sent.
+
+    A number in between is believed where it explains far more of the clicks that neither ``before`` nor
+    ``now`` does than chance would (``_SURE``), or half of them. One too many is harmless, it is one step more
+    for the states; one that is missed has its clicks refused. Another partitioner's clicks follow no number.
 
     Parameters
     ----------
@@ -224,28 +238,34 @@ def next_count(place: Place, before: int, now: int, unread: Iterable[Waiting]) -
 
     Returns
     -------
-    int
-        The number that explains the earliest click which neither of both does, and at least half of all such
-        clicks; else ``now``.
+    tuple of int
+        See ``Widths.later``.
 
     Examples
     --------
     >>> home = partial(partition_of, "murmur2")
     >>> keys = [f"s{number}".encode() for number in range(50)]
     >>> sent = lambda at, count: [Waiting(at, home(key, count), 0, key) for key in keys]
-    >>> next_count(home, 4, 8, sent(1, 6) + sent(2, 8)), next_count(home, 4, 8, sent(1, 4) + sent(2, 8))
-    (6, 8)
+    >>> numbers_after(home, 4, 8, sent(1, 6) + sent(2, 8)), numbers_after(home, 4, 8, sent(1, 4) + sent(2, 8))
+    ((6, 8), (8,))
     """
-    questions = sorted(
-        one for one in unread if one.partition not in (place(one.key, before), place(one.key, now))
-    )
-    if not questions:
-        return now
-    first = questions[0]
-    explained = {
-        count: sum(place(one.key, count) == one.partition for one in questions)
-        for count in range(before + 1, now)
-        if place(first.key, count) == first.partition
-    }
-    best = max(explained, key=lambda count: (explained[count], -count), default=now)
-    return best if 2 * explained.get(best, 0) >= len(questions) else now
+    questions = [one for one in unread if one.partition not in (place(one.key, before), place(one.key, now))]
+    found: dict[int, float] = {}  # when clicks were sent by it
+    left = questions
+    while left:
+        explained = Counter(
+            count
+            for one in left
+            for count in range(before + 1, now)
+            if place(one.key, count) == one.partition
+        )
+        least = {count: len(left) / count + _SURE * math.sqrt(len(left) / count) for count in explained}
+        if left is questions:
+            least = {count: min(number, len(left) / 2) for count, number in least.items()}
+        believed = [count for count, number in explained.items() if number >= least[count]]
+        if not believed:
+            break
+        best = max(believed, key=lambda count: (explained[count], -count))
+        found[best] = statistics.median(one.time_ms for one in left if place(one.key, best) == one.partition)
+        left = [one for one in left if place(one.key, best) != one.partition]
+    return (*sorted(found, key=lambda count: found[count]), now)

@@ -22,7 +22,7 @@ def own_services(settings: Settings) -> Any:
     broker.down(settings)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_no_effect_is_lost_or_doubled_whatever_dies(own_services: Settings) -> None:
     scenario = soak.Scenario(
         clicks=4_000,

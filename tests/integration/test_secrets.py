@@ -11,7 +11,9 @@ import pytest
 
 from dagster_project.__main__ import main as dagster_main
 from feature_repo.__main__ import main as features_main
+from feature_repo.contract.assets.fetch import main as assets_main
 from model.__main__ import main as model_main
+from model.data.prepare import main as prepare_main
 from spark_jobs.__main__ import main as jobs_main
 from streaming.__main__ import main as streaming_main
 
@@ -74,6 +76,15 @@ MODEL = [
 ]
 
 
+JOBS = [
+    "quarantine",
+    "quarantine --json --reason x",
+    f"ingest --dataset {NOWHERE}",
+    "ingest --date never",
+    "intents --set endpoint.url=nonsense",
+]
+
+
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "settings.toml"
@@ -131,6 +142,21 @@ def test_the_model_says_no_secret(run, file, words, tmp_path, monkeypatch):
             [*words.split(), *([str(tmp_path / "out")] if words.endswith("--out") else []), *config],
         )
     )
+
+
+@pytest.mark.parametrize("words", JOBS)
+def test_the_jobs_say_no_secret_before_spark_starts(run, file, words):
+    command, *rest = words.split()
+    hushed(run(jobs_main, [command, "--config", file, *rest]))
+
+
+def test_assets_and_prepare_say_no_secret(run, monkeypatch, tmp_path):
+    named = {"ENDPOINT__API_KEY": SECRETS["key"], "KAFKA__SASL_PASSWORD": SECRETS["sasl"]}
+    environ = {f"INTENTSTORE_{name}": text for name, text in named.items()}
+    for name, text in environ.items():
+        monkeypatch.setenv(name, text)
+    hushed(run(lambda words: assets_main(words, environ), ["/dev/null/nowhere"]))
+    hushed(run(prepare_main, [NOWHERE, str(tmp_path)]))
 
 
 @pytest.mark.parametrize(

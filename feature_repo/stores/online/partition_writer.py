@@ -4,7 +4,7 @@ Feast nor Spark, which cost a worker seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -76,11 +76,8 @@ class PartitionWriter:
             if feature not in columns:
                 columns[feature] = self._column(feature, batch.column(column))
         event_us = times_of(batch.column(self.event))
-        if (event_us == NO_CREATED).any():
-            raise PackedValueError(
-                f"view '{self.schema.view}': {int((event_us == NO_CREATED).sum())} rows have no "
-                f"'{self.event}'; every row needs an event time"
-            )
+        if (empty := event_us == NO_CREATED).any():
+            raise self._without(batch, self.event, "event time", empty, [column for _, column in self.keys])
         created_us = (
             times_of(batch.column(self.created)) if self.created else np.full(batch.num_rows, NO_CREATED)
         )
@@ -100,10 +97,14 @@ class PartitionWriter:
             raise PackedValueError(f"view '{self.schema.view}': feature '{feature}': {error}") from None
 
     def _keys(self, batch: pa.RecordBatch) -> list[bytes]:
+        for _, column in self.keys:
+            if batch.column(column).null_count:
+                empty = np.asarray(batch.column(column).is_null())
+                raise self._without(batch, column, "key", empty, [self.event])
         values = {name: batch.column(column).to_pylist() for name, column in self.keys}
         if len(values) == 1:
             ((name, column),) = values.items()
-            if pa.types.is_string(batch.column(self.keys[0][1]).type) and None not in column:
+            if pa.types.is_string(batch.column(self.keys[0][1]).type):
                 return text_keys(self.project, self.schema.view, name, column)
         if not values:
             return [storage_key(self.project, self.schema.view, entity_key({DUMMY_KEY: ""}))] * batch.num_rows
@@ -116,6 +117,17 @@ class PartitionWriter:
             )
             for row in entities
         ]
+
+    def _without(
+        self, batch: pa.RecordBatch, column: str, what: str, empty: np.ndarray, others: Sequence[str]
+    ) -> PackedValueError:
+        row = int(empty.argmax())
+        known = ", ".join(f"{name} {batch.column(name)[row].as_py()!s}" for name in others)
+        more = f" and {int(empty.sum()) - 1:,} more" if empty.sum() > 1 else ""
+        return PackedValueError(
+            f"view '{self.schema.view}': row {row} ({known}){more} without '{column}'; every row needs its "
+            f"{what}, correct the table or leave the rows out"
+        )
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write the batches of one partition (for ``DataFrame.mapInArrow``); yields one row of counts (rows,

@@ -5,13 +5,17 @@ value (`push`, `write_to_online_store`).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from feast import FeatureView, utils
+from feast.errors import FeastObjectNotFoundException
 from feast.infra.passthrough_provider import PassthroughProvider
 
+from feature_repo.stores import asked
 from feature_repo.stores.online.arrow_columns import column_of, times_of
 from feature_repo.stores.online.message_columns import message_column
 from feature_repo.stores.online.partition_writer import PartitionWriter
@@ -31,6 +35,54 @@ Packed = list[tuple[bytes, bytes]]
 
 class PackedProvider(PassthroughProvider):
     """What ``provider:`` of ``feature_store.yaml`` names; with another online store it is Feast's own."""
+
+    def get_online_features(
+        self,
+        config: Any,
+        features: Any,
+        entity_rows: Any,
+        registry: Any,
+        project: str,
+        *more: Any,
+        **named: Any,
+    ) -> Any:
+        """Read online features.
+
+        Raises
+        ------
+        RegistryError, RequestError
+            Nothing was applied or is asked for, or rows without their keys; names view, column and row.
+        OnlineStoreError
+            The server cannot be reached.
+        """
+        entity_rows = asked.plain_rows(entity_rows)
+        with _words_for(features, entity_rows, registry, project):
+            return super().get_online_features(
+                config, features, entity_rows, registry, project, *more, **named
+            )
+
+    async def get_online_features_async(
+        self,
+        config: Any,
+        features: Any,
+        entity_rows: Any,
+        registry: Any,
+        project: str,
+        *more: Any,
+        **named: Any,
+    ) -> Any:
+        """Asyncio form of `get_online_features`."""
+        entity_rows = asked.plain_rows(entity_rows)
+        with _words_for(features, entity_rows, registry, project):
+            return await super().get_online_features_async(
+                config, features, entity_rows, registry, project, *more, **named
+            )
+
+    def check(self, view: Any, df: pd.DataFrame) -> None:
+        """Raise a ``PackedValueError`` where a frame lacks a column of its view, a key or an event time."""
+        if self._packs(view):
+            renamed = df.rename(columns=view.batch_source.field_mapping or {})
+            _refuse_gaps(self.online_store.writer(self.repo_config, view), renamed)
 
     def ingest_df(
         self, feature_view: Any, df: pd.DataFrame, field_mapping: dict[str, str] | None = None
@@ -52,6 +104,7 @@ class PackedProvider(PassthroughProvider):
         OnlineStoreError
             The server cannot be reached; writing again is safe.
         """
+        asked.refuse_frame(feature_view.name, df)
         rows = self._packed(feature_view, df)
         if rows is not None:
             self.online_store.write_packed(self.repo_config, feature_view, rows)
@@ -67,6 +120,7 @@ class PackedProvider(PassthroughProvider):
         self, feature_view: Any, df: pd.DataFrame, field_mapping: dict[str, str] | None = None
     ) -> None:
         """Asyncio form of `ingest_df`."""
+        asked.refuse_frame(feature_view.name, df)
         rows = self._packed(feature_view, df)
         if rows is not None:
             await asyncio.to_thread(self.online_store.write_packed, self.repo_config, feature_view, rows)
@@ -86,11 +140,7 @@ class PackedProvider(PassthroughProvider):
         PackedValueError
             A column that is missing, a row without its key or event time, or one more than a day ahead.
         """
-        if not (
-            isinstance(self.online_store, PackedOnlineStore)
-            and isinstance(view, FeatureView)
-            and view.batch_source is not None
-        ):
+        if not self._packs(view):
             return None
         writer = self.online_store.writer(self.repo_config, view)
         df = df.rename(columns=view.batch_source.field_mapping or {})
@@ -105,7 +155,33 @@ class PackedProvider(PassthroughProvider):
         utils._validate_vector_field_lengths(table, view)
         refuse_future(view.name, times_of(table.column(writer.event)))
         batch = table.combine_chunks().to_batches()[0]
-        return writer.rows(batch, _ready(writer, view, batch, df))
+        rows: Packed = writer.rows(batch, _ready(writer, view, batch, df))
+        return rows
+
+    def _packs(self, view: Any) -> bool:
+        return (
+            isinstance(self.online_store, PackedOnlineStore)
+            and isinstance(view, FeatureView)
+            and view.batch_source is not None
+        )
+
+
+@contextmanager
+def _words_for(features: Any, rows: Any, registry: Any, project: str) -> Iterator[None]:
+    """Look at what is asked for: shortly before, and in full where Feast ends in an error of its own."""
+    asked.refuse_no_features(features, registry, project)
+    if asked.wrong_rows(rows):
+        asked.refuse_rows(features, rows, registry, project)
+    try:
+        yield
+    except FeastObjectNotFoundException:
+        asked.refuse_unapplied(registry, project)
+        raise
+    except PackedValueError:
+        raise
+    except asked.ROW_ERRORS:
+        asked.refuse_rows(features, rows, registry, project)
+        raise
 
 
 def _ready(

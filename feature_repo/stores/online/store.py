@@ -166,6 +166,11 @@ class PackedOnlineStore(OnlineStore):
 
     def _pack(self, config: RepoConfig, table: FeatureView, data: Sequence[Row]) -> list[tuple[bytes, bytes]]:
         schema = schema_of(table)
+        for row, given in enumerate(data):
+            if given[2] is None or given[2] != given[2]:  # NaT is not equal to itself
+                raise PackedValueError(
+                    f"view '{table.name}': row {row} without event time; every row needs one"
+                )
         event_us = np.array([microseconds(utils.make_tzaware(row[2])) for row in data], np.int64)
         created_us = np.array(
             [NO_CREATED if row[3] is None else microseconds(utils.make_tzaware(row[3])) for row in data],
@@ -261,6 +266,12 @@ class PackedOnlineStore(OnlineStore):
         ):
             # a third of the time of Feast's way
             return text_keys(config.project, table.name, names[0], [value.string_val for value in values])
+        for row, entity in enumerate(entities):
+            for name, value in zip(entity.join_keys, entity.entity_values, strict=True):
+                if value.WhichOneof("val") in (None, "null_val"):
+                    raise PackedValueError(
+                        f"view '{table.name}': row {row} without '{name}'; every row needs its key"
+                    )
         return [
             storage_key(
                 config.project, table.name, serialize_entity_key(entity, entity_key_serialization_version=3)

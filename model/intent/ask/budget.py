@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,33 +10,6 @@ from numpy.typing import NDArray
 # a session of two weeks ago is worth half of one of today: its user is less likely to come back to it
 RECENCY_DAYS = 14.0
 CHARACTERS_PER_TOKEN = 3.0  # low on purpose: the cost of a call must not be estimated below what it becomes
-
-
-@dataclass(frozen=True)
-class Worth:
-    """What one session's call is worth, and the parts of it, each 0 to 1.
-
-    Attributes
-    ----------
-    unsure : float
-        How little the clicks alone say about the next item: entropy of what followed the last item, or 1 when
-        nothing ever did.
-    recent : float
-        Halves every two weeks.
-    titled : float
-        Share of the prefix's items that have a title to show.
-    """
-
-    unsure: float
-    recent: float
-    titled: float
-
-    @property
-    def value(self) -> float:
-        """The product: a call helps only where clicks leave doubt, the session matters still, and the LLM
-        sees the titles.
-        """
-        return self.unsure * self.recent * self.titled
 
 
 def unsureness(following: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from feature_repo.contract.addresses import AddressError
 from feature_repo.contract.settings import EndpointSettings, Settings
 from model.intent.answer.reading import ANY_TITLE, CUT, EMPTY, REFUSAL, UNFINISHED, Reading, read
 from model.intent.ask import remedies
+from model.intent.ask.answers import Answer, Failure
 from model.intent.ask.completion import (
     Completion,
     NoCompletionError,
@@ -28,7 +29,7 @@ from model.intent.ask.completion import (
     shortened,
 )
 from model.intent.ask.connection import Connection
-from model.intent.ask.local import Answer, token_bound
+from model.intent.ask.local import token_bound
 from model.intent.ask.pace import Pace, Wait
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.prompts import template
@@ -155,7 +156,7 @@ class EndpointLlm:
 
     def answer(
         self, prefixes: Sequence[Sequence[str]], done: Callable[[int, Answer], None] | None = None
-    ) -> list[tuple[int, str]]:
+    ) -> list[Failure]:
         """Ask about both views of prefixes, each by its prompt, or both by one neutral prompt.
 
         Parameters
@@ -167,10 +168,10 @@ class EndpointLlm:
 
         Returns
         -------
-        list of (place, reason)
+        list of Failure
             The prefixes that failed in every attempt; they are to be asked again by a later run.
         """
-        failures: list[tuple[int, str]] = []
+        failures: list[Failure] = []
         with (
             self._client() as client,
             ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="endpoint") as pool,
@@ -180,11 +181,12 @@ class EndpointLlm:
                 try:
                     answer = call.result()
                 except _UnusableError as error:  # the server is up, so it counts for nothing else
-                    failures.append((calls[call], str(error)))
+                    failures.append(Failure(calls[call], str(error)))
                     self._failed_in_a_row = 0
                     continue
                 except (EndpointError, _TransientError, httpx.HTTPError) as error:
-                    failures.append((calls[call], self._without_secrets(self._connection.reason(error))))
+                    reason = self._without_secrets(self._connection.reason(error))
+                    failures.append(Failure(calls[call], reason))
                     self._failed_in_a_row += 1
                     continue
                 self._failed_in_a_row = 0
@@ -198,9 +200,7 @@ class EndpointLlm:
         except AddressError as error:
             raise EndpointError(f"endpoint.url: {error}") from None
 
-    def ask(
-        self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]
-    ) -> list[tuple[int, str]]:
+    def ask(self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]) -> list[Failure]:
         """Ask as every ``Asker`` does; see ``answer``."""
         return self.answer(prefixes, keep)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from feature_repo.contract.settings import Settings
-from model.intent.answer.reading import ANY_TITLE, CUT, EMPTY, FAILURES, NAME, REFUSAL, UNFINISHED, read
-from model.intent.answer.reasoning import whole
+from model.intent.answer.reading import ANY_TITLE, read
+from model.intent.ask.answers import Answer, Failure
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.llm.chat import Chat
 from model.intent.llm.weights import ModelMissingError, identity, load_network, prepare, read_config
@@ -23,57 +22,8 @@ MEASURED_TITLES = 50  # the longest by their bytes; one of them is the longest b
 FOREIGN_TOKENS = 1.5
 END_TOKENS = 2  # closing quote and end
 LONGEST_BOUND = 128  # an item whose title is longer is a description
-_REMEDIES = {
-    CUT: "; raise llm.max_new_tokens",
-    UNFINISHED: "; raise llm.max_new_tokens",
-    REFUSAL: "; another llm.model may answer",
-}
 # of the model's context; the rest is for the answer and for tokenizers that count differently
 CONTEXT_SHARE = 0.9
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the LLM said about one prefix.
-
-    Attributes
-    ----------
-    long_text, short_text : str
-        One line each; empty when the model said nothing, equal where the prompt is neutral.
-    input_tokens, output_tokens : int
-        Of all prompts of the prefix.
-    seconds : float
-        Wall time from the start of the batch to this answer, over the answers of the batch.
-    long_kind, short_kind : str
-        What the answers were, see ``model.intent.answer.reading``.
-    """
-
-    long_text: str
-    short_text: str
-    input_tokens: int
-    output_tokens: int
-    seconds: float
-    long_kind: str = NAME
-    short_kind: str = NAME
-
-    def __post_init__(self) -> None:
-        """Keep text alone: whatever gives answers, files and tables can hold them."""
-        object.__setattr__(self, "long_text", whole(self.long_text))
-        object.__setattr__(self, "short_text", whole(self.short_text))
-
-    @property
-    def failure(self) -> str:
-        """Why this is no answer; empty where both views have one. What is none is never kept, and asked again
-        by a later run.
-        """
-        kinds = {self.long_kind, self.short_kind} & FAILURES or (
-            {EMPTY} if not (self.long_text and self.short_text) else set()
-        )
-        return (
-            f"the model's answer is no name but {' and '.join(sorted(kinds))}{_REMEDIES.get(min(kinds), '')}"
-            if kinds
-            else ""
-        )
 
 
 def token_bound(settings: Settings, titles: KnownTitles = ANY_TITLE) -> int:
@@ -236,9 +186,7 @@ class LocalLlm:
         self.generator.generate(prompts, collect)
         return [answer for answer in answers if answer is not None]
 
-    def ask(
-        self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]
-    ) -> list[tuple[int, str]]:
+    def ask(self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]) -> list[Failure]:
         """Ask about both views of prefixes.
 
         Parameters
@@ -250,7 +198,7 @@ class LocalLlm:
 
         Returns
         -------
-        list of (place, reason)
+        list of Failure
             The others; they are to be asked again by a later run.
         """
 
@@ -259,7 +207,7 @@ class LocalLlm:
                 keep(place, answer)
 
         return [
-            (place, answer.failure)
+            Failure(place, answer.failure)
             for place, answer in enumerate(self.answer(prefixes, done))
             if answer.failure
         ]

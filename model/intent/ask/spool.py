@@ -8,17 +8,50 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from feature_repo.contract.files import replace_file
 from model.intent.answer.reasoning import whole
+from model.intent.ask.answers import Answer
+from model.intent.recipe import Recipe
+
+if TYPE_CHECKING:
+    from feature_repo.contract.settings import Settings
 
 logger = logging.getLogger("intentstore.intents")
 DAMAGED: Final = "damaged"  # folder beside the files, for what could not be read
+# of `intent_cache`, as an asker fills them
+ANSWER_COLUMNS: Final = ("cache_key", *Answer.__dataclass_fields__)
 _LARGEST: Final = 2**63 - 1
 _TEXTS: Final = ("long_text", "short_text")
 _MORE_TEXTS: Final = ("source", "model", "prompt_version", "created")
+
+
+def spool_folder(settings: Settings) -> Path:
+    """Return the folder where every process writes answers before the `intents` job commits them."""
+    return settings.home / "intents" / "spool"
+
+
+def cache_row(answered: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """Return the row of `intent_cache` of an answer; ``created`` as ISO 8601 text.
+
+    Parameters
+    ----------
+    answered : mapping
+        ``cache_key``, ``items`` and the fields of an ``Answer``; whatever else it holds is left out.
+    recipe : Recipe
+        How it was made.
+    """
+    return {
+        **{name: answered[name] for name in ANSWER_COLUMNS},
+        "items": list(answered["items"]),
+        "source": recipe.source,
+        "model": recipe.model,
+        "prompt_version": recipe.prompt_version,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(),
+    }
 
 
 class Spool:
@@ -192,13 +225,9 @@ def put_aside(file: Path, reason: str, kept: list[dict[str, Any]] | None = None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if kept:
-            part = file.with_name(f".{file.name}.part")
-            part.write_text(
-                "".join(json.dumps(row, ensure_ascii=True, default=str) + "\n" for row in kept),
-                encoding="utf-8",
-            )
             shutil.copy2(file, target)
-            part.replace(file)
+            rows = (json.dumps(row, ensure_ascii=True, default=str) + "\n" for row in kept)
+            replace_file(file, "".join(rows))
         else:
             file.rename(target)
     except OSError as error:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data.decay import SUM
+from model.data.recency import SHORT_HALF_LIFE, Clicked, HalfLives, recency_mean
 from model.intent.ground.localiser import Localiser
 from model.intent.types import SessionIntent, ViewIntent, no_view
 from model.text.nearest import CANDIDATES, Found, rescored
@@ -18,7 +18,6 @@ Vectors = NDArray[np.float32]
 
 FEW_PREFIXES = 4
 SMALL_CATALOGUE = 2_048  # items; 17 MB of products
-LONG_HALF_LIFE_RATIO = 8.0  # the long view forgets eight times slower than the short one
 
 
 class EncoderSource:
@@ -34,9 +33,9 @@ class EncoderSource:
 
     name = "encoder"
 
-    def __init__(self, localiser: Localiser, half_life: float = 3.0) -> None:
+    def __init__(self, localiser: Localiser, half_life: float = SHORT_HALF_LIFE) -> None:
         self._localiser = localiser
-        self._half_life = half_life
+        self._half_lives = HalfLives.of(half_life)
         self._kept = max(1, localiser.top_r)
         self._table = torch.from_numpy(localiser.vectors)
 
@@ -97,11 +96,8 @@ class EncoderSource:
         if not known.all():
             offsets = np.concatenate([[0], np.cumsum(known)])[offsets]
             rows, ages = rows[known], ages[known]
-        with torch.inference_mode():
-            clicks = torch.from_numpy(rows), torch.from_numpy(offsets)
-            return self._means(clicks, ages, self._half_life * LONG_HALF_LIFE_RATIO), self._means(
-                clicks, ages, self._half_life
-            )
+        clicked, (long, short) = Clicked(rows, offsets, ages), self._half_lives
+        return recency_mean(clicked, long, self._table), recency_mean(clicked, short, self._table)
 
     def _few(self, prefixes: Sequence[Sequence[str]]) -> list[ViewIntent]:
         """Make the views of a few prefixes, long ones first, by a few calls of numpy: on ten clicks those of
@@ -116,8 +112,8 @@ class EncoderSource:
         ]
         weights = np.zeros((2 * count, len(known)), np.float32)
         for place, (owner, age, _) in enumerate(known):
-            weights[owner, place] = 0.5 ** (age / (self._half_life * LONG_HALF_LIFE_RATIO))
-            weights[owner + count, place] = 0.5 ** (age / self._half_life)
+            weights[owner, place] = 0.5 ** (age / self._half_lives.long)
+            weights[owner + count, place] = 0.5 ** (age / self._half_lives.short)
         rows = np.array([row for _, _, row in known], dtype=np.int64)
         sums = weights @ self._localiser.vectors[rows]
         sums /= np.maximum(np.sqrt(np.einsum("pd,pd->p", sums, sums)), 1e-12)[:, None]
@@ -128,19 +124,6 @@ class EncoderSource:
         return self._explained(
             sums, rescored(sums, self._localiser.vectors, best, min(self._kept, scores.shape[1]))
         )
-
-    def _means(
-        self, clicks: tuple[torch.Tensor, torch.Tensor], ages: NDArray[np.int64], half_life: float
-    ) -> Vectors:
-        """Recency-weighted title means, unit rows; ``clicks`` are rows of the localiser's vectors and the
-        bounds of the prefixes in them.
-        """
-        powers = (0.5 ** (np.arange(int(ages.max(initial=0)) + 1) / half_life)).astype(np.float32)
-        sums = torch.embedding_bag(
-            self._table, *clicks, False, SUM, False, torch.from_numpy(powers[ages]), True
-        )[0]
-        sums /= torch.linalg.vector_norm(sums, dim=1, keepdim=True).clamp_(min=1e-12)
-        return np.asarray(sums.numpy())
 
     def views(self, vectors: Vectors) -> list[ViewIntent]:
         """Explain vectors of the localiser's space by their nearest titles; a row of zeros has nothing to

@@ -7,22 +7,22 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from feature_repo.contract.files import replacing
 from model.intent.answer.reasoning import shows_reasoning
 from model.intent.ask.spool import put_aside
-from model.intent.ground.encoder import EncoderSource
+from model.intent.ground.fallback import Fallback
 from model.intent.ground.localiser import ITEMS_FILE, Localiser
 from model.intent.ground.student import STUDENT_FILE, Student
 from model.intent.prompts import recent_titles
 from model.intent.recipe import Recipe
-from model.intent.types import SessionIntent, ViewIntent, no_intent
+from model.intent.types import SessionIntent, no_intent
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 LIVE_FILE: Final = "live.json"
 TITLES_FILE: Final = "prompt_titles.json"
 ANSWERS_FILE: Final = "answers.arrow"
-TEXT_DIM: Final = 384  # of a zero vector where there is no catalogue at all: the default encoder's
 
 logger = logging.getLogger("intentstore.intents")
 
@@ -88,9 +87,7 @@ class LiveIntents:
         self.recipe = recipe
         self._titles = prompt_titles or {}
         self._answers = dict(answers or {})
-        self._student = student
-        self._encoder = None if localiser is None else EncoderSource(localiser, half_life)
-        self._fallback = fallback
+        self._fallback = Fallback(fallback, localiser, half_life, student)
         self.counts: dict[str, int] = {}
 
     @classmethod
@@ -178,7 +175,8 @@ class LiveIntents:
         keys = [self.key(prefix) for prefix in prefixes]
         found = [self._answers.get(key) if key else None for key in keys]
         missing = [place for place, intent in enumerate(found) if intent is None]
-        for place, intent in zip(missing, self._guess([prefixes[place] for place in missing]), strict=True):
+        guessed = self._fallback.infer([prefixes[place] for place in missing])
+        for place, intent in zip(missing, guessed, strict=True):
             found[place] = (
                 SessionIntent(intent.long, intent.short, intent.source, keys[place])
                 if keys[place]
@@ -188,16 +186,6 @@ class LiveIntents:
         for intent in result:
             self.counts[intent.source] = self.counts.get(intent.source, 0) + 1
         return result
-
-    def _guess(self, prefixes: list[Sequence[str]]) -> list[SessionIntent]:
-        if self._encoder is None or self.localiser is None or self._fallback == "none":
-            dim = TEXT_DIM if self.localiser is None else self.localiser.dim
-            return [no_intent(dim) for _ in prefixes]
-        if not prefixes:
-            return []
-        if self._student is not None and self._fallback == "student":
-            return self._student.infer(prefixes, self._encoder)
-        return self._encoder.infer(prefixes)
 
 
 def _holds(localiser: Localiser, catalogue: Catalogue) -> bool:
@@ -212,22 +200,20 @@ def answers_table(keys: Sequence[str], intents: Sequence[SessionIntent]) -> pa.T
     """Return LLM intents as a table for live look-ups: key, source, and text, items, cosines and vector of
     both views.
     """
-    columns: dict[str, Any] = {"cache_key": list(keys), "source": [intent.source for intent in intents]}
-    for view in ("long", "short"):
-        parts: list[ViewIntent] = [getattr(intent, view) for intent in intents]
-        columns[f"{view}_text"] = [part.text for part in parts]
-        columns[f"{view}_items"] = [list(part.items) for part in parts]
-        columns[f"{view}_cosines"] = [list(part.cosines) for part in parts]
-        columns[f"{view}_vector"] = [part.vector.tobytes() for part in parts]
-    return pa.table(columns)
+    rows = [{**intent.to_row(), "cache_key": key} for key, intent in zip(keys, intents, strict=True)]
+    for row in rows:
+        row |= {f"{view}_vector": row[f"{view}_vector"].tobytes() for view in ("long", "short")}
+    return pa.table({name: [row[name] for row in rows] for name in no_intent(0).to_row()})
 
 
 def write_answers(path: Path, table: pa.Table) -> None:
     """Write the table to an Arrow file, at once or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    with (
+        replacing(path) as part,
+        pa.OSFile(str(part), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
         writer.write_table(table)
-    part.replace(path)
 
 
 def read_answers(path: Path, dim: int) -> dict[str, SessionIntent]:
@@ -242,7 +228,7 @@ def read_answers(path: Path, dim: int) -> dict[str, SessionIntent]:
     try:
         with pa.memory_map(str(path)) as source:
             rows = pa.ipc.open_file(source).read_all().to_pylist()
-        found = [intent_of(row, lambda raw: np.frombuffer(raw, np.float32)) for row in rows]
+        found = [SessionIntent.from_row(row, lambda raw: np.frombuffer(raw, np.float32)) for row in rows]
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         put_aside(path, f"cannot be read ({' '.join(str(error).split())[:120]})")
         return {}
@@ -252,22 +238,6 @@ def read_answers(path: Path, dim: int) -> dict[str, SessionIntent]:
 def _servable(intent: SessionIntent, dim: int) -> bool:
     fits = len(intent.long.vector) == len(intent.short.vector) == dim
     return fits and not (shows_reasoning(intent.long.text) or shows_reasoning(intent.short.text))
-
-
-def intent_of(row: dict[str, Any], vector: Callable[[Any], NDArray[np.float32]]) -> SessionIntent:
-    """Return the intent that a row of `session_intents`, or of the answers for live look-ups, holds;
-    ``vector`` reads the form its vectors have there.
-    """
-    long, short = (
-        ViewIntent(
-            row[f"{view}_text"],
-            tuple(row[f"{view}_items"]),
-            tuple(row[f"{view}_cosines"]),
-            vector(row[f"{view}_vector"]),
-        )
-        for view in ("long", "short")
-    )
-    return SessionIntent(long, short, row["source"], row["cache_key"])
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -191,33 +191,6 @@ class Localiser:
             self._lists = ListSearch.build(self.vectors)
         return self._lists is not None
 
-    def recency_mean(self, prefixes: Sequence[Sequence[str]], half_life: float) -> NDArray[np.float32]:
-        """Return the recency-weighted mean of the prefixes' title vectors.
-
-        Parameters
-        ----------
-        prefixes : sequence of sequences of item ids
-            Oldest first; unknown ids are skipped.
-        half_life : float
-            Clicks after which a weight halves.
-
-        Returns
-        -------
-        array, float32, shape (len(prefixes), dim)
-            Unit rows of this space; zeros where no item is known.
-        """
-        means = np.zeros((len(prefixes), self.dim), np.float32)
-        for place, prefix in enumerate(prefixes):
-            known = [
-                (age, row)
-                for age, item in enumerate(reversed(prefix))
-                if (row := self._rows.get(item)) is not None
-            ]
-            if known:
-                weights = np.array([0.5 ** (age / half_life) for age, _ in known], np.float32)
-                means[place] = weights @ self.vectors[[row for _, row in known]]
-        return _unit(means)
-
     def vectors_of(self, item_ids: Sequence[str]) -> NDArray[np.float32]:
         """Return the items' vectors in this space, float32 of shape (len(item_ids), dim); zeros for unknown
         items.

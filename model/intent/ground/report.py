@@ -187,7 +187,9 @@ def interval(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def by_budget(cases: Sequence[Case], localiser: Localiser, steps: int = 4) -> list[dict[str, Any]]:
+def by_budget(
+    cases: Sequence[Case], localiser: Localiser, *, half_life: float, steps: int = 4
+) -> list[dict[str, Any]]:
     """Return coverage and marginal value of the budget.
 
     Parameters
@@ -196,6 +198,8 @@ def by_budget(cases: Sequence[Case], localiser: Localiser, steps: int = 4) -> li
         LLM intents, the session most worth a call first.
     localiser : Localiser
         The space of the intents.
+    half_life : float
+        Of the recency-weighted mean of titles.
     steps : int
         Slices of the budget.
 
@@ -206,12 +210,13 @@ def by_budget(cases: Sequence[Case], localiser: Localiser, steps: int = 4) -> li
         titles for the same sessions.
     """
     rows: list[dict[str, Any]] = []
+    encoder = EncoderSource(localiser, half_life)
     edges = np.linspace(0, len(cases), steps + 1).astype(int)
     for start, end in pairwise(edges.tolist()):
         part = cases[start:end]
         if not part:
             continue
-        mean = localiser.recency_mean([case.items for case in part], 3.0)
+        mean = encoder.vectors([case.items for case in part])[1]
         intents = _rate(part, _near(localiser, np.stack([case.short for case in part])), 0)
         plain = _rate(part, _near(localiser, mean), 0)
         rows.append(

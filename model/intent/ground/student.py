@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.contract.files import replacing
 from model.intent.types import SessionIntent
 
 if TYPE_CHECKING:
@@ -108,9 +109,8 @@ class Student:
         """Write the network and its agreement to one safetensors file."""
         from safetensors.numpy import save_file
 
-        part = path.with_name(f".{path.name}.part")
-        save_file(self._tensors, part, metadata={"agreement": json.dumps(vars(self.agreement))})
-        part.replace(path)
+        with replacing(path) as part:
+            save_file(self._tensors, part, metadata={"agreement": json.dumps(vars(self.agreement))})
 
     @classmethod
     def load(cls, path: Path) -> Student:

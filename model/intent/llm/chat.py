@@ -48,11 +48,6 @@ class Chat:
         self._specials = frozenset(self._tokenizer.all_special_ids) | self._added_specials()
         self.stop_ids = self._stop_ids()
 
-    @property
-    def has_template(self) -> bool:
-        """Whether prompts go through the model's chat template."""
-        return self._has_template
-
     def render(self, system: str, user: str, lead: str = "") -> str:
         """Return the whole prompt as text, up to where the model goes on; ``lead`` is the beginning of its
         answer.

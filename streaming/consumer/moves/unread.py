@@ -10,7 +10,7 @@ from typing import Any
 
 from feature_repo.contract.settings import Settings
 from streaming.clients import client_options
-from streaming.topics.fence import Fence, Waiting, Widths, fences_of, left_home, next_count, place_of
+from streaming.topics.fence import Fence, Waiting, Widths, fences_of, left_home, numbers_after, place_of
 
 _READ_SECONDS = 120.0  # without any record
 
@@ -51,7 +51,7 @@ def survey(settings: Settings, before: int, now: int, committed: Mapping[int, in
         elsewhere = [
             click for click in _waiting(reader, starts, ends) if place(click.key, before) != click.partition
         ]
-        widths = Widths(before, next_count(place, before, now, elsewhere), now)
+        widths = Widths(before, numbers_after(place, before, now, elsewhere))
         left = left_home(place, widths, elsewhere)
         fences = fences_of(place, widths, _waiting(reader, starts, ends), left)
     finally:

@@ -10,9 +10,9 @@ from typing import Any
 
 from feature_repo.contract.settings import Settings
 from feature_repo.stores.packed.live import LiveFeatureReader
+from oracles.consumer_state import stored_features
 from streaming.clients import client_options
 from streaming.consumer.app import assemble
-from streaming.consumer.audit import stored_features
 from streaming.metrics import ConsumerMetrics
 from streaming.serving.models import Models
 
@@ -45,13 +45,17 @@ def send(settings: Settings, records: list[tuple[bytes | None, bytes | None]], *
 
 
 def consume(
-    settings: Settings, models: Models | None = None, metrics: ConsumerMetrics | None = None, **options: Any
+    settings: Settings,
+    models: Models | None = None,
+    metrics: ConsumerMetrics | None = None,
+    idle_seconds: float = 0.8,
+    **options: Any,
 ) -> dict[str, int]:
     consumer = assemble(
         settings,
         models or Models(lambda: None),
         metrics or ConsumerMetrics(),
-        until_idle_seconds=0.8,
+        until_idle_seconds=idle_seconds,
         **options,
     )
     consumer.run()

@@ -62,7 +62,7 @@ def test_process_ended_while_it_restores_answers_nothing_twice(
     assert fleet.killed_restoring == 2
     send(live, [click(CLICKS, f"{run}-3", "after")])
     fleet.start("b")
-    wait(lambda: measure(live).total == 0, "the last answer")
+    wait(lambda: measure(live).total == 0 and not fleet.restoring("b"), "the last answer")
     assert fleet.stop("b") == 0
     result = judge(live, [fleet.folder("b")])
     assert soak.faults_of(result) == {}

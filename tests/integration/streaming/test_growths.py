@@ -37,7 +37,7 @@ def test_group_says_by_which_layout_it_works_before_its_first_answer(
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(KafkaSink, "send", killed)
-        consume(apart(live, "a"))
+        consume(apart(live, "a"), idle_seconds=60.0)  # it ends when it is killed, and not before
     client = group_client(live)
     said = commits_of(client, name, 2)
     client.close(autocommit=False)

@@ -12,7 +12,8 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from feast.table_format import DeltaFormat
 from feast.types import Int64, Set, String
 
-from feature_repo.registry.store import RegistryError, applied_store
+from feature_repo.registry.store import applied_store
+from feature_repo.stores.asked import RegistryError
 from feature_repo.stores.online.provider import PackedProvider
 from feature_repo.stores.packed.slots import PackedValueError
 

@@ -84,15 +84,25 @@ class Setting(NamedTuple):
     sent: list
 
 
-def _drive(scenario, *, tokens=(), host="127.0.0.1", model=True, problems=None, **client):
-    """Run a scenario against an application on its own event loop."""
+def _drive(
+    scenario,
+    *,
+    tokens=(),
+    host="127.0.0.1",
+    model=True,
+    problems=None,
+    send=None,
+    waiting=500,
+    max_body_bytes=10_000,
+):
+    """Run a scenario against an application on its own event loop; ``send`` stands in for Kafka."""
 
     async def run():
         rows, sent = Rows(), []
         loaded = LoadedModel(LastFirst(), None, None) if model else None
         engine = Engine(rows, lambda: loaded, FoldConfig(gap_us=600_000_000, max_items=3))
 
-        def send(batches):
+        def accept(batches):
             sent.extend(checked for batch in batches for checked in batch)
             return [
                 [ClickResult("accepted", checked.click.event_id, 0, n) for n, checked in enumerate(batch)]
@@ -101,22 +111,20 @@ def _drive(scenario, *, tokens=(), host="127.0.0.1", model=True, problems=None, 
 
         search = ItemSearch(Catalogue.build(list(TITLES), list(TITLES.values())))
         parts = Parts(
-            Batcher(engine, "q"),
-            Batcher(send, "c"),
+            Batcher(engine, "q", waiting=waiting),
+            Batcher(send or accept, "c", waiting=waiting),
             AnswerBoard(),
             Guard(tokens, host),
             Metrics(),
             lambda: problems or {"model": ""},
             (lambda: search) if model else (lambda: None),
             lambda: None,
-            10_000,
+            max_body_bytes,
         )
         parts.questions.start()
         parts.clicks.start()
         transport = httpx.ASGITransport(application(parts))
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://127.0.0.1", **client
-        ) as connection:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as connection:
             try:
                 return await scenario(Setting(connection, parts, rows, sent))
             finally:

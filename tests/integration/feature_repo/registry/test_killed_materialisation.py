@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from feature_repo.registry import store
+from feature_repo.registry.materialize import materialize
 from feature_repo.stores.online.reader import NOT_FOUND, PRESENT, OnlineReader
 from feature_repo.stores.packed.client import PackedClient
 from feature_repo.stores.packed.keys import storage_key
@@ -81,7 +82,7 @@ def test_killed_workers_leave_no_gap_and_stop_no_read(popular, spark):
     reader, client = OnlineReader(feast_store, "item_text_v1"), PackedClient(own.url)
     written = lambda: sum(1 for _ in client.keys(storage_key("intentstore", "item_popularity", b"*")))
     with ThreadPoolExecutor(1) as pool:
-        job = pool.submit(store.materialize, settings, spark, views=["item_popularity"])
+        job = pool.submit(materialize, settings, spark, views=["item_popularity"])
         while not written():
             assert not job.done(), job.result()
         # the middle lasts as long as we need it; reads pass
@@ -101,6 +102,6 @@ def test_killed_workers_leave_no_gap_and_stop_no_read(popular, spark):
     assert online.watermark(feast_store.config, feast_store.get_feature_view("item_popularity")) == {}, (
         "half a run is not taken for a whole one"
     )
-    (again,) = store.materialize(settings, spark, views=["item_popularity"])
+    (again,) = materialize(settings, spark, views=["item_popularity"])
     assert (again.since, again.rows, again.taken) == (None, ROWS, ROWS - half)
     assert (written(), read(reader)) == (ROWS, len(SOME))

@@ -13,6 +13,7 @@ import urllib.request
 import pytest
 
 from feature_repo.registry import store
+from feature_repo.registry.materialize import materialize
 from feature_repo.serving.access import add_token
 from feature_repo.serving.vectors import VectorIndex
 from feature_repo.stores.packed.client import PackedClient
@@ -72,26 +73,24 @@ def summary(done):
 
 def test_materialisation_writes_what_is_new_and_only_that(fresh, spark, small):
     url = fresh.online.url.get_secret_value()
-    first = store.materialize(fresh, spark)
+    first = materialize(fresh, spark)
     assert summary(first) == {
         "session_features": (None, 2, 2),
         "session_intents": (None, 1, 1),
         "item_text": (None, 5, 5),
     }
-    assert summary(store.materialize(fresh, spark)) == {
+    assert summary(materialize(fresh, spark)) == {
         "session_features": (0, 0, 0),
         "session_intents": (0, 0, 0),
         "item_text": (0, 0, 0),
     }
     late = [small.feature_row("a", 1.5, 9, 4), small.feature_row("c", 7, 7, 5)]
     small.write(spark, fresh, "session_features", late, mode="append")
-    assert summary(store.materialize(fresh, spark, views=["session_features"])) == {
-        "session_features": (0, 2, 1)
-    }
+    assert summary(materialize(fresh, spark, views=["session_features"])) == {"session_features": (0, 2, 1)}
     rows = LiveFeatureReader(url).read(["a", "b", "c"])
     assert [row["click_count"] for row in rows] == [2, 3, 5], "a late row of an older event never overwrites"
     PackedClient(url).connection.flushall()
-    again = store.materialize(fresh, spark)
+    again = materialize(fresh, spark)
     assert summary(again)["session_features"] == (None, 3, 3), (
         "a store that lost its rows lost its watermark too"
     )

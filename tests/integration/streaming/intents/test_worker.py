@@ -15,7 +15,8 @@ import pytest
 from feature_repo.contract.settings import Settings
 from feature_repo.stores.packed.client import PackedClient
 from feature_repo.stores.packed.keys import entity_key, storage_key
-from model.intent.ask.local import Answer, recipe_of
+from model.intent.ask.answers import Answer, Failure
+from model.intent.ask.local import recipe_of
 from model.intent.ask.spool import spooled
 from model.intent.ground.live import LIVE_FILE, TITLES_FILE, LiveIntents, live_folder
 from model.intent.ground.localiser import Localiser
@@ -69,15 +70,19 @@ def near(settings: Settings, services: Any, request: pytest.FixtureRequest) -> S
 def test_answer_reaches_cache_online_store_and_the_running_consumer(near: Settings, services: Any) -> None:
     asked: list[list[str]] = []
 
-    def ask(prefixes: list[list[str]], done: Any) -> None:
-        asked.extend(prefixes)
-        for place, _ in enumerate(prefixes):
-            done(place, Answer("films about space", "the next space film", 10, 5, 0.1))
+    class Answering:
+        """An asker that always says the same."""
+
+        def ask(self, prefixes: Any, keep: Any) -> list[Failure]:
+            asked.extend(prefixes)
+            for place, _ in enumerate(prefixes):
+                keep(place, Answer("films about space", "the next space film", 10, 5, 0.1))
+            return []
 
     consumer_side = LiveIntents.load(near)
     before = consumer_side.infer([["1", "2"]])[0].source
     session = f"s-{uuid.uuid4().hex}"
-    worker = NearLine(near, ask, max_calls=1)
+    worker = NearLine(near, Answering(), max_calls=1)
     requests = [
         IntentRequest(session, ["1", "2"], 1_700_000_000_000_000),
         IntentRequest(session + "x", ["3"], 1_700_000_000_000_000),

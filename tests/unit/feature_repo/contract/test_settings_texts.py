@@ -79,12 +79,17 @@ def variable(name: str) -> str:
     return "INTENTSTORE_" + name.upper().replace(".", "__")
 
 
+# What a field needs beside it before any of its words but the default may stand.
+BESIDE = {"kafka.partitioner": {"kafka.partition_check": "adopt"}}
+
+
 def by_variable(name: str, text: str) -> Any:
-    return at(load_settings(NOTHING, {variable(name): text}), name)
+    beside = {variable(other): word for other, word in BESIDE.get(name, {}).items()}
+    return at(load_settings(NOTHING, {**beside, variable(name): text}), name)
 
 
 def by_flag(name: str, text: str) -> Any:
-    return at(load_settings(NOTHING, {}, {name: text}), name)
+    return at(load_settings(NOTHING, {}, {**BESIDE.get(name, {}), name: text}), name)
 
 
 def at(settings: Any, name: str) -> Any:

@@ -137,7 +137,6 @@ def test_answers_of_the_two_views_keep_their_keys():
 
 def test_a_model_without_chat_template_gets_plain_text(plain_llm):
     chat = Chat(plain_llm)
-    assert not chat.has_template
     assert chat.render("be short", "hello").endswith("hello\n\nAnswer:")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.data.catalogue import Catalogue
-from model.data.sequences import Sequences, last_steps, without_targets
+from model.data.sequences import Sequences, cases_at, without_targets
 from model.data.splits import Dataset, leave_one_out
 from model.rankers.ease import Ease
 from model.rankers.item_knn import ItemKnn
@@ -24,7 +24,8 @@ def dataset(sessions, items=None, titles=None, vectors=None):
     size = items or 1 + max(max(session) for session in sessions)
     catalogue = Catalogue([f"i{place}" for place in range(size)], titles or [""] * size, [""] * size, vectors)
     train = Sequences.of(sessions)
-    cases = last_steps(train)
+    places = np.flatnonzero(train.lengths >= 2)
+    cases = cases_at(train, places, train.lengths[places] - 1)
     return Dataset("d", "leave-one-out", catalogue, train, cases, cases, validation_sequences=train)
 
 

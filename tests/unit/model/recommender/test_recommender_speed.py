@@ -171,6 +171,14 @@ def test_attention_of_the_last_click_equals_attention_of_all(heads: int, layers:
     assert torch.equal(local, vectors[torch.arange(3), lengths - 1])
 
 
+def _mean_click_by_click(localiser: Localiser, prefix: list[str], half_life: float) -> np.ndarray:
+    total = np.zeros(localiser.dim)
+    for age, item in enumerate(reversed(prefix)):
+        if item in localiser.rows:
+            total += 0.5 ** (age / half_life) * localiser.vectors[localiser.rows[item]]
+    return total / max(float(np.linalg.norm(total)), 1e-12)
+
+
 def test_encoder_intents_equal_the_mean_click_by_click() -> None:
     catalogue: Catalogue = synthetic.catalogue()
     localiser = Localiser(catalogue.item_ids, catalogue.titles, synthetic.vectors())
@@ -181,7 +189,9 @@ def test_encoder_intents_equal_the_mean_click_by_click() -> None:
     ]
     source = EncoderSource(localiser, half_life=3.0)
     for found, half_life in zip(source.vectors(prefixes), (24.0, 3.0), strict=True):
-        np.testing.assert_allclose(found, localiser.recency_mean(prefixes, half_life), rtol=1e-4, atol=1e-6)
+        for vector, prefix in zip(found, prefixes, strict=True):
+            expected = _mean_click_by_click(localiser, prefix, half_life)
+            np.testing.assert_allclose(vector, expected, rtol=1e-4, atol=1e-6)
     intents = source.infer(prefixes)
     assert [intent.source for intent in intents] == ["encoder"] * 7 + ["none"] * 2
     for intent in intents[:7]:

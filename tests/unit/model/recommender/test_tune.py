@@ -43,6 +43,26 @@ def test_settings_given_come_first_and_none_comes_twice() -> None:
     assert {"start": "random"} in candidates(given, synthetic.dataset(text=False))
 
 
+def test_widths_that_the_heads_do_not_divide_are_not_tried() -> None:
+    given = make_config({**SMALL, "dim": 48, "heads": 3})
+    assert not any("dim" in change for change in candidates(given, synthetic.dataset()))
+
+
+def test_a_setting_that_cannot_be_trained_loses_and_ends_nothing(tmp_path: Path) -> None:
+    class Broken(Told):
+        def __call__(
+            self, place: int, config: ModelConfig, epochs: int
+        ) -> tuple[list[dict[str, float]], float]:
+            if place in self.paces:
+                raise ValueError("training loss is nan")
+            return super().__call__(place, config, epochs)
+
+    trials = searched(tmp_path, Broken({2: 0.0}))
+    assert [(one.worth, one.epochs) for one in trials if one.place == 2] == [(0.0, 2)]
+    with pytest.raises(ValueError, match="nan"):
+        searched(tmp_path / "plain", Broken({0: 0.0}))
+
+
 def test_each_rung_keeps_half_and_the_settings_given(tmp_path: Path) -> None:
     trials = searched(tmp_path, Told({3: 0.03, 5: 0.02}))
     rungs = {epochs: [one.place for one in trials if one.epochs == epochs] for epochs in (2, 4, 8)}

@@ -22,7 +22,8 @@ from model.rankers.title_knn import reduced
 from model.study.answers import Answers
 from model.study.case_intents import with_intents
 from model.study.report import write_report
-from model.study.study import Study, run_sections
+from model.study.study import run_sections
+from model.study.variants import Study
 
 SAYS = {"long": "thing 3", "short": "thing 11", "neutral": "thing 25"}
 CALLS = 8

@@ -17,7 +17,8 @@ from model.data.splits import Dataset, leave_one_out
 from model.recommender.train import train
 from model.study.controls import attached, grounded, groundings, sources, views
 from model.study.report import verdicts, write_report
-from model.study.study import SECTIONS, Study, run_sections
+from model.study.study import SECTIONS, run_sections
+from model.study.variants import Study
 
 ITEMS = 24
 CONFIG = make_config({"dim": 8, "epochs": 1, "batch_size": 32, "max_length": 8, "backbone": "gru4rec"})
@@ -128,11 +129,10 @@ def test_stored_intents_are_a_source_of_their_own(dataset):
     [([], "encoder", ""), (["--intents", "llm"], "llm", "llm"), (["--intents", "none"], "none", "")],
 )
 def test_the_source_of_the_intents_is_chosen(words, source, stored, dataset, tmp_path, monkeypatch):
-    from model.study import benchmark
     from model.study import study as module
 
     asked = []
-    monkeypatch.setattr(benchmark, "prepare", lambda *given: asked.append(given[4]) or (dataset, ""))
+    monkeypatch.setattr(module, "prepare", lambda *given: asked.append(given[4]) or (dataset, ""))
     monkeypatch.setattr(
         module,
         "run_sections",
@@ -173,7 +173,7 @@ def test_bad_input_is_one_line(words, message, capsys, tmp_path, monkeypatch):
 
 
 def test_a_network_is_trained_once_for_none_and_intent(dataset, tmp_path, monkeypatch):
-    from model.study import study as module
+    from model.study import variants as module
 
     made = []
     monkeypatch.setattr(

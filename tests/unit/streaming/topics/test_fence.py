@@ -7,7 +7,7 @@ import pytest
 
 from feature_repo.contract.key_partitions import partition_of
 from streaming.errors import StreamingError
-from streaming.topics.fence import Fence, Waiting, Widths, fences_of, left_home, next_count
+from streaming.topics.fence import Fence, Waiting, Widths, fences_of, left_home, numbers_after
 
 
 class Name(NamedTuple):
@@ -59,7 +59,7 @@ def _waiting(*keys: bytes) -> list[Waiting]:
 
 
 def test_partition_ends_before_the_first_click_that_only_more_partitions_explain() -> None:
-    fence, client = Fence(home, Widths(2, 3, 3)), Client(9, 9)
+    fence, client = Fence(home, Widths(2, (3,))), Client(9, 9)
     records = _records(_key(0, 2), None, _key(0, 0), _key(1, 2), _key(1, 0), _key(0, 0))
     assert fence.cut(client, {NAME: records}) == {
         NAME: records[:4]
@@ -70,7 +70,7 @@ def test_partition_ends_before_the_first_click_that_only_more_partitions_explain
 
 
 def test_partition_without_such_a_click_is_read_to_its_end() -> None:
-    fence, client = Fence(home, Widths(2, 3, 3)), Client(2, 2)
+    fence, client = Fence(home, Widths(2, (3,))), Client(2, 2)
     records = _records(_key(0, 1), _key(0, 0))
     assert fence.cut(client, {NAME: records}) == {NAME: records}
     fence.note(client)
@@ -80,7 +80,7 @@ def test_partition_without_such_a_click_is_read_to_its_end() -> None:
 
 
 def test_click_of_another_partitioner_does_not_end_a_partition() -> None:
-    old, both, new, widths = _key(0, 1), _key(0, 0), _key(1, 0), Widths(2, 3, 3)
+    old, both, new, widths = _key(0, 1), _key(0, 0), _key(1, 0), Widths(2, (3,))
     fences = lambda *keys: fences_of(home, widths, _waiting(*keys), {})
     assert fences(old, new, old, old, both, old) == {}
     assert fences(old, new, old, old, new, both, new) == {0: 4}
@@ -92,10 +92,10 @@ def test_click_of_another_partitioner_does_not_end_a_partition() -> None:
 
 def test_what_was_looked_at_is_cut_where_the_look_said_and_what_came_later_at_its_first_click() -> None:
     stray = _records(_key(0, 1), _key(1, 0), _key(0, 1), _key(1, 0))
-    fence, client = Fence(home, Widths(2, 3, 3), {}, {0: 3}), Client(9, 9)
+    fence, client = Fence(home, Widths(2, (3,)), {}, {0: 3}), Client(9, 9)
     assert fence.cut(client, {NAME: stray}) == {NAME: stray[:3]}
     assert client.at == 3
-    fence = Fence(home, Widths(2, 3, 3), {0: 2}, {0: 3})
+    fence = Fence(home, Widths(2, (3,)), {0: 2}, {0: 3})
     assert fence.cut(client, {NAME: stray}) == {NAME: stray[:2]}
 
 
@@ -106,7 +106,7 @@ def test_session_that_came_back_to_its_first_partition_waits_for_what_it_did_in_
         if (home(key, 2), home(key, 4), home(key, 6)) == (0, 2, 0)
     )
     clicks = [Waiting(10, 0, 0, key), Waiting(30, 0, 1, key), Waiting(20, 2, 0, key)]
-    twice, once = Widths(2, 4, 6), Widths(2, 6, 6)
+    twice, once = Widths(2, (4, 6)), Widths(2, (6,))
     left = left_home(home, twice, clicks)
     assert left == {key: 20}
     assert fences_of(home, twice, clicks, left) == {0: 1, 2: 0}
@@ -117,10 +117,23 @@ def test_session_that_came_back_to_its_first_partition_waits_for_what_it_did_in_
 def test_number_of_partitions_in_between_is_worked_out_from_the_clicks_that_wait() -> None:
     keys = [f"s{number}".encode() for number in range(40)]
     sent = lambda at, count: [Waiting(at, home(key, count), 0, key) for key in keys]
-    assert next_count(home, 4, 9, sent(1, 4) + sent(3, 9) + sent(2, 6)) == 6
-    assert next_count(home, 4, 9, sent(1, 5) + sent(2, 6) + sent(3, 9)) in (5, 9)
-    assert next_count(home, 4, 9, sent(1, 4) + sent(2, 9)) == 9
-    assert next_count(home, 4, 9, []) == 9
+    assert numbers_after(home, 4, 9, sent(1, 4) + sent(3, 9) + sent(2, 6)) == (6, 9)
+    assert numbers_after(home, 4, 9, sent(1, 5) + sent(2, 6) + sent(3, 9)) == (5, 6, 9)
+    assert numbers_after(home, 4, 20, sent(1, 6) + sent(2, 20)) == (6, 20)  # 12 explains half of them
+    assert numbers_after(home, 4, 9, sent(1, 4) + sent(2, 9)) == (9,)
+    assert numbers_after(home, 4, 9, []) == (9,)
+    one = next(key for key in keys if home(key, 6) not in (home(key, 4), home(key, 9)))
+    assert numbers_after(home, 4, 9, [Waiting(1, home(one, 6), 0, one)])[-2:] == (6, 9)
     # another partitioner's: no number explains them
-    wrong = [Waiting(1, zlib.crc32(key) % 4, 0, key) for key in keys]
-    assert next_count(home, 4, 9, wrong + sent(2, 9)) == 9
+    wrong = [Waiting(0, zlib.crc32(key) % 4, 0, key) for key in keys]
+    assert numbers_after(home, 4, 9, wrong + sent(2, 9)) == (9,)
+    assert numbers_after(home, 4, 9, wrong + sent(2, 6) + sent(3, 9)) == (6, 9)
+
+
+def test_clicks_of_every_number_behind_the_old_one_end_a_partition() -> None:
+    key = next(
+        key
+        for key in (f"s{number}".encode() for number in range(1000))
+        if home(key, 5) == 0 and 0 not in {home(key, count) for count in (2, 3, 7)}
+    )
+    assert fences_of(home, Widths(2, (3, 5, 7)), _waiting(_key(0, 1), key), {}) == {0: 1}

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feature_repo.stores.offline import asof
-from feature_repo.stores.offline.asof_oracle import HistoryRow, as_of
+from oracles.asof import HistoryRow, as_of
 from spark_jobs.lake.lake import Lake
 
 # Key parts that collide when they are joined without a separator: (1, 23) and (12, 3).

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from feature_repo.contract.settings import Settings
-from model.intent.ask.asker import failure_kinds
+from model.intent.ask.answers import failure_kinds
 from model.intent.ask.completion import retry_after
 from model.intent.ask.endpoint import EndpointError, EndpointLlm
 from model.intent.ask.local import recipe_of

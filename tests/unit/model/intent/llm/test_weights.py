@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from feature_repo.contract.settings import LlmSettings, Settings
-from model.intent.ask.asker import failure_kinds
+from model.intent.ask.answers import failure_kinds
 from model.intent.ask.local import LocalLlm, recipe_of, token_bound
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.llm.chat import Chat, clean_answer
