@@ -32,6 +32,7 @@ def _demo(
     ] = 0,
 ) -> int:
     settings = cli.settings_of(config, home=home)
+    cli.require("dagster", "pyspark", "torch", "feast", "rocksdict")  # the demo runs every part
     from dagster_project.demo.demo import run
 
     return _until_interrupted(lambda: run(settings, config=_absolute(config), max_clicks=max_clicks))

@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -193,6 +194,13 @@ def run(command: typer.core.TyperGroup, words: Sequence[str], name: str, prefix:
         return _fail(told, missing(error), FAILED)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+
+
+def require(*packages: str) -> None:
+    """Raise ``ModuleNotFoundError`` for the first package that is not installed, before anything is begun."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named '{package}'", name=package)
 
 
 def missing(error: ModuleNotFoundError) -> str:
