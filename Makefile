@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 UV_VERSION := 0.13.9
+COMPILE = $(BIN)/uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 # Container images of Python often forbid compiled modules; then each of a run's many processes compiles torch and the rest anew (seconds a start).
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -47,8 +48,9 @@ bench: $(STAMP) assets  ## every benchmark; writes benchmarks/results
 ui: $(STAMP)  ## dagster dev on the demo's state
 	@$(BIN)/python -m dagster_project ui
 
-lock:  ## compile requirements.in to requirements.lock: names, versions, hashes, no addresses
-	@$(BIN)/uv pip compile -q --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links requirements.in -o requirements.lock
+lock:  ## compile pyproject.toml to the hashed locks of `all` and `live`: names, versions, hashes, no addresses
+	@$(COMPILE) --extra all --group dev pyproject.toml -o requirements.lock
+	@$(COMPILE) --extra live --constraint requirements.lock pyproject.toml -o requirements-live.lock
 
 clean:  ## stop the embedded services and remove everything made at run time (the environment stays)
 	@if [ -x $(BIN)/python ] && [ -d .intentstore ]; then $(BIN)/python -m streaming down; fi

@@ -19,7 +19,6 @@ import tempfile
 import types
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +60,6 @@ WITHOUT_TTL = {
         "does not"
     )
 }
-_AHEAD = "with the refusal of entity rows more than a day ahead lifted: it asks two days ahead"
-TWO_DAYS_AHEAD = dict.fromkeys(
-    ("test_historical_features_containing_backfills", "test_historical_features_field_mapping"), _AHEAD
-)
 ONLY_OTHERS = "asks for the vector search or the pool of another store by name"
 
 
@@ -252,14 +247,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Switch ages off for the tests that serve rows past them, and the refusal of future rows for those that
-    ask for them.
-    """
-    from feature_repo.stores.offline import entity_frame
-
+    """Switch ages off for the tests that serve rows past them."""
     test = item.name.partition("[")[0]
     PACKED[0]["ttl_seconds"] = 0.0 if test in WITHOUT_TTL else None
-    entity_frame.MAX_AHEAD = timedelta(days=3 if test in TWO_DAYS_AHEAD else 1)
 
 
 def _record(nodeid: str, outcome: str, why: str) -> dict[str, Any]:
@@ -275,7 +265,7 @@ def _record(nodeid: str, outcome: str, why: str) -> dict[str, Any]:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Note the outcome of each case: failed anywhere is failed."""
     outcome: Any = yield
-    report, note = outcome.get_result(), (WITHOUT_TTL | TWO_DAYS_AHEAD).get(item.name.partition("[")[0], "")
+    report, note = outcome.get_result(), WITHOUT_TTL.get(item.name.partition("[")[0], "")
     if report.skipped:
         why = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
         RECORDS.append(_record(item.nodeid, "not_run", ONLY_OTHERS if "empty parameter set" in why else why))

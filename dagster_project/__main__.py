@@ -1,16 +1,114 @@
-"""``python -m dagster_project demo | ui``: the whole path through Dagster, and the graph in a browser. Entry
-point: reads the environment.
+"""``python -m dagster_project demo | ui``: the whole path through Dagster, and the graph in a browser; also
+the models that serve. `intentstore` has the same verbs out of this file. Reads the environment.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from feature_repo.contract.settings import Settings, SettingsError, load_settings
+import typer
+
+from feature_repo.contract import cli
+
+if TYPE_CHECKING:
+    from feature_repo.contract.settings import Settings
+
+app = cli.program("IntentStore through Dagster.")
+
+
+@app.command(
+    "demo",
+    help="the whole path on real clicks, with a summary",
+    epilog="Example: intentstore demo --max-clicks 500",
+)
+def _demo(
+    config: cli.Config = None,
+    home: cli.Home = None,
+    max_clicks: Annotated[
+        int, typer.Option("--max-clicks", help="replay at most so many held-out clicks; 0 = all")
+    ] = 0,
+) -> int:
+    settings = cli.settings_of(config, home=home)
+    from dagster_project.demo.demo import run
+
+    return _until_interrupted(lambda: run(settings, config=_absolute(config), max_clicks=max_clicks))
+
+
+@app.command(
+    "ui",
+    help="Dagster's graph on the state of the demo",
+    epilog="Example: intentstore ui --port 3000",
+)
+def _ui(
+    config: cli.Config = None,
+    home: cli.Home = None,
+    host: Annotated[str, typer.Option("--host", help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="port to listen on")] = 3000,
+) -> int:
+    settings = cli.settings_of(config, home=home)
+    from dagster_project.instance import ui
+
+    return _until_interrupted(lambda: ui.run(settings, host=host, port=port, config=_absolute(config)))
+
+
+@app.command(
+    "promote",
+    help="let a model version serve from now on; consumer and HTTP side pick it up without a restart",
+    epilog="Example: intentstore promote 20260301T120000 --why 'better on new items'",
+)
+def _promote(
+    version: Annotated[str, typer.Argument(help="name of a folder of HOME/models")],
+    config: cli.Config = None,
+    home: cli.Home = None,
+    why: Annotated[str, typer.Option("--why", help="kept in the record of promotions")] = "by hand",
+    json: cli.Json = False,
+) -> int:
+    return _switch(cli.settings_of(config, home=home), version, why, json)
+
+
+@app.command(
+    "rollback",
+    help="let the model serve that served before, or the one named",
+    epilog="Example: intentstore rollback",
+)
+def _rollback(
+    version: Annotated[
+        str | None, typer.Argument(help="name of a folder of HOME/models; none = the one before")
+    ] = None,
+    config: cli.Config = None,
+    home: cli.Home = None,
+    json: cli.Json = False,
+) -> int:
+    return _switch(cli.settings_of(config, home=home), version, "rollback by hand", json)
+
+
+def _switch(settings: Settings, version: str | None, why: str, json: bool) -> int:
+    from dagster_project.models import promotion
+    from model.recommender.artifact import ArtifactError
+
+    try:
+        chosen = version or promotion.previous(settings)
+        changed = promotion.promote(settings, chosen, why)
+    except (promotion.PromotionError, ArtifactError) as error:
+        raise cli.VerbError(str(error)) from None
+    text = f"{chosen} serves now" if changed else f"{chosen} served already"
+    cli.show({"version": chosen, "changed": changed}, text, json)
+    return cli.DONE
+
+
+def _absolute(config: Path | None) -> str | None:
+    return str(config.absolute()) if config else None
+
+
+def _until_interrupted(run: Callable[[], int]) -> int:
+    try:
+        return run()
+    except KeyboardInterrupt:
+        line = "interrupted; tables are at their last whole version, run it again to go on"
+        raise cli.VerbError(line, cli.INTERRUPTED) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,48 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 all went well; 1 something failed, after one line that says what; 2 bad arguments; 130 interrupted.
+        See `feature_repo.contract.cli`.
     """
-    given = _parser().parse_args(arguments)
-    try:
-        settings = load_settings(given.config, os.environ, {"home": given.home})
-    except SettingsError as error:
-        print(f"dagster_project {given.word}: {error}", file=sys.stderr)
-        return 2
-    try:
-        return _run(settings, given)
-    except KeyboardInterrupt:
-        print("\ninterrupted; tables are at their last whole version, run it again to go on", file=sys.stderr)
-        return 130
-
-
-def _run(settings: Settings, given: argparse.Namespace) -> int:
-    config = str(given.config.absolute()) if given.config else None
-    if given.word == "ui":
-        from dagster_project.instance import ui
-
-        return ui.run(settings, host=given.host, port=given.port, config=config)
-    from dagster_project.demo.demo import run
-
-    return run(settings, config=config, max_clicks=given.max_clicks)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m dagster_project", description="IntentStore through Dagster."
-    )
-    words = parser.add_subparsers(dest="word", required=True, metavar="demo|ui")
-    demo = words.add_parser("demo", help="the whole path on real clicks, with a summary")
-    demo.add_argument(
-        "--max-clicks", type=int, default=0, help="replay at most so many held-out clicks; 0 = all"
-    )
-    ui = words.add_parser("ui", help="Dagster's graph on the state of the demo")
-    ui.add_argument("--host", default="127.0.0.1")
-    ui.add_argument("--port", type=int, default=3000)
-    for word in (demo, ui):
-        word.add_argument("--config", type=Path, help="settings file; none = intentstore.toml of this folder")
-        word.add_argument("--home", help="folder of everything made at run time; none = as the settings say")
-    return parser
+    words = sys.argv[1:] if arguments is None else arguments
+    return cli.run(cli.command_of(app), words, "python -m dagster_project", "dagster_project {verb}")
 
 
 if __name__ == "__main__":

@@ -1,22 +1,229 @@
-"""`python -m feature_repo`: apply, plan, materialize, serve, token, catalogue, nearest. The only file here
-that reads the environment.
+"""`python -m feature_repo`: apply, plan, materialize, serve, token, catalogue, nearest; `intentstore
+features` has the same verbs out of this file. The only file here that reads the environment.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace as Arguments
+from typing import Annotated, Any
 
-from feature_repo.contract.settings import Settings, SettingsError, load_settings
+import typer
 
-Arguments = argparse.Namespace
-Command = Callable[[str, Any, str], argparse.ArgumentParser]
+from feature_repo.contract import cli
+
+app = cli.program("The feature store: registry, online store, catalogue, HTTP.")
+Access = Annotated[
+    Path | None,
+    typer.Option("--access", metavar="FILE", help="file of tokens and rights; none = HOME/feast/access.toml"),
+]
+
+
+class Kind(StrEnum):
+    """What `nearest` looks among."""
+
+    items = "items"
+    sessions = "sessions"
+
+
+@app.callback()
+def _root(context: typer.Context, config: cli.Config = None, home: cli.Home = None) -> None:
+    context.obj = {"config": config, "home": home}
+
+
+@app.command(
+    "plan",
+    help=(
+        "Show what the definitions would change in the registry; exit code 1 when a versioned service "
+        "would break."
+    ),
+    epilog="Example: intentstore features plan --json",
+)
+def _plan_verb(
+    context: typer.Context,
+    config: cli.Config = None,
+    home: cli.Home = None,
+    json: cli.Json = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            metavar="FILE",
+            help=(
+                "a committed snapshot (feature_repo/services.json) to compare with in place of the registry"
+            ),
+        ),
+    ] = None,
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update",
+            help="then note the definitions in that snapshot, unless a service would break",
+        ),
+    ] = False,
+) -> int:
+    return _run(context, "plan", config, home, json=json, against=against, update=update)
+
+
+@app.command(
+    "apply",
+    help="Write the definitions into the registry, after the same check as plan.",
+    epilog="Example: intentstore features apply",
+)
+def _apply_verb(
+    context: typer.Context,
+    config: cli.Config = None,
+    home: cli.Home = None,
+    break_services: Annotated[
+        bool, typer.Option("--break-services", help="apply even what breaks a versioned service")
+    ] = False,
+    json: cli.Json = False,
+) -> int:
+    return _run(context, "apply", config, home, break_services=break_services, json=json)
+
+
+@app.command(
+    "materialize",
+    help="Bring the online store up to the Delta tables; one line of JSON a view.",
+    epilog="Example: intentstore features materialize --views session_features,item_popularity",
+)
+def _materialize_verb(
+    context: typer.Context,
+    config: cli.Config = None,
+    home: cli.Home = None,
+    views: Annotated[
+        str | None,
+        typer.Option("--views", metavar="VIEW,VIEW", help="none = all that have a table"),
+    ] = None,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="write every latest row again, not only what is new"),
+    ] = False,
+    json: cli.Json = False,
+) -> int:
+    return _run(context, "materialize", config, home, views=_names(views), full=full, json=json)
+
+
+@app.command(
+    "catalogue",
+    help="Write the static catalogue (index.html and catalogue.json).",
+    epilog="Example: intentstore features catalogue --out public/features",
+)
+def _catalogue_verb(
+    context: typer.Context,
+    config: cli.Config = None,
+    home: cli.Home = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="folder; none = HOME/catalogue")
+    ] = None,
+    no_statistics: Annotated[
+        bool,
+        typer.Option(
+            "--no-statistics",
+            help="from the registry alone, without reading tables (needs no Spark)",
+        ),
+    ] = False,
+    json: cli.Json = False,
+) -> int:
+    return _run(context, "catalogue", config, home, out=out, no_statistics=no_statistics, json=json)
+
+
+@app.command(
+    "serve",
+    help="Serve features over HTTP: POST /get-online-features, POST /nearest, GET /health.",
+    epilog="Example: intentstore features serve --port 6566 --workers 2",
+)
+def _serve_verb(
+    context: typer.Context,
+    config: cli.Config = None,
+    home: cli.Home = None,
+    host: Annotated[str | None, typer.Option("--host", help="address to listen on")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="port to listen on")] = None,
+    workers: Annotated[int, typer.Option("--workers", help="processes")] = 2,
+    access: Access = None,
+    allow_writes: Annotated[
+        bool,
+        typer.Option("--allow-writes", help="let tokens that may write use /push and /write-to-online-store"),
+    ] = False,
+) -> int:
+    return _run(
+        context,
+        "serve",
+        config,
+        home,
+        host=host,
+        port=port,
+        workers=workers,
+        access=access,
+        allow_writes=allow_writes,
+    )
+
+
+@app.command(
+    "token",
+    help="Make a token for `serve` and print it once.",
+    epilog="Example: intentstore features token ads-team --services session_ranker_v1",
+)
+def _token_verb(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="who holds it")],
+    services: Annotated[
+        str,
+        typer.Option("--services", metavar="NAME,NAME", help="service,service or * for all"),
+    ],
+    config: cli.Config = None,
+    home: cli.Home = None,
+    write: Annotated[bool, typer.Option("--write", help="may write too")] = False,
+    access: Access = None,
+    json: cli.Json = False,
+) -> int:
+    return _run(
+        context,
+        "token",
+        config,
+        home,
+        name=name,
+        services=_names(services),
+        write=write,
+        access=access,
+        json=json,
+    )
+
+
+@app.command(
+    "nearest",
+    help="Print the items, or the sessions, nearest to a text.",
+    epilog="Example: intentstore features nearest 'running shoes' -k 5 --category sport",
+)
+def _nearest_verb(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(help="what to look for")],
+    config: cli.Config = None,
+    home: cli.Home = None,
+    k: Annotated[int, typer.Option("-k", help="how many")] = 10,
+    of: Annotated[Kind, typer.Option("--of", help="what to look among")] = Kind.items,
+    category: Annotated[
+        str | None,
+        typer.Option("--category", help="only items of this category, or with it as a whole word of theirs"),
+    ] = None,
+    words: Annotated[str | None, typer.Option("--words", help="only entries whose text holds this")] = None,
+    json: cli.Json = False,
+) -> int:
+    return _run(
+        context,
+        "nearest",
+        config,
+        home,
+        text=text,
+        k=k,
+        of=of.value,
+        category=category,
+        words=words,
+        json=json,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,215 +232,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 after one clear line on standard error.
+        See `feature_repo.contract.cli`.
     """
-    chosen = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    return cli.run(cli.command_of(app), words, "python -m feature_repo", "feature_repo {verb}")
+
+
+def _run(
+    context: typer.Context,
+    verb: str,
+    config: Path | None,
+    home: str | None,
+    **options: Any,
+) -> int:
+    before = context.obj or {}  # options that stood before the verb
+    settings = cli.settings_of(config or before.get("config"), home=home or before.get("home"))
+    from feature_repo import commands
+
     try:
-        settings = load_settings(chosen.config, os.environ, {"home": chosen.home})
-        return int(chosen.run(settings, chosen) or 0)
-    except KeyboardInterrupt:
-        return 130
+        return int(getattr(commands, verb)(settings, Arguments(**options)))
+    except ModuleNotFoundError:
+        raise  # told by its extra
     except Exception as error:  # noqa: BLE001 - the last resort of an entry point: one line, never an empty one
-        known = isinstance(error, (ValueError, RuntimeError, SettingsError, OSError)) and str(error).strip()
+        known = isinstance(error, (ValueError, RuntimeError, OSError)) and str(error).strip()
         line = str(error) if known else f"{type(error).__name__} {error}"
-        print(f"feature_repo {chosen.command}: {' '.join(line.split())}", file=sys.stderr)
-        return 1
+        raise cli.VerbError(" ".join(line.split())) from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m feature_repo",
-        description="The feature store: registry, online store, catalogue, HTTP.",
-    )
-    parser.add_argument(
-        "--config", type=Path, help="settings file; none = intentstore.toml where there is one"
-    )
-    parser.add_argument("--home", help="folder of run-time files; none = the settings'")
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(run=run)
-        return added
-
-    _registry_commands(command)
-    _serving_commands(command)
-    return parser
-
-
-def _registry_commands(command: Command) -> None:
-    plan = command(
-        "plan",
-        _plan,
-        (
-            "Show what the definitions would change in the registry; exit code 1 when a versioned service "
-            "would break."
-        ),
-    )
-    plan.add_argument("--json", action="store_true")
-    plan.add_argument(
-        "--against",
-        type=Path,
-        help="a committed snapshot (feature_repo/services.json) to compare with in place of the registry",
-    )
-    plan.add_argument(
-        "--update",
-        action="store_true",
-        help="then note the definitions in that snapshot, unless a service would break",
-    )
-    apply = command("apply", _apply, "Write the definitions into the registry, after the same check as plan.")
-    apply.add_argument(
-        "--break-services", action="store_true", help="apply even what breaks a versioned service"
-    )
-    materialize = command("materialize", _materialize, "Bring the online store up to the Delta tables.")
-    materialize.add_argument("--views", type=_names, help="view,view; none = all that have a table")
-    materialize.add_argument(
-        "--full", action="store_true", help="write every latest row again, not only what is new"
-    )
-    catalogue = command(
-        "catalogue", _catalogue, "Write the static catalogue (index.html and catalogue.json)."
-    )
-    catalogue.add_argument("--out", type=Path, help="folder; none = HOME/catalogue")
-    catalogue.add_argument(
-        "--no-statistics",
-        action="store_true",
-        help="from the registry alone, without reading tables (needs no Spark)",
-    )
-
-
-def _serving_commands(command: Command) -> None:
-    serve = command(
-        "serve", _serve, "Serve features over HTTP: POST /get-online-features, POST /nearest, GET /health."
-    )
-    serve.add_argument("--host")
-    serve.add_argument("--port", type=int)
-    serve.add_argument("--workers", type=int, default=2)
-    serve.add_argument("--access", type=Path, help="file of tokens and rights; none = HOME/feast/access.toml")
-    serve.add_argument(
-        "--allow-writes",
-        action="store_true",
-        help="let tokens that may write use /push and /write-to-online-store",
-    )
-    token = command("token", _token, "Make a token for `serve` and print it once.")
-    token.add_argument("name", help="who holds it")
-    token.add_argument("--services", type=_names, required=True, help="service,service or * for all")
-    token.add_argument("--write", action="store_true")
-    token.add_argument("--access", type=Path)
-    nearest = command("nearest", _nearest, "Print the items, or the sessions, nearest to a text.")
-    nearest.add_argument("text")
-    nearest.add_argument("-k", type=int, default=10)
-    nearest.add_argument("--of", choices=("items", "sessions"), default="items")
-    nearest.add_argument(
-        "--category", help="only items of this category, or with it as a whole word of theirs"
-    )
-    nearest.add_argument("--words", help="only entries whose text holds this")
-
-
-def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _plan(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.registry import store
-
-    store.quiet()  # before the definitions' first import of Feast
-    from feature_repo import definitions
-    from feature_repo.registry import plan
-
-    defined, file = plan.shape_of(definitions.OBJECTS), chosen.against
-    if chosen.update and file is None:
-        raise plan.SnapshotError("--update needs --against FILE: the snapshot to write")
-    if file is None:
-        before = plan.shape_of_registry(store.feature_store(settings))
-    else:
-        before = plan.shape_of([]) if chosen.update and not file.exists() else plan.read_snapshot(file)
-    changes = plan.compare(before, defined)
-    if chosen.json:
-        print(json.dumps(plan.as_rows(changes)))
-    else:
-        print("\n".join(map(str, changes)) or "no changes")
-        if file is None and not before.views:
-            print("nothing is applied yet; `python -m feature_repo apply` registers this", file=sys.stderr)
-    plan.refuse_breaking(changes)
-    if chosen.update:
-        plan.write_snapshot(file, defined)
-    return 0
-
-
-def _apply(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.registry import store
-
-    store.quiet()  # before the definitions' first import of Feast
-    from feature_repo import definitions
-    from feature_repo.registry import plan
-
-    changes = plan.compare(
-        plan.shape_of_registry(store.feature_store(settings)), plan.shape_of(definitions.OBJECTS)
-    )
-    if not chosen.break_services:
-        plan.refuse_breaking(changes)
-    store.apply(settings)
-    print(f"applied {len(changes)} change(s) to the registry of {settings.home}")
-    return 0
-
-
-def _materialize(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.registry.materialize import materialize
-
-    for done in materialize(settings, _spark(settings), views=chosen.views, full=chosen.full):
-        print(json.dumps(asdict(done)))
-    return 0
-
-
-def _serve(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.serving.app import ServeOptions, serve
-
-    host, port = chosen.host or settings.http.host, settings.http.port if chosen.port is None else chosen.port
-    serve(settings, ServeOptions(host, port, chosen.workers, _access(settings, chosen), chosen.allow_writes))
-    return 0
-
-
-def _token(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.serving.access import add_token
-
-    print(add_token(_access(settings, chosen), chosen.name, chosen.services, chosen.write))
-    return 0
-
-
-def _catalogue(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.catalogue.build import write_catalogue
-
-    print(
-        write_catalogue(
-            settings,
-            chosen.out or settings.home / "catalogue",
-            None if chosen.no_statistics else _spark(settings),
-        )
-    )
-    return 0
-
-
-def _nearest(settings: Settings, chosen: Arguments) -> int:
-    from feature_repo.registry.store import applied_store
-    from feature_repo.serving.nearest import Neighbourhood
-
-    neighbourhood = Neighbourhood(settings, applied_store(settings))
-    for found in neighbourhood.nearest(
-        chosen.text, chosen.k, of=chosen.of, words=chosen.words, category=chosen.category
-    ):
-        print(f"{found.cosine:7.4f}  {found.key}")
-    return 0
-
-
-def _access(settings: Settings, chosen: Arguments) -> Path:
-    return chosen.access or settings.home / "feast" / "access.toml"
-
-
-def _spark(settings: Settings) -> Any:
-    # The entry point alone knows the package above: library code here takes a session.
-    from spark_jobs.session import spark_session
-
-    return spark_session(settings, app="feature_repo")
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
 if __name__ == "__main__":

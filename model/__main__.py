@@ -1,159 +1,285 @@
-"""`python -m model`: benchmark a dataset folder, recommend for one session, run the studies."""
+"""`python -m model`: benchmark a dataset folder, recommend for one session, run the studies. `intentstore`
+has the same verbs out of this file: `train` (= benchmark), `recommend`, `study`.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
+import json as json_text
 import logging
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
 
-from feature_repo.contract.settings import load_settings
-from model.config import BACKBONES, FUSIONS, ConfigError, ModelConfig, base_values, make_config
+import typer
+
+from feature_repo.contract import cli
 from model.messages import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-STUDY = "study"
+    from feature_repo.contract.settings import Settings
+    from model.config import ModelConfig
+
 SHOWN_SHARE = 0.005  # of a score; smaller parts would read "0 %"
+FLAGS = (
+    "backbone",
+    "fusion",
+    "score",
+    "dim",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "tune",
+    "seed",
+    "threads",
+    "device",
+)
 
-
-def parser() -> argparse.ArgumentParser:
-    """Make the command line's parser."""
-    root = argparse.ArgumentParser(
-        prog="python -m model", description="Train, evaluate and ask recommendation models."
-    )
-    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    bench = commands.add_parser(
-        "benchmark",
-        help="train and evaluate on a dataset folder; writes predictions.jsonl, metrics.json and model/",
-    )
-    bench.add_argument(
-        "dataset", type=Path, help="folder with clicks.* or sequences.txt, and optional items.*"
-    )
-    bench.add_argument(
-        "--protocol",
-        choices=("leave-one-out", "next-item"),
-        help="default: next-item where the folder has split files, else leave-one-out",
-    )
-    bench.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="folder for the results; a killed run goes on from its checkpoint",
-    )
-    bench.add_argument("--backbone", choices=BACKBONES)
-    bench.add_argument(
-        "--fusion",
-        choices=FUSIONS,
-        help=(
-            "none = the backbone alone, paper = LLM4SBR's gates, intent = retrieval at score level (default)"
-        ),
-    )
-    bench.add_argument(
-        "--intents",
-        choices=("encoder", "llm", "endpoint", "student", "none"),
-        default="encoder",
-        help="source of the cases' intents",
-    )
-    bench.add_argument(
-        "--intent-calls",
-        type=int,
-        metavar="N",
-        help="cases an LLM is asked about at most (default: intents.max_calls)",
-    )
-    bench.add_argument(
-        "--no-text", action="store_true", help="trained ids only: items.* is not read by the network"
-    )
-    bench.add_argument(
-        "--no-hybrid", action="store_true", help="the network alone, without transitions and retrieval"
-    )
-    bench.add_argument(
-        "--tune",
-        type=float,
-        metavar="SECONDS",
-        help="time for trying other settings on validation first (default 0: none); goes on after a kill",
-    )
-    again = bench.add_mutually_exclusive_group()
-    again.add_argument(
-        "--refit",
-        action="store_true",
-        help="train once more on train + validation before the test (the default)",
-    )
-    again.add_argument(
-        "--no-refit",
-        action="store_true",
-        help="judge the model that never saw validation, as published protocols do",
-    )
-    bench.add_argument("--score", choices=("dot", "cosine"))
-    bench.add_argument(
+app = cli.program("Train, evaluate and ask recommendation models.")
+Gap = Annotated[
+    float | None,
+    typer.Option(
         "--gap-minutes",
-        type=float,
         help="a longer pause starts a new session; default: session.gap_minutes where it is set",
-    )
-    for name, kind in (
-        ("dim", int),
-        ("epochs", int),
-        ("batch-size", int),
-        ("learning-rate", float),
-        ("seed", int),
-        ("threads", int),
-    ):
-        bench.add_argument(f"--{name}", type=kind)
-    bench.add_argument("--device")
-    bench.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any other key of model.config.ModelConfig; lists as JSON",
-    )
-    bench.add_argument(
-        "--config", type=Path, help="settings file (default: intentstore.toml where there is one)"
-    )
-    bench.add_argument("--baselines", action="store_true", help="judge every baseline on the same cases too")
-    bench.add_argument("--json", action="store_true", help="print the metrics as one JSON line")
-    ask = commands.add_parser("recommend", help="top items and intents for one session")
-    ask.add_argument(
-        "--model", type=Path, required=True, help="model folder, or a folder of models with a promoted one"
-    )
-    ask.add_argument(
-        "--session",
-        required=True,
-        help="item ids, oldest first, separated by commas; or a JSON list of strings",
-    )
-    ask.add_argument("-k", type=int, default=10)
-    ask.add_argument(
-        "--config", type=Path, help="settings file (default: intentstore.toml where there is one)"
-    )
-    ask.add_argument("--json", action="store_true", help="print one JSON line")
-    study = commands.add_parser(
-        STUDY, help="the paper's tables and figures on a dataset folder (see `study --help`)", add_help=False
-    )
-    study.add_argument("rest", nargs=argparse.REMAINDER)
-    return root
+    ),
+]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="any other key of model.config.ModelConfig; lists as JSON"
+    ),
+]
 
 
-def config_of(arguments: argparse.Namespace, base: dict[str, Any]) -> ModelConfig:
+class Protocol(StrEnum):
+    """How cases are cut from sessions."""
+
+    leave_one_out = "leave-one-out"
+    next_item = "next-item"
+
+
+class Source(StrEnum):
+    """Whose intents the cases carry."""
+
+    encoder = "encoder"
+    llm = "llm"
+    endpoint = "endpoint"
+    student = "student"
+    none = "none"
+
+
+@app.command(
+    "benchmark",
+    help="train and evaluate on a dataset folder; writes predictions.jsonl, metrics.json and model/",
+    epilog="Example: intentstore train data/shop --out runs/shop --epochs 10 --baselines",
+)
+def _benchmark(
+    dataset: Annotated[
+        Path, typer.Argument(help="folder with clicks.* or sequences.txt, and optional items.*")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="folder for the results; a killed run goes on from its checkpoint",
+        ),
+    ],
+    protocol: Annotated[
+        Protocol | None,
+        typer.Option(
+            "--protocol",
+            help="default: next-item where the folder has split files, else leave-one-out",
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", help="sasrec, srgnn, gcegnn, stamp, ...")
+    ] = None,
+    fusion: Annotated[
+        str | None,
+        typer.Option(
+            "--fusion",
+            metavar="none|paper|intent",
+            help=(
+                "none = the backbone alone, paper = LLM4SBR's gates, intent = retrieval at score level "
+                "(default)"
+            ),
+        ),
+    ] = None,
+    intents: Annotated[
+        Source, typer.Option("--intents", help="source of the cases' intents")
+    ] = Source.encoder,
+    intent_calls: Annotated[
+        int | None,
+        typer.Option(
+            "--intent-calls",
+            metavar="N",
+            help="cases an LLM is asked about at most (default: intents.max_calls)",
+        ),
+    ] = None,
+    no_text: Annotated[
+        bool,
+        typer.Option("--no-text", help="trained ids only: items.* is not read by the network"),
+    ] = False,
+    no_hybrid: Annotated[
+        bool,
+        typer.Option("--no-hybrid", help="the network alone, without transitions and retrieval"),
+    ] = False,
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            "--tune",
+            metavar="SECONDS",
+            help="time for trying other settings on validation first (default 0: none)",
+        ),
+    ] = None,
+    refit: Annotated[
+        bool,
+        typer.Option("--refit", help="train once more on train + validation before the test (the default)"),
+    ] = False,
+    no_refit: Annotated[
+        bool,
+        typer.Option(
+            "--no-refit",
+            help="judge the model that never saw validation, as published protocols do",
+        ),
+    ] = False,
+    score: Annotated[
+        str | None, typer.Option("--score", metavar="dot|cosine", help="how vectors are compared")
+    ] = None,
+    gap_minutes: Gap = None,
+    dim: Annotated[int | None, typer.Option("--dim", help="width of item vectors")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="at most")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="cases a step")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="of Adam")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="of all that is random")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="of torch")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, ...")] = None,
+    pairs: Pairs = None,
+    config: cli.Config = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="judge every baseline on the same cases too")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="print the metrics as one JSON line")] = False,
+) -> int:
+    given = SimpleNamespace(**locals())
+    if refit and no_refit:
+        raise typer.BadParameter("--no-refit is not allowed with --refit")
+    given.protocol, given.intents = protocol and protocol.value, intents.value
+    return _guarded(benchmark, given)
+
+
+@app.command(
+    "recommend",
+    help="top items and intents for one session",
+    epilog="Example: intentstore recommend --model .intentstore/models --session 50,172,181 -k 5",
+)
+def _recommend(
+    model: Annotated[
+        Path,
+        typer.Option(
+            "--model", metavar="DIR", help="model folder, or a folder of models with a promoted one"
+        ),
+    ],
+    session: Annotated[
+        str,
+        typer.Option(
+            "--session",
+            metavar="ID,ID",
+            help="item ids, oldest first, separated by commas; or a JSON list of strings",
+        ),
+    ],
+    k: Annotated[int, typer.Option("-k", help="how many")] = 10,
+    config: cli.Config = None,
+    json: Annotated[bool, typer.Option("--json", help="print one JSON line")] = False,
+) -> int:
+    return _guarded(recommend, SimpleNamespace(**locals()))
+
+
+@app.command(
+    "study",
+    help="the paper's tables and figures on a dataset folder; a killed study goes on",
+    epilog="Example: intentstore study data/shop --out runs/study --sections backbones,seeds",
+)
+def _study(
+    dataset: Annotated[Path, typer.Argument(help="dataset folder")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="folder for study.md, study.json and the plots"),
+    ],
+    protocol: Annotated[Protocol | None, typer.Option("--protocol", help="as of train")] = None,
+    sections: Annotated[
+        str | None,
+        typer.Option(
+            "--sections",
+            help=(
+                "comma-separated, of backbones, paper-losses, views, grounding, sources, seeds; none = all"
+            ),
+        ),
+    ] = None,
+    backbones: Annotated[str | None, typer.Option("--backbones", help="comma-separated; none = all")] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="comma-separated")] = "1,2,3",
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="any key of model.config.ModelConfig for all variants; lists as JSON",
+        ),
+    ] = None,
+    intents: Annotated[
+        Source,
+        typer.Option(
+            "--intents",
+            help=(
+                "whose intents the cases carry; compared with every control in section sources; of llm "
+                "and endpoint also views, a neutral prompt and r"
+            ),
+        ),
+    ] = Source.encoder,
+    gap_minutes: Gap = None,
+    config: cli.Config = None,
+    json: cli.Json = False,
+) -> int:
+    given = SimpleNamespace(**locals())
+    given.protocol, given.intents = protocol and protocol.value, intents.value
+    return _guarded(_run_study, given)
+
+
+def _run_study(given: SimpleNamespace) -> int:
+    from model.study.study import run
+
+    return run(_settings(given), given)
+
+
+def _settings(given: SimpleNamespace) -> Settings:
+    return cli.settings_of(given.config)
+
+
+def _guarded(verb: Callable[[SimpleNamespace], int], given: SimpleNamespace) -> int:
+    """Run a verb; whatever stops it ends with one line, of torch and the system too."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        return verb(given)
+    except ModuleNotFoundError as error:
+        raise cli.VerbError(cli.missing(error)) from None
+    except Exception as error:  # noqa: BLE001 - the last resort of an entry point
+        raise cli.VerbError(one_line(error), cli.WRONG) from None
+    except KeyboardInterrupt:
+        line = "interrupted; the same command goes on from the checkpoint"
+        raise cli.VerbError(line, cli.INTERRUPTED) from None
+
+
+def config_of(arguments: SimpleNamespace, base: dict[str, Any]) -> ModelConfig:
     """Merge the settings' ``[model]`` section and the flags into a config; raises ``ConfigError``."""
+    from model.config import ConfigError, make_config
+
     values = dict(base)
-    for key in (
-        "backbone",
-        "fusion",
-        "score",
-        "dim",
-        "epochs",
-        "batch_size",
-        "learning_rate",
-        "tune",
-        "seed",
-        "threads",
-        "device",
-    ):
+    for key in FLAGS:
         if getattr(arguments, key) is not None:
             values[key] = getattr(arguments, key)
     for flag, key, value in (("no_text", "text", False), ("no_hybrid", "hybrid", False)):
@@ -162,7 +288,7 @@ def config_of(arguments: argparse.Namespace, base: dict[str, Any]) -> ModelConfi
     values["refit"] = arguments.refit or (
         bool(values.get("refit_before_serving", True)) and not arguments.no_refit
     )
-    for pair in arguments.set:
+    for pair in arguments.pairs or ():
         key, sign, text = pair.partition("=")
         if not sign:
             raise ConfigError(f"--set {pair}: expected KEY=VALUE, such as --set patience=5")
@@ -170,12 +296,14 @@ def config_of(arguments: argparse.Namespace, base: dict[str, Any]) -> ModelConfi
     return make_config(values)
 
 
-def benchmark(arguments: argparse.Namespace) -> int:
+def benchmark(arguments: SimpleNamespace) -> int:
     """Run `benchmark`."""
+    from feature_repo.contract.version import code_commit
+    from model.config import base_values
     from model.recommender.progress import shown
     from model.study.benchmark import gap_rule, run
 
-    settings = load_settings(arguments.config, os.environ)
+    settings = _settings(arguments)
     if arguments.intent_calls is not None:
         settings = settings.model_copy(
             update={"intents": settings.intents.model_copy(update={"max_calls": arguments.intent_calls})}
@@ -192,25 +320,14 @@ def benchmark(arguments: argparse.Namespace) -> int:
             source=arguments.intents,
             session=session,
             baselines=arguments.baselines,
-            code_commit=_commit(),
+            code_commit=code_commit(),
             progress=progress,
         )
     if arguments.json:
-        print(json.dumps(outcome.metrics, ensure_ascii=False))
+        print(json_text.dumps(outcome.metrics, ensure_ascii=False))
         return 0
     _print_metrics(outcome.metrics, arguments.out)
     return 0
-
-
-def _commit() -> str:
-    """Commit of the checkout that this code is run from, empty outside of one."""
-    import subprocess
-
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:  # no git on this machine
-        return ""
 
 
 def _print_figures(metrics: dict[str, Any], console: Console) -> None:
@@ -276,7 +393,7 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
     console.print(f"written: {out}/predictions.jsonl, {out}/metrics.json, {out}/curves.png, {out}/model")
 
 
-def recommend(arguments: argparse.Namespace) -> int:
+def recommend(arguments: SimpleNamespace) -> int:
     """Run `recommend`."""
     from model.recommender import artifact
     from model.recommender.answer import answer, read_session
@@ -284,11 +401,11 @@ def recommend(arguments: argparse.Namespace) -> int:
 
     items = read_session(arguments.session)
     folder = artifact.promoted_dir(arguments.model) or arguments.model
-    settings = load_settings(arguments.config, os.environ)
+    settings = _settings(arguments)
     model = load_model(settings, folder)
     found = answer(model, items[-settings.session.max_items :], arguments.k)
     if arguments.json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json_text.dumps(found, ensure_ascii=False))
         return 0
     for view in ("long", "short"):
         print(f"{view} intent: {found['intents'][view]['text'] or '(no title known)'}")
@@ -306,23 +423,9 @@ def recommend(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; returns the exit code, see `feature_repo.contract.cli`."""
     words = list(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
-    if words[:1] == [STUDY]:
-        from model.study.study import main as study
-
-        return int(study(words[1:]))
-    arguments = parser().parse_args(words)
-    try:
-        return {"benchmark": benchmark, "recommend": recommend}[arguments.command](arguments)
-    except Exception as error:  # noqa: BLE001
-        # the last resort of an entry point: one line, of torch and the system too
-        print(f"python -m model {arguments.command}: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the checkpoint", file=sys.stderr)
-        return 130
+    return cli.run(cli.command_of(app), words, "python -m model", "python -m model {verb}")
 
 
 if __name__ == "__main__":

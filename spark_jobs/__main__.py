@@ -1,14 +1,14 @@
-"""The command line of the batch jobs: ``python -m spark_jobs JOB``. Reads the settings, starts Spark, runs
-one job, prints its result.
+"""The command line of the batch jobs: ``python -m spark_jobs JOB``; `intentstore` has the jobs that are a
+step of a user's day as its own verbs, all others as ``intentstore job JOB``. Reads the settings, starts
+Spark, runs one job, prints its result.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import importlib
+import inspect
 import logging
-import os
 import signal
 import sys
 import traceback
@@ -17,14 +17,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from types import FrameType, SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
 
-from feature_repo.contract import tables as columns
-from feature_repo.contract.locks import only_writer
-from feature_repo.contract.settings import Settings, SettingsError, load_settings
-from spark_jobs.job import JobError, JobResult
-from spark_jobs.lake.lake import Lake
+import typer
+
+from feature_repo.contract import cli
+
+if TYPE_CHECKING:
+    from feature_repo.contract.settings import Settings
+    from spark_jobs.job import JobResult
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Flag:
 
     name: str
     help: str
-    kind: Callable[[str], Any] = str
+    kind: Callable[[str], Any] = str  # str, int, float, bool, Path, or `_date`
     setting: str | None = None
 
 
@@ -53,11 +55,11 @@ class Job:
     actions: tuple[str, ...] = ()  # a word behind the job, which does this alone
 
 
-def _date(text: str) -> datetime.date:
+def _date(text: str | None) -> datetime.date | None:
     try:
-        return datetime.date.fromisoformat(text)
+        return None if text is None else datetime.date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no date; expected YYYY-MM-DD") from None
+        raise typer.BadParameter(f"'{text}' is no date; expected YYYY-MM-DD") from None
 
 
 _UNTIL = Flag("until", "with --date: the last of several days, YYYY-MM-DD", _date)
@@ -80,7 +82,7 @@ JOBS: dict[str, Job] = {
             _BROKER,
             _UNTIL,
         ),
-        columns.CLICKS,
+        "clicks",
     ),
     "quarantine": Job(
         "ingest.quarantine",
@@ -88,11 +90,9 @@ JOBS: dict[str, Job] = {
         (Flag("reason", "only rows whose reason holds this text", str),),
         spark=False,
     ),
-    "sessionise": Job("sessions.cut", "sessions by the gap rule, split by time", (_UNTIL,), columns.SESSIONS),
-    "item-vectors": Job("items.vectors", "title vectors of the text encoder", table=columns.ITEM_VECTORS),
-    "session-text": Job(
-        "sessions.text", "long and short prompts of each session", (_UNTIL,), columns.SESSION_TEXT
-    ),
+    "sessionise": Job("sessions.cut", "sessions by the gap rule, split by time", (_UNTIL,), "sessions"),
+    "item-vectors": Job("items.vectors", "title vectors of the text encoder", table="item_vectors"),
+    "session-text": Job("sessions.text", "long and short prompts of each session", (_UNTIL,), "session_text"),
     "intents": Job(
         "intents.job",
         "long and short intents: LLM under a budget, cached, grounded on items",
@@ -111,21 +111,21 @@ JOBS: dict[str, Job] = {
             ),
             _UNTIL,
         ),
-        columns.SESSION_INTENTS,
+        "session_intents",
         actions=("prune",),
     ),
     "intents-report": Job("intents.report", "what the intents run did: calls, cached, grounded, copied"),
     "session-features": Job(
-        "sessions.features", "features after each click, by the one fold", (_UNTIL,), columns.SESSION_FEATURES
+        "sessions.features", "features after each click, by the one fold", (_UNTIL,), "session_features"
     ),
     "item-popularity": Job(
-        "items.popularity", "daily click counts and ranks of each item", table=columns.ITEM_POPULARITY
+        "items.popularity", "daily click counts and ranks of each item", table="item_popularity"
     ),
     "training-set": Job(
         "sessions.training_set",
         "cases with the features known at their time, through Feast",
         (Flag("pin", "TABLE=VERSION[,...]: Delta versions to read instead of the newest", str),),
-        columns.TRAINING_SET,
+        "training_set",
     ),
     "replay": Job(
         "live.replay",
@@ -149,12 +149,66 @@ JOBS: dict[str, Job] = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+# Where a job stands in a user's day, by example; the others are known by their names.
+EXAMPLES = {
+    "ingest": "intentstore ingest --dataset data/shop",
+    "intents": "intentstore intents --source llm --max-calls 500",
+    "replay": "intentstore replay --held-out --rate 50",
+    "parity": "intentstore parity --json",
+}
 
-    def error(self, message: str) -> NoReturn:
-        """Print one line and leave with 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+app = cli.program("One batch job of IntentStore; each writes Delta tables and may be run again at will.")
+Date = Annotated[
+    str | None,
+    typer.Option("--date", metavar="YYYY-MM-DD", callback=_date, help="one day only, YYYY-MM-DD"),
+]
+
+
+def _verb(word: str, job: Job) -> Callable[..., int]:
+    """Make the verb of a job: its flags as typer reads them from a function's signature."""
+
+    def run(**given: Any) -> int:
+        return _guarded(word, SimpleNamespace(job=word, **given))
+
+    options: dict[str, tuple[Any, Any]] = {"config": (cli.Config, None)}
+    if job.actions:
+        words = ", ".join(job.actions)
+        text = "do this alone, without the job's run: " + words
+        argument = typer.Argument(help=text, callback=_one_of(job.actions), metavar=words)
+        options["action"] = (Annotated[str | None, argument], None)
+    options |= {flag.name.replace("-", "_"): _option(flag) for flag in job.flags}
+    options |= {"date": (Date, None), "set": (cli.Set, None), "json": (cli.Json, False)}
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for name, (kind, default) in options.items()
+        ]
+    )
+    run.__annotations__ = {name: kind for name, (kind, _) in options.items()}
+    return run
+
+
+def _option(flag: Flag) -> tuple[Any, Any]:
+    """Give annotation and default of a flag."""
+    if flag.kind is bool:
+        return Annotated[bool, typer.Option(f"--{flag.name}", help=flag.help)], False
+    kind, callback = (str, _date) if flag.kind is _date else (flag.kind, None)
+    option = typer.Option(f"--{flag.name}", help=flag.help, callback=callback)
+    return Annotated[kind | None, option], None  # type: ignore[valid-type, operator]
+
+
+def _one_of(words: tuple[str, ...]) -> Callable[[str | None], str | None]:
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in words:
+            raise typer.BadParameter(f"'{value}' is none of: {', '.join(words)}")
+        return value
+
+    return check
+
+
+for _word, _job in JOBS.items():
+    _example = EXAMPLES.get(_word, f"intentstore job {_word} --json")
+    app.command(_word, help=_job.help, epilog=f"Example: {_example}")(_verb(_word, _job))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -168,79 +222,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done; 1 the job failed, the input is bad (one line on stderr says which), or parity found a
-        difference; 130 interrupted.
+        See `feature_repo.contract.cli`; 1 also where parity found a difference.
     """
-    given = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    return cli.run(cli.command_of(app), words, "python -m spark_jobs", "spark_jobs {verb}")
+
+
+def _guarded(word: str, given: SimpleNamespace) -> int:
+    from feature_repo.contract.settings import SettingsError
+    from spark_jobs.job import JobError
+
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("py4j", "py4j.clientserver", "kafka", "feast", "feast.repo_config"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")  # of libraries, about their own future; ours are log lines and errors
     home = Path(".intentstore")
     try:
-        settings = _settings(given)
+        settings = _settings(word, given)
         home = settings.home
-        result = _run(given.job, settings, given)
-    except (JobError, SettingsError) as error:
-        return _fail(given.job, " ".join(str(error).split()))
+        result = _run(word, settings, given)
+    except SettingsError:
+        raise
+    except ModuleNotFoundError as error:
+        raise cli.VerbError(cli.missing(error)) from None
+    except JobError as error:
+        raise cli.VerbError(" ".join(str(error).split())) from None
     except KeyboardInterrupt:
-        return _fail(
-            given.job, "interrupted; every table is at its last whole version, run the job again", 130
-        )
+        line = "interrupted; every table is at its last whole version, run the job again"
+        raise cli.VerbError(line, cli.INTERRUPTED) from None
     except Exception as error:  # noqa: BLE001
         # the last resort of an entry point: one line for the user, the trace in a file
-        return _fail(given.job, _unexpected(error, home))
-    print(result.to_json() if given.json else _shown(given.job, result))
-    return 1 if given.job == "parity" and result.refused else 0
+        raise cli.VerbError(_unexpected(error, home)) from None
+    print(result.to_json() if given.json else _shown(word, result))
+    return cli.FAILED if word == "parity" and result.refused else cli.DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m spark_jobs",
-        description="One batch job of IntentStore; each writes Delta tables and may be run again at will.",
-    )
-    words = parser.add_subparsers(dest="job", required=True, metavar="JOB", parser_class=_Parser)
-    for word, job in JOBS.items():
-        sub = words.add_parser(word, help=job.help, description=job.help)
-        sub.add_argument("--config", type=Path, help="settings file; none = intentstore.toml of this folder")
-        sub.add_argument("--date", type=_date, help="one day only, YYYY-MM-DD")
-        sub.add_argument("--json", action="store_true", help="print the result as one line of JSON")
-        sub.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="override one setting, e.g. session.gap_minutes=30",
-        )
-        if job.actions:
-            sub.add_argument(
-                "action",
-                nargs="?",
-                choices=job.actions,
-                help="do this alone, without the job's run: " + ", ".join(job.actions),
-            )
-        for flag in job.flags:
-            if flag.kind is bool:
-                sub.add_argument(f"--{flag.name}", action="store_true", help=flag.help)
-            else:
-                sub.add_argument(f"--{flag.name}", type=flag.kind, help=flag.help)
-    return parser
+def _settings(word: str, given: SimpleNamespace) -> Settings:
+    flags = [flag for flag in JOBS[word].flags if flag.setting]
+    values = {str(flag.setting): getattr(given, flag.name.replace("-", "_")) for flag in flags}
+    return cli.settings_of(given.config, pairs=given.set, **values)
 
 
-def _settings(given: argparse.Namespace) -> Settings:
-    overrides: dict[str, Any] = {}
-    for pair in given.set:
-        key, separator, value = pair.partition("=")
-        if not separator:
-            raise SettingsError(f"--set '{pair}' is no KEY=VALUE; write e.g. --set session.gap_minutes=30")
-        overrides[key.strip()] = value
-    for flag in JOBS[given.job].flags:
-        if flag.setting:
-            overrides[flag.setting] = getattr(given, flag.name.replace("-", "_"))
-    return load_settings(given.config, os.environ, overrides)
+def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
+    from spark_jobs.job import JobError
 
-
-def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
     job = JOBS[word]
     if (until := getattr(given, "until", None)) is not None and (given.date is None or until < given.date):
         raise JobError(
@@ -258,6 +283,7 @@ def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
     if word == "ingest" and not (given.kafka or given.score_log):
         module.look(settings)  # before Spark, whose start takes seconds
         arguments["max_refused_share"] = settings.dataset.max_refused_share
+    from spark_jobs.lake.lake import Lake
     from spark_jobs.session import spark_session
 
     signal.signal(signal.SIGTERM, _interrupt)
@@ -270,18 +296,16 @@ def _run(word: str, settings: Settings, given: argparse.Namespace) -> JobResult:
     return result
 
 
-def _only_writer(job: Job, settings: Settings, given: argparse.Namespace) -> AbstractContextManager[None]:
-    table = columns.SCORE_LOG if getattr(given, "score_log", False) else job.table
+def _only_writer(job: Job, settings: Settings, given: SimpleNamespace) -> AbstractContextManager[None]:
+    from feature_repo.contract import tables
+    from feature_repo.contract.locks import only_writer
+
+    table = tables.SCORE_LOG if getattr(given, "score_log", False) else job.table
     return only_writer(settings, table) if table else nullcontext()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _fail(word: str, line: str, code: int = 1) -> int:
-    print(f"spark_jobs {word}: {line}", file=sys.stderr)
-    return code
 
 
 def _unexpected(error: Exception, home: Path) -> str:

@@ -1,168 +1,293 @@
 """Command line of the live half: `python -m streaming up|down|consume|repartition|serve|dlq|lag|intents`.
-Reads the environment, then passes settings down.
+`intentstore` has the same verbs out of this file. Reads the environment, then passes settings down.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from feature_repo.contract.settings import Settings, SettingsError, load_settings
-from streaming import commands
-from streaming.logs import configure_logging
+import typer
 
-Command = Callable[[Settings, argparse.Namespace], int]
+from feature_repo.contract import cli
 
+if TYPE_CHECKING:
+    from feature_repo.contract.settings import Settings
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m streaming",
-        description="Live half of IntentStore: services, consumer, HTTP, dead letters.",
-    )
-    parser.add_argument("--verbose", action="store_true", help="tell more of what is done")
-    words = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _services(words)
-    _consumer(words)
-    _dead_letters(words)
-    lag = _word(words, "lag", "how far the consumer group is behind, per partition", commands.lag)
-    lag.add_argument("--group", help="consumer group")
-    lag.add_argument("--json", action="store_true", help="one JSON line")
-    intents = _word(
-        words,
-        "intents",
-        "near-line worker: answers requests for LLM intents within the budget",
-        commands.intents,
-    )
-    intents.add_argument(
-        "--until-idle", type=_seconds, metavar="SECONDS", help="end when nothing came for so long"
-    )
-    intents.add_argument("--max-calls", type=int, help="at most this many sessions are sent to the LLM")
-    return parser
+Group = Annotated[str | None, typer.Option("--group", help="consumer group")]
+StateDir = Annotated[
+    Path | None, typer.Option("--state-dir", metavar="DIR", help="folder of the RocksDB stores")
+]
+Model = Annotated[
+    Path | None,
+    typer.Option("--model", metavar="DIR", help="one model folder, instead of the promoted one"),
+]
+Idle = Annotated[
+    float | None,
+    typer.Option(
+        "--until-idle",
+        metavar="SECONDS",
+        callback=cli.positive_seconds,
+        help="end when nothing came for so long",
+    ),
+]
+Reason = Annotated[str | None, typer.Option("--reason", help="only this reason")]
+
+app = cli.program("Live half of IntentStore: services, consumer, HTTP, dead letters.")
+dlq = cli.program("Dead letters: list or redrive.")
 
 
-def _word(words: Any, name: str, text: str, run: Command) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = words.add_parser(name, help=text, description=text)
-    parser.add_argument(
-        "--config",
-        type=Path,
-        help="settings file (default: intentstore.toml of this folder, where there is one)",
-    )
-    parser.add_argument(
-        "--bootstrap-servers",
-        help="broker, host:port[,host:port]; default: the settings, else the embedded one",
-    )
-    parser.set_defaults(run=run)
-    return parser
+@app.callback()
+def _root(verbose: cli.Verbose = False) -> None:
+    cli.verbose.set(verbose)
 
 
-def _services(words: Any) -> None:
-    up = _word(words, "up", "start the embedded broker and valkey, or find them running", commands.up)
-    up.add_argument(
-        "--json", action="store_true", help="one JSON line with addresses and pids, once both answer"
-    )
-    _word(words, "down", "stop the embedded broker and valkey; their data stays", commands.down)
+@app.command(
+    "up",
+    help="start the embedded broker and valkey, or find them running",
+    epilog="Example: intentstore up --json",
+)
+def _up(
+    config: cli.Config = None,
+    bootstrap_servers: cli.Broker = None,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="one JSON line with addresses and pids, once both answer"),
+    ] = False,
+) -> int:
+    settings = _settings(config, bootstrap_servers)
+    from streaming import commands
+
+    return commands.guarded(commands.up, settings, json=json)
 
 
-def _consumer(words: Any) -> None:
-    consume = _word(
-        words, "consume", "fold and score clicks, answer each exactly once in effect", commands.consume
+@app.command(
+    "down",
+    help="stop the embedded broker and valkey; their data stays",
+    epilog="Example: intentstore down",
+)
+def _down(config: cli.Config = None, bootstrap_servers: cli.Broker = None, json: cli.Json = False) -> int:
+    settings = _settings(config, bootstrap_servers)
+    from streaming import commands
+
+    return commands.guarded(commands.down, settings, json=json)
+
+
+@app.command(
+    "consume",
+    help="fold and score clicks, answer each exactly once in effect",
+    epilog="Example: intentstore consume --until-idle 10 --metrics-port 9108",
+)
+def _consume(
+    config: cli.Config = None,
+    bootstrap_servers: cli.Broker = None,
+    group: Group = None,
+    instance_id: Annotated[
+        str | None,
+        typer.Option("--instance-id", help="static member id, so that a restart causes no rebalance"),
+    ] = None,
+    state_dir: StateDir = None,
+    model: Model = None,
+    shadow_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--shadow-model",
+            metavar="DIR",
+            help="scored beside, compared in the metrics, never answered from",
+        ),
+    ] = None,
+    until_idle: Idle = None,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss",
+            "--rebuild-from-rest",
+            help="when state is lost and the topic is trimmed or made anew: go on with what is left",
+        ),
+    ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            help="serve Prometheus metrics on this port of 127.0.0.1 (0 = any free one)",
+        ),
+    ] = None,
+) -> int:
+    settings = _settings(
+        config,
+        bootstrap_servers,
+        chatty=True,
+        streaming__group=group,
+        streaming__instance_id=instance_id,
+        streaming__state_dir=state_dir,
+        streaming__metrics_port=metrics_port,
     )
-    consume.add_argument("--group", help="consumer group")
-    consume.add_argument("--instance-id", help="static member id, so that a restart causes no rebalance")
-    consume.add_argument("--state-dir", type=Path, help="folder of the RocksDB stores")
-    consume.add_argument(
-        "--model", type=Path, metavar="DIR", help="one model folder, instead of the promoted one"
-    )
-    consume.add_argument(
-        "--shadow-model",
-        type=Path,
-        metavar="DIR",
-        help="scored beside, compared in the metrics, never answered from",
-    )
-    consume.add_argument(
-        "--until-idle", type=_seconds, metavar="SECONDS", help="end when nothing came for so long"
-    )
-    consume.add_argument(
-        "--accept-loss",
-        "--rebuild-from-rest",
-        action="store_true",
-        help="when state is lost and the topic is trimmed or made anew: go on with what is left",
-    )
-    consume.add_argument(
-        "--metrics-port",
-        type=int,
-        help="serve Prometheus metrics on this port of 127.0.0.1 (0 = any free one)",
-    )
-    move = _word(
-        words,
-        "repartition",
-        "after partitions were added: move the states of sessions to where their clicks come now",
-        commands.repartition,
-    )
-    move.add_argument("--group", help="consumer group")
-    move.add_argument(
-        "--state-dir",
-        type=Path,
-        help="folder of the RocksDB stores; partitions without a store there are folded from the topic",
-    )
-    move.add_argument(
-        "--model",
-        type=Path,
-        metavar="DIR",
-        help="one model folder, instead of the promoted one, for clicks that wait",
-    )
-    serve = _word(words, "serve", "the HTTP side", commands.serve)
-    serve.add_argument("--host", help="address to listen on")
-    serve.add_argument("--port", type=int, help="port to listen on")
-    serve.add_argument("--workers", type=int, help="processes that answer behind this port (default 1)")
-    serve.add_argument(
-        "--model", type=Path, metavar="DIR", help="one model folder, instead of the promoted one"
+    from streaming import commands
+
+    return commands.guarded(
+        commands.consume,
+        settings,
+        model=model,
+        shadow_model=shadow_model,
+        until_idle=until_idle,
+        accept_loss=accept_loss,
     )
 
 
-def _dead_letters(words: Any) -> None:
-    dead = words.add_parser(
-        "dlq", help="dead letters: list or redrive", description="Dead letters: list or redrive."
-    ).add_subparsers(dest="dlq_command", required=True, metavar="list|redrive")
-    listing = _word(dead, "list", "show dead letters, oldest first", commands.dlq_list)
-    listing.add_argument("--reason", help="only this reason")
-    listing.add_argument("--limit", type=int, default=50, help="at most so many (default 50)")
-    listing.add_argument("--json", action="store_true", help="one JSON line a letter")
-    redrive = _word(
-        dead,
-        "redrive",
-        "check dead letters again; those valid now go back to the clicks topic, in order, once",
-        commands.dlq_redrive,
+@app.command(
+    "repartition",
+    help="after partitions were added: move the states of sessions to where their clicks come now",
+    epilog="Example: intentstore repartition",
+)
+def _repartition(
+    config: cli.Config = None,
+    bootstrap_servers: cli.Broker = None,
+    group: Group = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--state-dir",
+            metavar="DIR",
+            help="folder of the RocksDB stores; partitions without a store there are folded from the topic",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="DIR",
+            help="one model folder, instead of the promoted one, for clicks that wait",
+        ),
+    ] = None,
+    json: cli.Json = False,
+) -> int:
+    settings = _settings(config, bootstrap_servers, streaming__group=group, streaming__state_dir=state_dir)
+    from streaming import commands
+
+    return commands.guarded(commands.repartition, settings, model=model, json=json)
+
+
+@app.command(
+    "serve",
+    help="the HTTP side",
+    epilog="Example: intentstore serve --port 8750",
+)
+def _serve(
+    config: cli.Config = None,
+    bootstrap_servers: cli.Broker = None,
+    host: Annotated[str | None, typer.Option("--host", help="address to listen on")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="port to listen on")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="processes that answer behind this port (default 1)"),
+    ] = None,
+    model: Model = None,
+) -> int:
+    settings = _settings(
+        config, bootstrap_servers, chatty=True, http__host=host, http__port=port, http__workers=workers
     )
-    redrive.add_argument("--reason", help="only this reason")
-    redrive.add_argument(
-        "--rekey", action="store_true", help="give letters refused as wrong_key the key of their session id"
+    from streaming import commands
+
+    return commands.guarded(commands.serve, settings, model=model)
+
+
+@app.command(
+    "lag",
+    help="how far the consumer group is behind, per partition",
+    epilog="Example: intentstore lag --json",
+)
+def _lag(
+    config: cli.Config = None,
+    bootstrap_servers: cli.Broker = None,
+    group: Group = None,
+    json: Annotated[bool, typer.Option("--json", help="one JSON line")] = False,
+) -> int:
+    settings = _settings(config, bootstrap_servers, streaming__group=group)
+    from streaming import commands
+
+    return commands.guarded(commands.lag, settings, json=json)
+
+
+@app.command(
+    "intents",
+    help="near-line worker: answers requests for LLM intents within the budget",
+    epilog="Example: intentstore answer-intents --max-calls 100",
+)
+def _intents(
+    config: cli.Config = None,
+    bootstrap_servers: cli.Broker = None,
+    until_idle: Idle = None,
+    max_calls: Annotated[
+        int | None,
+        typer.Option("--max-calls", help="at most this many sessions are sent to the LLM"),
+    ] = None,
+) -> int:
+    settings = _settings(config, bootstrap_servers, chatty=True)
+    from streaming import commands
+
+    return commands.guarded(commands.intents, settings, until_idle=until_idle, max_calls=max_calls)
+
+
+@dlq.command(
+    "list",
+    help="show dead letters, oldest first",
+    epilog="Example: intentstore dlq list --reason bad_json --limit 5",
+)
+def _dlq_list(
+    config: cli.Config = None,
+    bootstrap_servers: cli.Broker = None,
+    reason: Reason = None,
+    limit: Annotated[int, typer.Option("--limit", help="at most so many (default 50)")] = 50,
+    json: Annotated[bool, typer.Option("--json", help="one JSON line a letter")] = False,
+) -> int:
+    settings = _settings(config, bootstrap_servers)
+    from streaming import commands
+
+    return commands.guarded(commands.dlq_list, settings, reason=reason, limit=limit, json=json)
+
+
+@dlq.command(
+    "redrive",
+    help="check dead letters again; those valid now go back to the clicks topic, in order, once",
+    epilog="Example: intentstore dlq redrive --dry-run",
+)
+def _dlq_redrive(
+    config: cli.Config = None,
+    bootstrap_servers: cli.Broker = None,
+    reason: Reason = None,
+    rekey: Annotated[
+        bool,
+        typer.Option("--rekey", help="give letters refused as wrong_key the key of their session id"),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only tell what would be sent")] = False,
+    json: cli.Json = False,
+) -> int:
+    settings = _settings(config, bootstrap_servers)
+    from streaming import commands
+
+    return commands.guarded(
+        commands.dlq_redrive, settings, reason=reason, rekey=rekey, dry_run=dry_run, json=json
     )
-    redrive.add_argument("--dry-run", action="store_true", help="only tell what would be sent")
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no positive number of seconds")
-    return value
+app.add_typer(dlq, name="dlq", help="dead letters: list or redrive")
 
 
-_OVERRIDES = {
-    "bootstrap_servers": "kafka.bootstrap_servers",
-    "group": "streaming.group",
-    "instance_id": "streaming.instance_id",
-    "state_dir": "streaming.state_dir",
-    "metrics_port": "streaming.metrics_port",
-    "host": "http.host",
-    "port": "http.port",
-    "workers": "http.workers",
-}
+def _settings(
+    config: Path | None, bootstrap_servers: str | None, *, chatty: bool = False, **flags: Any
+) -> Settings:
+    # One compiled kernel a shape of a batch is kept by torch, 1,024 of them by default: a consumer's memory
+    # would grow for an hour.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    from streaming.logs import configure_logging
+
+    level = logging.INFO if chatty or cli.verbose.get() else logging.WARNING
+    configure_logging(level)
+    return cli.settings_of(config, kafka__bootstrap_servers=bootstrap_servers, **flags)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -176,31 +301,9 @@ def main(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        0 when done, 1 when it failed (one line on standard error says why), 2 when the words are wrong.
+        See `feature_repo.contract.cli`.
     """
-    # One compiled kernel a shape of a batch is kept by torch, 1,024 of them by default: a consumer's memory
-    # would grow for an hour.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-    options = _parser().parse_args(arguments)
-    level = (
-        logging.INFO
-        if options.verbose or options.command in ("consume", "serve", "intents")
-        else logging.WARNING
-    )
-    configure_logging(level)
-    overrides = {key: getattr(options, name, None) for name, key in _OVERRIDES.items()}
-    try:
-        settings = load_settings(options.config, os.environ, overrides)
-        run: Command = options.run
-        return run(settings, options)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except commands.EXPECTED_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return cli.run(cli.command_of(app), arguments, "python -m streaming", "error")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,13 @@ programs.
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from types import SimpleNamespace as Options
+from typing import Any
 
+from feature_repo.contract import cli
 from feature_repo.contract.assets.fetch import AssetError
 from feature_repo.contract.assets.java import JavaError
 from feature_repo.contract.endpoints import EndpointError
@@ -18,7 +22,21 @@ from streaming.services.processes import ServiceError
 EXPECTED_ERRORS = (ServiceError, AssetError, JavaError, EndpointError, StreamingError, OnlineStoreError)
 
 
-def up(settings: Settings, options: argparse.Namespace) -> int:
+def guarded(run: Callable[[Settings, Options], int], settings: Settings, **options: Any) -> int:
+    """Run a command of this file; what may be expected to fail ends with its one line.
+
+    Raises
+    ------
+    cli.VerbError
+        With that line.
+    """
+    try:
+        return run(settings, Options(**options))
+    except EXPECTED_ERRORS as error:
+        raise cli.VerbError(str(error)) from None
+
+
+def up(settings: Settings, options: Options) -> int:
     """Start the embedded services and print where they are."""
     from streaming.services import services as broker
 
@@ -31,16 +49,17 @@ def up(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def down(settings: Settings, options: argparse.Namespace) -> int:
+def down(settings: Settings, options: Options) -> int:
     """Stop the embedded services."""
     from streaming.services import services as broker
 
     stopped = broker.down(settings)
-    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    text = f"stopped: {', '.join(stopped)}" if stopped else "nothing was running"
+    cli.show({"stopped": list(stopped)}, text, options.json)
     return 0
 
 
-def consume(settings: Settings, options: argparse.Namespace) -> int:
+def consume(settings: Settings, options: Options) -> int:
     """Run the consumer until it is told to stop, or idle."""
     from streaming.consumer import app as run
 
@@ -53,22 +72,23 @@ def consume(settings: Settings, options: argparse.Namespace) -> int:
     )
 
 
-def repartition(settings: Settings, options: argparse.Namespace) -> int:
+def repartition(settings: Settings, options: Options) -> int:
     """Move states to where their keys go after partitions were added."""
     from streaming.consumer import app as run
 
-    print(run.move(settings, model_dir=options.model).to_line())
+    moved = run.move(settings, model_dir=options.model)
+    cli.show(moved._asdict(), moved.to_line(), options.json)
     return 0
 
 
-def serve(settings: Settings, options: argparse.Namespace) -> int:
+def serve(settings: Settings, options: Options) -> int:
     """Run the HTTP side."""
     from streaming.http import serve as http
 
     return http.main(settings, model_dir=options.model)
 
 
-def dlq_list(settings: Settings, options: argparse.Namespace) -> int:
+def dlq_list(settings: Settings, options: Options) -> int:
     """Show dead letters."""
     from streaming.topics import dead_letters as dlq
 
@@ -88,16 +108,16 @@ def dlq_list(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def dlq_redrive(settings: Settings, options: argparse.Namespace) -> int:
+def dlq_redrive(settings: Settings, options: Options) -> int:
     """Send dead letters that are valid now back to the clicks topic."""
     from streaming.topics import dead_letters as dlq
 
     outcome = dlq.redrive(settings, reason=options.reason, rekey=options.rekey, dry_run=options.dry_run)
-    print(outcome.to_line(), file=sys.stdout)
+    cli.show(asdict(outcome), outcome.to_line(), getattr(options, "json", False))
     return 0
 
 
-def lag(settings: Settings, options: argparse.Namespace) -> int:
+def lag(settings: Settings, options: Options) -> int:
     """Show how far the group is behind."""
     from streaming.topics import lag as lags
 
@@ -106,7 +126,7 @@ def lag(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def intents(settings: Settings, options: argparse.Namespace) -> int:
+def intents(settings: Settings, options: Options) -> int:
     """Run the near-line intent worker."""
     from streaming.intents import worker as near_line
 

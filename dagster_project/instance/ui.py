@@ -6,14 +6,15 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from types import FrameType
 
-from dagster_project import code
 from dagster_project.instance import home as instance_home
 from dagster_project.instance import services as services_guard
 from feature_repo.contract import processes as bound
 from feature_repo.contract.settings import Settings
 
+WORKSPACE = Path(__file__).with_name("workspace.yaml")  # the checkout's own, for `dagster dev`, is at its top
 GRACE_SECONDS = 15.0  # Dagster's daemon finishes its tick
 
 
@@ -51,7 +52,7 @@ def run(settings: Settings, *, host: str, port: int, config: str | None = None) 
         "dagster",
         "dev",
         "-w",
-        str(code.ROOT / "workspace.yaml"),
+        str(WORKSPACE),
         "-h",
         host,
         "-p",
@@ -59,7 +60,7 @@ def run(settings: Settings, *, host: str, port: int, config: str | None = None) 
     ]
     print(f"Dagster on http://{host}:{port} (state: {settings.home}); Ctrl-C ends it", flush=True)
     signal.signal(signal.SIGTERM, _interrupt)
-    process = bound.start(command, cwd=code.ROOT)
+    process = bound.start(command)  # in the user's folder, where relative paths of the settings lead from
     try:
         # a run of the graph starts broker and online store; they go with the graph
         with services_guard.guarded(settings):

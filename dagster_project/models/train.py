@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dagster_project import code
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
+from feature_repo.contract.version import code_commit
 from model.config import ModelConfig
 from spark_jobs.lake.log import DeltaLog
 
@@ -225,7 +225,7 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
         measured=quality.candidate if served else None,
         metrics=plain,
         delta_versions=versions,
-        code_commit=code_commit(),
+        code_commit=code_commit() or "unknown",
         feature_list=feature_list(),
         without_seen=without_seen(dataset, config),
         encoder=encoder_name(tables),
@@ -322,21 +322,6 @@ def feature_list() -> list[str]:
     return [f"session_features:{name}" for name, _ in columns.SESSION_FEATURE_FIELDS] + [
         f"session_intents:{name}" for name in ("source", "long_vector", "short_vector")
     ]
-
-
-def code_commit() -> str:
-    """Return the commit of the project's code, ``unknown`` outside a checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(code.ROOT), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except OSError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"
 
 
 def _note(settings: Settings, made: Candidate) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo import feast_import
 from feature_repo.contract.endpoints import EndpointError, online_store_url
 from feature_repo.contract.settings import Settings
+from feature_repo.stores.surroundings import NOWHERE
 
 if TYPE_CHECKING:
     from feast import FeatureStore, RepoConfig
@@ -50,8 +52,7 @@ def repo_config(settings: Settings, *, url: str | None = None) -> RepoConfig:
         try:
             url = online_store_url(settings)
         except EndpointError:
-            # offline work goes on without a server; an online read says that none is there
-            url = "redis://127.0.0.1:1/0"
+            url = NOWHERE
     ttl = settings.online.ttl_hours
     raw["online_store"].update(
         url=url, cluster=settings.online.cluster, ttl_seconds=None if ttl is None else ttl * 3600
@@ -66,8 +67,9 @@ def quiet() -> None:
     cover.
     """
     feast_import.import_feast()
-    # it resets the filters when it is imported
-    from feast.infra.offline_stores.contrib.spark_offline_store import spark  # noqa: F401
+    if find_spec("pyspark") is not None:  # the extra `features` has none
+        # it resets the filters when it is imported
+        from feast.infra.offline_stores.contrib.spark_offline_store import spark  # noqa: F401
 
     warnings.filterwarnings(
         "ignore", category=RuntimeWarning, message=".*experimental feature in alpha development.*"

@@ -12,6 +12,7 @@ from feature_repo import feast_import
 _HOMES = {
     "DeltaOfflineStore": "feature_repo.stores.offline.store",
     "DeltaOfflineStoreConfig": "feature_repo.stores.offline.store",
+    "HomeRegistryStore": "feature_repo.stores.home_registry",
     "PackedOnlineStore": "feature_repo.stores.online.store",
     "PackedOnlineStoreConfig": "feature_repo.stores.online.store",
     "PackedProvider": "feature_repo.stores.online.provider",

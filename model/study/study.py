@@ -4,21 +4,17 @@ with intervals and controls.
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from feature_repo.contract.settings import load_settings
+from feature_repo.contract import cli
+from feature_repo.contract.settings import Settings
 from model.config import BACKBONES, FUSIONS, base_values, make_config
 from model.data.splits import Dataset
-from model.messages import one_line
 from model.study.answers import ASKING, Answers, Attach
 from model.study.benchmark import gap_rule, prepare
-from model.study.case_intents import SOURCES
 from model.study.controls import Variant, attached, groundings, sources, views
 from model.study.report import write_report
 from model.study.variants import Study
@@ -98,84 +94,42 @@ def _later(call: Callable[..., Any], *arguments: Any, **settings: Any) -> Callab
     return lambda: call(*arguments, **settings)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command line's parser."""
-    made = argparse.ArgumentParser(
-        prog="python -m model study",
-        description="The paper's tables and figures on a dataset folder; a killed study goes on.",
+def run(settings: Settings, given: SimpleNamespace) -> int:
+    """Run the study that the verb's options ask for; returns the exit code.
+
+    Parameters
+    ----------
+    settings : Settings
+    given : SimpleNamespace
+        Options of the verb `study` of ``model.__main__``.
+    """
+    config = make_config({**base_values(settings), **dict(_pair(text) for text in given.pairs or ())})
+    chosen = _names(given.sections, SECTIONS, "section")
+    backbones = _names(given.backbones, BACKBONES, "backbone")
+    session = gap_rule(settings, given.gap_minutes)
+    dataset, _ = prepare(settings, given.dataset, given.protocol, config, given.intents, session)
+    if not len(dataset.test):
+        raise ValueError(
+            f"dataset '{dataset.name}' has no test case, so there is nothing to compare; test sessions "
+            "need two clicks"
+        )
+    answers = (
+        Answers(settings, given.intents, lambda: TextEncoder.load(settings.encoder))
+        if given.intents in ASKING
+        else None
     )
-    made.add_argument("dataset", type=Path, help="dataset folder")
-    made.add_argument("--out", type=Path, required=True, help="folder for study.md, study.json and the plots")
-    made.add_argument("--protocol", choices=("leave-one-out", "next-item"))
-    made.add_argument(
-        "--sections", default=",".join(SECTIONS), help=f"comma-separated, of {', '.join(SECTIONS)}"
-    )
-    made.add_argument("--backbones", default=",".join(BACKBONES), help="comma-separated")
-    made.add_argument("--seeds", default="1,2,3", help="comma-separated")
-    made.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any key of model.config.ModelConfig for all variants; lists as JSON",
-    )
-    whose = (
-        "whose intents the cases carry; compared with every control in section sources; of llm and "
-        "endpoint also views, a neutral prompt and r"
-    )
-    made.add_argument("--intents", choices=SOURCES, default="encoder", help=whose)
-    made.add_argument(
-        "--gap-minutes",
-        type=float,
-        help="a longer pause starts a new session; default: session.gap_minutes where it is set",
-    )
-    made.add_argument("--config", type=Path, help="settings file")
-    return made
+    stored = "" if given.intents in {"encoder", "none"} else given.intents
+    study = Study(dataset, config, given.out, stored, answers)
+    run_sections(study, chosen, backbones, [int(seed) for seed in given.seeds.split(",")])
+    file = write_report(study, given.out)
+    text = "\n".join([*(f"note: {note}" for note in dataset.notes), f"written: {file}"])
+    cli.show({"notes": list(dataset.notes), "written": str(file)}, text, given.json)
+    return cli.DONE
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    arguments = parser().parse_args(argv)
-    try:
-        settings = load_settings(arguments.config, os.environ)
-        config = make_config({**base_values(settings), **dict(_pair(text) for text in arguments.set)})
-        chosen, backbones = (
-            _names(arguments.sections, SECTIONS, "section"),
-            _names(arguments.backbones, BACKBONES, "backbone"),
-        )
-        session = gap_rule(settings, arguments.gap_minutes)
-        dataset, _ = prepare(
-            settings, arguments.dataset, arguments.protocol, config, arguments.intents, session
-        )
-        if not len(dataset.test):
-            raise ValueError(
-                f"dataset '{dataset.name}' has no test case, so there is nothing to compare; test sessions "
-                "need two clicks"
-            )
-        answers = (
-            Answers(settings, arguments.intents, lambda: TextEncoder.load(settings.encoder))
-            if arguments.intents in ASKING
-            else None
-        )
-        study = Study(
-            dataset,
-            config,
-            arguments.out,
-            "" if arguments.intents in {"encoder", "none"} else arguments.intents,
-            answers,
-        )
-        run_sections(study, chosen, backbones, [int(seed) for seed in arguments.seeds.split(",")])
-        file = write_report(study, arguments.out)
-    except Exception as error:  # noqa: BLE001 - the last resort of an entry point: one line
-        print(f"python -m model study: {one_line(error)}", file=sys.stderr)
-        return 2
-    for note in dataset.notes:
-        print(f"note: {note}")
-    print(f"written: {file}")
-    return 0
-
-
-def _names(text: str, allowed: Sequence[str], what: str) -> list[str]:
+def _names(text: str | None, allowed: Sequence[str], what: str) -> list[str]:
+    if text is None:
+        return list(allowed)
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in allowed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,11 +19,15 @@ from pyspark.sql.types import IntegralType, TimestampNTZType, TimestampType
 from feature_repo.stores.offline.asof import AT, ROW
 from feature_repo.stores.packed.slots import EPOCH
 
-MAX_AHEAD = timedelta(days=1)
+AHEAD = timedelta(days=1)  # later times are told; clocks differ by less
 
 
 class EntityFrameError(ValueError):
     """Entity rows that cannot be joined; names the column, what it holds and the remedy."""
+
+
+class FutureRowsWarning(UserWarning):
+    """Entity rows of a time that is yet to come."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,12 @@ def from_any(spark: SparkSession, entity_df: pd.DataFrame | DataFrame | str) -> 
     Raises
     ------
     EntityFrameError
-        No rows, no time column or several, a time column without instants, null times, or times more than a
-        day in the future.
+        No rows, no time column or several, a time column without instants, or null times.
+
+    Warns
+    -----
+    FutureRowsWarning
+        Times more than a day in the future; they are answered with what is known now.
     """
     if isinstance(entity_df, pd.DataFrame):
         return _from_pandas(spark, entity_df)
@@ -239,10 +248,13 @@ def _microseconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _checked(entities: EntityFrame) -> EntityFrame:
-    if entities.last > datetime.now(UTC) + MAX_AHEAD:
-        raise EntityFrameError(
+    if entities.last > datetime.now(UTC) + AHEAD:
+        # as Feast answers them: "as of month's end" is asked before the month ends
+        warnings.warn(
             f"entity_df column '{entities.event}' reaches {entities.last.isoformat()}, more than a day "
-            "ahead; no feature can be known then, correct the times"
+            "ahead; these rows are answered with what is known now, and may be answered otherwise then",
+            FutureRowsWarning,
+            stacklevel=2,
         )
     taken = [name for name in (ROW, AT) if name in entities.columns]
     if taken:

@@ -24,6 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 from feature_repo.stores.offline import asof
 from feature_repo.stores.offline.entity_frame import EntityFrame
 from feature_repo.stores.offline.sources import FeatureTableError, explain, location
+from feature_repo.stores.surroundings import lake_of
 
 
 class DeltaRetrievalJob(SparkRetrievalJob):
@@ -94,8 +95,8 @@ class DeltaRetrievalJob(SparkRetrievalJob):
             super().persist(storage, allow_overwrite, timeout)
 
     def _place(self, path: str) -> str:
-        lake, repo = getattr(self._config.offline_store, "lake", None), self._config.repo_path
-        return location(path, lake, Path(repo) if repo else None)
+        repo = self._config.repo_path
+        return location(path, lake_of(self._config), Path(repo) if repo else None)
 
     def _path_exists(self, path: str) -> bool:
         context: Any = self.spark_session.sparkContext

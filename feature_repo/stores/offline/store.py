@@ -4,6 +4,7 @@ versions.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.utils import compute_non_entity_date_range
 from pydantic import StrictStr
+from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -32,6 +34,9 @@ from feature_repo.stores.offline.retrieval import DeltaRetrievalJob
 from feature_repo.stores.offline.sources import FeatureTableError, PinnedTable, open_source
 from feature_repo.stores.packed.keys import DUMMY_KEY
 from feature_repo.stores.packed.slots import EPOCH
+from feature_repo.stores.surroundings import lake_of, settings_here
+
+LOGGER = logging.getLogger("intentstore.features")
 
 
 class DeltaOfflineStoreConfig(SparkOfflineStoreConfig):
@@ -40,7 +45,7 @@ class DeltaOfflineStoreConfig(SparkOfflineStoreConfig):
     type: StrictStr = "feature_repo.stores.DeltaOfflineStore"
     lake: str | None = None
     """Folder or address of the Delta tables; relative source paths are taken from it, a relative lake from
-    the repository.
+    the repository. None = that of the settings of this process (`surroundings`).
     """
 
 
@@ -199,15 +204,32 @@ class DeltaOfflineStore(SparkOfflineStore):
 
 
 def _session(config: RepoConfig) -> SparkSession:
+    """Return the active Spark session where it can read Delta; where there is none, one by the settings.
+
+    Raises
+    ------
+    FeatureTableError
+        Another session without Delta is active; a JVM has one at a time, and it is not ours to stop.
+    """
     # Not Feast's own: that one makes every backticked name of the session a regular expression.
     active = SparkSession.getActiveSession()
+    if active is None and SparkContext._active_spark_context is not None:
+        active = SparkSession.builder.getOrCreate()
     if active is not None:
+        if "delta" not in (active.conf.get("spark.sql.catalog.spark_catalog", "") or ""):
+            raise FeatureTableError(
+                "the active Spark session cannot read Delta; make it with spark_jobs.session.spark_session, "
+                "or ask in a process that has none: one with Delta is then opened by the settings"
+            )
         return active
-    builder: Any = SparkSession.builder
-    for name, value in (config.offline_store.spark_conf or {}).items():
-        builder = builder.config(name, value)
-    session: SparkSession = builder.getOrCreate()
-    return session
+    # The one way of opening a session is a job's, above this package; plain Feast gets here without a job.
+    from spark_jobs.session import spark_session
+
+    settings = settings_here(config.repo_path and Path(config.repo_path))
+    conf = {**settings.spark.conf, **(config.offline_store.spark_conf or {})}
+    settings = settings.model_copy(update={"spark": settings.spark.model_copy(update={"conf": conf})})
+    LOGGER.info("no Spark session is active; opening one with Delta, master %s", settings.spark.master)
+    return spark_session(settings, app="feast")
 
 
 def _open_source(spark: SparkSession, config: RepoConfig, source: DataSource) -> PinnedTable:
@@ -218,7 +240,7 @@ def _open_source(spark: SparkSession, config: RepoConfig, source: DataSource) ->
     return open_source(
         spark,
         source,
-        getattr(config.offline_store, "lake", None),
+        lake_of(config),
         config.repo_path and Path(config.repo_path),
     )
 

@@ -27,6 +27,7 @@ from feature_repo.stores.packed.codec import NO_CREATED
 from feature_repo.stores.packed.keys import DUMMY_KEY, storage_key, text_keys, watermark_key
 from feature_repo.stores.packed.many import encode_rows
 from feature_repo.stores.packed.slots import EPOCH, PackedValueError, microseconds
+from feature_repo.stores.surroundings import online_url_of
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 MAX_AHEAD = timedelta(days=1)  # a row further in the future would win over every real one until then
@@ -38,8 +39,9 @@ class PackedOnlineStoreConfig(FeastConfigBaseModel):
     """Settings under ``online_store:`` of ``feature_store.yaml``."""
 
     type: Literal["feature_repo.stores.PackedOnlineStore"] = "feature_repo.stores.PackedOnlineStore"
-    url: str = Field("redis://127.0.0.1:6379/0", repr=False)
-    """Address, ``rediss://`` for TLS; may carry user and password."""
+    url: str | None = Field(None, repr=False)
+    """Address, ``rediss://`` for TLS; may carry user and password. None = that of the settings of this
+    process (`surroundings`)."""
     cluster: bool = False
     """Whether the address is a node of a cluster."""
     ttl_seconds: float | None = None
@@ -67,7 +69,7 @@ class PackedOnlineStore(OnlineStore):
     def client(self, config: RepoConfig) -> PackedClient:
         """Return the connection of a configuration, made once."""
         online: PackedOnlineStoreConfig = config.online_store
-        key = (online.url, online.cluster)
+        key = (online_url_of(config), online.cluster)
         if key not in self._clients:
             self._clients[key] = PackedClient(*key)
         return self._clients[key]
@@ -77,7 +79,7 @@ class PackedOnlineStore(OnlineStore):
         first call.
         """
         if self._async_client is None:
-            self._async_client = AsyncPackedClient(config.online_store.url, config.online_store.cluster)
+            self._async_client = AsyncPackedClient(online_url_of(config), config.online_store.cluster)
         return self._async_client
 
     def online_write_batch(
@@ -196,7 +198,7 @@ class PackedOnlineStore(OnlineStore):
         names, source, kinds = columns or {}, table.batch_source, dict(schema_of(table).fields)
         keys = [column for column in table.entity_columns if column.name != DUMMY_KEY]
         return PartitionWriter(
-            url=config.online_store.url,
+            url=online_url_of(config),
             cluster=config.online_store.cluster,
             project=config.project,
             schema=schema_of(table),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import synthetic
 
-from model.__main__ import config_of, main, parser
+from feature_repo.contract import cli
+from model.__main__ import app, config_of, main
 from model.recommender import artifact
 
 QUICK = ["--epochs", "1", "--dim", "8", "--set", "batch_size=32"]
@@ -157,10 +159,9 @@ def test_bad_input_ends_with_one_line_and_code_two(
 
 
 def test_flags_beat_the_settings() -> None:
-    arguments = parser().parse_args(
-        ["benchmark", "d", "--out", "o", "--backbone", "srgnn", "--refit", "--set", "patience=7", "--no-text"]
-    )
-    config = config_of(arguments, {"backbone": "stamp", "dim": 32})
+    words = ["d", "--out", "o", "--backbone", "srgnn", "--refit", "--set", "patience=7", "--no-text"]
+    given = cli.command_of(app).commands["benchmark"].make_context("benchmark", words).params
+    config = config_of(SimpleNamespace(**given), {"backbone": "stamp", "dim": 32})
     assert (config.backbone, config.dim, config.refit, config.patience, config.text) == (
         "srgnn",
         32,

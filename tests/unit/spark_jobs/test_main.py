@@ -1,7 +1,8 @@
 import pytest
 
+from feature_repo.contract import cli
 from feature_repo.contract.tables import SCHEMAS
-from spark_jobs.__main__ import JOBS, _parser, main
+from spark_jobs.__main__ import JOBS, app, main
 
 
 def _fails(capsys, *arguments):
@@ -55,10 +56,11 @@ def test_every_job_that_writes_says_its_table():
 
 
 def test_pruning_is_a_word_of_the_intents_job_and_a_flag():
-    given = _parser().parse_args(["intents", "prune", "--misread", "--json"])
-    assert (given.action, given.misread, given.prune) == ("prune", True, False)
-    given = _parser().parse_args(["intents", "--misread"])
-    assert (given.action, given.misread) == (None, True)
+    intents = cli.command_of(app).commands["intents"]
+    given = intents.make_context("intents", ["prune", "--misread", "--json"]).params
+    assert (given["action"], given["misread"], given["prune"]) == ("prune", True, False)
+    given = intents.make_context("intents", ["--misread"]).params
+    assert (given["action"], given["misread"]) == (None, True)
 
 
 def test_an_unknown_word_behind_a_job_is_one_line(capsys):

@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 
+from model.__main__ import main
 from model.config import make_config
 from model.data.catalogue import Catalogue
 from model.data.sequences import Sequences
@@ -16,7 +17,7 @@ from model.data.splits import Dataset, leave_one_out
 from model.recommender.train import train
 from model.study.controls import attached, grounded, groundings, sources, views
 from model.study.report import verdicts, write_report
-from model.study.study import SECTIONS, main, run_sections
+from model.study.study import SECTIONS, run_sections
 from model.study.variants import Study
 
 ITEMS = 24
@@ -137,7 +138,7 @@ def test_the_source_of_the_intents_is_chosen(words, source, stored, dataset, tmp
         "run_sections",
         lambda study, *_: asked.extend([study.stored, study.answers and study.answers.source]),
     )
-    assert main([str(tmp_path), "--out", str(tmp_path / "out"), *words]) == 0
+    assert main(["study", str(tmp_path), "--out", str(tmp_path / "out"), *words]) == 0
     assert asked == [source, stored, stored or None]
 
 
@@ -165,7 +166,7 @@ def test_verdicts_say_what_is_not_proven():
 )
 def test_bad_input_is_one_line(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(words) == 2
+    assert main(["study", *words]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1

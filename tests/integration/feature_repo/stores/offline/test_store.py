@@ -10,7 +10,7 @@ from delta.tables import DeltaTable
 from feast.errors import FeatureViewNotFoundException
 
 from feature_repo.registry import store
-from feature_repo.stores.offline.entity_frame import EntityFrameError
+from feature_repo.stores.offline.entity_frame import EntityFrameError, FutureRowsWarning
 from feature_repo.stores.offline.sources import FeatureTableError
 
 START = dt.datetime(2024, 3, 10, 6, 0, tzinfo=dt.UTC)  # of the small lake
@@ -202,10 +202,6 @@ def test_feast_never_writes_delta(lake, spark, feast_store):
             pd.DataFrame({"session_id": [1], "event_timestamp": [at(1)]}),
             "is bigint, view 'session_features' has string",
         ),
-        (
-            pd.DataFrame({"session_id": ["a"], "event_timestamp": [dt.datetime(2199, 1, 1, tzinfo=dt.UTC)]}),
-            "more than a day ahead",
-        ),
         (pd.DataFrame({"session_id": ["a"], "event_timestamp": pd.to_datetime([None], utc=True)}), "is null"),
         (pd.DataFrame({"session_id": ["a"]}), "none is named 'event_timestamp'"),
     ],
@@ -213,6 +209,16 @@ def test_feast_never_writes_delta(lake, spark, feast_store):
 def test_bad_entity_rows_are_refused_in_one_line(feast_store, frame, words):
     with pytest.raises(EntityFrameError, match=words):
         ask(feast_store, frame, features=["session_features:click_count"])
+
+
+def test_rows_of_a_time_to_come_are_answered_with_a_warning(feast_store):
+    asked = pd.DataFrame({"session_id": ["a"], "event_timestamp": [dt.datetime(2199, 1, 1, tzinfo=dt.UTC)]})
+    with pytest.warns(FutureRowsWarning, match="2199.*more than a day ahead"):
+        frame = ask(feast_store, asked, features=["session_features:click_count"]).to_df()
+    known = ask(
+        feast_store, asked.assign(event_timestamp=[at(3600)]), features=["session_features:click_count"]
+    )
+    assert frame["click_count"].tolist() == known.to_df()["click_count"].tolist() != [None]
 
 
 def test_times_without_a_zone_are_refused_in_spark(feast_store, spark):
