@@ -208,11 +208,12 @@ def _from_strings(texts: pa.Array) -> Times:
     valid = np.zeros(len(texts), dtype=bool)
     counted = np.zeros(len(texts), dtype=bool)
     numeric = _mask(pc.fill_null(pc.match_substring_regex(texts, _NUMBER_RE2), False))
-    if numeric.any():
-        chosen = pc.utf8_trim_whitespace(texts.filter(pa.array(numeric)))
-        whole = not _mask(pc.match_substring(chosen, ".")).any()
-        found = _from_numbers(_to_numbers(chosen, whole))
-        times[numeric], valid[numeric], counted[numeric] = found.us, found.valid, found.counted
+    dotted = _mask(pc.fill_null(pc.match_substring(texts, "."), False))
+    # apart, so that a fraction in one row costs a whole number in another none of its digits
+    for rows, whole in ((numeric & ~dotted, True), (numeric & dotted, False)):
+        if rows.any():
+            found = _from_numbers(_to_numbers(pc.utf8_trim_whitespace(texts.filter(pa.array(rows))), whole))
+            times[rows], valid[rows], counted[rows] = found.us, found.valid, found.counted
     for row in np.flatnonzero(~numeric):
         text = texts[int(row)].as_py()
         if text is not None:

@@ -110,7 +110,7 @@ class OtherRoutes:
         "GET",
         "/v1/items",
         {200: Answer("items", Items)},
-        {400: "bad_id bad_parameter", 503: "no_model"},
+        {400: "bad_id bad_parameter bad_category", 503: "no_model"},
         (WORDS, LOOK_UP, K, CATEGORY),
     )
     async def items(self, request: ApiRequest) -> Response:
@@ -126,7 +126,7 @@ class OtherRoutes:
         "/v1/items/nearest",
         {200: Answer("nearest first", NearestItems)},
         {
-            400: "missing_parameter bad_id bad_parameter no_direction",
+            400: "missing_parameter bad_id bad_parameter bad_category no_direction",
             404: "unknown_item",
             503: "no_model no_vectors other_encoder",
         },

@@ -186,30 +186,36 @@ class Side:
         assert codes == {0}
 
 
+def own_settings(base: Settings, services: Any, home: Path) -> Settings:
+    """Settings of an own home with topics of its own on the shared broker."""
+    name = uuid.uuid4().hex[:8]
+    kafka = {
+        **base.kafka.model_dump(),
+        "bootstrap_servers": services.bootstrap_servers,
+        "partitions": 2,
+        "clicks_topic": f"clicks-{name}",
+        "recommendations_topic": f"answers-{name}",
+        "dead_letter_topic": f"dead-{name}",
+    }
+    online = {"url": services.online_store_url}
+    return Settings.model_validate({**base.model_dump(), "home": home, "kafka": kafka, "online": online})
+
+
+@pytest.fixture
+def side_without_a_model(base_settings: Settings, services: Any, tmp_path: Path) -> Iterator[Side]:
+    """A server of its own that no model was ever promoted for."""
+    side = Side(own_settings(base_settings, services, tmp_path), [])
+    yield side
+    side.close()
+
+
 @pytest.fixture(scope="session")
 def side(base_settings: Settings, services: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
     """A server without a promoted model, and two versions to promote; the consumer is started by whoever
     needs it.
     """
-    home, name = tmp_path_factory.mktemp("http"), uuid.uuid4().hex[:8]
-    names = {
-        "clicks_topic": f"clicks-{name}",
-        "recommendations_topic": f"answers-{name}",
-        "dead_letter_topic": f"dead-{name}",
-    }
-    kafka = {
-        **base_settings.kafka.model_dump(),
-        "bootstrap_servers": services.bootstrap_servers,
-        "partitions": 2,
-        **names,
-    }
-    merged = {
-        **base_settings.model_dump(),
-        "home": home,
-        "kafka": kafka,
-        "online": {"url": services.online_store_url},
-    }
-    settings = Settings.model_validate(merged)
+    home = tmp_path_factory.mktemp("http")
+    settings = own_settings(base_settings, services, home)
     side = Side(settings, train_versions(settings, write_dataset(home / "dataset"), 2))
     yield side
     side.close()

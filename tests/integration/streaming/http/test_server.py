@@ -13,10 +13,11 @@ import pytest
 from model.data.catalogue import Catalogue
 from model.recommender import artifact, new_items
 
-# In this order: the side starts without a model, and a session's later questions build on its clicks.
+# In this order: a session's later questions build on its clicks.
 
 
-def test_without_a_model_it_is_alive_but_not_ready_and_says_why(side: Any, wait: Any) -> None:
+def test_without_a_model_it_is_alive_but_not_ready_and_says_why(side_without_a_model: Any, wait: Any) -> None:
+    side = side_without_a_model
     assert side.client.get("/healthz").status_code == 200
     wait(
         lambda: (

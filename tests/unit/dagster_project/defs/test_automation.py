@@ -112,7 +112,7 @@ def test_live_half_becomes_observations(resource, monkeypatch):
         kafka_watch, "group_state", lambda settings: kafka_watch.GroupState({"0": 9}, {"0": 7}, 1, 6)
     )
     monkeypatch.setattr(observe, "latency", lambda settings: {"p50_ms": 3.0, "p99_ms": 9.0})
-    monkeypatch.setattr(observe, "online_store", lambda settings: {"keys": 4, "bytes": 100})
+    monkeypatch.setattr(automation, "online_store", lambda settings: {"keys": 4, "bytes": 100})
     found = automation.live(dg.build_sensor_context(), settings=resource)
     assert isinstance(found, dg.SensorResult)
     shown = {

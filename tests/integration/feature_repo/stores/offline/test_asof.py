@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from feature_repo.stores.offline import asof
 from oracles.asof import HistoryRow, as_of
-from spark_jobs.lake.lake import Lake
 
 # Key parts that collide when they are joined without a separator: (1, 23) and (12, 3).
 PARTS = ["1", "12", "23", "3", "123", "", None]
@@ -108,7 +107,7 @@ def random_world(seed, worlds, cases):
 )
 def test_50000_seeded_cases_equal_the_oracle(spark, seed, ttl_us, known_by_created):
     history, asked = random_world(seed, 5000, 10)
-    found = run(Lake(spark, history), asked, ttl_us, known_by_created)
+    found = run(spark, history, asked, ttl_us, known_by_created)
     right = as_of(history, asked, ttl_us=ttl_us, known_by_created=known_by_created)
     assert differences(found, right) == []
     assert sum(bool(ok) for ok in right) > 9_000  # the cases are not empty ones
@@ -132,7 +131,7 @@ keys = st.tuples(st.sampled_from(PARTS), st.sampled_from(PARTS))
 )
 def test_any_case_equals_the_oracle(spark, rows, asked, ttl_us, known_by_created):
     history = [HistoryRow(key, event, created, number) for number, (key, event, created) in enumerate(rows)]
-    found = run(Lake(spark, history), asked, ttl_us, known_by_created)
+    found = run(spark, history, asked, ttl_us, known_by_created)
     assert differences(found, as_of(history, asked, ttl_us=ttl_us, known_by_created=known_by_created)) == []
 
 
@@ -141,9 +140,9 @@ def test_ties_give_the_same_row_whatever_the_layout_and_the_way_of_fetching(spar
     asked = [(("1", "2"), 9), (("1", "2"), 5), (("1", "2"), 9)]
     shuffled = random.Random(7).sample(history, len(history))
     first, second, third = (
-        run(Lake(spark, history), asked),
-        run(Lake(spark, shuffled), asked),
-        run(Lake(spark, shuffled), asked, broadcast=False),
+        run(spark, history, asked),
+        run(spark, shuffled, asked),
+        run(spark, shuffled, asked, broadcast=False),
     )
     assert first == second == third
     assert len(set(first)) == 1

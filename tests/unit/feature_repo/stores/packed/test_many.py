@@ -196,5 +196,5 @@ def test_writer_names_rows_as_feast_does_and_refuses_rows_without_a_time():
         assert key == b"feast:p:v:{%b}" % serialize_entity_key(entity, entity_key_serialization_version=3)
         assert value == schema.encode({"n": 1}, 5)
     timeless = batch.set_column(3, "at", pa.array([None], pa.timestamp("us", tz="UTC")))
-    with pytest.raises(PackedValueError, match="1 rows have no 'at'"):
+    with pytest.raises(PackedValueError, match="view 'v': row 0 .a ä. without 'at'"):
         make((("a", "a"),)).rows(timeless)

@@ -42,6 +42,8 @@ class Near:
         refusals |= {"other encoder": (503, "other_encoder")}
         if text in refusals:
             raise ApiError(*refusals[text], "why")
+        if category == "!":
+            raise ApiError(400, "bad_category", "why")
         if item_id not in (None, "1", "2", "3"):
             raise ApiError(404, "unknown_item", "why")
         return [NearItem("1", "Star Wars", "", 0.5)]
@@ -177,11 +179,13 @@ PROVOKED = [  # method, path, options of the request, what is wrong with the par
     ("GET", "/v1/events?session_id=s", {}, "no more streams", "too_many_streams"),
     ("GET", "/v1/items?id=%20", {}, "", "bad_id"),
     ("GET", "/v1/items?k=x", {}, "", "bad_parameter"),
+    ("GET", "/v1/items?category=!", {}, "", "bad_category"),
     ("GET", "/v1/items?query=%ff", {}, "", "bad_query"),
     ("GET", "/v1/items?query=a", {}, "no model", "no_model"),
     ("GET", "/v1/items/nearest", {}, "", "missing_parameter"),
     ("GET", "/v1/items/nearest?item_id=", {}, "", "bad_id"),
     ("GET", "/v1/items/nearest?text=a&k=-1", {}, "", "bad_parameter"),
+    ("GET", "/v1/items/nearest?text=a&category=!", {}, "", "bad_category"),
     ("GET", "/v1/items/nearest?text=%ff", {}, "", "bad_query"),
     ("GET", "/v1/items/nearest?text=no+direction", {}, "", "no_direction"),
     ("GET", "/v1/items/nearest?item_id=9", {}, "", "unknown_item"),
