@@ -136,7 +136,8 @@ def settings_of(
         if not sign:
             raise SettingsError(f"--set '{pair}' is no KEY=VALUE; write e.g. --set session.gap_minutes=30")
         overrides[key.strip()] = value
-    overrides |= {key.replace("__", "."): value for key, value in flags.items()}
+    # a flag that was not given must not take the place of a --set of the same setting
+    overrides |= {key.replace("__", "."): value for key, value in flags.items() if value is not None}
     return load_settings(config, os.environ, overrides)
 
 
