@@ -130,14 +130,15 @@ def settings_of(
     """
     from feature_repo.contract.settings import SettingsError, load_settings
 
-    overrides: dict[str, Any] = {"home": home}
+    overrides: dict[str, Any] = {}
     for pair in pairs or ():
         key, sign, value = pair.partition("=")
         if not sign:
             raise SettingsError(f"--set '{pair}' is no KEY=VALUE; write e.g. --set session.gap_minutes=30")
         overrides[key.strip()] = value
     # a flag that was not given must not take the place of a --set of the same setting
-    overrides |= {key.replace("__", "."): value for key, value in flags.items() if value is not None}
+    given = {"home": home, **flags}
+    overrides |= {key.replace("__", "."): value for key, value in given.items() if value is not None}
     return load_settings(config, os.environ, overrides)
 
 
