@@ -121,9 +121,7 @@ class ModelConfig(BaseModel):
     patience: int = Field(
         3, ge=1, description="Epochs without a better validation NDCG@10 before training stops."
     )
-    batch_size: int = Field(
-        128, ge=1, description="Sequences a step at most; fewer where an epoch would have few steps."
-    )
+    batch_size: int = Field(128, ge=1, description="Sequences a step.")
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     averaging: float = Field(

@@ -18,9 +18,6 @@ from model.network.backbones import Clicks, Graph
 # a step of a backbone without a causal form takes batch_size * 4 prefixes, about the targets of a causal step
 PREFIXES_PER_SEQUENCE = 4
 PAIR_BUDGET = 40_000  # rows * length^2 of a step for pairwise backbones: about 300 MB at dim 128
-# of an epoch: a network learns by updates, and patience counts epochs; 3,000 rows make 23 steps of 128
-LEAST_STEPS = 50
-SMALLEST_BATCH = 16  # sequences; below, a step costs more than its numbers
 BUCKET_STEPS = 50  # sequences are sorted by length within this many steps, so that order stays random beyond
 NEIGHBOURS = 12  # of the global graph, as in GCE-GNN
 NEIGHBOUR_REACH = 3  # clicks apart, as in GCE-GNN
@@ -105,7 +102,7 @@ def epoch_batches(rows: Rows, config: ModelConfig, epoch: int, pairwise: bool = 
         Row numbers of each step; every row once.
     """
     random = np.random.default_rng([config.seed, epoch])
-    size = batch_rows(rows, config.batch_size)
+    size = config.batch_size * (1 if rows.every_position else PREFIXES_PER_SEQUENCE)
     lengths = rows.stop - rows.start
     order = random.permutation(len(lengths))
     batches: list[Places] = []
@@ -114,23 +111,6 @@ def epoch_batches(rows: Rows, config: ModelConfig, epoch: int, pairwise: bool = 
         bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
         batches += list(_cut(bucket, lengths, size, pairwise))
     return [batches[step] for step in random.permutation(len(batches))]
-
-
-def batch_rows(rows: Rows, most: int) -> int:
-    """Return the rows of a step: those of ``most`` sequences, halved while an epoch would have less than
-    ``LEAST_STEPS`` steps and no less than ``SMALLEST_BATCH`` sequences are left.
-
-    Examples
-    --------
-    >>> many = [Rows(np.zeros(count), np.ones(count), True) for count in (500, 3_000, 20_000)]
-    >>> [batch_rows(rows, 128) for rows in many]
-    [16, 32, 128]
-    """
-    size = most
-    each = 1 if rows.every_position else PREFIXES_PER_SEQUENCE
-    while size >= 2 * SMALLEST_BATCH and len(rows.start) < LEAST_STEPS * size * each:
-        size //= 2
-    return size * each
 
 
 def _cut(bucket: Places, lengths: Places, size: int, pairwise: bool) -> Iterator[Places]:

@@ -17,16 +17,7 @@ import torch
 from model.config import BACKBONES, FUSIONS, ModelConfig, make_config
 from model.data.sequences import Sequences
 from model.network import checkpoint
-from model.network.batches import (
-    LEAST_STEPS,
-    PREFIXES_PER_SEQUENCE,
-    SMALLEST_BATCH,
-    epoch_batches,
-    gather,
-    make_graph,
-    pad,
-    training_rows,
-)
+from model.network.batches import epoch_batches, gather, make_graph, pad, training_rows
 from model.network.checkpoint import CheckpointError
 from model.network.cold_items import fill_cold
 from model.network.objective import Objective
@@ -261,23 +252,6 @@ def test_an_epoch_holds_every_row_once_in_a_repeatable_order(pairwise: bool) -> 
     assert sorted(np.concatenate(first)) == list(range(len(rows.start)))
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
     assert not np.array_equal(np.concatenate(first), np.concatenate(later))
-
-
-@pytest.mark.parametrize("every_position", [True, False])
-@pytest.mark.parametrize("sessions", [40, 2_000, 30_000])
-def test_few_sessions_make_small_steps_and_many_the_size_that_is_set(
-    sessions: int, every_position: bool
-) -> None:
-    rows = training_rows(Sequences.of([[1, 2, 3]] * sessions), 6, every_position)
-    given = make_config({**SMALL, "batch_size": 128})
-    batches = epoch_batches(rows, given, 0)
-    each = 1 if every_position else PREFIXES_PER_SEQUENCE
-    assert sorted(np.concatenate(batches).tolist()) == list(range(len(rows.start)))
-    size = max(map(len, batches))
-    assert len(batches) >= LEAST_STEPS or size <= SMALLEST_BATCH * each
-    assert size == 128 * each or 2 * size * LEAST_STEPS > len(rows.start)  # no smaller than needed
-    # what somebody sets below the bound stays
-    assert max(map(len, epoch_batches(rows, config(batch_size=4), 0))) == 4 * each
 
 
 def test_gather_and_pad_put_clicks_on_the_left() -> None:
