@@ -23,8 +23,8 @@ from feature_repo.contract.dataset.folder import (
     read_clicks,
     read_item_blocks,
 )
+from feature_repo.contract.dataset.refusals import Tally
 from feature_repo.contract.dataset.rules import FolderRules, single_items
-from feature_repo.contract.refusals import Tally
 
 SHOWN_TYPES = 8
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # TOML allows none in a comment

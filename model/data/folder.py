@@ -21,9 +21,9 @@ from feature_repo.contract.dataset.folder import (
     read_clicks,
     read_item_blocks,
 )
+from feature_repo.contract.dataset.refusals import Tally, too_many
 from feature_repo.contract.dataset.rules import FolderRules, Settled, single_items
-from feature_repo.contract.refusals import Tally, too_many
-from feature_repo.contract.session_cut import gap_note, session_begins
+from feature_repo.contract.dataset.session_cut import gap_note, session_begins
 from feature_repo.contract.settings import SessionSettings
 from feature_repo.contract.spellings.ids import spelling_note
 from model.data.catalogue import Catalogue

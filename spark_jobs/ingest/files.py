@@ -28,10 +28,10 @@ from feature_repo.contract.dataset.folder import (
     read_clicks,
     read_item_blocks,
 )
+from feature_repo.contract.dataset.refusals import Tally
 from feature_repo.contract.dataset.rows.clicks import sort_rows
 from feature_repo.contract.dataset.rules import FolderRules, Settled, single_items
-from feature_repo.contract.refusals import Tally
-from feature_repo.contract.session_cut import gap_note
+from feature_repo.contract.dataset.session_cut import gap_note
 from feature_repo.contract.spellings.ids import spelling_note
 
 LOGGER = logging.getLogger("intentstore.ingest")

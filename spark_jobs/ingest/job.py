@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from feature_repo.contract.dataset.folder import DatasetFolderError
 from feature_repo.contract.dataset.look import look_at
-from feature_repo.contract.refusals import too_many
+from feature_repo.contract.dataset.refusals import too_many
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS, ITEMS, QUARANTINE
 from spark_jobs.ingest import kafka as ingest_kafka

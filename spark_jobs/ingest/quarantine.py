@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.contract.refusals import Tally
+from feature_repo.contract.dataset.refusals import Tally
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import QUARANTINE
 from spark_jobs.job import JobError, JobResult

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_repo.contract.dataset.session_cut import session_begins
 from feature_repo.contract.session import FoldConfig
-from feature_repo.contract.session_cut import session_begins
 from feature_repo.contract.tables import SESSIONS, SESSIONS_SCHEMA
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.lake.changes import sessions_to_do

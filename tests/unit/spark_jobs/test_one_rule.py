@@ -11,7 +11,7 @@ import pyarrow.parquet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.contract.refusals import Tally
+from feature_repo.contract.dataset.refusals import Tally
 from model.data.folder import _catalogue, _read, _sequences
 from spark_jobs.ingest.files import stage
 from spark_jobs.sessions.cut import cut_batches
