@@ -22,7 +22,9 @@ import httpx
 import pytest
 
 from feature_repo.contract.settings import Settings
-from streaming.topics import ensure as topics
+
+sys.path.insert(0, str(Path(__file__).parent))
+from own_topics import on_own_topics, own_topics
 
 ROOT = Path(__file__).parents[3]
 CHROMIUM = next(
@@ -186,25 +188,10 @@ class Side:
         assert codes == {0}
 
 
-def own_settings(base: Settings, services: Any, home: Path) -> Settings:
-    """Settings of an own home with topics of its own on the shared broker."""
-    name = uuid.uuid4().hex[:8]
-    kafka = {
-        **base.kafka.model_dump(),
-        "bootstrap_servers": services.bootstrap_servers,
-        "partitions": 2,
-        "clicks_topic": f"clicks-{name}",
-        "recommendations_topic": f"answers-{name}",
-        "dead_letter_topic": f"dead-{name}",
-    }
-    online = {"url": services.online_store_url}
-    return Settings.model_validate({**base.model_dump(), "home": home, "kafka": kafka, "online": online})
-
-
 @pytest.fixture
 def side_without_a_model(base_settings: Settings, services: Any, tmp_path: Path) -> Iterator[Side]:
     """A server of its own that no model was ever promoted for."""
-    side = Side(own_settings(base_settings, services, tmp_path), [])
+    side = Side(on_own_topics(base_settings, services, home=tmp_path), [])
     yield side
     side.close()
 
@@ -215,7 +202,7 @@ def side(base_settings: Settings, services: Any, tmp_path_factory: pytest.TempPa
     needs it.
     """
     home = tmp_path_factory.mktemp("http")
-    settings = own_settings(base_settings, services, home)
+    settings = on_own_topics(base_settings, services, home=home)
     side = Side(settings, train_versions(settings, write_dataset(home / "dataset"), 2))
     yield side
     side.close()
@@ -230,18 +217,4 @@ def wait() -> Callable[[Callable[[], Any], str], Any]:
 @pytest.fixture
 def live(settings: Settings, services: Any) -> Settings:
     """Settings with topics and a group of this test's own on the shared services."""
-    name = uuid.uuid4().hex[:8]
-    names = {
-        "clicks_topic": f"clicks-{name}",
-        "recommendations_topic": f"answers-{name}",
-        "dead_letter_topic": f"dead-{name}",
-    }
-    kafka = settings.kafka.model_copy(
-        update={"bootstrap_servers": services.bootstrap_servers, "partitions": 2, **names}
-    )
-    merged = settings.model_dump()
-    merged["kafka"], merged["online"] = kafka.model_dump(), {"url": services.online_store_url}
-    merged["streaming"] = {"group": f"group-{name}", "dlq_breaker_share": 1.0}
-    result = Settings.model_validate(merged)
-    topics.ensure(result)
-    return result
+    return own_topics(settings, services)

@@ -22,21 +22,27 @@ from soak import read_topic
 NOW_MS = 1_760_000_000_000
 
 
-def own_topics(settings: Settings, services: Any, metadata_seconds: float = 30.0) -> Settings:
-    """Settings with two-partition topics and a group of a test's own."""
+def on_own_topics(settings: Settings, services: Any, **changes: Any) -> Settings:
+    """Settings with two-partition topics of a test's own on the shared services; nothing is made yet.
+    `changes` take the place of whole sections or of `home`.
+    """
     name = uuid.uuid4().hex[:8]
-    merged = settings.model_dump()
-    merged["kafka"] |= {
+    kafka = {
+        **settings.kafka.model_dump(),
         "bootstrap_servers": services.bootstrap_servers,
         "partitions": 2,
-        "metadata_seconds": metadata_seconds,
         "clicks_topic": f"clicks-{name}",
         "recommendations_topic": f"answers-{name}",
         "dead_letter_topic": f"dead-{name}",
     }
-    merged["online"] = {"url": services.online_store_url}
-    merged["streaming"] = {"group": f"group-{name}", "dlq_breaker_share": 1.0}
-    result = Settings.model_validate(merged)
+    online = {"url": services.online_store_url}
+    return Settings.model_validate({**settings.model_dump(), "kafka": kafka, "online": online, **changes})
+
+
+def own_topics(settings: Settings, services: Any, metadata_seconds: float = 30.0) -> Settings:
+    """Make topics of a test's own; its settings have a group of its own too."""
+    group = {"group": f"group-{uuid.uuid4().hex[:8]}", "dlq_breaker_share": 1.0}
+    result = with_kafka(on_own_topics(settings, services, streaming=group), metadata_seconds=metadata_seconds)
     topics.ensure(result)
     return result
 
