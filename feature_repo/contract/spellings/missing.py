@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
 import pyarrow as pa
@@ -14,7 +15,16 @@ NO_VALUE = frozenset(
         *("\\N", "(null)", "[null]", "undefined", "N/A", "n/a", "#N/A"),
     }
 )
-NO_VALUE_WORDS = pa.array(sorted(NO_VALUE), pa.string())
+
+
+@functools.cache
+def _word_set() -> pa.Array:
+    return pa.array(sorted(NO_VALUE), pa.string())  # pyarrow loads pandas for it, so not at import
+
+
+def are_words(texts: pa.Array) -> pa.Array:
+    """Tell which texts are words for no value."""
+    return pc.is_in(texts, value_set=_word_set())
 
 
 def without_words(texts: pa.Array) -> tuple[pa.Array, Counter[str]]:
@@ -38,7 +48,7 @@ def without_words(texts: pa.Array) -> tuple[pa.Array, Counter[str]]:
     >>> column.to_pylist(), sorted(found)
     (['a', None, 'NA', None], ['NULL', 'nan'])
     """
-    words = pc.is_in(texts, value_set=NO_VALUE_WORDS)
+    words = are_words(texts)
     if not pc.any(words).as_py():
         return texts, Counter()
     return pc.if_else(words, pa.scalar(None, pa.string()), texts), Counter(texts.filter(words).to_pylist())

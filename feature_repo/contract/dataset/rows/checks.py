@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.contract.dataset.files.blocks import DatasetFolderError, Refused
-from feature_repo.contract.spellings.missing import NO_VALUE_WORDS
+from feature_repo.contract.spellings.missing import are_words
 
 MAX_ID_CHARACTERS = 1024  # as on Kafka
 MAX_TITLE_CHARACTERS = 10_000  # a title is a line of text; more is a broken export
@@ -42,8 +42,7 @@ def check_ids(ids: pa.Array, name: str, problems: dict[int, str], *, of: str = "
     trimmed = pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(ids, "")))
     for row in np.flatnonzero(np.asarray(pc.equal(trimmed, 0))):
         problems.setdefault(int(row), f"{name} {ids[int(row)].as_py()!r} is blank; {remedy}")
-    words = np.asarray(pc.is_in(ids, value_set=NO_VALUE_WORDS))
-    for row in np.flatnonzero(words):
+    for row in np.flatnonzero(np.asarray(are_words(ids))):
         problems.setdefault(int(row), f"{name} {ids[int(row)].as_py()!r} is a word for no value; {remedy}")
     lengths = pc.fill_null(pc.utf8_length(ids), 0)
     for row in np.flatnonzero(np.asarray(pc.greater(lengths, MAX_ID_CHARACTERS))):
