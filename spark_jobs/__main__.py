@@ -298,7 +298,7 @@ def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
 
 def _only_writer(job: Job, settings: Settings, given: SimpleNamespace) -> AbstractContextManager[None]:
     from feature_repo.contract import tables
-    from feature_repo.contract.locks import only_writer
+    from feature_repo.contract.files import only_writer
 
     table = tables.SCORE_LOG if getattr(given, "score_log", False) else job.table
     return only_writer(settings, table) if table else nullcontext()

@@ -17,9 +17,16 @@ from typing import Any
 
 from dagster_project.live import redate
 from dagster_project.live.drawn import Draw, Sent, following
+from feature_repo.contract import messages as events
 from feature_repo.contract import processes as bound
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
+from spark_jobs.ingest.held_out import held_out_file
+from spark_jobs.live import replay
+from streaming.services import services as broker
+from streaming.topics import dead_letters as dlq
+from streaming.topics import ensure as topics
+from streaming.topics import foreign
 from streaming.topics import watch as kafka_watch
 
 LOGGER = logging.getLogger("intentstore.live")
@@ -64,9 +71,6 @@ def replay_and_answer(
     LiveError
         The consumer failed.
     """
-    from streaming.services import services as broker
-    from streaming.topics import ensure as topics
-
     broker.up(settings)
     topics.ensure(settings)
     before, started = Ends.now(settings), time.perf_counter()
@@ -92,8 +96,6 @@ def replay_and_answer(
 
 def _event_ids(settings: Settings) -> set[str]:
     """Return the event ids that the clicks topic holds; records that are no clicks have none."""
-    from feature_repo.contract import messages as events
-
     found = set()
     for record in _records(settings, settings.kafka.clicks_topic, {}):
         with contextlib.suppress(events.ClickError):
@@ -108,9 +110,6 @@ def _answer(
     clicks_per_second: float,
     max_clicks: int,
 ) -> dict[str, Any]:
-    from spark_jobs.ingest.held_out import held_out_file
-    from spark_jobs.live import replay
-
     started, details = time.perf_counter(), dict[str, Any]()
     command = [sys.executable, "-m", "streaming", "consume", *(("--config", config) if config else ())]
     consumer = bound.start(command, env=_environment(settings), log=settings.home / "demo" / "consumer.log")
@@ -234,9 +233,6 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         Counts, latencies in milliseconds, answered clicks a second; latencies are none when nothing was
         answered. Records that others wrote to the output topics are ``foreign_records``, and nothing else.
     """
-    from streaming.topics import dead_letters as dlq
-    from streaming.topics import foreign
-
     sent: dict[tuple[int, int], int] = {}
     draw = Draw(following(_clicks(settings, before, sent), FoldConfig.from_settings(settings.session).gap_us))
     latencies: list[float] = []
@@ -275,8 +271,6 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
 
 def _clicks(settings: Settings, before: Ends, sent: dict[tuple[int, int], int]) -> Iterator[Sent]:
     """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds."""
-    from feature_repo.contract import messages as events
-
     for record in _records(settings, settings.kafka.clicks_topic, before.clicks):
         place = (record.partition, record.offset)
         sent[place] = record.timestamp

@@ -18,8 +18,7 @@ from pydantic import SecretStr
 from dagster_project.lake.days import Days, clicks_digest
 from dagster_project.run import steps
 from dagster_project.run.inputs import files_in, input_files, online_store
-from feature_repo.contract.files import replace_file
-from feature_repo.contract.locks import only_writer
+from feature_repo.contract.files import only_writer, replace_file
 from feature_repo.contract.settings import Settings
 from spark_jobs.ingest.held_out import held_out_file
 from spark_jobs.lake.log import DeltaLog

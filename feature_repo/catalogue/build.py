@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.catalogue.page import page
+from feature_repo.catalogue.statistics import view_statistics
 from feature_repo.contract.settings import Settings
 from feature_repo.registry.plan import Shape, as_rows, compare, shape_of_registry
+from feature_repo.registry.store import applied_store
 
 if TYPE_CHECKING:
     from feast import FeatureService, FeatureStore, FeatureView
@@ -48,8 +50,6 @@ def write_catalogue(settings: Settings, out: Path, spark: SparkSession | None = 
     RegistryError
         The definitions were never applied.
     """
-    from feature_repo.registry.store import applied_store
-
     store = applied_store(settings)
     statistics = _statistics(spark, store) if spark is not None else {}
     out.mkdir(parents=True, exist_ok=True)
@@ -99,8 +99,6 @@ def build(
 
 
 def _statistics(spark: SparkSession, store: FeatureStore) -> dict[str, ViewStatistics]:
-    from feature_repo.catalogue.statistics import view_statistics
-
     found = {view.name: view_statistics(spark, store, view) for view in store.list_feature_views()}
     return {name: statistics for name, statistics in found.items() if statistics is not None}
 

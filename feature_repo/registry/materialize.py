@@ -17,13 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
+from feature_repo.registry.store import applied_store
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
     from pyspark.sql import DataFrame, SparkSession
 
+    from feature_repo.stores.offline import asof
+    from feature_repo.stores.offline import sources as tables
     from feature_repo.stores.online.partition_writer import PartitionWriter
+else:
+    asof = lazy("feature_repo.stores.offline.asof")
+    tables = lazy("feature_repo.stores.offline.sources")
 
 FILES_BY_NAME = 500  # more new files than this are found by a join rather than by a list in the plan
 
@@ -89,14 +96,11 @@ def materialize(
     OnlineStoreError
         The store cannot be reached; what is written stays, running again completes it.
     """
-    from feature_repo.registry.store import applied_store
-    from feature_repo.stores.offline.sources import FeatureTableError
-
     store = applied_store(settings, url=url)
     known = {view.name: view for view in store.list_feature_views() if view.online}
     unknown = sorted(set(views or ()) - set(known))
     if unknown:
-        raise FeatureTableError(
+        raise tables.FeatureTableError(
             f"no feature view {unknown} in the registry; it has {sorted(known)} (python -m feature_repo "
             "apply registers them)"
         )
@@ -104,7 +108,7 @@ def materialize(
     for name in sorted(views or known):
         try:
             done.append(_materialize_view(store, known[name], spark, full))
-        except FeatureTableError:
+        except tables.FeatureTableError:
             if views is not None:
                 raise
     return done
@@ -113,9 +117,6 @@ def materialize(
 def _materialize_view(
     store: FeatureStore, view: FeatureView, spark: SparkSession, full: bool
 ) -> Materialized:
-    from feature_repo.stores.offline import asof
-    from feature_repo.stores.offline import sources as tables
-
     started, config, online = time.monotonic(), store.config, _online(store)
     repo = Path(config.repo_path) if config.repo_path else None
     table = tables.open_source(spark, view.batch_source, config.offline_store.lake, repo)
@@ -155,8 +156,6 @@ def _new_rows(
     """
     from pyspark.errors import PySparkException
     from pyspark.sql import functions as F
-
-    from feature_repo.stores.offline import sources as tables
 
     if table.version == since:
         return None

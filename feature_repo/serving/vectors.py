@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from feature_repo.contract.categories import Categories, CategoryError
+from feature_repo.contract.lazy import lazy
+from feature_repo.stores.packed.keys import storage_key
 
 if TYPE_CHECKING:
     from feast import FeatureStore
+
+    from feature_repo.stores.online import protos
+else:
+    protos = lazy("feature_repo.stores.online.protos")
 
 APPROXIMATE_FROM = 100_000  # 150 MB at 384 floats, some 20 ms a query on one core
 READ_AT_ONCE = 1000
@@ -114,14 +120,11 @@ class VectorIndex:
         VectorError
             No vectors of that view are online.
         """
-        from feature_repo.stores.online.protos import schema_of
-        from feature_repo.stores.packed.keys import storage_key
-
         registered = store.get_feature_view(view)
         client = store._get_provider().online_store.client(store.config)  # type: ignore[attr-defined]
         names = [vector, *([text] if text else []), *([category] if category else [])]
         stored = sorted(client.keys(storage_key(store.project, view, b"*")))
-        keys, rows = _read(client, schema_of(registered), stored, names)
+        keys, rows = _read(client, protos.schema_of(registered), stored, names)
         if not keys:
             raise VectorError(
                 f"view '{view}' has no vectors in the online store; run `python -m feature_repo materialize "

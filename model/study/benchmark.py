@@ -24,10 +24,13 @@ from model.mix.hybrid import NETWORK, Hybrid
 from model.recommender import artifact
 from model.recommender.recommender import Scorer
 from model.recommender.train import ProgressCall, Trained, train, without_seen
-from model.study.case_intents import Source
+from model.study.baselines import baselines
+from model.study.case_intents import Source, with_intents
 from model.study.plots import history
-from model.study.quality import GATE_METRICS
+from model.study.quality import CANDIDATE, GATE_METRICS, QualityRow, best_baseline, warnings
 from model.study.verdict import verdict
+from model.text.encoder import TextEncoder
+from model.text.vector_cache import encoded
 
 _log = logging.getLogger("intentstore.model.benchmark")
 
@@ -72,9 +75,6 @@ def prepare(
         return dataset, ""
     if not config.text and config.fusion == "none":
         return dataset, ""
-    from model.study.case_intents import with_intents
-    from model.text.encoder import TextEncoder
-    from model.text.vector_cache import encoded
 
     encoder = TextEncoder.load(settings.encoder)
     dataset = dataset.with_catalogue(encoded(dataset.catalogue, encoder, settings.home / "vectors"))
@@ -219,9 +219,6 @@ def _baselines(dataset: Dataset, config: ModelConfig, model: Evaluation, rule: S
     """Fit and judge every baseline on the same test cases: role to metrics under both rules, and what must be
     said where one of them is above the model.
     """
-    from model.study.baselines import baselines
-    from model.study.quality import CANDIDATE, QualityRow, best_baseline, warnings
-
     fits: dict[str, Callable[[], Ranker]] = {
         baseline.role: partial(baseline.fit, dataset) for baseline in baselines(dataset)
     }

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.evaluate.select import best_items
+
 LARGE_CATALOGUE: Final = 100_000  # items; above this a single exact look-up costs more than 10 ms
 ITEM_BLOCK: Final = 16_384  # items of one matrix product: its scores stay in the processor's cache
 QUERY_BLOCK: Final = 1_024
@@ -88,8 +90,6 @@ class BlockedSearch:
         return candidates[order], cosines[np.arange(len(queries))[:, None], order]
 
     def _candidates(self, queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        from model.evaluate.select import best_items
-
         with torch.inference_mode():
             asked = torch.from_numpy(np.ascontiguousarray(queries)).to(self._rough.dtype)
             scores: list[torch.Tensor] = []

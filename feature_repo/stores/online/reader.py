@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from feature_repo.contract.lazy import lazy
 from feature_repo.stores.packed.codec import HEAD, HEADER, MAGIC, PackedSchema
 from feature_repo.stores.packed.keys import DUMMY_KEY, entity_key, storage_key, text_keys
 from feature_repo.stores.packed.slots import LISTS, SCALARS, PackedValueError, read_heap
 
 if TYPE_CHECKING:
     from feast import FeatureStore
+
+    from feature_repo.stores.online import protos
+else:
+    protos = lazy("feature_repo.stores.online.protos")
 
 # Feast's FieldStatus numbers: PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE
 PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = 1, 3, 4
@@ -70,8 +75,6 @@ class OnlineReader:
     """
 
     def __init__(self, store: FeatureStore, service: str) -> None:
-        from feature_repo.stores.online.protos import schema_of
-
         online: Any = store._get_provider().online_store  # type: ignore[attr-defined]
         self._online, self._config, self._project = online, store.config, store.project
         self._views: dict[str, _View] = {}
@@ -82,7 +85,7 @@ class OnlineReader:
             names = tuple(field.name for field in projection.features)
             ttl_us = int(online.ttl_seconds(store.config, view) * 1e6)
             self._views[view.name] = _View(
-                schema_of(view), names, tuple(column.name for column in keys), narrow, ttl_us
+                protos.schema_of(view), names, tuple(column.name for column in keys), narrow, ttl_us
             )
 
     def read(
