@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,11 +186,13 @@ def to_html(summary: Summary) -> str:
     )
 
 
+def _row(cells: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+
+
 def _section(section: Section) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in section.head) if any(section.head) else ""
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in section.rows
-    )
+    rows = "".join(map(_row, section.rows))
     note = f'<p class="note">{html.escape(section.note)}</p>' if section.note else ""
     return (
         f"<h2>{html.escape(section.title)}</h2><table>{f'<tr>{head}</tr>' if head else ''}{rows}</table>"

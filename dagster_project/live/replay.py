@@ -153,23 +153,18 @@ class Ends:
     def now(cls, settings: Settings) -> Ends:
         """Return the present ends; empty where a topic does not exist yet."""
         kafka = settings.kafka
-        return cls(
-            *(
-                kafka_watch.topic_ends(settings, topic) or {}
-                for topic in (kafka.clicks_topic, kafka.recommendations_topic, kafka.dead_letter_topic)
-            )
-        )
+        topics = (kafka.clicks_topic, kafka.recommendations_topic, kafka.dead_letter_topic)
+        return cls(*(kafka_watch.topic_ends(settings, topic) or {} for topic in topics))
 
     @classmethod
     def before_now(cls, settings: Settings, records: int) -> Ends:
         """Return offsets so many records (of each partition) before the present ends."""
         ends = cls.now(settings)
-        return cls(
-            *(
-                {partition: max(0, end - records) for partition, end in part.items()}
-                for part in (ends.clicks, ends.answers, ends.dead)
-            )
-        )
+
+        def before(offsets: dict[str, int]) -> dict[str, int]:
+            return {partition: max(0, end - records) for partition, end in offsets.items()}
+
+        return cls(before(ends.clicks), before(ends.answers), before(ends.dead))
 
 
 def _last_line(settings: Settings) -> str:

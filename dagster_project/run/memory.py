@@ -92,11 +92,9 @@ def fingerprint(
         SHA-256 in hexadecimal.
     """
     resting_on = steps.with_upstream(step) if days else [step]
-    sections = {
-        name: plain(getattr(settings, name).model_dump())
-        for name in sorted({name for one in resting_on for name in one.sections})
-    }
-    code = [one.code_version() for one in resting_on]
+    names = {name for upstream in resting_on for name in upstream.sections}
+    sections = {name: plain(getattr(settings, name).model_dump()) for name in sorted(names)}
+    code = [upstream.code_version() for upstream in resting_on]
     reads: dict[str, Any] = {
         name: DeltaLog(settings.table(steps.TABLES[name])).version()
         for name in step.reads

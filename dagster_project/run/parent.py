@@ -189,21 +189,19 @@ def _message_events(
     report = reports[-1]
     if messages[0]["days"]:
         days = {
-            str(message["days"]): {name: getattr(one, name) for name in ("inserted", "updated", "refused")}
-            for message, one in zip(messages, reports, strict=True)
+            str(message["days"]): {"inserted": day.inserted, "updated": day.updated, "refused": day.refused}
+            for message, day in zip(messages, reports, strict=True)
         }
-        totals = {
-            name: sum(getattr(one, name) for one in reports)
-            for name in ("inserted", "updated", "refused", "seconds")
-        }
-        details = {**report.details, "days": days}
         report = Report(
             report.table,
             report.rows,
+            inserted=sum(day.inserted for day in reports),
+            updated=sum(day.updated for day in reports),
+            refused=sum(day.refused for day in reports),
             delta_version=report.delta_version,
-            details=details,
-            skipped=all(one.skipped for one in reports),
-            **totals,
+            seconds=sum(day.seconds for day in reports),
+            details={**report.details, "days": days},
+            skipped=all(day.skipped for day in reports),
         )
     yield from _events(context, resource, step, report, _worst([message["outcomes"] for message in messages]))
 

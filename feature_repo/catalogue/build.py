@@ -80,14 +80,10 @@ def build(
     shape = shape_of_registry(store)
     services = sorted(store.list_feature_services(), key=lambda service: service.name)
     views = sorted(store.list_feature_views(), key=lambda view: view.name)
-    readers = {
-        view.name: [
-            service.name
-            for service in services
-            if any(p.name == view.name for p in service.feature_view_projections)
-        ]
-        for view in views
-    }
+    readers: dict[str, list[str]] = {view.name: [] for view in views}
+    for service in services:
+        for projection in service.feature_view_projections:
+            readers.setdefault(projection.name, []).append(service.name)
     return {
         "project": store.project,
         "made": now,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
 from feature_repo.registry.store import applied_store
+from feature_repo.stores.surroundings import online_store_of
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
@@ -117,7 +118,7 @@ def materialize(
 def _materialize_view(
     store: FeatureStore, view: FeatureView, spark: SparkSession, full: bool
 ) -> Materialized:
-    started, config, online = time.monotonic(), store.config, _online(store)
+    started, config, online = time.monotonic(), store.config, online_store_of(store)
     repo = Path(config.repo_path) if config.repo_path else None
     table = tables.open_source(spark, view.batch_source, config.offline_store.lake, repo)
     if table.version is None:
@@ -142,10 +143,6 @@ def _materialize_view(
         rows, taken = int(counts["sum(rows)"] or 0), int(counts["sum(taken)"] or 0)
     online.set_watermark(config, view, table.version, identity)
     return Materialized(view.name, table.version, since, rows, taken, time.monotonic() - started)
-
-
-def _online(store: FeatureStore) -> Any:
-    return store._get_provider().online_store  # type: ignore[attr-defined]
 
 
 def _new_rows(
@@ -178,5 +175,5 @@ def _new_rows(
 
 def _writer(store: FeatureStore, view: FeatureView) -> PartitionWriter:
     back = {renamed: column for column, renamed in view.batch_source.field_mapping.items()}
-    writer: PartitionWriter = _online(store).writer(store.config, view, back)
+    writer: PartitionWriter = online_store_of(store).writer(store.config, view, back)
     return writer

@@ -13,6 +13,7 @@ import numpy as np
 from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
 from feature_repo.serving.vectors import Neighbour, VectorError, VectorIndex
+from feature_repo.stores.surroundings import online_store_of
 from model.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Neighbourhood:
 
     def _index(self, of: Kind) -> VectorIndex:
         place = PLACES[of]
-        online: Any = self._store._get_provider().online_store  # type: ignore[attr-defined]
+        online = online_store_of(self._store)
         mark = online.watermark(self._store.config, self._store.get_feature_view(place.view))
         known = self._loaded.get(of)
         if known is None or known[0] != mark:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from feature_repo.contract.categories import Categories, CategoryError
 from feature_repo.contract.lazy import lazy
 from feature_repo.stores.packed.keys import storage_key
+from feature_repo.stores.surroundings import online_store_of
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -121,7 +123,7 @@ class VectorIndex:
             No vectors of that view are online.
         """
         registered = store.get_feature_view(view)
-        client = store._get_provider().online_store.client(store.config)  # type: ignore[attr-defined]
+        client = online_store_of(store).client(store.config)
         names = [vector, *([text] if text else []), *([category] if category else [])]
         stored = sorted(client.keys(storage_key(store.project, view, b"*")))
         keys, rows = _read(client, protos.schema_of(registered), stored, names)
@@ -130,7 +132,7 @@ class VectorIndex:
                 f"view '{view}' has no vectors in the online store; run `python -m feature_repo materialize "
                 f"--views {view}`"
             )
-        columns = {name: [row[name] for row in rows] for name in names}
+        columns = {name: list(map(itemgetter(name), rows)) for name in names}
         widths = sorted({len(row) for row in columns[vector]})
         if len(widths) != 1:
             raise VectorError(

@@ -81,15 +81,12 @@ def with_intents(dataset: Dataset, settings: Settings, source: Source, encoder: 
     localiser = _localiser(catalogue, settings)
     encoder_intents = Fallback("encoder", localiser, settings.intents.recency_half_life)
     names = np.array(catalogue.item_ids, dtype=object)
-    prefixes = [
-        [names[prefix].tolist() for prefix in cases.prefixes] for cases in (dataset.valid, dataset.test)
-    ]
-    both = prefixes[0] + prefixes[1]
+    both = [names[prefix].tolist() for prefix in (*dataset.valid.prefixes, *dataset.test.prefixes)]
+    bound = len(dataset.valid)
     views = encoder_intents.vectors(both)
     if source != "encoder":
-        views, note = _answered(settings, source, both, len(prefixes[0]), localiser, encoder, views)
+        views, note = _answered(settings, source, both, bound, localiser, encoder, views)
         dataset = replace(dataset, notes=(*dataset.notes, note))
-    bound = len(prefixes[0])
     return replace(
         dataset,
         valid=_attached(dataset.valid, views.long[:bound], views.short[:bound]),
@@ -253,7 +250,11 @@ def _read(file: Path, titles: KnownTitles) -> dict[str, tuple[str, str]]:
     """
     rows = whole_rows(file, _row) if file.exists() else []
     pairs = {row["key"]: (row["long"], row["short"]) for row in rows}
-    return {key: pair for key, pair in pairs.items() if not any(misread(text, titles) for text in pair)}
+    return {
+        key: (long, short)
+        for key, (long, short) in pairs.items()
+        if not misread(long, titles) and not misread(short, titles)
+    }
 
 
 def forget_misread(settings: Settings, titles: KnownTitles) -> int:

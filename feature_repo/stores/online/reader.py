@@ -13,6 +13,7 @@ from feature_repo.contract.lazy import lazy
 from feature_repo.stores.packed.codec import HEAD, HEADER, MAGIC, PackedSchema
 from feature_repo.stores.packed.keys import DUMMY_KEY, entity_key, storage_key, text_keys
 from feature_repo.stores.packed.slots import LISTS, SCALARS, PackedValueError, read_heap
+from feature_repo.stores.surroundings import online_store_of
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -57,6 +58,10 @@ class _View:
     narrow: frozenset[str]
     ttl_us: int
 
+    def kinds(self) -> dict[str, str]:
+        kinds = dict(self.schema.fields)
+        return {feature: kinds[feature] for feature in self.names}
+
 
 class OnlineReader:
     """Reads one feature service by name; resolve it once, read often.
@@ -75,7 +80,7 @@ class OnlineReader:
     """
 
     def __init__(self, store: FeatureStore, service: str) -> None:
-        online: Any = store._get_provider().online_store  # type: ignore[attr-defined]
+        online: Any = online_store_of(store)
         self._online, self._config, self._project = online, store.config, store.project
         self._views: dict[str, _View] = {}
         for projection in store.get_feature_service(service).feature_view_projections:
@@ -125,10 +130,7 @@ class OnlineReader:
     @property
     def kinds(self) -> dict[str, dict[str, str]]:
         """View name to the features read and their kinds (`slots.KINDS`)."""
-        return {
-            name: {feature: dict(view.schema.fields)[feature] for feature in view.names}
-            for name, view in self._views.items()
-        }
+        return {name: view.kinds() for name, view in self._views.items()}
 
     def _all_keys(self, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
         keys: list[bytes] = []

@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -203,7 +204,7 @@ def answers_table(keys: Sequence[str], intents: Sequence[SessionIntent]) -> pa.T
     rows = [{**intent.to_row(), "cache_key": key} for key, intent in zip(keys, intents, strict=True)]
     for row in rows:
         row |= {f"{view}_vector": row[f"{view}_vector"].tobytes() for view in ("long", "short")}
-    return pa.table({name: [row[name] for row in rows] for name in no_intent(0).to_row()})
+    return pa.table({name: list(map(itemgetter(name), rows)) for name in no_intent(0).to_row()})
 
 
 def write_answers(path: Path, table: pa.Table) -> None:
