@@ -68,11 +68,11 @@ def collect(settings: Settings, result: dg.ExecuteInProcessResult, seconds: floa
     for event in result.get_asset_materialization_events():
         done = event.materialization
         facts["/".join(done.asset_key.path)] = {name: plain(value) for name, value in done.metadata.items()}
-    outcomes = []
+    results = []
     for evaluated in result.get_asset_check_evaluations():
         asset = "/".join(evaluated.asset_key.path)
-        outcomes.append(
-            (
+        results.append(
+            demo_sections.CheckResult(
                 asset,
                 evaluated.check_name,
                 evaluated.passed,
@@ -91,7 +91,7 @@ def collect(settings: Settings, result: dg.ExecuteInProcessResult, seconds: floa
         demo_sections.streaming(facts),
         demo_sections.parity(facts),
         demo_sections.sessions(settings, facts),
-        demo_sections.checks(outcomes),
+        demo_sections.checks(results),
     )
     return Summary(result.success, seconds, result.run_id, sections)
 

@@ -29,7 +29,7 @@ from streaming.topics import ensure as topics
 from streaming.topics import foreign
 from streaming.topics import watch as kafka_watch
 
-LOGGER = logging.getLogger("intentstore.live")
+log = logging.getLogger("intentstore.live")
 READY_SECONDS = 120.0  # loading the model and the encoder on two busy cores
 DRAIN_SECONDS = 180.0  # the last answers come within seconds; longer means that the consumer hangs
 POLL_SECONDS = 0.25
@@ -81,7 +81,7 @@ def replay_and_answer(
     if left or state is None or state.lag:
         details = _answer(settings, left, config, clicks_per_second, max_clicks)
     else:
-        LOGGER.info(
+        log.info(
             "all %d held-out clicks are in the topic and answered; measuring from its records", len(known)
         )
     found = measure(settings, Ends({}, {}, {}) if known else before)
@@ -115,7 +115,7 @@ def _answer(
     consumer = bound.start(command, env=_environment(settings), log=settings.home / "demo" / "consumer.log")
     try:
         _wait_until_assigned(settings, consumer)
-        LOGGER.info(
+        log.info(
             "the consumer is ready after %.1f s; %d clicks to send, %.0f a second",
             time.perf_counter() - started,
             len(left),

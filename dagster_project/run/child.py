@@ -33,7 +33,7 @@ from streaming.topics import watch as kafka_watch
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-LOGGER = logging.getLogger("intentstore.steps")
+log = logging.getLogger("intentstore.steps")
 
 
 @dataclass
@@ -104,7 +104,7 @@ class LazySpark:
         if self._spark is None:
             started = time.perf_counter()
             self._spark = spark_session(self._settings, f"intentstore dagster {self._run}".rstrip())
-            LOGGER.info("Spark is up after %.1f s", time.perf_counter() - started)
+            log.info("Spark is up after %.1f s", time.perf_counter() - started)
         return self._spark
 
     @property
@@ -254,20 +254,18 @@ def _work_through(pipes: PipesContext, work: Work) -> str | None:
     try:
         for step, days in work.plan():
             shown = f"{step.name} {days}" if days else step.name
-            LOGGER.info("%s ...", shown)
+            log.info("%s ...", shown)
             try:
-                with Progress(shown, lambda: spark.started, LOGGER.info), memory.alone(step):
+                with Progress(shown, lambda: spark.started, log.info), memory.alone(step):
                     report, outcomes = carry_out(step, days, work, memory, spark)
             except Exception as error:
                 # The child's last resort: whatever a job raises ends as one line in the graph, its trace in
                 # the log.
-                LOGGER.exception("%s failed", shown)
+                log.exception("%s failed", shown)
                 if spark.started is not None and (said := end_of_log(work.settings.home)):
-                    LOGGER.warning(
-                        "Spark's own log (%s) ends with:\n%s", newest_log(work.settings.home), said
-                    )
+                    log.warning("Spark's own log (%s) ends with:\n%s", newest_log(work.settings.home), said)
                 return f"{shown}: {one_line(error)}"
-            LOGGER.info(
+            log.info(
                 "%s: unchanged" if report.skipped else "%s: %d rows in %.1f s",
                 shown,
                 *(() if report.skipped else (report.rows, report.seconds)),

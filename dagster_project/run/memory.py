@@ -115,7 +115,7 @@ def fingerprint(
         facts["score_log"] = files_in(settings.home / "score_log")
     if "live/recommendations" in step.assets:
         held_out = held_out_file(settings)
-        facts["held_out"] = [file for file in files_in(held_out.parent) if file[0] == held_out.name]
+        facts["held_out"] = [file for file in files_in(held_out.parent) if file.path == held_out.name]
     if "kafka/clicks" in step.reads:
         facts["topic"] = dict(topic_ends) if topic_ends is not None else None
     if "online_features" in step.assets:

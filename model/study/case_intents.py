@@ -38,7 +38,7 @@ SOURCES: tuple[Source, ...] = ("encoder", "llm", "endpoint", "student", "none")
 ANSWERS_FOLDER = "intent_answers"  # below home: the answers of studies and benchmarks, one file a recipe
 Vectors = NDArray[np.float32]
 Prefixes = list[list[str]]
-LOGGER = logging.getLogger("intentstore.model.intents")
+log = logging.getLogger("intentstore.model.intents")
 
 
 class Encodes(Protocol):
@@ -171,7 +171,7 @@ def _answered(
     if "student" in (source, settings.intents.fallback):
         student = train_student((trivial.long[known], trivial.short[known]), (answered.long, answered.short))
         if student is None:
-            LOGGER.warning(
+            log.warning(
                 "%d answers are too few to teach a student; the encoder serves instead (raise "
                 "intents.max_calls)",
                 len(known),
@@ -187,7 +187,7 @@ def _answered(
     else:
         views.long[known], views.short[known] = answered
         note = f"intents: {len(known)} of {len(prefixes)} cases by {asker}, the others by {rest.source}"
-    LOGGER.info(note)
+    log.info(note)
     return views, note
 
 
@@ -228,7 +228,7 @@ def _answers(
     if not count:
         return found
     file.parent.mkdir(parents=True, exist_ok=True)
-    LOGGER.info("asking %s about %d prefixes, %d answers are known", recipe.source, count, len(found))
+    log.info("asking %s about %d prefixes, %d answers are known", recipe.source, count, len(found))
     with file.open("a", encoding="utf-8") as kept:
 
         def keep(question: Question, answer: Answer) -> None:
@@ -240,7 +240,7 @@ def _answers(
         # a copy of what is known: `found` grows while answers come
         failures = ask_missing(lambda: asker_of(settings, titles), asked, frozenset(found), keep)
     for kind, number in failure_kinds(failure.reason for failure in failures).items():
-        LOGGER.warning("%d of %d prefixes have no answer: %s", number, count, kind)
+        log.warning("%d of %d prefixes have no answer: %s", number, count, kind)
     return found
 
 

@@ -28,7 +28,7 @@ ROUNDING: Final = 1e-5  # of a cosine: what float32 itself may lose, so that a m
 TARGET_RECALL: Final = 0.97
 CALIBRATION_QUERIES: Final = 256
 
-logger = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 
@@ -192,7 +192,7 @@ class ListSearch:
         try:
             import faiss
         except ImportError:
-            logger.info(
+            log.info(
                 "faiss is not installed: catalogues above %d items are searched exactly, in blocks",
                 LARGE_CATALOGUE,
             )
@@ -225,7 +225,7 @@ class ListSearch:
                 )
             )
             if recall >= TARGET_RECALL:
-                logger.info(
+                log.info(
                     "inverted lists: %d lists, %d read per look-up, recall@5 %.3f", lists, effort, recall
                 )
                 return True

@@ -51,7 +51,7 @@ __all__ = [
     "read_sequences",
 ]
 
-LOGGER = logging.getLogger("intentstore.dataset")
+log = logging.getLogger("intentstore.dataset")
 CLICK_STEMS = {"train": "clicks", "valid": "clicks_valid", "test": "clicks_test"}  # split -> file stem
 SEQUENCES = "sequences.txt"
 SECOND_US = 1_000_000
@@ -126,7 +126,7 @@ def _say(notes: Sequence[str], heard: set[str]) -> tuple[str, ...]:
     new = tuple(dict.fromkeys(note for note in notes if note not in heard))
     heard.update(new)
     for note in new:
-        LOGGER.warning("%s", note)
+        log.warning("%s", note)
     return new
 
 

@@ -33,7 +33,7 @@ LIVE_FILE: Final = "live.json"
 TITLES_FILE: Final = "prompt_titles.json"
 ANSWERS_FILE: Final = "answers.arrow"
 
-logger = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 
 
 def live_folder(settings: Settings) -> Path:
@@ -139,7 +139,7 @@ class LiveIntents:
     @classmethod
     def _of_titles(cls, settings: Settings, catalogue: Catalogue | None, folder: Path) -> LiveIntents:
         if catalogue is None or catalogue.vectors is None:
-            logger.info("no live intents in '%s': answers carry none", folder)
+            log.info("no live intents in '%s': answers carry none", folder)
             return cls(None)
         chosen = settings.intents
         localiser = Localiser(

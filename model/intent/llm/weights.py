@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     precision = lazy("model.intent.llm.precision")
 
-logger = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 HEAD_BYTES = 1 << 20  # of each weights file; with its size enough to tell two models apart
 
 
@@ -99,7 +99,7 @@ def _converted(file: Path, assets_dir: Path) -> Path:
         return folder
     with only_one(folder.parent / f".{folder.name}.lock"):
         if not (folder / "config.json").is_file():
-            logger.info("converting %s to safetensors, once (about 30 seconds)", file.name)
+            log.info("converting %s to safetensors, once (about 30 seconds)", file.name)
             part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
             shutil.rmtree(part, ignore_errors=True)
             _convert(file, part)
