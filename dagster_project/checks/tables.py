@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.contract import tables as columns
-from feature_repo.contract.settings import Settings
+from feature_repo.contract.settings import ASKED_SOURCES, Settings
 from spark_jobs.lake.log import DeltaLog
 
 EXAMPLES = 5  # rows that a failed check names
@@ -289,7 +289,7 @@ def copy_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
         (row["session_id"], row["event_timestamp"]): set(row["items"])
         for row in _read(settings, columns.SESSION_TEXT, "session_id", "event_timestamp", "items").to_pylist()
     }
-    asked = [row for row in intents.to_pylist() if row["source"] in {"llm", "endpoint"}]
+    asked = [row for row in intents.to_pylist() if row["source"] in ASKED_SOURCES]
     copied = [
         row
         for row in asked
@@ -318,7 +318,7 @@ def copy_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
 def cache_covers(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     """Check that each LLM intent in use stands in the cache, so that a rerun costs no call."""
     intents = _read(settings, columns.SESSION_INTENTS, "session_id", "source", "cache_key")
-    asked = intents.filter(pc.is_in(intents["source"], value_set=pa.array(["llm", "endpoint"])))
+    asked = intents.filter(pc.is_in(intents["source"], value_set=pa.array(ASKED_SOURCES)))
     if asked.num_rows == 0:
         return Outcome(True, "no intent came from an LLM", {"asked": 0})
     cached = _read(settings, columns.INTENT_CACHE, "cache_key")["cache_key"].combine_chunks()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -205,10 +205,14 @@ class EndpointSettings(Section):
     cost_per_million_output_tokens: float = Field(0.0, ge=0)
 
 
+AskedSource = Literal["llm", "endpoint"]  # each is a module of `model.intent.ask`
+ASKED_SOURCES: tuple[AskedSource, ...] = get_args(AskedSource)
+
+
 class IntentSettings(Section):
     """What infers intents, for how many sessions, and how answers are grounded."""
 
-    source: Literal["llm", "endpoint", "encoder", "none"] = "llm"
+    source: Literal[AskedSource, "encoder", "none"] = "llm"
     fallback: Literal["student", "encoder", "none"] = Field(
         "encoder", description="Source of the sessions the budget does not reach, and of live prefixes."
     )

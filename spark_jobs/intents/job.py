@@ -15,8 +15,9 @@ from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
 from model.intent.ask.answers import by_kind
+from model.intent.ask.asker import recipe_of
 from model.intent.ask.endpoint import EndpointError
-from model.intent.ask.local import recipe_of, tokenizer_file
+from model.intent.ask.llm import tokenizer_file
 from model.intent.ask.spool import cache_row, spool_folder
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.ground.live import live_folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from feature_repo.contract.tables import SESSION_TEXT
-from model.intent.ask.local import recipe_of
+from model.intent.ask.asker import recipe_of
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.ground.live import ANSWERS_FILE, live_folder
 from model.intent.ground.student import STUDENT_FILE

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from feature_repo.contract.tables import ITEMS, SESSION_TEXT, SESSION_TEXT_SCHEMA, SESSIONS
-from model.intent.ask.local import tokenizer_file
+from model.intent.ask.llm import tokenizer_file
 from model.intent.llm.weights import ModelMissingError
 from model.intent.prompts import PromptError, PromptTemplate, TitleCutter, recent_titles, template
 from model.text.encoder import EncoderError

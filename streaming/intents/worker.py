@@ -15,15 +15,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from feature_repo.contract.endpoints import online_store_url
-from feature_repo.contract.settings import Settings
+from feature_repo.contract.settings import ASKED_SOURCES, Settings
 from feature_repo.contract.tables import SESSION_INTENTS, SESSION_INTENTS_SCHEMA
 from feature_repo.stores.packed.client import PackedClient
 from feature_repo.stores.packed.codec import PackedSchema
 from feature_repo.stores.packed.keys import entity_key, storage_key
 from feature_repo.stores.packed.live import PROJECT, kind_of
 from model.intent.ask.answers import Answer, Asker, by_kind
-from model.intent.ask.asker import asker_of
-from model.intent.ask.local import recipe_of
+from model.intent.ask.asker import asker_of, recipe_of
 from model.intent.ask.loop import Question, ask_missing
 from model.intent.ask.spool import Spool, cache_row, spool_folder
 from model.intent.ground.grounded import ground_answers
@@ -42,7 +41,7 @@ from model.intent.types import SessionIntent
 from model.text.encoder import TextEncoder
 from streaming.clients import TOOL_TIMEOUT_MS, client_options, finish_join
 from streaming.errors import StreamingError
-from streaming.intents.requests import CALLED, IntentRequest
+from streaming.intents.requests import IntentRequest
 from streaming.topics import ensure as topics
 
 LOGGER = logging.getLogger("intentstore.near_line")
@@ -85,7 +84,7 @@ class NearLine:
     """
 
     def __init__(self, settings: Settings, asker: Asker | None = None, max_calls: int | None = None) -> None:
-        if settings.intents.source not in CALLED:
+        if settings.intents.source not in ASKED_SOURCES:
             raise StreamingError(
                 f"intents.source = '{settings.intents.source}' calls no LLM; set it to llm or endpoint"
             )
