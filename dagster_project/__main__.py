@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from feature_repo.contract import cli
+from model.kernels.store import keep_under
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
@@ -32,6 +33,7 @@ def _demo(
     ] = 0,
 ) -> int:
     settings = cli.settings_of(config, home=home)
+    keep_under(settings.home)
     cli.require("dagster", "pyspark", "torch", "feast", "rocksdict")  # the demo runs every part
     from dagster_project.demo.demo import run
 
@@ -50,6 +52,7 @@ def _ui(
     port: Annotated[int, typer.Option("--port", help="port to listen on")] = 3000,
 ) -> int:
     settings = cli.settings_of(config, home=home)
+    keep_under(settings.home)
     from dagster_project.instance import ui
 
     return _until_interrupted(lambda: ui.run(settings, host=host, port=port, config=_absolute(config)))

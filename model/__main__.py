@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feature_repo.contract import cli
+from model.kernels.store import keep_under
 from model.messages import one_line
 
 if TYPE_CHECKING:
@@ -257,7 +258,9 @@ def _run_study(given: SimpleNamespace) -> int:
 
 
 def _settings(given: SimpleNamespace) -> Settings:
-    return cli.settings_of(given.config)
+    settings = cli.settings_of(given.config)
+    keep_under(settings.home)
+    return settings
 
 
 def _guarded(verb: Callable[[SimpleNamespace], int], given: SimpleNamespace) -> int:

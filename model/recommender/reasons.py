@@ -7,12 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
 from model.data.catalogue import Catalogue
-from model.data.sequences import Cases
-from model.mix import Part
+from model.mix.mixer import Best
 
 LONGEST_TITLE = 40  # characters; a reason stands in every recommendation on Kafka, twenty times
 WHOLE = {
@@ -40,69 +36,48 @@ BECAUSE = {
 
 
 @dataclass(frozen=True)
-class Reasons:
-    """Texts and the ids of the clicks they name, one a recommendation; shapes (cases, k), object arrays of
-    str; an empty id names no click.
-    """
-
-    texts: NDArray[np.object_]
-    because: NDArray[np.object_]
-
-
-@dataclass(frozen=True)
 class Explainer:
     """Words for the items of a catalogue."""
 
     catalogue: Catalogue
 
     @cached_property
-    def names(self) -> NDArray[np.object_]:
+    def names(self) -> list[str]:
         """Quoted titles, cut to a readable length, or ids; the last one is empty and stands for no item."""
         known = zip(self.catalogue.titles, self.catalogue.item_ids, strict=True)
-        return np.array([quoted(title or item) for title, item in known] + [""], dtype=object)
+        return [quoted(title or item) for title, item in known] + [""]
 
     @cached_property
-    def ids(self) -> NDArray[np.object_]:
+    def ids(self) -> list[str]:
         """Item ids; the last one is empty and stands for no item."""
-        return np.array([*self.catalogue.item_ids, ""], dtype=object)
+        return [*self.catalogue.item_ids, ""]
 
-    def explain(
-        self,
-        names: list[str],
-        parts: dict[str, Part],
-        cases: Cases,
-        items: NDArray[np.int64],
-        strongest: NDArray[np.int64],
-    ) -> Reasons:
+    def explain(self, sources: tuple[str, ...], best: Best) -> list[tuple[str, ...]]:
         """Put reasons into words.
 
         Parameters
         ----------
-        names : list of str
-            Sources of the score.
-        parts : dict
-            Those of the sources that can name a click, by name.
-        cases : Cases
-        items : ndarray int64, shape (cases, k)
-            Recommended items.
-        strongest : ndarray int64, shape (cases, k)
-            Place in ``names`` of the source that gave most.
+        sources : tuple of str
+            Names of the sources of the score.
+        best : Best
+
+        Returns
+        -------
+        list of tuple of str
+            Per case one text a recommended item that there is.
         """
-        clicked = np.full(items.shape, -1, dtype=np.int64)
-        for place, name in enumerate(names):
-            rows, columns = (
-                np.nonzero(strongest == place)
-                if name in BECAUSE and name in parts
-                else (np.zeros(0, np.int64),) * 2
+        whole, names = [WHOLE[name] for name in sources], self.names
+        because = [BECAUSE.get(name, "") for name in sources]
+        return [
+            tuple(
+                [
+                    because[source] + names[click] if click >= 0 else whole[source]
+                    for source, click, item in zip(*row, strict=True)
+                    if item >= 0
+                ]
             )
-            found = parts[name].because(cases, rows, items[rows, columns]) if len(rows) else None
-            if found is not None:
-                flat = cases.prefixes.items[np.maximum(cases.prefixes.offsets[rows] + found, 0)]
-                clicked[rows, columns] = np.where(found >= 0, flat, -1)
-        whole = np.array([WHOLE[name] for name in names], dtype=object)
-        because = np.array([BECAUSE.get(name, "") for name in names], dtype=object)
-        texts = np.where(clicked < 0, whole[strongest], because[strongest]) + self.names[clicked]
-        return Reasons(texts, self.ids[clicked])
+            for row in zip(best.strongest.tolist(), best.clicked.tolist(), best.items.tolist(), strict=True)
+        ]
 
 
 def quoted(title: str) -> str:
