@@ -1,58 +1,21 @@
-"""The mix of the sources, its best items, and which source gave most.
-
-Types: values float32 (sources, sessions, items), scales float32 (sources, sessions), items int32, offsets
-int64.
-"""
+"""The best items of a row of scores. Types: rows float32 (items,), places int32."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from model.kernels.compiled import kernel
+from model.kernels.compiled import kernel, step
 
 NOTHING = np.float32(-np.inf)
 
 
-@kernel
-def mixed(values, scales, sides, factors, out):
-    """Mix: ``out[s, i] = sum over sides f of factors[f, i] * (sum over its sources q of scales[q, s] *
-    values[q, s, i])``.
-
-    Parameters
-    ----------
-    values, scales
-        Votes and what they are multiplied by, weights included.
-    sides : int64, shape (sources,)
-        Row of ``factors`` that a source is multiplied by.
-    factors : float32, shape (sides, items) or (0, 0)
-        Empty = 1 everywhere.
-    out : float32, shape (sessions, items)
-    """
-    part = np.empty(out.shape[1], np.float32)
-    for session in range(len(out)):
-        total = out[session]
-        total[:] = 0
-        for side in range(max(1, len(factors))):
-            for source in range(len(values)):
-                if len(factors) == 0 or sides[source] == side:
-                    row, scale = values[source, session], scales[source, session]
-                    if len(factors) == 0:
-                        for item in range(len(total)):
-                            total[item] += scale * row[item]
-                    else:
-                        for item in range(len(total)):
-                            part[item] = scale * row[item]
-                        for item in range(len(total)):
-                            total[item] += factors[side, item] * part[item]
-
-
-@kernel
+@step
 def worse(score, item, other_score, other_item):
     """Whether an item ranks behind another: by score, at equal scores by its later place in the catalogue."""
     return score < other_score or (score == other_score and item > other_item)
 
 
-@kernel
+@step
 def sink(scores, places, root, count):
     """Restore a heap whose worst item is at the root, after the root changed."""
     while True:
@@ -106,42 +69,3 @@ def best_rows(rows, k):
     for row in range(len(rows)):
         best_of(rows[row], scores, found[row])
     return found
-
-
-@kernel
-def answers(totals, items, offsets, without_seen, values, scales, sides, factors, scores, places, strongest):
-    """Take the best items of every session, and say which source gave each most.
-
-    Parameters
-    ----------
-    totals : float32, shape (sessions, items)
-        Of `mixed`; seen items are set to -inf in place.
-    items, offsets
-        Prefixes.
-    without_seen : bool
-    values, scales
-        As of `mixed`.
-    sides : int64, shape (sources,)
-        Row of ``factors``.
-    factors : float32, shape (sides, items) or (0, 0)
-        What a source's part is multiplied by before the largest is looked for.
-    scores : float32, out, shape (sessions, k)
-    places : int32, out, shape (sessions, k)
-        -1 beyond the items that there are.
-    strongest : int32, out, shape (sessions, k)
-    """
-    for session in range(len(totals)):
-        row = totals[session]
-        if without_seen:
-            for click in range(offsets[session], offsets[session + 1]):
-                row[items[click]] = NOTHING
-        count = best_of(row, scores[session], places[session])
-        places[session, count:] = -1
-        for rank in range(count):
-            item, most = places[session, rank], NOTHING
-            for source in range(len(values)):
-                given = scales[source, session] * values[source, session, item]
-                if len(factors):
-                    given *= factors[sides[source], item]
-                if given > most:
-                    most, strongest[session, rank] = given, source

@@ -128,19 +128,27 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _compiled(flags: set[str]) -> Callable[[Callable[..., Any]], Any]:
-    def compile_(function: Callable[..., Any]) -> Any:
-        made = numba.njit(nogil=True, error_model="numpy", fastmath=flags)(function)
-        made._cache = KernelCache(function)
-        return made
-
-    return compile_
-
-
 # products may be fused with sums; the order of operations stays as written
-kernel = _compiled({"contract"})
+IN_ORDER = {"contract"}
 # sums may be taken in lanes: the order is fixed when the loop is compiled, by the number of summands alone
-summing = _compiled({"contract", "reassoc", "nsz"})
+IN_LANES = {"contract", "reassoc", "nsz"}
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile what Python calls; its machine code is kept."""
+    made = numba.njit(nogil=True, error_model="numpy", fastmath=IN_ORDER)(function)
+    made._cache = KernelCache(function)
+    return made
+
+
+def _step(flags: set[str]) -> Callable[[Callable[..., Any]], Any]:
+    alone = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # half of the time that a step compiles
+    return numba.njit(nogil=True, error_model="numpy", fastmath=flags, **alone)  # type: ignore[no-any-return]
+
+
+# what only kernels call, and is part of their code
+step = _step(IN_ORDER)
+summing = _step(IN_LANES)
 
 
 def flat(values: Any, dtype: Any) -> np.ndarray[Any, Any]:

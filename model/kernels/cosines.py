@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.kernels.compiled import kernel, summing
-from model.kernels.sums import LEAST, add_rows
+from model.kernels.compiled import kernel, step, summing
+from model.kernels.sums import LEAST
 
 TILE_NUMBERS = 32_768  # 128 KB of item vectors: they stay in a core's own cache while all sessions meet them
 TINY = np.float32(1e-12)
@@ -34,7 +34,7 @@ def dots(queries, table, out):
                 row[item] = dot(query, table[item])
 
 
-@kernel
+@step
 def exponential(x):
     """Return e ** x in single precision, off by 2 units of the last place at most.
 
@@ -61,6 +61,15 @@ def exponentials(values, factor, shift):
         values[item] = exponential(factor * values[item] - shift)
 
 
+@step
+def largest_of(values):
+    """Return the largest number of a row."""
+    most = values[0]
+    for item in range(len(values)):
+        most = max(most, values[item])
+    return most
+
+
 @summing
 def total_of(values):
     """Return the sum of a row."""
@@ -70,7 +79,7 @@ def total_of(values):
     return total
 
 
-@kernel
+@step
 def sharpen(values, length, sharpness, named):
     """Turn products with a vector of some length into votes, in place, and return ``1 / sum``, or 0 where the
     vector has no direction.
@@ -89,107 +98,57 @@ def sharpen(values, length, sharpness, named):
     return np.float32(1) / max(total_of(values), LEAST) if length > 0 else np.float32(0)
 
 
-@kernel
-def product_votes(items, offsets, decay, vectors, products, sharpness, named, values, scale):
-    """Cosines of the clicks' decayed mean with every item, from a table of all items' products.
-
-    ``vectors`` (items, dim) give the length of the mean; where they are empty (items, 0) it comes from the
-    products: the squared length of a sum of vectors is the weighted sum of its own products with them.
+@step
+def product_length(items, begin, end, decay, row):
+    """Length of a decayed sum of vectors, from its products with all vectors, shape (items,): its square is
+    the weighted sum of the products with its own.
     """
-    query = np.empty(vectors.shape[1], np.float32)
-    for session in range(len(offsets) - 1):
-        row = values[session]
-        add_rows(items, offsets, session, decay, products, row)
-        if len(query):
-            add_rows(items, offsets, session, decay, vectors, query)
-            square = float(dot(query, query))
-        else:
-            square, weight = 0.0, 1.0
-            for place in range(offsets[session + 1] - 1, offsets[session] - 1, -1):
-                square += weight * row[items[place]]
-                weight *= decay
-        scale[session] = sharpen(row, np.float32(np.sqrt(max(square, 0.0))), sharpness, named)
+    square, weight = 0.0, 1.0
+    for place in range(end - 1, begin - 1, -1):
+        square += weight * row[items[place]]
+        weight *= decay
+    return np.float32(np.sqrt(max(square, 0.0)))
 
 
-@kernel
-def vector_votes(items, offsets, decay, vectors, sharpness, named, values, scale):
-    """The same where such a table would be too large: the mean times every vector."""
-    count = len(offsets) - 1
-    queries = np.empty((count, vectors.shape[1]), np.float32)
-    for session in range(count):
-        add_rows(items, offsets, session, decay, vectors, queries[session])
-    dots(queries, vectors, values)
-    for session in range(count):
-        length = np.sqrt(dot(queries[session], queries[session]))
-        scale[session] = sharpen(values[session], length, sharpness, named)
+@step
+def view_query(long, short, short_share, query):
+    """Weighted sum of both intents, each at length 1; rows of 0 say nothing; shapes (dim,)."""
+    first = (np.float32(1) - short_share) / max(np.sqrt(dot(long, long)), TINY)
+    second = short_share / max(np.sqrt(dot(short, short)), TINY)
+    for column in range(len(query)):
+        query[column] = first * long[column] + second * short[column]
 
 
-@kernel
-def view_votes(long, short, short_share, vectors, sharpness, named, values, scale):
-    """Cosines of every item with the weighted sum of both intents, each at length 1; ``long`` and ``short``
-    have shape (sessions, dim), rows of 0 say nothing.
-    """
-    queries = np.empty(long.shape, np.float32)
-    for session in range(len(long)):
-        first = (np.float32(1) - short_share) / max(np.sqrt(dot(long[session], long[session])), TINY)
-        second = short_share / max(np.sqrt(dot(short[session], short[session])), TINY)
-        for column in range(queries.shape[1]):
-            queries[session, column] = first * long[session, column] + second * short[session, column]
-    dots(queries, vectors, values)
-    for session in range(len(long)):
-        length = np.sqrt(dot(queries[session], queries[session]))
-        scale[session] = sharpen(values[session], length, sharpness, named)
-
-
-@kernel
-def word_votes(
-    items,
-    offsets,
-    decay,
-    data,
-    indices,
-    bounds,
-    by_word,
-    by_item,
-    by_bounds,
-    sharpness,
-    values,
-    scale,
-):
-    """Cosines of sparse word vectors: the decayed sum of the clicks' words, then the items of each word.
+@step
+def word_products(items, begin, end, decay, words, by_word, row):
+    """Products of the decayed sum of the clicks' sparse word vectors with every item's; returns its length.
 
     Parameters
     ----------
-    items, offsets, decay
-        Prefixes.
-    data, indices, bounds
-        Words of every item (CSR), shape (items, words).
-    by_word, by_item, by_bounds
-        Items of every word (the transpose in CSR): weights, items, bounds.
-    sharpness : float32
-    values, scale : out
+    words : tuple
+        Words of every item (CSR, shape (items, words)): weights, words, bounds.
+    by_word : tuple
+        Items of every word, the transpose.
     """
-    query = np.zeros(len(by_bounds) - 1, np.float32)
-    for session in range(len(offsets) - 1):
-        row = values[session]
-        row[:] = 0
-        weight = 1.0
-        for place in range(offsets[session + 1] - 1, offsets[session] - 1, -1):
-            for entry in range(bounds[items[place]], bounds[items[place] + 1]):
-                query[indices[entry]] += np.float32(weight) * data[entry]
-            weight *= decay
-        square = 0.0
-        for place in range(offsets[session], offsets[session + 1]):
-            for entry in range(bounds[items[place]], bounds[items[place] + 1]):
-                word = indices[entry]
-                factor = query[word]
-                query[word] = 0  # each word once
-                square += np.float64(factor) * factor
-                for spot in range(
-                    by_bounds[word] if factor != 0 else by_bounds[word + 1], by_bounds[word + 1]
-                ):
-                    row[by_item[spot]] += factor * by_word[spot]
-        scale[session] = sharpen(row, np.float32(np.sqrt(square)), sharpness, np.empty(0, np.float32))
+    data, columns, bounds = words
+    given, items_of, starts = by_word
+    query = np.zeros(len(starts) - 1, np.float32)
+    row[:] = 0
+    weight = 1.0
+    for place in range(end - 1, begin - 1, -1):
+        for entry in range(bounds[items[place]], bounds[items[place] + 1]):
+            query[columns[entry]] += np.float32(weight) * data[entry]
+        weight *= decay
+    square = 0.0
+    for place in range(begin, end):
+        for entry in range(bounds[items[place]], bounds[items[place] + 1]):
+            word = columns[entry]
+            factor = query[word]
+            query[word] = 0  # each word once
+            square += np.float64(factor) * factor
+            for spot in range(starts[word] if factor != 0 else starts[word + 1], starts[word + 1]):
+                row[items_of[spot]] += factor * given[spot]
+    return np.float32(np.sqrt(square))
 
 
 @kernel
@@ -201,18 +160,12 @@ def stretch(rows, length):
             rows[row, column] *= factor
 
 
-@kernel
-def softmax_votes(sessions, table, silent, values, scale):
-    """The softmax of ``sessions[s] . table[i]``; ``silent`` items (int64) get nothing.
-
-    Shapes (sessions, dim), (items, dim); values, scale : out.
-    """
-    dots(sessions, table, values)
-    for session in range(len(sessions)):
-        row = values[session]
-        for place in range(len(silent)):
-            row[silent[place]] = -np.inf
-        exponentials(row, np.float32(1), row.max())
-        for place in range(len(silent)):
-            row[silent[place]] = 0
-        scale[session] = np.float32(1) / max(total_of(row), LEAST)
+@step
+def softmax_votes(silent, row):
+    """The softmax of scores; ``silent`` items (int64) get nothing."""
+    for place in range(len(silent)):
+        row[silent[place]] = -np.inf
+    exponentials(row, np.float32(1), largest_of(row))
+    for place in range(len(silent)):
+        row[silent[place]] = 0
+    return np.float32(1) / max(total_of(row), LEAST)

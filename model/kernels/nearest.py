@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from model.kernels.best import best_of, worse
-from model.kernels.compiled import kernel, summing
+from model.kernels.compiled import kernel, step, summing
 from model.kernels.cosines import TINY, dot
 
 LARGEST = np.float32(127)
@@ -22,7 +22,7 @@ TILE_BYTES = 131_072  # of codes: they stay in a core's own cache while all quer
 QUERIES_AT_ONCE = 16
 
 
-@kernel
+@step
 def round_row(row, codes):
     """Write a row as 8-bit integers; returns their unit, and the square of what was lost."""
     most = np.float32(1e-12)
@@ -99,7 +99,7 @@ def nearest(queries, vectors, codes, steps, error, places, cosines):
             found[best_of(exact, best, found) :] = -1
 
 
-@kernel
+@step
 def order(scores, places):
     """Sort a few rows by score, equal ones by place, in place."""
     for end in range(1, len(scores)):

@@ -8,19 +8,42 @@ For a prefix p and a training session n that shares an item with it::
 where match(n) is n's last click on the most recent item of p that it shares. Of equally close sessions the
 one met first (older click, then older session) stays.
 
-Types: items int32, offsets int64; the tables as `model.mix.tables.NeighbourTable` names them.
+Types: items int32, offsets int64.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from model.kernels.compiled import kernel
+from model.kernels.compiled import step
 from model.kernels.sums import shares
 
 
-@kernel
-def nearest(items, begin, end, moment, index, weights, bounds, clicks, ages, ended, days_us, most, scratch):
+@step
+def kth_largest(values, k):
+    """Return the k-th largest number, k from 1; the order of ``values`` is lost (Hoare's selection)."""
+    low, high, wanted = 0, len(values) - 1, k - 1
+    while low < high:
+        pivot, left, right = values[(low + high) // 2], low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left, right = left + 1, right - 1
+        if wanted <= right:
+            high = right
+        elif wanted >= left:
+            low = left
+        else:
+            break
+    return values[wanted]
+
+
+@step
+def nearest(items, begin, end, moment, index, knn, settings, scratch):
     """Find the sessions that vote for one prefix.
 
     Parameters
@@ -28,16 +51,14 @@ def nearest(items, begin, end, moment, index, weights, bounds, clicks, ages, end
     items : int32
         Clicks; the prefix is ``items[begin:end]``.
     moment : int64
-        Time of its last click, microseconds; read where ``days_us`` is finite.
-    index, weights, bounds
-        Sessions of every item (CSR, ascending), and the part of a shared item in the closeness.
-    clicks : int64
-        For each entry of the index the place of the session's last click on the item.
-    ages : float64, shape (longest,)
-        Weight of a click by the clicks after it; 0 beyond.
-    ended : int64, shape (sessions,)
-    days_us : float64
-    most : int
+        Time of its last click, microseconds; read where STAN's l2 is finite.
+    index : tuple
+        Sessions of every item (CSR, ascending): bounds int64, sessions int32, parts of a shared item in the
+        closeness float64, places of the session's last click on the item int64.
+    knn : tuple
+        See `neighbour_votes`.
+    settings : float64
+        STAN's l2 in microseconds, sessions that vote, whether the age of the match counts once more.
     scratch : int32, shape (sessions,), all 0 before and after
 
     Returns
@@ -45,6 +66,8 @@ def nearest(items, begin, end, moment, index, weights, bounds, clicks, ages, end
     sessions, match, age : int64, shape (n,)
     closeness : float64, shape (n,)
     """
+    bounds, entries, weights, clicks = index
+    ages, ended, days_us, most = knn[0], knn[1], settings[0], int(settings[1])
     met = 0
     for place in range(begin, end):
         met += bounds[items[place] + 1] - bounds[items[place]]
@@ -55,7 +78,7 @@ def nearest(items, begin, end, moment, index, weights, bounds, clicks, ages, end
         back = end - 1 - place
         weight = ages[back] if back < len(ages) else 0.0
         for entry in range(bounds[items[place]], bounds[items[place] + 1]):
-            session = index[entry]
+            session = entries[entry]
             if scratch[session] == 0:
                 sessions[count] = session
                 count += 1
@@ -69,8 +92,10 @@ def nearest(items, begin, end, moment, index, weights, bounds, clicks, ages, end
             closeness[found] *= np.exp(-abs(moment - ended[sessions[found]]) / days_us)
     if count <= most:
         return sessions[:count], match[:count], age[:count], closeness[:count]
-    least = np.partition(closeness[:count], count - most)[count - most]
-    ties = most - (closeness[:count] > least).sum()
+    least = kth_largest(closeness[:count].copy(), most)
+    ties = most
+    for found in range(count):
+        ties -= closeness[found] > least
     kept = 0
     for found in range(count):
         equal = closeness[found] == least
@@ -82,112 +107,69 @@ def nearest(items, begin, end, moment, index, weights, bounds, clicks, ages, end
     return sessions[:kept], match[:kept], age[:kept], closeness[:kept]
 
 
-@kernel
+@step
 def vote_of(closeness, age, place, match, item, ages, linear, rarity, away):
     """Return what a neighbour's click gives to its item."""
-    weight = closeness * (ages[age] if age < len(ages) else 0.0) if linear else closeness
+    weight = closeness * (ages[age] if age < len(ages) else 0.0) if linear > 0 else closeness
     reach = len(away) // 2
     distance = min(max(place - match, -reach), reach)
     return weight * rarity[item] * away[distance + reach]
 
 
-@kernel
-def neighbour_votes(items, offsets, moments, index, knn, linear, settings, values, scale):
+@step
+def neighbour_votes(items, begin, end, moment, index, knn, settings, scratch, row):
     """Votes of the neighbours.
 
     Parameters
     ----------
-    items, offsets
-        Prefixes.
-    moments : int64, shape (sessions,)
-    index, knn
-        Tuples of arrays: `model.mix.tables.NeighbourTable.index` and ``knn``.
-    linear : bool
-        Whether the age of the match counts once more.
-    settings : float64
-        days_us, most.
-    values, scale : out
+    index, settings, scratch
+        As of `nearest`.
+    knn : tuple
+        Weights of a click by the clicks after it, float64, 0 beyond; ends of the sessions int64, in
+        microseconds; their items int32 and offsets int64; rarity of items float64; weights by distance from
+        the match float64 (odd length, 0 in the middle).
     """
-    bounds, entries, weights, clicks = index
-    ages, ended, train_items, train_offsets, rarity, away = knn
-    scratch = np.zeros(len(ended), np.int32)
-    for session in range(len(offsets) - 1):
-        row = values[session]
-        row[:] = 0
-        found, match, age, closeness = nearest(
-            items,
-            offsets[session],
-            offsets[session + 1],
-            moments[session],
-            entries,
-            weights,
-            bounds,
-            clicks,
-            ages,
-            ended,
-            settings[0],
-            int(settings[1]),
-            scratch,
-        )
-        for one in range(len(found)):
-            for place in range(train_offsets[found[one]], train_offsets[found[one] + 1]):
-                item = train_items[place]
-                row[item] += np.float32(
-                    vote_of(closeness[one], age[one], place, match[one], item, ages, linear, rarity, away)
-                )
-        scale[session] = shares(row)
+    ages, _, train_items, train_offsets, rarity, away = knn
+    row[:] = 0
+    found, match, age, closeness = nearest(items, begin, end, moment, index, knn, settings, scratch)
+    for one in range(len(found)):
+        for place in range(train_offsets[found[one]], train_offsets[found[one] + 1]):
+            item = train_items[place]
+            row[item] += np.float32(
+                vote_of(closeness[one], age[one], place, match[one], item, ages, settings[2], rarity, away)
+            )
+    return shares(row)
 
 
-@kernel
-def neighbour_clicks(items, offsets, moments, index, knn, linear, settings, chosen, best, clicked):
+@step
+def neighbour_clicks(items, begin, end, moment, index, knn, settings, scratch, chosen, best, clicked):
     """Name the click by which the sessions were met that gave an item most of its votes.
 
     Parameters
     ----------
-    chosen : bool, shape (sessions, k)
+    chosen : bool, shape (k,)
         Which recommendations are asked for.
-    best : int32, shape (sessions, k)
+    best : int32, shape (k,)
         Recommended items.
-    clicked : int32, out, shape (sessions, k)
+    clicked : int32, out, shape (k,)
         The clicked item; left as it is where none was found.
     """
-    bounds, entries, weights, clicks = index
-    ages, ended, train_items, train_offsets, rarity, away = knn
-    scratch = np.zeros(len(ended), np.int32)
+    ages, _, train_items, train_offsets, rarity, away = knn
+    found, match, age, closeness = nearest(items, begin, end, moment, index, knn, settings, scratch)
     slot = np.zeros(len(rarity), np.int32)
-    for session in range(len(offsets) - 1):
-        if not chosen[session].any():
-            continue
-        begin, end = offsets[session], offsets[session + 1]
-        found, match, age, closeness = nearest(
-            items,
-            begin,
-            end,
-            moments[session],
-            entries,
-            weights,
-            bounds,
-            clicks,
-            ages,
-            ended,
-            settings[0],
-            int(settings[1]),
-            scratch,
-        )
-        for rank in range(best.shape[1]):
-            if chosen[session, rank]:
-                slot[best[session, rank]] = rank + 1
-        table = np.zeros((best.shape[1], end - begin), np.float64)
-        for one in range(len(found)):
-            for place in range(train_offsets[found[one]], train_offsets[found[one] + 1]):
-                item = train_items[place]
-                if slot[item] > 0:
-                    table[slot[item] - 1, age[one]] += vote_of(
-                        closeness[one], age[one], place, match[one], item, ages, linear, rarity, away
-                    )
-        for rank in range(best.shape[1]):
-            if chosen[session, rank]:
-                slot[best[session, rank]] = 0
-                back = np.argmax(table[rank])
-                if table[rank, back] > 0:
-                    clicked[session, rank] = items[end - 1 - back]
+    for rank in range(len(best)):
+        if chosen[rank]:
+            slot[best[rank]] = rank + 1
+    table = np.zeros((len(best), end - begin), np.float64)
+    for one in range(len(found)):
+        for place in range(train_offsets[found[one]], train_offsets[found[one] + 1]):
+            item = train_items[place]
+            if slot[item] > 0:
+                table[slot[item] - 1, age[one]] += vote_of(
+                    closeness[one], age[one], place, match[one], item, ages, settings[2], rarity, away
+                )
+    for rank in range(len(best)):
+        most = 0.0
+        for back in range(end - begin):
+            if table[rank, back] > most:
+                most, clicked[rank] = table[rank, back], items[end - 1 - back]

@@ -17,14 +17,13 @@ from model.data.sequences import Cases, Sequences
 from model.data.splits import Dataset
 from model.evaluate.choose import sample
 from model.evaluate.judge import Seen, default_seen
-from model.kernels.compiled import flat
 from model.mix import KINDS, Part, applicable, fitted
 from model.mix.cold_mix import ColdMix
 from model.mix.hiding import hidden_trust
-from model.mix.mixer import GivenTable, Mixer, Source
+from model.mix.mixer import Mixer, Source
 from model.mix.pool import doubts, pool
 from model.mix.weights import TEXT, Mix, Trust, named, natural, search
-from model.rankers.tables import Table
+from model.rankers.tables import GivenTable, Table
 
 NETWORK = "network"
 VALIDATION_CASES = 25_000  # evenly spread beyond; the same for every seed
@@ -191,7 +190,7 @@ class Hybrid:
         ndarray float32, shape (cases, items)
             Rows sum to 1 where every source knows something.
         """
-        return self.mixer(None if network is None else GivenTable(flat(network, np.float32))).scores(cases)
+        return self.mixer(None if network is None else GivenTable(network)).scores(cases)
 
     def mixer(self, network: Table | None) -> Mixer:
         """Return the mix at work; sources without weight are not asked.

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from model.data.sequences import Cases
 from model.data.splits import Dataset
+from model.rankers.plan import Asked, Plan
 from model.rankers.tables import Table
 
 Arrays = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Votes:
-    """Scores before they are divided by their sum: a mix multiplies by weight and share at once, one pass
-    instead of three.
-
-    Attributes
-    ----------
-    values : ndarray float32, shape (cases, items)
-        Not negative.
-    scale : ndarray float32, shape (cases,)
-        What a row is multiplied by to become probabilities, or zeros where the part knows nothing.
-    """
-
-    values: np.ndarray
-    scale: np.ndarray
-
-    def probabilities(self) -> np.ndarray:
-        """Return rows that sum to 1, or to 0 where nothing is known, float32, shape (cases, items)."""
-        return np.asarray(self.values * self.scale[:, None])
 
 
 class Part(ABC):
@@ -50,16 +30,13 @@ class Part(ABC):
     def size(self) -> int:
         """Items of the catalogue."""
 
-    def votes(self, cases: Cases) -> Votes:
-        """Score every item of every case."""
-        values = np.empty((len(cases), self.size), dtype=np.float32)
-        scale = np.empty(len(cases), dtype=np.float32)
-        self.table.votes(cases, values, scale)
-        return Votes(values, scale)
+    @cached_property
+    def _alone(self) -> Plan:
+        return Plan([self.table], [1.0], self.size)
 
     def probabilities(self, cases: Cases) -> np.ndarray:
-        """Return float32, shape (cases, items)."""
-        return self.votes(cases).probabilities()
+        """Return float32, shape (cases, items): rows sum to 1, or to 0 where nothing is known."""
+        return self._alone.scores(Asked.of(cases))
 
     @abstractmethod
     def arrays(self) -> Arrays:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from model.config import ModelConfig
 from model.data.sequences import Cases
-from model.kernels import cosines
+from model.kernels import cosines, sources
 from model.kernels.compiled import flat
 from model.network.kernels import Encoder, Floats, Tables, make_encoder, misshapen, propagated
 from model.network.kernels import fusion as gates
 from model.network.text_space import TextSpace, unit
-from model.rankers.tables import Table
+from model.rankers.plan import Asked, Plan
+from model.rankers.tables import Record, Table
 
 HALF_LIVES = np.array([24.0, 3.0])  # clicks, of the long and the short view: as `Network.own_intents`
 NOTHING = np.float32(-np.inf)
@@ -149,40 +150,43 @@ class CompiledNetwork(Table):
             if name.startswith(prefix)
         }
 
-    def sessions(self, cases: Cases) -> Floats:
-        """Session vectors, to be multiplied with `table`, float32, shape (cases, dim)."""
-        prefixes = cases.prefixes
-        whole, local = (np.empty((len(cases), self.config.dim), dtype=np.float32) for _ in range(2))
-        self.encoder.encode(prefixes.items, prefixes.offsets, whole, local)
+    def sessions(self, asked: Asked) -> Floats:
+        """Session vectors, to be multiplied with `table`, float32, shape (sessions, dim)."""
+        whole, local = (np.empty((len(asked), self.config.dim), dtype=np.float32) for _ in range(2))
+        self.encoder.encode(asked.items, asked.offsets, whole, local)
         if self._fusion is None:
             found = self.encoder.combine(whole, local)
         else:
             found = np.empty_like(whole)
-            none = np.zeros((0, self.views.shape[1]), dtype=np.float32)
-            long, short = (
-                none if view is None else flat(view, np.float32) for view in (cases.long, cases.short)
-            )
             switches = np.array([self.config.views in {"both", name} for name in ("long", "short")])
-            read = prefixes.items, prefixes.offsets, self.config.max_length, self.views, HALF_LIVES
-            gates.fused(*read, long, short, switches, self._fusion, whole, local, found)
+            read = asked.items, asked.offsets, self.config.max_length, self.views, HALF_LIVES
+            gates.fused(*read, asked.long, asked.short, switches, self._fusion, whole, local, found)
         if self.config.score == "cosine":
             cosines.stretch(found, np.float32(self.config.temperature))
         return found
 
+    @property
+    def multiplies(self) -> bool:
+        """See Table.multiplies."""
+        return True
+
+    @cached_property
+    def record(self) -> Record:
+        """See Table.record: votes are the softmax of the scores."""
+        table, silent = self.table, flat(self.silent, np.int64)
+        return Record.of(sources.NETWORK, table, table.shape[1], silent, len(silent))
+
     def logits(self, cases: Cases) -> Floats:
         """Scores of every item, float32, shape (cases, items)."""
         found = np.empty((len(cases), len(self.table)), dtype=np.float32)
-        cosines.dots(self.sessions(cases), self.table, found)
+        cosines.dots(self.sessions(Asked.of(cases)), self.table, found)
         found[:, self.silent] = NOTHING
         return found
 
-    def votes(self, cases: Cases, values: Floats, scale: Floats) -> None:
-        """See Table.votes: the softmax of the scores."""
-        cosines.softmax_votes(self.sessions(cases), self.table, self.silent, values, scale)
+    @cached_property
+    def _alone(self) -> Plan:
+        return Plan([self], [1.0], len(self.table))
 
     def probabilities(self, cases: Cases) -> Floats:
         """Softmax of the scores, float32, shape (cases, items), rows sum to 1."""
-        values, scale = np.empty((len(cases), len(self.table)), np.float32), np.empty(len(cases), np.float32)
-        self.votes(cases, values, scale)
-        values *= scale[:, None]
-        return values
+        return self._alone.scores(Asked.of(cases))

@@ -14,7 +14,8 @@ from model.data.decay import binary
 from model.data.sequences import Cases
 from model.data.splits import Dataset
 from model.kernels.compiled import flat
-from model.rankers.tables import DenseTable, decayed_rows
+from model.rankers.plan import decayed_rows
+from model.rankers.tables import DenseTable
 
 # the inverse is dense: 1.6 GB in float32 at 20,000 items, and its time grows with the third power
 MOST_ITEMS = 20_000

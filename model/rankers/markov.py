@@ -17,6 +17,7 @@ from model.data.decay import last_items
 from model.data.sequences import Cases, Sequences
 from model.data.splits import Dataset
 from model.kernels.compiled import flat
+from model.rankers.plan import Asked, Plan
 from model.rankers.tables import Rows, SparseTable
 
 
@@ -83,7 +84,8 @@ class DecayedMarkov:
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
-        return self.table().unscaled(cases, self.transitions.shape[0])
+        plan = Plan([self.table()], [1.0], self.transitions.shape[0])
+        return plan.votes(Asked.of(cases))[0][0]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from model.data.decay import binary
 from model.data.sequences import Cases, Sequences
 from model.data.splits import Dataset
 from model.kernels.compiled import flat
+from model.rankers.plan import Asked, Plan
 from model.rankers.tables import NeighbourTable
 
 DAY_US = 86_400 * 1_000_000
@@ -147,7 +148,8 @@ class SessionKnn:
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
-        return self.table.unscaled(cases, len(self.rarity))
+        plan = Plan([self.table], [1.0], len(self.rarity))
+        return plan.votes(Asked.of(cases))[0][0]
 
     def _age(self, steps: np.ndarray) -> np.ndarray:
         if self.settings.linear:

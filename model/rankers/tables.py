@@ -15,84 +15,54 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from model.data.sequences import Cases, Sequences
-from model.kernels import because, cosines, neighbours, sums
+from model.kernels import sources
 from model.kernels.compiled import flat
 
 Floats = NDArray[np.float32]
 SMALL_CATALOGUE = 4_000  # items; a table of all their products has 64 MB, and a prefix reads a few rows of it
-NO_NUMBERS: Floats = np.zeros(0, dtype=np.float32)
-
-
-def decayed_rows(prefixes: Sequences, decay: float, table: Floats) -> Floats:
-    """Add up the rows of the prefixes' items, older clicks weighing less.
-
-    Parameters
-    ----------
-    prefixes : Sequences
-    decay : float
-        Weight of a click, per click after it.
-    table : ndarray float32, shape (items, columns)
-
-    Returns
-    -------
-    ndarray float32, shape (sessions, columns)
-
-    Examples
-    --------
-    >>> decayed_rows(Sequences.of([[0, 1]]), 0.5, np.eye(3, dtype=np.float32)).tolist()
-    [[0.5, 1.0, 0.0]]
-    """
-    found = np.empty((len(prefixes), table.shape[1]), dtype=np.float32)
-    sums.decayed_rows(prefixes.items, prefixes.offsets, decay, table, found)
-    return found
 
 
 @dataclass(frozen=True)
-class Clicked:
-    """Where the clicks that reasons name are written.
+class Record:
+    """A source as the kernels read it.
 
     Attributes
     ----------
-    chosen : ndarray bool, shape (cases, k)
-        Recommendations whose click is asked for.
-    best : ndarray int32, shape (cases, k)
-        Recommended items.
-    items : ndarray int32, shape (cases, k)
-        Clicked items, written where one is found.
+    where : ndarray int64, shape (WIDTH,)
+        A row of the plan of `model.kernels.sources`: addresses and sizes.
+    numbers : ndarray float64, shape (NUMBERS,)
+    arrays : tuple of ndarray
+        What stands at the addresses; held, so that it stays there.
     """
 
-    chosen: NDArray[np.bool_]
-    best: NDArray[np.int32]
-    items: NDArray[np.int32]
+    where: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+    arrays: tuple[NDArray[Any], ...]
+
+    @classmethod
+    def of(cls, kind: int, *fields: NDArray[Any] | int | None, numbers: tuple[float, ...] = ()) -> Record:
+        """Put a form's fields in their order: arrays by their address, sizes as they are; none = 0."""
+        where = np.zeros(sources.WIDTH, dtype=np.int64)
+        where[sources.KIND], where[sources.PLACE] = kind, -1
+        for place, one in enumerate(fields, start=2):
+            where[place] = one.ctypes.data if isinstance(one, np.ndarray) else one or 0
+        given = np.zeros(sources.NUMBERS, dtype=np.float64)
+        given[: len(numbers)] = numbers
+        return cls(where, given, tuple(one for one in fields if isinstance(one, np.ndarray)))
 
 
 class Table(ABC):
     """Votes of one source for every item, and the click that speaks most for one."""
 
+    @property
+    def multiplies(self) -> bool:
+        """Whether a query is multiplied with every item's vector."""
+        return False
+
+    @property
     @abstractmethod
-    def votes(self, cases: Cases, values: Floats, scale: Floats) -> None:
-        """Write votes.
-
-        Parameters
-        ----------
-        cases : Cases
-        values : ndarray float32, out, shape (cases, items)
-            Not negative.
-        scale : ndarray float32, out, shape (cases,)
-            What a row is multiplied by to become probabilities; 0 where the source knows nothing.
-        """
-
-    def name_clicks(self, cases: Cases, clicked: Clicked) -> None:  # noqa: B027 - most sources name none
-        """Write the clicks that speak most for recommendations; none where the source does not read clicks
-        one by one.
-        """
-
-    def unscaled(self, cases: Cases, items: int) -> Floats:
-        """Return the votes of a catalogue of ``items`` without their scale, float32, shape (cases, items)."""
-        values = np.empty((len(cases), items), dtype=np.float32)
-        self.votes(cases, values, np.empty(len(cases), dtype=np.float32))
-        return values
+    def record(self) -> Record:
+        """The source as the kernels read it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +74,11 @@ class Rows:
     data : ndarray float32, shape (entries,)
     columns : ndarray int32, shape (entries,)
     bounds : ndarray int64, shape (rows + 1,)
+
+    Raises
+    ------
+    ValueError
+        When made of a matrix whose index arrays lead outside of it.
     """
 
     data: Floats
@@ -113,16 +88,20 @@ class Rows:
     @classmethod
     def of(cls, matrix: sparse.csr_matrix) -> Rows:
         """Take a matrix's entries, sorted."""
+        matrix.check_format(full_check=True)
         if not matrix.has_canonical_format:
             matrix = matrix.copy()
             matrix.sum_duplicates()
+        entries = matrix.indptr[-1]
         return cls(
-            flat(matrix.data, np.float32), flat(matrix.indices, np.int32), flat(matrix.indptr, np.int64)
+            flat(matrix.data[:entries], np.float32),
+            flat(matrix.indices[:entries], np.int32),
+            flat(matrix.indptr, np.int64),
         )
 
     @property
     def arrays(self) -> tuple[Any, Any, Any]:
-        """In the order of the kernels' arguments."""
+        """In the order of the plan's fields."""
         return self.data, self.columns, self.bounds
 
 
@@ -143,22 +122,12 @@ class SparseTable(Table):
     decay: float
     counted: NDArray[np.bool_]
 
-    def votes(self, cases: Cases, values: Floats, scale: Floats) -> None:
-        """See Table.votes."""
-        prefixes = cases.prefixes
-        sums.sparse_votes(prefixes.items, prefixes.offsets, self.decay, *self.rows.arrays, values, scale)
-
-    def name_clicks(self, cases: Cases, clicked: Clicked) -> None:
-        """See Table.name_clicks."""
-        because.sparse_clicks(
-            cases.prefixes.items,
-            cases.prefixes.offsets,
-            self.decay,
-            *self.rows.arrays,
-            self.counted,
-            clicked.chosen,
-            clicked.best,
-            clicked.items,
+    @cached_property
+    def record(self) -> Record:
+        """See Table.record."""
+        counted = flat(self.counted, np.float32)
+        return Record.of(
+            sources.SPARSE, *self.rows.arrays, len(self.rows.data), counted, numbers=(self.decay,)
         )
 
 
@@ -169,23 +138,16 @@ class DenseTable(Table):
     weights: Floats
     decay: float
 
-    def votes(self, cases: Cases, values: Floats, scale: Floats) -> None:
-        """See Table.votes."""
-        prefixes = cases.prefixes
-        sums.dense_votes(prefixes.items, prefixes.offsets, self.decay, self.weights, values, scale)
+    @cached_property
+    def record(self) -> Record:
+        """See Table.record."""
+        return Record.of(sources.DENSE, self.weights, numbers=(self.decay,))
 
-    def name_clicks(self, cases: Cases, clicked: Clicked) -> None:
-        """See Table.name_clicks."""
-        prefixes = cases.prefixes
-        because.dense_clicks(
-            prefixes.items,
-            prefixes.offsets,
-            self.decay,
-            self.weights,
-            clicked.chosen,
-            clicked.best,
-            clicked.items,
-        )
+
+def named(vectors: Floats) -> Floats | None:
+    """Return 1 for items with a text and 0 for others, float32; none where all have one."""
+    found = np.abs(vectors).sum(axis=1) > 0
+    return None if found.all() else flat(found, np.float32)
 
 
 @dataclass(frozen=True)
@@ -204,11 +166,10 @@ class VectorTable(Table):
     decay: float
     sharpness: float
 
-    @cached_property
-    def named(self) -> Floats:
-        """1 for items with a text; empty where all have one."""
-        found = np.abs(self.vectors).sum(axis=1) > 0
-        return NO_NUMBERS if found.all() else found.astype(np.float32)
+    @property
+    def multiplies(self) -> bool:
+        """Whether the catalogue is too large for `products`."""
+        return self.products is None
 
     @cached_property
     def products(self) -> Floats | None:
@@ -217,26 +178,16 @@ class VectorTable(Table):
             flat(self.vectors @ self.vectors.T, np.float32) if len(self.vectors) <= SMALL_CATALOGUE else None
         )
 
-    def votes(self, cases: Cases, values: Floats, scale: Floats) -> None:
-        """See Table.votes."""
-        read = cases.prefixes.items, cases.prefixes.offsets, self.decay, self.vectors
-        written = np.float32(self.sharpness), self.named, values, scale
-        if self.products is None:
-            cosines.vector_votes(*read, *written)
-        else:
-            cosines.product_votes(*read, self.products, *written)
-
-    def name_clicks(self, cases: Cases, clicked: Clicked) -> None:
-        """See Table.name_clicks."""
-        prefixes = cases.prefixes
-        because.vector_clicks(
-            prefixes.items,
-            prefixes.offsets,
-            self.decay,
+    @cached_property
+    def record(self) -> Record:
+        """See Table.record."""
+        return Record.of(
+            sources.VECTORS,
             self.vectors,
-            clicked.chosen,
-            clicked.best,
-            clicked.items,
+            self.vectors.shape[1],
+            named(self.vectors),
+            self.products,
+            numbers=(self.decay, self.sharpness),
         )
 
 
@@ -256,41 +207,23 @@ class WordTable(Table):
     sharpness: float
 
     @cached_property
-    def rows(self) -> Rows:
-        """Words of every item."""
-        return Rows.of(self.vectors)
-
-    @cached_property
-    def by_word(self) -> Rows:
-        """Items of every word."""
-        return Rows.of(self.vectors.T.tocsr())
-
-    @cached_property
     def products(self) -> Floats | None:
         """Cosines of all pairs of items of a small catalogue, float32, shape (items, items)."""
         small = self.vectors.shape[0] <= SMALL_CATALOGUE
         return flat((self.vectors @ self.vectors.T).toarray(), np.float32) if small else None
 
-    def votes(self, cases: Cases, values: Floats, scale: Floats) -> None:
-        """See Table.votes."""
-        read = cases.prefixes.items, cases.prefixes.offsets, self.decay
-        sharpness = np.float32(self.sharpness)
-        if self.products is None:
-            cosines.word_votes(*read, *self.rows.arrays, *self.by_word.arrays, sharpness, values, scale)
-        else:
-            no_vectors = np.zeros((len(self.products), 0), dtype=np.float32)
-            cosines.product_votes(*read, no_vectors, self.products, sharpness, NO_NUMBERS, values, scale)
-
-    def name_clicks(self, cases: Cases, clicked: Clicked) -> None:
-        """See Table.name_clicks."""
-        because.word_clicks(
-            cases.prefixes.items,
-            cases.prefixes.offsets,
-            self.decay,
-            *self.rows.arrays,
-            clicked.chosen,
-            clicked.best,
-            clicked.items,
+    @cached_property
+    def record(self) -> Record:
+        """See Table.record."""
+        rows, by_word = Rows.of(self.vectors), Rows.of(self.vectors.T.tocsr())
+        return Record.of(
+            sources.WORDS,
+            *rows.arrays,
+            len(rows.data),
+            *by_word.arrays,
+            self.vectors.shape[1],
+            self.products,
+            numbers=(self.decay, self.sharpness),
         )
 
 
@@ -310,31 +243,20 @@ class ViewTable(Table):
     short_share: float
     sharpness: float
 
-    @cached_property
-    def named(self) -> Floats:
-        """1 for items with a text; empty where all have one."""
-        found = np.abs(self.vectors).sum(axis=1) > 0
-        return NO_NUMBERS if found.all() else found.astype(np.float32)
+    @property
+    def multiplies(self) -> bool:
+        """See Table.multiplies."""
+        return True
 
-    def votes(self, cases: Cases, values: Floats, scale: Floats) -> None:
-        """See Table.votes; a case without intents gets none."""
-        if cases.long is None and cases.short is None:
-            values[:], scale[:] = 0.0, 0.0
-            return
-        shape = (len(cases), self.vectors.shape[1])
-        long, short = (
-            np.zeros(shape, dtype=np.float32) if view is None else flat(view, np.float32)
-            for view in (cases.long, cases.short)
-        )
-        cosines.view_votes(
-            long,
-            short,
-            np.float32(self.short_share),
+    @cached_property
+    def record(self) -> Record:
+        """See Table.record; a case without intents gets no votes."""
+        return Record.of(
+            sources.VIEWS,
             self.vectors,
-            np.float32(self.sharpness),
-            self.named,
-            values,
-            scale,
+            self.vectors.shape[1],
+            named(self.vectors),
+            numbers=(self.short_share, self.sharpness),
         )
 
 
@@ -344,9 +266,10 @@ class ConstantTable(Table):
 
     counts: Floats
 
-    def votes(self, cases: Cases, values: Floats, scale: Floats) -> None:
-        """See Table.votes."""
-        sums.constant_votes(self.counts, max(float(self.counts.sum()), 1.0), values, scale)
+    @cached_property
+    def record(self) -> Record:
+        """See Table.record."""
+        return Record.of(sources.CONSTANT, self.counts, numbers=(1.0 / max(float(self.counts.sum()), 1.0),))
 
 
 @dataclass(frozen=True)
@@ -360,18 +283,14 @@ class RepeatTable(Table):
     lengths: NDArray[np.float64]
     borders: NDArray[np.float64]
 
-    def votes(self, cases: Cases, values: Floats, scale: Floats) -> None:
-        """See Table.votes."""
-        prefixes = cases.prefixes
-        sums.repeat_votes(
-            prefixes.items,
-            prefixes.offsets,
-            self.rates,
-            self.moods,
-            self.lengths,
-            self.borders,
-            values,
-            scale,
+    @cached_property
+    def record(self) -> Record:
+        """See Table.record."""
+        wanted = len(self.lengths) + 1, len(self.borders) + 1
+        if self.moods.shape != wanted:
+            raise ValueError(f"rates of repeats have shape {self.moods.shape}, not {wanted}")
+        return Record.of(
+            sources.REPEATS, self.rates, *self.rates.shape, self.moods, *wanted, self.lengths, self.borders
         )
 
 
@@ -391,7 +310,7 @@ class NeighbourTable(Table):
     settings : ndarray float64, shape (2,)
         Microseconds of STAN's l2 (may be infinite), sessions that vote.
     newest : int
-        Time of the newest click, for prefixes without times.
+        Time of the newest click, for prefixes without times: a live prefix is one of now.
     """
 
     index: tuple[Any, ...]
@@ -400,16 +319,39 @@ class NeighbourTable(Table):
     settings: NDArray[np.float64]
     newest: int
 
-    def votes(self, cases: Cases, values: Floats, scale: Floats) -> None:
-        """See Table.votes."""
-        neighbours.neighbour_votes(*self._read(cases), values, scale)
+    @property
+    def known(self) -> int:
+        """Training sessions."""
+        return len(self.knn[1])
 
-    def name_clicks(self, cases: Cases, clicked: Clicked) -> None:
-        """See Table.name_clicks."""
-        neighbours.neighbour_clicks(*self._read(cases), clicked.chosen, clicked.best, clicked.items)
+    @cached_property
+    def record(self) -> Record:
+        """See Table.record."""
+        ages, ended, items, _, _, away = self.knn
+        return Record.of(
+            sources.NEIGHBOURS,
+            *self.index,
+            len(self.index[1]),
+            *self.knn,
+            len(ended),
+            len(items),
+            len(ages),
+            len(away),
+            self.newest,
+            numbers=(*self.settings.tolist(), float(self.linear)),
+        )
 
-    def _read(self, cases: Cases) -> tuple[Any, ...]:
-        prefixes = cases.prefixes
-        # A live prefix without times is one of now: the time of the newest session.
-        moments = np.where(prefixes.last_times > 0, prefixes.last_times, self.newest)
-        return prefixes.items, prefixes.offsets, moments, self.index, self.knn, self.linear, self.settings
+
+@dataclass(frozen=True)
+class GivenTable(Table):
+    """Probabilities that were computed elsewhere, for the sessions in their order; float32, shape (sessions,
+    items).
+    """
+
+    probabilities: Floats
+
+    @cached_property
+    def record(self) -> Record:
+        """See Table.record."""
+        given = flat(self.probabilities, np.float32)
+        return Record.of(sources.GIVEN, given, len(given))

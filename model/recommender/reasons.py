@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from model.data.catalogue import Catalogue
-from model.mix.mixer import Best
+from model.rankers.plan import Best
 
+POPULAR = "popular with everybody"
 LONGEST_TITLE = 40  # characters; a reason stands in every recommendation on Kafka, twenty times
 WHOLE = {
     "network": "fits the session as a whole",
@@ -18,7 +20,7 @@ WHOLE = {
     "items": "goes with the items of this session",
     "cosines": "clicked together with the items of this session",
     "repeats": "clicked before",
-    "popular": "popular with everybody",
+    "popular": POPULAR,
     "titles": "like the items just clicked",
     "words": "named like the items just clicked",
     "categories": "of the kind just clicked",
@@ -33,6 +35,20 @@ BECAUSE = {
     "cosines": "clicked together with ",
     "categories": "of the same kind as ",
 }
+
+
+class Scored(NamedTuple):
+    """An answer, best item first; ``reasons[i]`` says in a few words why ``items[i]`` is there,
+    ``because[i]`` which click it goes back to (or is empty).
+    """
+
+    items: tuple[str, ...]
+    scores: tuple[float, ...]
+    reasons: tuple[str, ...]
+    because: tuple[str, ...]
+
+
+NO_ANSWER = Scored((), (), (), ())
 
 
 @dataclass(frozen=True)
@@ -52,32 +68,39 @@ class Explainer:
         """Item ids; the last one is empty and stands for no item."""
         return [*self.catalogue.item_ids, ""]
 
-    def explain(self, sources: tuple[str, ...], best: Best) -> list[tuple[str, ...]]:
-        """Put reasons into words.
+    def put(self, sources: tuple[str, ...], best: Best) -> list[Scored]:
+        """Put answers into words.
 
         Parameters
         ----------
         sources : tuple of str
             Names of the sources of the score.
         best : Best
-
-        Returns
-        -------
-        list of tuple of str
-            Per case one text a recommended item that there is.
         """
-        whole, names = [WHOLE[name] for name in sources], self.names
+        ids, names = self.ids, self.names
+        whole = [WHOLE[name] for name in sources]
         because = [BECAUSE.get(name, "") for name in sources]
-        return [
-            tuple(
-                [
-                    because[source] + names[click] if click >= 0 else whole[source]
-                    for source, click, item in zip(*row, strict=True)
-                    if item >= 0
-                ]
+        answers = []
+        rows = best.scores.tolist(), best.items.tolist(), best.strongest.tolist(), best.clicked.tolist()
+        for scores, items, strongest, clicked in zip(*rows, strict=True):
+            if items[-1] < 0:  # the session saw nearly all items
+                count = items.index(-1)
+                scores, items, strongest, clicked = (
+                    row[:count] for row in (scores, items, strongest, clicked)
+                )
+            reasons = [
+                because[source] + names[click] if click >= 0 else whole[source]
+                for source, click in zip(strongest, clicked, strict=True)
+            ]
+            answers.append(
+                Scored(
+                    tuple([ids[item] for item in items]),
+                    tuple(scores),
+                    tuple(reasons),
+                    tuple([ids[click] for click in clicked]),
+                )
             )
-            for row in zip(best.strongest.tolist(), best.clicked.tolist(), best.items.tolist(), strict=True)
-        ]
+        return answers
 
 
 def quoted(title: str) -> str:

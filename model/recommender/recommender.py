@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 
 from model.config import ModelConfig
 from model.data.catalogue import Catalogue
-from model.data.sequences import Cases, Sequences
+from model.data.sequences import Cases
 from model.mix.hybrid import NETWORK, Hybrid
 from model.mix.mixer import Mixer, Source
 from model.network.compiled import CompiledNetwork
 from model.network.text_space import TextSpace
-from model.recommender.reasons import Explainer
+from model.rankers.plan import NONE, Asked
+from model.recommender.reasons import NO_ANSWER, POPULAR, Explainer, Scored
 from model.text.stand_ins import by_stand_ins, stand_ins
 
 if TYPE_CHECKING:
     from model.recommender.train import Trained
 
-POPULAR = "popular with everybody"
+LONGEST = 50  # clicks; longer prefixes are answered by their newest
 
 Floats = NDArray[np.float32]
 
@@ -44,21 +45,6 @@ class ScoreRequest:
     items: Sequence[str]
     long: Floats | None = None
     short: Floats | None = None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """An answer, best item first; ``reasons[i]`` says in a few words why ``items[i]`` is there,
-    ``because[i]`` which click it goes back to (or is empty).
-    """
-
-    items: tuple[str, ...]
-    scores: tuple[float, ...]
-    reasons: tuple[str, ...]
-    because: tuple[str, ...]
-
-
-NO_ANSWER = Scored((), (), (), ())
 
 
 @dataclass(frozen=True)
@@ -137,13 +123,8 @@ class Scorer:
         return self.mixer.scores(cases)
 
     def warm(self) -> None:
-        """Run everything once, so that no session waits for a kernel to be compiled or read."""
-        self.mixer.warm(self._cases([[0]], [ScoreRequest([], self._zeros, self._zeros)]))
+        """Answer once, so that no session waits for a kernel that is compiled or a table that is made."""
         self.score([ScoreRequest([]), ScoreRequest(self.item_ids[:2])], 1)
-
-    @cached_property
-    def _zeros(self) -> Floats | None:
-        return None if self.text_dim is None else np.zeros(self.text_dim, dtype=np.float32)
 
     def score(self, requests: Sequence[ScoreRequest], k: int = 20) -> list[Scored]:
         """Answer sessions.
@@ -168,67 +149,50 @@ class Scorer:
         if k < 1:
             raise ValueError(f"k = {k}; ask for at least one item")
         place_of = self.catalogue.index.get
+        keep = max(self.config.max_length, LONGEST)
         known = [
-            [place for item in request.items if (place := place_of(item)) is not None] for request in requests
+            [place for item in request.items if (place := place_of(item)) is not None][-keep:]
+            for request in requests
         ]
-        answered = [place for place, items in enumerate(known) if items]
-        answers: list[Scored] = [self._popular(k)] * len(requests) if len(answered) < len(requests) else []
-        if not answers:
-            answers = [NO_ANSWER] * len(requests)
-        for part in self.mixer.blocks(len(answered)):
-            block = answered[part]
-            cases = self._cases([known[place] for place in block], [requests[place] for place in block])
-            for place, answer in zip(block, self._answer(cases, k), strict=True):
+        places = [place for place, items in enumerate(known) if items]
+        answers: list[Scored] = [NO_ANSWER] * len(requests)
+        if len(places) < len(requests):
+            answers = [self._popular(k)] * len(requests)
+        for start in range(0, len(places), self.mixer.plan.at_once):
+            block = places[start : start + self.mixer.plan.at_once]
+            asked = self._asked([known[place] for place in block], [requests[place] for place in block])
+            best = self.mixer.plan.best(asked, k, self.without_seen)
+            for place, answer in zip(block, self._explainer.put(self.mixer.names, best), strict=True):
                 answers[place] = answer
         return answers
 
-    def _cases(self, known: list[list[int]], requests: list[ScoreRequest]) -> Cases:
-        keep = max(self.config.max_length, 50)
-        cut = [items[-keep:] for items in known]
-        lengths = np.array([len(items) for items in cut], dtype=np.int64)
-        flat = np.array(list(chain.from_iterable(cut)), dtype=np.int32)
-        offsets = np.zeros(len(cut) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        none = np.zeros(len(cut), dtype=np.int64)
-        prefixes = Sequences([""] * len(cut), flat, offsets, np.zeros(len(flat), dtype=np.int64), none)
-        long, short = (
-            self._views([getattr(request, view) for request in requests], view) for view in ("long", "short")
+    def _asked(self, known: list[list[int]], requests: list[ScoreRequest]) -> Asked:
+        offsets = np.zeros(len(known) + 1, dtype=np.int64)
+        np.cumsum([len(items) for items in known], out=offsets[1:])
+        return Asked(
+            np.array(list(chain.from_iterable(known)), dtype=np.int32),
+            offsets,
+            np.zeros(len(known), dtype=np.int64),
+            self._views([request.long for request in requests], "long"),
+            self._views([request.short for request in requests], "short"),
         )
-        return Cases(prefixes, np.zeros(len(cut), dtype=np.int32), lengths, long, short)
 
-    def _views(self, vectors: list[Floats | None], view: str) -> Floats | None:
+    def _views(self, vectors: list[Floats | None], view: str) -> Floats:
         if self.text_dim is None or all(vector is None for vector in vectors):
-            return None
-        shape = (self.text_dim,)
-        for vector in vectors:
-            if vector is not None and np.shape(vector) != shape:
+            return NONE
+        found = np.zeros((len(vectors), self.text_dim), dtype=np.float32)
+        for row, vector in zip(found, vectors, strict=True):
+            if vector is None:
+                continue
+            if np.shape(vector) != row.shape:
                 raise ValueError(
                     f"{view} intent vector of shape {np.shape(vector)}; model {self.version} reads "
                     f"{self.text_dim} numbers, use its encoder"
                 )
-        nothing = np.zeros(shape, dtype=np.float32)
-        found = np.array([nothing if vector is None else vector for vector in vectors], dtype=np.float32)
+            row[:] = vector
         if not np.isfinite(found).all():
             raise ValueError(f"{view} intent vector holds NaN or infinity; infer the intent again")
         return found
-
-    def _answer(self, cases: Cases, k: int) -> list[Scored]:
-        best = self.mixer.best(cases, k, self.without_seen)
-        words = self._explainer.explain(self.mixer.names, best)
-        rows = zip(best.items.tolist(), best.scores.tolist(), best.clicked.tolist(), words, strict=True)
-        ids = self._explainer.ids
-        answers = []
-        for items, scores, clicked, texts in rows:
-            count = len(texts)  # fewer than k where the session saw nearly all items
-            answers.append(
-                Scored(
-                    tuple([ids[item] for item in items[:count]]),
-                    tuple(scores[:count]),
-                    texts,
-                    tuple([ids[item] for item in clicked[:count]]),
-                )
-            )
-        return answers
 
     def shares(self, request: ScoreRequest, items: Sequence[str]) -> list[dict[str, float]]:
         """Say how much of each recommendation's score comes from which source.
@@ -249,11 +213,8 @@ class Scorer:
         known = self.catalogue.known(request.items)
         if not known or not items:
             return [{} for _ in items]
-        cases, places = (
-            self._cases([known], [request]),
-            np.array([self.catalogue.known(items)], dtype=np.int64),
-        )
-        found = self.mixer.shares(cases, places)
+        places = np.array([self.catalogue.known(items)], dtype=np.int64)
+        found = self.mixer.shares(self._asked([known], [request]), places)
         rows = [
             {name: float(share[0, place]) for name, share in found.items()} for place in range(len(items))
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.kernels.compiled import kernel
+from model.kernels.compiled import kernel, step
 from model.kernels.cosines import TINY, dot
 from model.network.kernels.layers import affine, sigmoid
 
@@ -17,7 +17,7 @@ NAMES = (
 )
 
 
-@kernel
+@step
 def own_intent(items, begin, end, views, half_life, out):
     """Recency-weighted mean of the clicks' titles at length 1, shape (text_dim,)."""
     out[:] = 0
@@ -30,7 +30,7 @@ def own_intent(items, begin, end, views, half_life, out):
         out[column] /= length
 
 
-@kernel
+@step
 def gated_half(behaviour, view, on, projection, bias, gate, out):
     """``out = (gate . sigmoid(behaviour + projected view)) * behaviour``; a view of 0 or switched off adds
     nothing. Shapes (dim,).

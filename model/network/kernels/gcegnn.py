@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from model.config import ModelConfig
-from model.kernels.compiled import flat, kernel
+from model.kernels.compiled import flat, kernel, step
 from model.network.kernels import Encoder, Shapes, Tables, Weights
 from model.network.kernels.layers import affine, means_of, scaled_rows, session_graph, sigmoid, softmax
 
@@ -21,13 +21,13 @@ READ = (
 )
 
 
-@kernel
+@step
 def leaky(x):
     """Return x, a fifth of it below 0."""
     return x if x > 0 else np.float32(0.2) * x
 
 
-@kernel
+@step
 def session_level(h, first, edges, relation, place, out):
     """Attention of one click's node along the session's own edges (eq. 7-9), shape (dim,)."""
     node = first[place]
@@ -49,7 +49,7 @@ def session_level(h, first, edges, relation, place, out):
             out[column] += energies[one] * h[others[one], column]
 
 
-@kernel
+@step
 def global_level(item, here, mean, raw, neighbours, counts, weights, out):
     """Attention over an item's neighbours in all sessions (eq. 2-5), shape (dim,)."""
     context, context_energy, merge, merge_bias = weights

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from model.kernels.compiled import kernel, summing
+from model.kernels.compiled import kernel, step, summing
 from model.kernels.cosines import dot, exponential
 
 ONE = np.float32(1)
@@ -22,7 +22,7 @@ def affine(x, weight, bias, out):
         out[row] = dot(weight[row], x) + (bias[row] if len(bias) else np.float32(0))
 
 
-@kernel
+@step
 def sigmoid(x):
     """Return 1 / (1 + e ** -x)."""
     return ONE / (ONE + exponential(-x))
@@ -43,7 +43,7 @@ def norm(x, stretch, shift, eps, out):
         out[place] = (x[place] - mean) * scale * stretch[place] + shift[place]
 
 
-@kernel
+@step
 def softmax(values):
     """Turn numbers into shares, in place."""
     most = values.max()
@@ -55,7 +55,7 @@ def softmax(values):
         values[place] /= total
 
 
-@kernel
+@step
 def gelu(values):
     """``x * P(normal < x)``, in place."""
     for place in range(len(values)):
@@ -63,7 +63,7 @@ def gelu(values):
         values[place] = x * np.float32(0.5 * (1.0 + math.erf(x * 0.7071067811865476)))
 
 
-@kernel
+@step
 def gated(x, state, weight_x, bias_x, weight_state, bias_state, given, kept):
     """One step of a gated recurrent unit, in place of ``state``; ``given`` and ``kept`` are room for 3 dim
     numbers each::
@@ -80,7 +80,7 @@ def gated(x, state, weight_x, bias_x, weight_state, bias_state, given, kept):
         state[place] = (ONE - update) * candidate + update * state[place]
 
 
-@kernel
+@step
 def scaled_rows(items, begin, end, table, factor, out):
     """``out[i] = factor * table[items[begin + i]]``, shape (clicks, dim)."""
     for place in range(begin, end):
@@ -88,7 +88,7 @@ def scaled_rows(items, begin, end, table, factor, out):
             out[place - begin, column] = factor * table[items[place], column]
 
 
-@kernel
+@step
 def means_of(rows, out):
     """Mean of rows, shape (dim,)."""
     out[:] = 0
@@ -99,7 +99,7 @@ def means_of(rows, out):
         out[column] /= np.float32(len(rows))
 
 
-@kernel
+@step
 def session_graph(items, begin, first, edges):
     """A prefix's click graph: ``first[i]`` is the place where the item of click i came first, ``edges[a, b]``
     1 where node a was followed by node b; shapes (clicks,) and (clicks, clicks).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from model.config import ModelConfig
-from model.kernels.compiled import flat, kernel
+from model.kernels.compiled import flat, kernel, step
 from model.kernels.cosines import dot
 from model.network.kernels import Encoder, Floats, Shapes, Tables, Weights
 from model.network.kernels.layers import affine, gelu, norm, scaled_rows, softmax
@@ -13,7 +13,7 @@ from model.network.kernels.layers import affine, gelu, norm, scaled_rows, softma
 EPS = np.float32(1e-5)  # of torch's layer norms
 
 
-@kernel
+@step
 def click(x, normed, place, layer, heads, blocks):
     """One block for the click at ``place``, in place of ``x[place]``: ``x + Attention(LN x)``, then ``x +
     FFN(LN x)``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from model.config import ModelConfig
-from model.kernels.compiled import flat, kernel
+from model.kernels.compiled import flat, kernel, step
 from model.network.kernels import Encoder, Floats, Shapes, Tables, Weights
 from model.network.kernels.layers import affine, gated, scaled_rows, session_graph, sigmoid
 
@@ -14,7 +14,7 @@ CELL = ("cell.weight_ih", "cell.bias_ih", "cell.weight_hh", "cell.bias_hh")
 ASK = ("query_last.weight", "query_item.weight", "query_item.bias")
 
 
-@kernel
+@step
 def gather(edges, given, place, out):
     """Mean of the rows of ``given`` that a node has edges to, 0 without any; shape (dim,)."""
     out[:] = 0

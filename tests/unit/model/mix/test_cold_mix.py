@@ -7,7 +7,9 @@ import pytest
 
 from model.data.sequences import Sequences, without_targets
 from model.mix.cold_mix import ColdMix
-from model.mix.mixer import GivenTable, Mixer, Source
+from model.mix.mixer import Mixer, Source
+from model.rankers.plan import Asked
+from model.rankers.tables import GivenTable
 
 COUNTS = np.array([9, 0, 1])
 CASE = without_targets(Sequences.of([[0]]))
@@ -48,6 +50,6 @@ def test_lent_transitions_are_no_reason() -> None:
     mix = ColdMix.of((2.0, 1.0), COUNTS)
     assert mix is not None
     made = mixer(mix, transitions=[0.5, 1, 1, 1], words=[0.5, 0.1, 0.01, 0.01])
-    best = made.best(CASE, 3, without_seen=False)
+    best = made.plan.best(Asked.of(CASE), 3, without_seen=False)
     said = {item: made.names[source] for item, source in zip(best.items[0], best.strongest[0], strict=True)}
     assert said == {0: "transitions", 1: "words", 2: "transitions"}

@@ -13,9 +13,10 @@ from model.data.splits import Dataset, leave_one_out
 from model.evaluate.judge import evaluate
 from model.mix import KINDS, applicable
 from model.mix.hybrid import NETWORK, Hybrid
-from model.mix.mixer import GivenTable
 from model.mix.pool import pool
 from model.mix.weights import search
+from model.rankers.plan import Asked
+from model.rankers.tables import GivenTable
 
 ITEMS = 30
 AUTO = SimpleNamespace(parts=None, remove_seen=None)
@@ -105,7 +106,7 @@ def test_a_case_without_intents_is_left_to_the_others(made):
 def test_shares_sum_to_one_and_show_the_strongest(made):
     hybrid = Hybrid({NETWORK: 0.1, "transitions": 0.9}, {"transitions": KINDS["transitions"].fit(made)})
     items = np.array([[(made.test.prefixes[row][-1] + 1) % ITEMS, 17] for row in range(len(made.test))])
-    found = hybrid.mixer(GivenTable(uniform(made.test))).shares(made.test, items)
+    found = hybrid.mixer(GivenTable(uniform(made.test))).shares(Asked.of(made.test), items)
     assert np.allclose(sum(found.values()), 1, atol=1e-4)
     assert (found["transitions"][:, 0] > found[NETWORK][:, 0]).all()
 
@@ -196,9 +197,10 @@ def test_items_with_few_clicks_are_mixed_by_their_trust_and_the_others_as_before
 def test_shares_of_an_item_without_clicks_follow_its_trust(made):
     parts = {"words": KINDS["words"].fit(made)}
     weights = {NETWORK: 0.5, "words": 0.5}
-    items, network = np.array([[4, 5]] * len(made.test)), GivenTable(uniform(made.test))
-    plain = Hybrid(weights, parts).mixer(network).shares(made.test, items)["words"]
-    cold = Hybrid(weights, parts, COUNTS, (2.0, 0.0)).mixer(network).shares(made.test, items)["words"]
+    items, asked = np.array([[4, 5]] * len(made.test)), Asked.of(made.test)
+    network = GivenTable(uniform(made.test))
+    plain = Hybrid(weights, parts).mixer(network).shares(asked, items)["words"]
+    cold = Hybrid(weights, parts, COUNTS, (2.0, 0.0)).mixer(network).shares(asked, items)["words"]
     assert (cold[:, 0] > plain[:, 0]).any() and np.allclose(cold[:, 1], plain[:, 1])
 
 

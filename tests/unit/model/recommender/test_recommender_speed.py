@@ -21,7 +21,7 @@ from model.mix import KINDS
 from model.mix.hybrid import NETWORK, Hybrid
 from model.network.backbones import Clicks, make_backbone
 from model.rankers import tables
-from model.rankers.tables import decayed_rows
+from model.rankers.plan import decayed_rows
 from model.rankers.title_knn import SHARPNESS
 from model.recommender.recommender import Scorer, ScoreRequest
 from model.recommender.train import train

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from model.config import make_config
 from model.data.catalogue import Catalogue
-from model.data.sequences import Sequences
+from model.data.sequences import Sequences, without_targets
 from model.mix import KINDS
 from model.mix.counts import Neighbours, Transitions
 from model.mix.hybrid import NETWORK, Hybrid
@@ -96,8 +96,9 @@ def plain(scorer: Scorer, items: list[int], long: np.ndarray, short: np.ndarray)
     """Scores of one session by the formulas, in double precision."""
     hybrid = scorer.hybrid
     assert hybrid is not None
-    cases = scorer._cases([items], [ScoreRequest([], long, short)])
-    items = cases.prefixes.items.tolist()
+    items = items[-50:]
+    now = replace(Sequences.of([items]), times=np.zeros(len(items), dtype=np.int64))
+    cases = without_targets(now, long[None], short[None])
     total = {False: np.zeros(ITEMS), True: np.zeros(ITEMS)}
 
     def decayed(table: np.ndarray, decay: float) -> np.ndarray:
