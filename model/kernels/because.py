@@ -40,13 +40,14 @@ def sparse_click(items, begin, end, decay, data, columns, bounds, counted, item)
 
 
 @step
-def dense_click(items, begin, end, decay, table, item):
-    """By a table of shape (items, items)."""
+def dense_click(items, begin, end, decay, table, counted, item):
+    """By a table of shape (items, items); ``counted`` as of `sparse_click`, empty = all."""
     most, found = 0.0, -1
-    for place in range(begin, end):
-        given = decay ** (end - 1 - place) * table[items[place], item]
-        if given > most:
-            most, found = given, items[place]
+    for place in range(begin, end if len(counted) == 0 or counted[item] > 0 else begin):
+        if len(counted) == 0 or counted[items[place]] > 0:
+            given = decay ** (end - 1 - place) * table[items[place], item]
+            if given > most:
+                most, found = given, items[place]
     return found
 
 

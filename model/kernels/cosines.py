@@ -151,13 +151,12 @@ def word_products(items, begin, end, decay, words, by_word, row):
     return np.float32(np.sqrt(square))
 
 
-@kernel
-def stretch(rows, length):
-    """Bring rows to a length, in place; rows of 0 stay; shape (rows, dim)."""
-    for row in range(len(rows)):
-        factor = length / max(np.sqrt(dot(rows[row], rows[row])), TINY)
-        for column in range(rows.shape[1]):
-            rows[row, column] *= factor
+@step
+def stretched(source, length, target):
+    """Bring a vector to a length, 0 = its own; a vector of 0 stays; shapes (dim,)."""
+    factor = length / max(np.sqrt(dot(source, source)), TINY) if length > 0 else np.float32(1)
+    for column in range(len(target)):
+        target[column] = factor * source[column]
 
 
 @step

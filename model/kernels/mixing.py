@@ -31,6 +31,19 @@ def copy(source, target):
 
 
 @step
+def finite(rows):
+    """Whether no number of some rows is NaN or infinite."""
+    for row in range(len(rows)):
+        # 0 * x is 0 for finite numbers alone
+        total = np.float32(0)
+        for column in range(rows.shape[1]):
+            total += rows[row, column] * np.float32(0)
+        if total != 0:
+            return False
+    return True
+
+
+@step
 def multiply(plan, numbers, asked, count, products, lengths):
     """Multiply the queries of all sessions with all vectors, source by source: vectors are then brought into
     a core's own cache once for many sessions.
@@ -175,11 +188,18 @@ def mix(plan, numbers, weights, mixed, said, asked, without_seen, room, totals, 
     answer : tuple, out
         Scores, places (-1 beyond the items that there are), strongest sources, clicked items (-1 = none);
         shape (sessions, k).
+
+    Returns
+    -------
+    bool
+        Whether all was answered: nothing is where an intent is not finite.
     """
-    items, offsets, moments, _, _, _, first = asked
+    items, offsets, moments, _, long, short, first = asked
     values, products, scratch = room
     scores, places, strongest, clicked = answer
     count = values.shape[1]
+    if not (finite(long) and finite(short)):
+        return False
     scales, lengths = np.empty(len(plan), np.float32), np.empty(products.shape[:2], np.float32)
     multiply(plan, numbers, asked, count, products, lengths)
     total = np.empty(count, np.float32)
@@ -208,3 +228,4 @@ def mix(plan, numbers, weights, mixed, said, asked, without_seen, room, totals, 
                 total[items[click]] = NOTHING
             rows = scores[session], places[session], strongest[session], clicked[session]
             take_best(plan, numbers, items, begin, end, moment, said, scales, values, scratch, total, rows)
+    return True

@@ -110,40 +110,54 @@ def order(scores, places):
         scores[at], places[at] = score, place
 
 
-@kernel
-def title_means(rows, offsets, half_lives, vectors, out):
-    """Recency-weighted means of a prefix's titles at length 1, or 0 where none is known.
+@step
+def mean_of(rows, begin, end, factor, vectors, out):
+    """Recency-weighted mean of some clicks' titles at length 1, shape (dim,), or 0 where none is known.
 
     Parameters
     ----------
     rows : int32, shape (clicks,)
         Row of every click; -1 = unknown, which still makes older ones a click older.
+    factor : float
+        Weight of a click, per click after it.
+    vectors : shape (n, dim)
+    """
+    out[:] = 0
+    weight = 1.0
+    for place in range(end - 1, begin - 1, -1):
+        if rows[place] >= 0:
+            vector, share = vectors[rows[place]], np.float32(weight)
+            for column in range(len(out)):
+                out[column] += share * vector[column]
+        weight *= factor
+    length = np.sqrt(dot(out, out))
+    for column in range(len(out)):
+        out[column] /= max(length, TINY)
+
+
+@kernel
+def title_means(rows, offsets, half_lives, vectors, out):
+    """Write such means of prefixes.
+
+    Parameters
+    ----------
+    rows, vectors
+        As of `mean_of`.
     offsets : int64, shape (sessions + 1,)
     half_lives : float64, shape (views,)
         Clicks.
-    vectors : shape (n, dim)
     out : out, shape (views, sessions, dim)
     """
     for view in range(len(half_lives)):
         factor = 0.5 ** (1.0 / half_lives[view])
         for session in range(len(offsets) - 1):
-            mean, weight = out[view, session], 1.0
-            mean[:] = 0
-            for place in range(offsets[session + 1] - 1, offsets[session] - 1, -1):
-                if rows[place] >= 0:
-                    vector, share = vectors[rows[place]], np.float32(weight)
-                    for column in range(len(mean)):
-                        mean[column] += share * vector[column]
-                weight *= factor
-            length = max(np.sqrt(dot(mean, mean)), TINY)
-            for column in range(len(mean)):
-                mean[column] /= length
+            mean_of(rows, offsets[session], offsets[session + 1], factor, vectors, out[view, session])
 
 
 @kernel
 def nearest_of_means(rows, offsets, half_lives, vectors, products, extra, means, places, cosines):
-    """The nearest titles of such means, by a table of all titles' products: a mean's cosines are the mean of
-    its titles' rows, so a few rows are read in place of all vectors.
+    """Such means and their nearest titles, by a table of all titles' products: a mean's cosines are the mean
+    of its titles' rows, so a few rows are read in place of all vectors.
 
     Parameters
     ----------
@@ -152,9 +166,9 @@ def nearest_of_means(rows, offsets, half_lives, vectors, products, extra, means,
     products : shape (n, n)
     extra : int
         Candidates beyond k that are scored again by their vectors.
-    means : shape (views, sessions, dim)
-        Of `title_means`.
+    means : out, shape (views, sessions, dim)
     places, cosines : out, shape (views, sessions, k)
+        -1 where no title is known.
     """
     width, k = len(products), places.shape[2]
     row = np.empty(width, np.float32)
@@ -162,10 +176,13 @@ def nearest_of_means(rows, offsets, half_lives, vectors, products, extra, means,
     for view in range(len(half_lives)):
         factor = 0.5 ** (1.0 / half_lives[view])
         for session in range(len(offsets) - 1):
+            begin, end, known = offsets[session], offsets[session + 1], False
+            mean_of(rows, begin, end, factor, vectors, means[view, session])
             row[:] = 0
             weight = 1.0
-            for place in range(offsets[session + 1] - 1, offsets[session] - 1, -1):
+            for place in range(end - 1, begin - 1, -1):
                 if rows[place] >= 0:
+                    known = True
                     given, share = products[rows[place]], np.float32(weight)
                     for column in range(width):
                         row[column] += share * given[column]
@@ -174,4 +191,6 @@ def nearest_of_means(rows, offsets, half_lives, vectors, products, extra, means,
             for one in range(count):
                 best[one] = dot(means[view, session], vectors[found[one]])
             order(best[:count], found[:count])
-            places[view, session], cosines[view, session] = found[:k], best[:k]
+            for rank in range(k):
+                places[view, session, rank] = found[rank] if known else -1
+                cosines[view, session, rank] = best[rank]

@@ -17,7 +17,7 @@ from model.kernels.memory import bounds, doubles, floats, places, table
 
 WIDTH, NUMBERS = 20, 3
 SPARSE = 0  # data, columns int32, row bounds int64, entries, counted items as float32; decay
-DENSE = 1  # a table (items, items); decay
+DENSE = 1  # a table (items, items), counted items as of SPARSE or 0 for all; decay
 VECTORS = 2  # vectors, dim, named items or 0 for all, products (items, items) or 0; decay, sharpness
 WORDS = 3  # data, columns, bounds, entries, the same of the transpose, words, products or 0; decay, sharpness
 VIEWS = 4  # vectors, dim, named items or 0; share of the short view, sharpness
@@ -27,7 +27,7 @@ NEIGHBOURS = (
     7  # four arrays of the index, entries; six of `neighbours.neighbour_votes`, sessions, clicks, lengths
 )
 GIVEN = 8  # a row a session, rows
-NETWORK = 9  # item vectors, dim, silent items int64, their number
+NETWORK = 9  # item vectors, dim, silent items int64, their number; length of queries, 0 = their own
 
 KIND, PLACE = 0, 1
 
@@ -46,7 +46,7 @@ def vectors_of(row, count):
 
 @step
 def named_of(address, count):
-    """Return the items with a text, as 1; empty where all have one."""
+    """Return which items count, as 1; empty where all do."""
     return floats(address, count if address else 0)
 
 
@@ -99,8 +99,7 @@ def query_of(row, numbers, items, begin, end, session, long, short, count, query
     elif row[KIND] == VIEWS:
         cosines.view_query(long, short, np.float32(numbers[0]), query)
     else:
-        for column in range(len(query)):
-            query[column] = session[column]
+        cosines.stretched(session, np.float32(numbers[0]), query)
 
 
 @step
@@ -197,7 +196,12 @@ def name_clicks(row, numbers, items, begin, end, moment, count, scratch, chosen,
                 counted = floats(row[6], count)
                 found = because.sparse_click(items, begin, end, decay, data, columns, starts, counted, item)
             elif kind == DENSE:
-                found = because.dense_click(items, begin, end, decay, table(row[2], count, count), item)
+                found = because.dense_click(
+                    items, begin, end, decay, table(row[2], count, count), named_of(row[3], count), item
+                )
+            elif (kind == VECTORS and row[5]) or (kind == WORDS and row[10]):
+                pairs = table(row[5] if kind == VECTORS else row[10], count, count)
+                found = because.dense_click(items, begin, end, decay, pairs, named_of(0, count), item)
             elif kind == VECTORS:
                 found = because.vector_click(items, begin, end, decay, vectors_of(row, count), item)
             elif kind == WORDS:

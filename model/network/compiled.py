@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model.config import ModelConfig
 from model.data.sequences import Cases
-from model.kernels import cosines, sources
+from model.kernels import sources
 from model.kernels.compiled import flat
 from model.network.kernels import Encoder, Floats, Tables, make_encoder, misshapen, propagated
 from model.network.kernels import fusion as gates
@@ -23,7 +23,6 @@ from model.rankers.plan import Asked, Plan
 from model.rankers.tables import Record, Table
 
 HALF_LIVES = np.array([24.0, 3.0])  # clicks, of the long and the short view: as `Network.own_intents`
-NOTHING = np.float32(-np.inf)
 
 
 class NetworkError(ValueError):
@@ -151,7 +150,9 @@ class CompiledNetwork(Table):
         }
 
     def sessions(self, asked: Asked) -> Floats:
-        """Session vectors, to be multiplied with `table`, float32, shape (sessions, dim)."""
+        """Session vectors, float32, shape (sessions, dim), to be multiplied with `table`; not yet brought to
+        the length that cosines need.
+        """
         whole, local = (np.empty((len(asked), self.config.dim), dtype=np.float32) for _ in range(2))
         self.encoder.encode(asked.items, asked.offsets, whole, local)
         if self._fusion is None:
@@ -161,8 +162,6 @@ class CompiledNetwork(Table):
             switches = np.array([self.config.views in {"both", name} for name in ("long", "short")])
             read = asked.items, asked.offsets, self.config.max_length, self.views, HALF_LIVES
             gates.fused(*read, asked.long, asked.short, switches, self._fusion, whole, local, found)
-        if self.config.score == "cosine":
-            cosines.stretch(found, np.float32(self.config.temperature))
         return found
 
     @property
@@ -174,14 +173,8 @@ class CompiledNetwork(Table):
     def record(self) -> Record:
         """See Table.record: votes are the softmax of the scores."""
         table, silent = self.table, flat(self.silent, np.int64)
-        return Record.of(sources.NETWORK, table, table.shape[1], silent, len(silent))
-
-    def logits(self, cases: Cases) -> Floats:
-        """Scores of every item, float32, shape (cases, items)."""
-        found = np.empty((len(cases), len(self.table)), dtype=np.float32)
-        cosines.dots(self.sessions(Asked.of(cases)), self.table, found)
-        found[:, self.silent] = NOTHING
-        return found
+        length = self.config.temperature if self.config.score == "cosine" else 0.0
+        return Record.of(sources.NETWORK, table, table.shape[1], silent, len(silent), numbers=(length,))
 
     @cached_property
     def _alone(self) -> Plan:

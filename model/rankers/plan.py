@@ -101,10 +101,7 @@ class Best:
     @classmethod
     def room(cls, sessions: int, k: int) -> Best:
         """Return room for answers."""
-        return cls(
-            np.empty((sessions, k), dtype=np.float32),
-            *(np.empty((sessions, k), dtype=np.int32) for _ in range(3)),
-        )
+        return cls(np.empty((sessions, k), np.float32), *np.empty((3, sessions, k), np.int32))
 
 
 NO_BEST = Best(NONE, NO_PLACES, NO_PLACES, NO_PLACES)
@@ -196,8 +193,14 @@ class Plan:
         kept: tuple[Floats, Floats] = (NO_VOTES, NONE),
         best: Best = NO_BEST,
     ) -> None:
-        """Answer sessions, at most `at_once`, into what is given; see `model.kernels.mixing.mix`."""
-        mix(
+        """Answer sessions, at most `at_once`, into what is given; see `model.kernels.mixing.mix`.
+
+        Raises
+        ------
+        ValueError
+            If an intent holds NaN or infinity.
+        """
+        answered = mix(
             *self._plan,
             self._weights,
             self._mixed,
@@ -217,6 +220,8 @@ class Plan:
             kept,
             (best.scores, best.items, best.strongest, best.clicked),
         )
+        if not answered:
+            raise ValueError("an intent vector holds NaN or infinity; infer the intent again")
 
     def votes(self, asked: Asked) -> tuple[Floats, Floats]:
         """Ask every source.

@@ -20,6 +20,8 @@ from model.kernels.compiled import flat
 
 Floats = NDArray[np.float32]
 SMALL_CATALOGUE = 4_000  # items; a table of all their products has 64 MB, and a prefix reads a few rows of it
+# share of entries: below, adding them one by one takes less time than whole rows in lanes
+DENSE_ENOUGH = 0.1
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class Rows:
 
 @dataclass(frozen=True)
 class SparseTable(Table):
-    """Item-item weights with many zeros: transitions, neighbours of items.
+    """Item-item weights with many zeros: transitions, neighbours of items. Those of a small catalogue with
+    few zeros are read as whole rows.
 
     Attributes
     ----------
@@ -125,7 +128,10 @@ class SparseTable(Table):
     @cached_property
     def record(self) -> Record:
         """See Table.record."""
-        counted = flat(self.counted, np.float32)
+        counted, items = flat(self.counted, np.float32), len(self.counted)
+        if items <= SMALL_CATALOGUE and len(self.rows.data) > DENSE_ENOUGH * items**2:
+            whole = sparse.csr_matrix(self.rows.arrays, shape=(items, items)).toarray()
+            return Record.of(sources.DENSE, flat(whole, np.float32), counted, numbers=(self.decay,))
         return Record.of(
             sources.SPARSE, *self.rows.arrays, len(self.rows.data), counted, numbers=(self.decay,)
         )

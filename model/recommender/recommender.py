@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,7 +104,7 @@ class Scorer:
     def _explainer(self) -> Explainer:
         return Explainer(self.catalogue)
 
-    @property
+    @cached_property
     def text_dim(self) -> int | None:
         """Length of intent vectors, none where the model knows no text."""
         return None if self.catalogue.vectors is None else int(self.catalogue.vectors.shape[1])
@@ -167,32 +167,28 @@ class Scorer:
         return answers
 
     def _asked(self, known: list[list[int]], requests: list[ScoreRequest]) -> Asked:
-        offsets = np.zeros(len(known) + 1, dtype=np.int64)
-        np.cumsum([len(items) for items in known], out=offsets[1:])
         return Asked(
             np.array(list(chain.from_iterable(known)), dtype=np.int32),
-            offsets,
+            np.array([0, *accumulate(map(len, known))], dtype=np.int64),
             np.zeros(len(known), dtype=np.int64),
             self._views([request.long for request in requests], "long"),
             self._views([request.short for request in requests], "short"),
         )
 
     def _views(self, vectors: list[Floats | None], view: str) -> Floats:
-        if self.text_dim is None or all(vector is None for vector in vectors):
+        given = [vector for vector in vectors if vector is not None]
+        if self.text_dim is None or not given:
             return NONE
-        found = np.zeros((len(vectors), self.text_dim), dtype=np.float32)
-        for row, vector in zip(found, vectors, strict=True):
-            if vector is None:
-                continue
-            if np.shape(vector) != row.shape:
+        for vector in given:
+            if np.shape(vector) != (self.text_dim,):
                 raise ValueError(
                     f"{view} intent vector of shape {np.shape(vector)}; model {self.version} reads "
                     f"{self.text_dim} numbers, use its encoder"
                 )
-            row[:] = vector
-        if not np.isfinite(found).all():
-            raise ValueError(f"{view} intent vector holds NaN or infinity; infer the intent again")
-        return found
+        if len(given) == len(vectors):
+            return np.array(given, dtype=np.float32)
+        nothing = np.zeros(self.text_dim, dtype=np.float32)
+        return np.array([nothing if vector is None else vector for vector in vectors], dtype=np.float32)
 
     def shares(self, request: ScoreRequest, items: Sequence[str]) -> list[dict[str, float]]:
         """Say how much of each recommendation's score comes from which source.

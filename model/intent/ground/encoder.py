@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,6 @@ from model.intent.ground.localiser import Localiser
 from model.intent.types import SessionIntent, ViewIntent, no_view
 from model.kernels import nearest
 from model.kernels.compiled import flat
-from model.text.nearest import Found
 
 Vectors = NDArray[np.float32]
 
@@ -59,16 +59,18 @@ class EncoderSource:
         if not len(self._localiser):
             return [self._nowhere] * len(prefixes)
         rows, offsets = self._clicks(prefixes)
-        means = self._means(rows, offsets)
         if self.products is None:
-            views = self.views(means.reshape(2 * len(prefixes), -1))
+            views = self.views(self._means(rows, offsets).reshape(2 * len(prefixes), -1))
         else:
             shape = 2, len(prefixes), min(self._kept, len(self.products))
             places, cosines = np.empty(shape, np.int32), np.empty(shape, np.float32)
+            means = np.empty((2, len(prefixes), self._localiser.dim), np.float32)
             read = rows, offsets, self._half_lives, self._localiser.vectors, self.products, CANDIDATES
             nearest.nearest_of_means(*read, means, places, cosines)
-            views = [*self._explained(means[0], (places[0], cosines[0]))]
-            views += self._explained(means[1], (places[1], cosines[1]))
+            views = [
+                *self._explained(means[0], places[0].tolist(), cosines[0].tolist()),
+                *self._explained(means[1], places[1].tolist(), cosines[1].tolist()),
+            ]
         pairs = zip(views[: len(prefixes)], views[len(prefixes) :], strict=True)
         return [
             SessionIntent(first, second, self.name) if first.items else self._nowhere
@@ -99,8 +101,7 @@ class EncoderSource:
         """Rows of all clicks, -1 for unknown ones, and the bounds of the prefixes in them."""
         row_of = self._localiser.rows.get
         rows = np.array([row_of(item, -1) for prefix in prefixes for item in prefix], dtype=np.int32)
-        offsets = np.zeros(len(prefixes) + 1, dtype=np.int64)
-        np.cumsum([len(prefix) for prefix in prefixes], out=offsets[1:])
+        offsets = np.array([0, *accumulate(map(len, prefixes))], dtype=np.int64)
         return rows, offsets
 
     def _means(self, rows: NDArray[np.int32], offsets: NDArray[np.int64]) -> Vectors:
@@ -113,15 +114,19 @@ class EncoderSource:
         """Explain vectors of the localiser's space by their nearest titles; a row of zeros has nothing to
         explain.
         """
-        return self._explained(vectors, self._localiser.search(vectors, self._kept))
+        places, cosines = self._localiser.search(vectors, self._kept)
+        places[~np.any(vectors, axis=1)] = -1
+        return self._explained(vectors, places.tolist(), cosines.tolist())
 
-    def _explained(self, vectors: Vectors, found: Found) -> list[ViewIntent]:
-        item, title = self._localiser.item_ids.__getitem__, self._localiser.titles.__getitem__
+    def _explained(
+        self, vectors: Vectors, places: list[list[int]], cosines: list[list[float]]
+    ) -> list[ViewIntent]:
+        """Nearest titles of each vector; none where the first place is -1."""
+        ids, titles = self._localiser.item_ids, self._localiser.titles
         nothing = no_view(self._localiser.dim)
-        rows = zip(
-            vectors, np.any(vectors, axis=1).tolist(), found[0].tolist(), found[1].tolist(), strict=True
-        )
         return [
-            ViewIntent(title(near[0]), tuple(map(item, near)), tuple(cosines), vector) if known else nothing
-            for vector, known, near, cosines in rows
+            ViewIntent(titles[near[0]], tuple([ids[place] for place in near]), tuple(close), vector)
+            if near[0] >= 0
+            else nothing
+            for vector, near, close in zip(vectors, places, cosines, strict=True)
         ]
