@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feature_repo.contract import cli
+from model.kernels.store import keep_under
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
@@ -240,6 +241,7 @@ def _guarded(word: str, given: SimpleNamespace) -> int:
     try:
         settings = _settings(word, given)
         home = settings.home
+        keep_under(home)
         result = _run(word, settings, given)
     except SettingsError:
         raise
