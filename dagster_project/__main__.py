@@ -13,6 +13,7 @@ import typer
 
 from feature_repo.contract import cli
 from feature_repo.contract.lazy import lazy
+from model.kernels.store import keep_under
 
 if TYPE_CHECKING:
     from dagster_project.demo import demo
@@ -42,6 +43,7 @@ def _demo(
     ] = 0,
 ) -> int:
     settings = cli.settings_of(config, home=home)
+    keep_under(settings.home)
     cli.require("dagster", "pyspark", "torch", "feast", "rocksdict")  # the demo runs every part
 
     return _until_interrupted(lambda: demo.run(settings, config=_absolute(config), max_clicks=max_clicks))
@@ -59,7 +61,7 @@ def _ui(
     port: Annotated[int, typer.Option("--port", help="port to listen on")] = 3000,
 ) -> int:
     settings = cli.settings_of(config, home=home)
-
+    keep_under(settings.home)
     return _until_interrupted(lambda: ui.run(settings, host=host, port=port, config=_absolute(config)))
 
 

@@ -18,6 +18,7 @@ import typer
 from feature_repo.contract import cli
 from feature_repo.contract.lazy import lazy
 from feature_repo.contract.version import code_commit
+from model.kernels.store import keep_under
 from model.messages import one_line
 
 if TYPE_CHECKING:
@@ -278,7 +279,9 @@ def _run_study(given: SimpleNamespace) -> int:
 
 
 def _settings(given: SimpleNamespace) -> Settings:
-    return cli.settings_of(given.config)
+    settings = cli.settings_of(given.config)
+    keep_under(settings.home)
+    return settings
 
 
 def _guarded(verb: Callable[[SimpleNamespace], int], given: SimpleNamespace) -> int:

@@ -24,6 +24,7 @@ import typer
 
 from feature_repo.contract import cli
 from feature_repo.contract.lazy import lazy
+from model.kernels.store import keep_under
 
 if TYPE_CHECKING:
     from feature_repo.contract import files, tables
@@ -252,6 +253,7 @@ def _guarded(word: str, given: SimpleNamespace) -> int:
     try:
         settings = _settings(word, given)
         home = settings.home
+        keep_under(home)
         result = _run(word, settings, given)
     except settings_module.SettingsError:
         raise

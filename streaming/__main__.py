@@ -15,6 +15,7 @@ import typer
 
 from feature_repo.contract import cli
 from feature_repo.contract.lazy import lazy
+from model.kernels.store import keep_under
 from streaming.logs import configure_logging
 
 if TYPE_CHECKING:
@@ -282,7 +283,9 @@ def _settings(
 
     level = logging.INFO if chatty or cli.verbose.get() else logging.WARNING
     configure_logging(level)
-    return cli.settings_of(config, kafka__bootstrap_servers=bootstrap_servers, **flags)
+    settings = cli.settings_of(config, kafka__bootstrap_servers=bootstrap_servers, **flags)
+    keep_under(settings.home)
+    return settings
 
 
 def main(arguments: Sequence[str]) -> int:
