@@ -46,7 +46,7 @@ __all__ = [
 
 DatasetError = DatasetFolderError
 MINUTE_US = 60_000_000
-_log = logging.getLogger("intentstore.model.data")
+log = logging.getLogger("intentstore.model.data")
 MOST_KINDS = 5  # kinds of refused rows that are named one by one
 _CLICK_COLUMNS = ["event_id", "session_id", "item_id", "event_time", "user_id"]
 _SPLIT = pa.dictionary(pa.int32(), pa.string())
@@ -119,7 +119,7 @@ def load_folder(
         ),
     )
     for note in notes:
-        _log.warning("%s: %s", folder, note)
+        log.warning("%s: %s", folder, note)
     parts = _split(
         clicks,
         catalogue,

@@ -100,13 +100,8 @@ def joined(items: pa.Table, item_vectors: pa.Table) -> Catalogue:
     DatasetFolderError
         If vectors differ in length.
     """
-    named = {
-        item: (title, category)
-        for item, title, category in zip(
-            *(items[name].to_pylist() for name in ("item_id", "title", "category"))
-        )
-        if title
-    }
+    rows = items.select(["item_id", "title", "category"]).to_pylist()
+    named = {row["item_id"]: (row["title"], row["category"]) for row in rows if row["title"]}
     matrix = _vectors(item_vectors["vector"]) if item_vectors.num_rows else None
     places = (
         {item: row for row, item in enumerate(item_vectors["item_id"].to_pylist()) if item in named}

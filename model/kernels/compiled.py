@@ -23,7 +23,7 @@ from model.kernels.store import PLACE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_log = logging.getLogger("intentstore.kernels")
+log = logging.getLogger("intentstore.kernels")
 _said: set[str] = set()
 
 
@@ -115,7 +115,7 @@ def _say(text: str) -> None:
     """Log a line once: every kernel meets the same folder."""
     if text not in _said:
         _said.add(text)
-        _log.warning("%s", text)
+        log.warning("%s", text)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def settled(history: Sequence[dict[str, float]], patience: int) -> bool:
     if len(history) <= patience or "mix" not in history[-1]:
         return False
     before, late = history[:-patience], history[-patience:]
-    mix, network = (max(epoch[name] for epoch in before) for name in ("mix", "ndcg10"))
+    mix, network = max(epoch["mix"] for epoch in before), max(epoch["ndcg10"] for epoch in before)
     return (
         max(epoch["mix"] for epoch in late) < mix + LEAST_GAIN
         and max(epoch["ndcg10"] for epoch in late) < RISING * network

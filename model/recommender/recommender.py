@@ -150,10 +150,10 @@ class Scorer:
             raise ValueError(f"k = {k}; ask for at least one item")
         place_of = self.catalogue.index.get
         keep = max(self.config.max_length, LONGEST)
-        known = [
-            [place for item in request.items if (place := place_of(item)) is not None][-keep:]
-            for request in requests
-        ]
+        known = []
+        for request in requests:
+            found = map(place_of, request.items)
+            known.append([place for place in found if place is not None][-keep:])
         places = [place for place, items in enumerate(known) if items]
         answers: list[Scored] = [NO_ANSWER] * len(requests)
         if len(places) < len(requests):
@@ -211,9 +211,8 @@ class Scorer:
             return [{} for _ in items]
         places = np.array([self.catalogue.known(items)], dtype=np.int64)
         found = self.mixer.shares(self._asked([known], [request]), places)
-        rows = [
-            {name: float(share[0, place]) for name, share in found.items()} for place in range(len(items))
-        ]
+        columns = [share[0].tolist() for share in found.values()]
+        rows = [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)]
         return [dict(sorted(row.items(), key=lambda pair: -pair[1])) for row in rows]
 
     def _popular(self, k: int) -> Scored:

@@ -34,7 +34,7 @@ from feature_repo.contract.dataset.rules import FolderRules, Settled, single_ite
 from feature_repo.contract.dataset.session_cut import gap_note
 from feature_repo.contract.spellings.ids import spelling_note
 
-LOGGER = logging.getLogger("intentstore.ingest")
+log = logging.getLogger("intentstore.ingest")
 SAY_EVERY_SECONDS = 10.0
 # Spark reads a row group in one task, so a part of one group would keep all but one core idle
 ROWS_PER_GROUP = 1 << 16
@@ -243,7 +243,7 @@ def _stage_clicks(
         rows += block.rows.num_rows
         if time.monotonic() - said > SAY_EVERY_SECONDS:
             said = time.monotonic()
-            LOGGER.info("ingest: %s clicks parsed", f"{rows:,}")
+            log.info("ingest: %s clicks parsed", f"{rows:,}")
     settled = rules.settle()
     _settle_parts(staged, settled, source)
     staged.own_split, staged.session_key = settled.own_split, settled.session_key

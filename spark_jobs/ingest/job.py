@@ -36,7 +36,7 @@ from spark_jobs.lake.marker import read_marker, write_marker
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-LOGGER = logging.getLogger("intentstore.ingest")
+log = logging.getLogger("intentstore.ingest")
 
 
 def run(
@@ -165,9 +165,9 @@ def _ingest_dataset(
 
 def _say(staged: Staged) -> None:
     for note in staged.notes:
-        LOGGER.warning("ingest: %s", note)
+        log.warning("ingest: %s", note)
     for kind, count in staged.tally.ranked().items():
-        LOGGER.warning("ingest: %s rows refused, such as %s", f"{count:,}", staged.tally.examples[kind])
+        log.warning("ingest: %s rows refused, such as %s", f"{count:,}", staged.tally.examples[kind])
 
 
 def _check_staged(settings: Settings, name: str, staged: Staged, max_refused_share: float | None) -> None:
@@ -246,11 +246,11 @@ def _commit_items(lake: Lake, staged: Staged, now: datetime.datetime) -> int:
     from pyspark.sql import functions as F
 
     if staged.items is None:
-        LOGGER.info("ingest: the dataset has no items file; going on without titles, on behaviour alone")
+        log.info("ingest: the dataset has no items file; going on without titles, on behaviour alone")
         lake.create(ITEMS)
         return 0
     if not staged.titled_items:
-        LOGGER.warning(
+        log.warning(
             "ingest: no item has a title (0 of %s); intents need titles, the rest works on behaviour alone",
             f"{staged.items.num_rows:,}",
         )

@@ -25,7 +25,7 @@ from spark_jobs.lake.lake import Lake
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-LOGGER = logging.getLogger("intentstore.ingest")
+log = logging.getLogger("intentstore.ingest")
 BATCH_OFFSETS = 1_000_000  # records of one partition in one commit: bounds memory and what a crash repeats
 _S = pa.string()
 DECODED = pa.schema(
@@ -84,7 +84,7 @@ def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
         for name, count in _batch(lake, rule, position, until).items():
             totals[name] += count
         position = until
-        LOGGER.info(
+        log.info(
             "ingest: %s records of topic %s read", f"{sum(position.values()) - sum(first.values()):,}", topic
         )
     rows = lake.read(CLICKS).count()

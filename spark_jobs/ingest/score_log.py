@@ -13,7 +13,7 @@ from feature_repo.contract.tables import SCORE_LOG, SCORE_LOG_SCHEMA
 from spark_jobs.job import JobResult
 from spark_jobs.lake.lake import Lake
 
-LOGGER = logging.getLogger("intentstore.ingest")
+log = logging.getLogger("intentstore.ingest")
 FILES_PER_COMMIT = 500  # bounds the driver's memory: a file holds one flush of the consumer
 
 
@@ -80,7 +80,7 @@ def read_score_log(file: Path) -> pa.Table | None:
             table: pa.Table = reader.read_all()
         return table.select(SCORE_LOG_SCHEMA.names).cast(SCORE_LOG_SCHEMA)
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
-        LOGGER.warning(
+        log.warning(
             "ingest: %s is no whole score log (%s); left where it is, remove it once you have looked at it",
             file,
             str(error).splitlines()[0],

@@ -278,7 +278,7 @@ def difference(batch: dict[str, Any], live: dict[str, Any] | None) -> tuple[str,
     if live is None:
         return "missing", []
     instants = ["event_timestamp_us", "created_us"] if batch["from_kafka"] else ["event_timestamp_us"]
-    here, there = ([row[name] for name in instants] for row in (batch, live))
+    here, there = [batch[name] for name in instants], [live[name] for name in instants]
     if here != there:
         return ("stale" if there < here else "extra"), [
             name for name in instants if batch[name] != live[name]

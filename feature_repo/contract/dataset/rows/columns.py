@@ -108,7 +108,7 @@ def is_text_list(kind: pa.DataType) -> bool:
 
 def _join(column: pa.Array) -> pa.Array:
     texts = [
-        None if values is None else _LIST_SEPARATOR.join(value for value in values if value)
+        None if values is None else _LIST_SEPARATOR.join(filter(None, values))
         for values in column.to_pylist()
     ]
     return pa.array(texts, _S)
