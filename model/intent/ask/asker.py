@@ -32,7 +32,7 @@ def asker_of(settings: Settings, titles: KnownTitles = ANY_TITLE) -> Asker:
     ModelMissingError, EndpointError
         If it is not there.
     """
-    asker: Asker = _class_of(settings.intents.source)(settings, titles)
+    asker: Asker = class_of(settings.intents.source)(settings, titles)
     return asker
 
 
@@ -49,12 +49,12 @@ def recipe_of(settings: Settings) -> Recipe | None:
         return None
     prompt_version = template(settings.intents.prompt_version).version
     encoder = encoder_name(settings.encoder)
-    model, decoding = _class_of(source).identity(settings)
+    model, decoding = class_of(source).identity(settings)
     shown = settings.intents.max_items
     return Recipe(source, model, settings.llm.revision, prompt_version, decoding, encoder, shown)
 
 
-def _class_of(source: str) -> Any:
+def class_of(source: str) -> Any:
     """Return the class of a source: its module has its name. Only that one is imported: one brings
     transformers, another an HTTP client.
     """
