@@ -85,7 +85,8 @@ class DecayedMarkov:
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
         plan = Plan([self.table()], [1.0], self.transitions.shape[0])
-        return plan.votes(Asked.of(cases))[0][0]
+        votes: np.ndarray = plan.votes(Asked.of(cases))[0][0]
+        return votes
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,8 @@ class SessionKnn:
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
         plan = Plan([self.table], [1.0], len(self.rarity))
-        return plan.votes(Asked.of(cases))[0][0]
+        votes: np.ndarray = plan.votes(Asked.of(cases))[0][0]
+        return votes
 
     def _age(self, steps: np.ndarray) -> np.ndarray:
         if self.settings.linear:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
     from model.intent.types import SessionIntent
-    from model.recommender.recommender import Scored, Scorer, ScoreRequest
+    from model.recommender.reasons import Scored
+    from model.recommender.recommender import Scorer, ScoreRequest
 
 
 class IntentReader(Protocol):

@@ -142,11 +142,13 @@ def test_unknown_part_is_named(made):
 
 
 def test_refit_learns_the_validation_items(made):
-    parts = {name: KINDS[name].fit(made) for name in ("transitions", "neighbours", "items")}
-    again = Hybrid(dict.fromkeys(parts, 1 / 3), parts).refit(made.refit())
+    parts = {name: KINDS[name].fit(made) for name in ("transitions", "neighbours", "items", "sequels")}
+    again = Hybrid(dict.fromkeys(parts, 1 / 4), parts).refit(made.refit())
     assert (
         again.parts["transitions"].ranker.transitions.sum() != parts["transitions"].ranker.transitions.sum()
     )
+    assert again.parts["sequels"].ranker.name == "SLIT"
+    assert not np.array_equal(again.parts["sequels"].ranker.weights, parts["sequels"].ranker.weights)
     assert again.parts["neighbours"].ranker.sessions.clicks > parts["neighbours"].ranker.sessions.clicks
 
 
@@ -157,7 +159,14 @@ def test_only_source_cannot_be_switched_off(made):
 
 def test_no_texts_leave_the_text_parts_out(made):
     bare = made.with_catalogue(Catalogue.build(made.catalogue.item_ids))
-    assert applicable(bare, "removed") == ("transitions", "neighbours", "cosines", "items", "popular")
+    assert applicable(bare, "removed") == (
+        "transitions",
+        "neighbours",
+        "cosines",
+        "items",
+        "sequels",
+        "popular",
+    )
 
 
 def test_search_finds_the_better_source():

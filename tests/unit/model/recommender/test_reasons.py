@@ -34,7 +34,7 @@ def parts() -> dict[str, Part]:
 
 
 @pytest.mark.parametrize("small", [True, False])
-@pytest.mark.parametrize("name", ["transitions", "items", "titles", "words"])
+@pytest.mark.parametrize("name", ["transitions", "items", "sequels", "titles", "words"])
 def test_the_named_click_speaks_most_alone(
     plain: Scorer, parts: dict[str, Part], name: str, small: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
