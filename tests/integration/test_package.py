@@ -5,39 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
-UV = Path(sys.executable).with_name("uv")
 PACKAGES = ("intentstore", "feature_repo", "spark_jobs", "streaming", "model", "dagster_project")
-
-
-def _uv(*words):
-    subprocess.run([UV, *words], check=True, capture_output=True, text=True, timeout=600)
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel as `uv build` makes it, out of the sdist."""
-    folder = tmp_path_factory.mktemp("dist")
-    _uv("build", "-q", "--no-build-isolation", "--python", sys.executable, "-o", str(folder), str(ROOT))
-    return next(folder.glob("*.whl"))
-
-
-@pytest.fixture(scope="module")
-def live(wheel, tmp_path_factory):
-    """An environment with what requirements-live.lock names, and the wheel."""
-    folder = tmp_path_factory.mktemp("live")
-    python = folder / "bin" / "python"
-    _uv("venv", "-q", "--python", sys.executable, str(folder))
-    lock = str(ROOT / "requirements-live.lock")
-    _uv("pip", "install", "-q", "--python", str(python), "--require-hashes", "-r", lock)
-    _uv("pip", "install", "-q", "--python", str(python), "--no-deps", str(wheel))
-    return folder
 
 
 def test_the_wheel_holds_every_tracked_file_of_the_packages(wheel):
@@ -51,17 +23,21 @@ def test_the_wheel_holds_every_tracked_file_of_the_packages(wheel):
     assert defaults == (ROOT / "intentstore.toml").read_text()  # a link there, a file here
 
 
-def test_live_runs_without_torch_pyspark_feast_and_dagster(live, tmp_path):
+def test_live_runs_without_torch_pyspark_feast_and_dagster(live_environment, tmp_path):
     def run(*words):
         environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
-        command = [live / "bin" / "intentstore", *words]
+        command = [live_environment / "bin" / "intentstore", *words]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
 
-    there = {path.name for path in (live / "lib" / "python3.11" / "site-packages").iterdir()}
+    there = {path.name for path in (live_environment / "lib" / "python3.11" / "site-packages").iterdir()}
     assert not there & {"torch", "pyspark", "feast", "dagster", "transformers"}
-    size = sum(path.stat().st_size for path in live.rglob("*") if path.is_file() and not path.is_symlink())
+    size = sum(
+        path.stat().st_size
+        for path in live_environment.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    )
     assert size < 700_000_000
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "clicks.csv").write_text("session_id,item_id,event_time\na,1,1700000000\n")
