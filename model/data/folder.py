@@ -23,8 +23,9 @@ from feature_repo.contract.dataset.folder import (
     read_item_blocks,
 )
 from feature_repo.contract.dataset.refusals import Tally, too_many
-from feature_repo.contract.dataset.rules import FolderRules, Settled, single_items
+from feature_repo.contract.dataset.rules import FolderRules, single_items
 from feature_repo.contract.dataset.session_cut import gap_note, session_begins
+from feature_repo.contract.dataset.settled import Settled
 from feature_repo.contract.settings import SessionSettings
 from feature_repo.contract.spellings.ids import spelling_note
 from model.data.catalogue import Catalogue
@@ -102,8 +103,7 @@ def load_folder(
         why = f" ({tally.total:,} rows refused: {tally.summary()})" if tally.total else ""
         raise DatasetError(f"dataset folder '{folder}' has no valid click{why}; add rows to clicks.*")
     catalogue, spelling = _catalogue(folder, clicks, heard)
-    stop = too_many(str(folder), tally, clicks.num_rows, max_refused_share)
-    if stop:
+    if stop := too_many(str(folder), tally, clicks.num_rows, max_refused_share):
         raise DatasetError(stop)
     minutes = None if session is None or (folder / "sequences.txt").is_file() else session.gap_minutes
     split_files = settled.own_split or bool(settled.empty)
@@ -119,14 +119,9 @@ def load_folder(
         ),
     )
     for note in notes:
-        log.warning("%s: %s", folder, note)
-    parts = _split(
-        clicks,
-        catalogue,
-        chosen,
-        None if minutes is None else minutes * MINUTE_US,
-        1 if session is None else session.min_length,
-    )
+        _log.warning("%s: %s", folder, note)
+    gap_us = None if minutes is None else minutes * MINUTE_US
+    parts = _split(clicks, catalogue, chosen, gap_us, 1 if session is None else session.min_length)
     dataset = Dataset(
         folder.name,
         chosen,
@@ -135,12 +130,13 @@ def load_folder(
         parts.valid,
         parts.test,
         validation_sequences=parts.validation_sequences,
+        refused=tally.total,
+        refused_by=tally.ranked(),
+        # a split whose test file is missing or without clicks is not the user's where it matters
+        own_split=chosen == "next-item" and settled.brings_test and not settled.empty,
+        notes=notes,
     )
-    # a split whose test file is missing or without clicks is not the user's where it matters
-    own = chosen == "next-item" and settled.brings_test and not settled.empty
-    return check_trainable(
-        replace(dataset, refused=tally.total, refused_by=tally.ranked(), notes=notes, own_split=own)
-    )
+    return check_trainable(dataset)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from feature_repo.contract.dataset.files.blocks import Block
@@ -102,7 +103,7 @@ def _holds_clicks(path: Path, choices: Choices) -> bool:
 
 
 def _find(folder: Path, stems: Sequence[str], suffix: str | None) -> Path | None:
-    named = [folder / f"{stem}{ending}{packed}" for stem in stems for ending in SUFFIXES for packed in PACKED]
+    named = [folder / "".join(parts) for parts in product(stems, SUFFIXES, PACKED)]
     found = [path for path in named if path.exists()] or (
         [] if suffix is None else sorted(folder.glob(f"*{suffix}"))
     )
@@ -110,7 +111,7 @@ def _find(folder: Path, stems: Sequence[str], suffix: str | None) -> Path | None
 
 
 def _readable(folder: Path) -> list[Path]:
-    endings = tuple(ending + packed for ending in SUFFIXES for packed in PACKED)
+    endings = tuple(map("".join, product(SUFFIXES, PACKED)))
     return sorted(path for path in folder.iterdir() if path.name.endswith(endings))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -43,8 +44,8 @@ class Sequences:
         examples).
         """
         lengths = [len(session) for session in sessions]
-        items = np.array([item for session in sessions for item in session], dtype=np.int32)
-        times = np.array([step * 1_000_000 for length in lengths for step in range(length)], dtype=np.int64)
+        items = np.array(list(chain.from_iterable(sessions)), dtype=np.int32)
+        times = np.array(list(chain.from_iterable(map(range, lengths))), dtype=np.int64) * 1_000_000
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
         return cls(
             [str(number) for number in range(len(sessions))],

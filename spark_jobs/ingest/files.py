@@ -30,8 +30,9 @@ from feature_repo.contract.dataset.folder import (
 )
 from feature_repo.contract.dataset.refusals import Tally
 from feature_repo.contract.dataset.rows.clicks import sort_rows
-from feature_repo.contract.dataset.rules import FolderRules, Settled, single_items
+from feature_repo.contract.dataset.rules import FolderRules, single_items
 from feature_repo.contract.dataset.session_cut import gap_note
+from feature_repo.contract.dataset.settled import Settled
 from feature_repo.contract.spellings.ids import spelling_note
 
 log = logging.getLogger("intentstore.ingest")
