@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from feature_repo.contract.key_partitions import partitioner_of
 from feature_repo.contract.settings import Settings
 from streaming.clients import client_options
-from streaming.topics.fence import Fence, Waiting, Widths, fences_of, left_home, numbers_after, place_of
+from streaming.topics.fence import Fence, Widths, fences_of, left_home, place_of
+from streaming.topics.growth import Waiting, growth_of
 
 _READ_SECONDS = 120.0  # without any record
 
@@ -23,7 +25,8 @@ def survey(settings: Settings, before: int, now: int, committed: Mapping[int, in
     settings : Settings
         Broker, topic and its partitioner.
     before, now : int
-        Number of partitions by which states are placed, and of the topic.
+        Number of partitions by which states are placed, and of the topic. Who calls looks at the topic again
+        afterwards: a growth meanwhile makes another survey.
     committed : mapping of int to (int or None)
         Next offset of each partition by the group's commit.
 
@@ -48,12 +51,10 @@ def survey(settings: Settings, before: int, now: int, committed: Mapping[int, in
         reader.assign(names)
         begins, ends = reader.beginning_offsets(names), reader.end_offsets(names)
         starts = {name: max(committed[name.partition] or 0, begins[name]) for name in names}
-        elsewhere = [
-            click for click in _waiting(reader, starts, ends) if place(click.key, before) != click.partition
-        ]
-        widths = Widths(before, numbers_after(place, before, now, elsewhere))
-        left = left_home(place, widths, elsewhere)
-        fences = fences_of(place, widths, _waiting(reader, starts, ends), left)
+        growth = growth_of(partitioner_of(settings.kafka), before, now, _waiting(reader, starts, ends))
+        widths = Widths(before, growth.later)
+        left = left_home(place, widths, _waiting(reader, starts, ends)) if len(widths.later) > 1 else {}
+        fences = fences_of(place, widths, growth.began_ms, _waiting(reader, starts, ends), left)
     finally:
         reader.close()
     return Fence(place, widths, fences, {name.partition: end for name, end in ends.items()})
