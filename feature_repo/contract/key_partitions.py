@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from feature_repo.contract.files import replace_file
-from feature_repo.contract.locks import only_one
+from feature_repo.contract.files import only_one, replace_file
 from feature_repo.contract.messages import ClickError
 from feature_repo.contract.settings import KafkaSettings
 

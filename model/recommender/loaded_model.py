@@ -116,5 +116,7 @@ def load_model(settings: Settings, path: Path) -> LoadedModel:
 
     scorer = new_items.load(path)
     model = LoadedModel(scorer, LiveIntents.load(settings, path, scorer.catalogue), path)
-    model.recommend([[], scorer.item_ids[:2]], 1)  # the first call pays for what is built lazily
+    # the first call pays for what is built, read or compiled lazily
+    scorer.warm()
+    model.recommend([[], scorer.item_ids[:2]], 1)
     return model
