@@ -17,7 +17,10 @@ _OPEN: Final = (
     r"|<unused94>(?:thought)?"
     r"|^\s*here is my thought process:)"
 )
-_CLOSE: Final = rf"(?:{_LESS}/\s*{_NAMES}\s*(?:>|&gt;)|\[/THINK\]|◁/think▷|<unused95>|<\|END_THINKING\|>|<\|end_of_thought\|>|here is my response:)"
+_CLOSE: Final = (
+    rf"(?:{_LESS}/\s*{_NAMES}\s*(?:>|&gt;)|\[/THINK\]|◁/think▷|<unused95>|<\|END_THINKING\|>"
+    r"|<\|end_of_thought\|>|here is my response:)"
+)
 _OPENING = re.compile(_OPEN, re.IGNORECASE)
 _CLOSING = re.compile(_CLOSE, re.IGNORECASE)
 # Harmony channels, with their special tokens or as servers leave them when they strip those.
