@@ -16,14 +16,14 @@ import msgspec
 from feature_repo.contract.key_partitions import note_move
 from feature_repo.contract.settings import Settings
 from streaming.consumer.moves import snapshots
-from streaming.consumer.moves.group import commits_of, group_client, layout_before, members, store_folder
+from streaming.consumer.moves.group import group_client, layout_before, members, store_folder
 from streaming.consumer.moves.unread import survey
 from streaming.consumer.state import PartitionStore
 from streaming.errors import StreamingError
 from streaming.topics import ensure as topics
 from streaming.topics.fence import Fence, place_of
 from streaming.topics.layout import Layout
-from streaming.topics.offsets import offsets_of
+from streaming.topics.offsets import commits_of, offsets_of
 
 log = logging.getLogger("intentstore.repartition")
 # consumers notice new partitions sooner, and a stopped static member stays in the group for a session
@@ -98,7 +98,7 @@ def repartition(settings: Settings, drain: Drain, patience: float) -> Moved:
     try:
         while True:  # once, unless the topic grew twice, or grows meanwhile
             now = topics.layout(settings)
-            commits = commits_of(consumer, settings.kafka.clicks_topic, now.partitions)
+            commits = commits_of(consumer, settings.kafka.clicks_topic, range(now.partitions))
             before = layout_before(settings, now, [layout for _, layout in commits.values()])
             if before is None or before.partitions == now.partitions:
                 break

@@ -15,11 +15,12 @@ from feature_repo.contract.key_partitions import partition_of
 from feature_repo.contract.settings import Settings
 from oracles.consumer_state import stored_features
 from streaming.clients import client_options
-from streaming.consumer.moves.group import commits_of, group_client
+from streaming.consumer.moves.group import group_client
 from streaming.consumer.sinks import KafkaSink
 from streaming.topics import dead_letters as dlq
 from streaming.topics import ensure as topics
 from streaming.topics.fence import Fence
+from streaming.topics.offsets import commits_of
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 sys.path.append(str(Path(__file__).parent))
@@ -46,7 +47,7 @@ def test_group_says_by_which_layout_it_works_before_its_first_answer(
         patched.setattr(KafkaSink, "send", killed)
         consume(apart(live, "a"), idle_seconds=60.0)  # it ends when it is killed, and not before
     client = group_client(live)
-    said = commits_of(client, name, 2)
+    said = commits_of(client, name, range(2))
     client.close(autocommit=False)
     assert {layout for _, layout in said.values()} == {topics.layout(live)}
     assert {offset for offset, _ in said.values()} == {0}
