@@ -19,7 +19,7 @@ from streaming.consumer.moves.repartition import Drain, Moved
 from streaming.consumer.moves.turns import follow
 from streaming.consumer.pipeline import Breaker, Pipeline
 from streaming.consumer.sinks import SendError
-from streaming.errors import StreamingError
+from streaming.errors import StateMovedError, StreamingError
 from streaming.metrics import ConsumerMetrics
 from streaming.serving.answers import Answerer, Popularity
 from streaming.serving.models import Models, open_models
@@ -134,7 +134,11 @@ def _drain(settings: Settings, models: Models, metrics: ConsumerMetrics) -> Drai
         consumer = assemble(
             settings, models, metrics, until_idle_seconds=DRAINED_SECONDS, drain=(layout, fence)
         )
-        consumer.run()
+        try:
+            consumer.run()
+        except StateMovedError:
+            if not fence.outdated:  # else whoever moves sees it, and begins anew
+                raise
         return consumer.totals
 
     return drain

@@ -213,7 +213,7 @@ class Consumer:
         # where our state goes on.
         known = {name: batch for name, batch in polled.items() if name.partition in held}
         if self._drain is not None:
-            known = self._drain[1].cut(consumer, known)
+            known = self._drain[1].cut(consumer, known, self._watch.partitions)
         if self._live.owing:
             self._settle_live(consumer)
         elif known:

@@ -168,7 +168,19 @@ def test_a_number_is_read_as_its_field_says_and_nothing_else_is(name, kind, read
             assert type(read(name, text)) is type(value)
         except SettingsError as error:  # out of this field's range: read as a number, and refused as one
             assert "greater than" in str(error) or "less than" in str(error)
-    for text in ("7 # rest", "[a]", "[1]", "seven", "{x = 1}", '"7"', "7;", "2026-01-01"):
+    for text in (
+        "7 # rest",
+        "[a]",
+        "[1]",
+        "seven",
+        "{x = 1}",
+        '"7"',
+        "7;",
+        "2026-01-01",
+        "inf",
+        "-inf",
+        "nan",
+    ):
         with pytest.raises(SettingsError, match=f"'{name}'"):
             read(name, text)
 
