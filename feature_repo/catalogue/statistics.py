@@ -50,6 +50,7 @@ def view_statistics(spark: SparkSession, store: FeatureStore, view: FeatureView)
     from pyspark.sql import functions as F
 
     from feature_repo.stores.offline import sources as tables
+    from feature_repo.stores.offline.errors import FeatureTableError
 
     config = store.config
     try:
@@ -59,7 +60,7 @@ def view_statistics(spark: SparkSession, store: FeatureStore, view: FeatureView)
             config.offline_store.lake,
             Path(config.repo_path) if config.repo_path else None,
         )
-    except tables.FeatureTableError:
+    except FeatureTableError:
         return None
     names = [feature.name for feature in view.features if feature.name in table.frame.columns]
     measures = {name: _measure(table.frame, name) for name in names}

@@ -90,7 +90,7 @@ def materialize(
         The store cannot be reached; what is written stays, running again completes it.
     """
     from feature_repo.registry.store import applied_store
-    from feature_repo.stores.offline.sources import FeatureTableError
+    from feature_repo.stores.offline.errors import FeatureTableError
 
     store = applied_store(settings, url=url)
     known = {view.name: view for view in store.list_feature_views() if view.online}
@@ -113,19 +113,20 @@ def materialize(
 def _materialize_view(
     store: FeatureStore, view: FeatureView, spark: SparkSession, full: bool
 ) -> Materialized:
-    from feature_repo.stores.offline import asof
+    from feature_repo.stores.offline import asof, pins
     from feature_repo.stores.offline import sources as tables
+    from feature_repo.stores.offline.errors import FeatureTableError
 
     started, config, online = time.monotonic(), store.config, _online(store)
     repo = Path(config.repo_path) if config.repo_path else None
     table = tables.open_source(spark, view.batch_source, config.offline_store.lake, repo)
     if table.version is None:
-        raise tables.FeatureTableError(
+        raise FeatureTableError(
             f"source '{table.name}' of view '{view.name}' is no Delta table; materialise it with Feast's "
             "own command"
         )
     identity = tables.table_id(
-        spark, tables.location(str(view.batch_source.path), config.offline_store.lake, repo)
+        spark, pins.location(str(view.batch_source.path), config.offline_store.lake, repo)
     )
     mark = {} if full else online.watermark(config, view)
     since = mark.get("version") if mark.get("table_id") == identity else None
@@ -156,11 +157,11 @@ def _new_rows(
     from pyspark.errors import PySparkException
     from pyspark.sql import functions as F
 
-    from feature_repo.stores.offline import sources as tables
+    from feature_repo.stores.offline import pins
 
     if table.version == since:
         return None
-    path = tables.location(str(view.batch_source.path), config.offline_store.lake, repo)
+    path = pins.location(str(view.batch_source.path), config.offline_store.lake, repo)
     try:
         before = set(spark.read.format("delta").option("versionAsOf", since).load(path).inputFiles())
     except PySparkException:

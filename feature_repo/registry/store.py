@@ -83,8 +83,7 @@ def feature_store(settings: Settings, *, url: str | None = None) -> FeatureStore
     Returns
     -------
     CheckedStore
-        Feast's, with errors in our words. Historical reads need an active Spark session with Delta
-        (``spark_jobs.session``) in this process.
+        Feast's, with errors in our words.
     """
     config = repo_config(settings, url=url)
     from feature_repo.registry.checked import CheckedStore
@@ -153,6 +152,6 @@ def pinned(versions: Mapping[str, int | str]) -> Any:
     -------
     context manager
     """
-    from feature_repo.stores.offline.sources import pinned as pin
+    from feature_repo.stores.offline.pins import pinned as pin
 
     return pin(versions)

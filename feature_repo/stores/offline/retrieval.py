@@ -21,9 +21,10 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from feature_repo.stores.offline import asof
+from feature_repo.stores.offline import asof, pins
 from feature_repo.stores.offline.entity_frame import EntityFrame
-from feature_repo.stores.offline.sources import FeatureTableError, explain, location
+from feature_repo.stores.offline.errors import FeatureTableError
+from feature_repo.stores.offline.sources import explain
 from feature_repo.stores.surroundings import lake_of
 
 
@@ -96,7 +97,7 @@ class DeltaRetrievalJob(SparkRetrievalJob):
 
     def _place(self, path: str) -> str:
         repo = self._config.repo_path
-        return location(path, lake_of(self._config), Path(repo) if repo else None)
+        return pins.location(path, lake_of(self._config), Path(repo) if repo else None)
 
     def _path_exists(self, path: str) -> bool:
         context: Any = self.spark_session.sparkContext
