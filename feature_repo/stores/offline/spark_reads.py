@@ -27,7 +27,7 @@ from feature_repo.stores.packed.keys import DUMMY_KEY
 from feature_repo.stores.packed.slots import EPOCH
 from feature_repo.stores.surroundings import lake_of, settings_here
 
-LOGGER = logging.getLogger("intentstore.features")
+log = logging.getLogger("intentstore.features")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def session(config: RepoConfig) -> SparkSession:
     settings = settings_here(config.repo_path and Path(config.repo_path))
     conf = {**settings.spark.conf, **(config.offline_store.spark_conf or {})}
     settings = settings.model_copy(update={"spark": settings.spark.model_copy(update={"conf": conf})})
-    LOGGER.info("no Spark session is active; opening one with Delta, master %s", settings.spark.master)
+    log.info("no Spark session is active; opening one with Delta, master %s", settings.spark.master)
     return spark_session(settings, app="feast")
 
 
@@ -170,8 +170,11 @@ def _plan(plan: _Planned) -> asof.ViewPlan:
 def _entities(spark: SparkSession, ask: Ask, plans: Sequence[_Planned]) -> EntityFrame:
     if ask.rows is not None:
         return entity_frame.from_any(spark, ask.rows)
-    frames = [(plan.table.frame, dict(plan.columns.keys), plan.columns.event) for plan in plans]
-    return entity_frame.from_history(spark, frames, ask.start, ask.end)
+    sources = [
+        entity_frame.KeySource(plan.table.frame, dict(plan.columns.keys), plan.columns.event)
+        for plan in plans
+    ]
+    return entity_frame.from_history(spark, sources, ask.start, ask.end)
 
 
 def _between(frame: DataFrame, event: str, start: datetime | None, end: datetime | None) -> DataFrame:

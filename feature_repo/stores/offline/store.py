@@ -41,7 +41,7 @@ else:  # the extra `features` has none
     from feast.infra.offline_stores.offline_store import OfflineStore as _Store
     from feast.repo_config import FeastConfigBaseModel as _Config
 
-LOGGER = logging.getLogger("intentstore.features")
+log = logging.getLogger("intentstore.features")
 
 
 class DeltaOfflineStoreConfig(_Config):
@@ -217,7 +217,7 @@ def _read(config: RepoConfig, ask: Ask) -> RetrievalJob:
     except OnlySparkError as reason:
         if engine == "local":
             raise FeatureTableError(f"{reason}; offline_store.engine is local, set it to auto") from None
-        LOGGER.info("history is read by Spark: %s", reason)
+        log.info("history is read by Spark: %s", reason)
         return _on_spark(str(reason)).historical(config, ask)
 
 

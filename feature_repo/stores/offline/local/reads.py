@@ -27,7 +27,7 @@ from feature_repo.stores.offline.views import ViewColumns
 from feature_repo.stores.packed.slots import EPOCH
 from feature_repo.stores.surroundings import lake_of
 
-LOGGER = logging.getLogger("intentstore.features")
+log = logging.getLogger("intentstore.features")
 ENTITY_ROWS = 1_000_000
 """More entity rows than this are Spark's work."""
 _MICROSECOND = timedelta(microseconds=1)
@@ -101,7 +101,7 @@ class LocalRetrievalJob(RetrievalJob):
         try:
             return self._read()
         except OnlySparkError as reason:  # known only when rows are read: ties that only Spark tells apart
-            LOGGER.info("history is read by Spark: %s", reason)
+            log.info("history is read by Spark: %s", reason)
             return self._pinned_on_spark(str(reason))._to_arrow_internal(timeout)
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
