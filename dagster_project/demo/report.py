@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     import dagster as dg
 
 UI = "make ui   (then open http://127.0.0.1:3000)"
+
+
+@dataclass(frozen=True)
+class Try:
+    """A command to copy, and what it shows."""
+
+    command: str
+    shows: str
+
+
 _STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1d2730}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin:1.8rem 0 .4rem}table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.25rem .7rem .25rem 0;border-bottom:1px solid #dde3e8;vertical-align:top;font-variant-numeric:tabular-nums}
@@ -39,12 +50,15 @@ class Summary:
         Of Dagster's run.
     sections : tuple of Section
         In order.
+    tries : tuple of Try
+        What to do next.
     """
 
     success: bool
     seconds: float
     run_id: str
     sections: tuple[Section, ...]
+    tries: tuple[Try, ...] = ()
 
 
 def collect(settings: Settings, result: dg.ExecuteInProcessResult, seconds: float) -> Summary:
@@ -93,7 +107,21 @@ def collect(settings: Settings, result: dg.ExecuteInProcessResult, seconds: floa
         demo_sections.sessions(settings, facts),
         demo_sections.checks(results),
     )
-    return Summary(result.success, seconds, result.run_id, sections)
+    tries = _tries(settings, demo_sections.clicked(settings, facts)) if result.success else ()
+    return Summary(result.success, seconds, result.run_id, sections, tries)
+
+
+def _tries(settings: Settings, items: Sequence[str]) -> tuple[Try, ...]:
+    """Return three commands that go on from here; each runs as it stands."""
+    home = shlex.quote(str(settings.home))
+    session = shlex.quote(",".join(items))
+    promoted = shlex.quote(str(settings.models_dir / "promoted"))
+    asked = Try(f"intentstore recommend --model {promoted} --session {session} -k 5", "what is next, and why")
+    return (
+        *([asked] if items else []),
+        Try(f"intentstore features catalogue --home {home}", "every feature: meaning, freshness, values"),
+        Try(f"intentstore ui --home {home}", "the graph that made it, on http://127.0.0.1:3000"),
+    )
 
 
 def plain(value: Any) -> Any:
@@ -135,7 +163,11 @@ def to_text(summary: Summary, file: Path) -> str:
                 console.print(f"  {section.note}\n")
         word = "done" if summary.success else "FAILED"
         console.print(f"{word} in {summary.seconds:.0f} s; Dagster run {summary.run_id[:8]}")
-        console.print(f"report  {file}\ngraph   {UI}")
+        console.print(f"report  {file}\ngraph   {UI}", soft_wrap=True)
+        for number, attempt in enumerate(summary.tries):
+            console.print(
+                f"{'try' if number == 0 else '':7} {attempt.command}   # {attempt.shows}", soft_wrap=True
+            )
     return captured.get()
 
 

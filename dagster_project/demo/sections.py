@@ -282,6 +282,13 @@ def _prefixes(settings: Settings, examples: Sequence[Mapping[str, Any]]) -> dict
     return {(row["partition"], row["offset"]): row["items"] for row in found.to_pylist()}
 
 
+def clicked(settings: Settings, facts: Facts) -> list[str]:
+    """Return the last items of the first session that is shown; empty where none is."""
+    examples = (facts.get("live/recommendations") or {}).get("examples") or []
+    seen = list(_prefixes(settings, examples[:1]).values()) if examples else []
+    return seen[0][-PREFIX_SHOWN:] if seen else []
+
+
 class CheckResult(NamedTuple):
     """How one check of an asset ended."""
 

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from feature_repo.stores.offline import asof, entity_frame, views
 from feature_repo.stores.offline.asks import Ask
 from feature_repo.stores.offline.entity_frame import EntityFrame
+from feature_repo.stores.offline.entity_rows import AT
 from feature_repo.stores.offline.errors import FeatureTableError
 from feature_repo.stores.offline.retrieval import DeltaRetrievalJob
 from feature_repo.stores.offline.sources import PinnedTable, open_source
@@ -53,7 +54,7 @@ def historical(config: RepoConfig, ask: Ask) -> DeltaRetrievalJob:
         plan.columns.refuse_missing(plan.table.frame.columns, plan.table.version)
         entity_frame.check_keys(entities, plan.table.frame, plan.columns.keys, plan.columns.view)
     views.refuse_taken(entities.columns, [plan.columns for plan in plans])
-    joined = asof.join(entities.frame, [_plan(plan) for plan in plans], entities.rows).drop(asof.AT)
+    joined = asof.join(entities.frame, [_plan(plan) for plan in plans], entities.rows).drop(AT)
     return DeltaRetrievalJob(
         spark,
         joined,

@@ -105,7 +105,8 @@ class LocalRetrievalJob(RetrievalJob):
             return self._pinned_on_spark(str(reason))._to_arrow_internal(timeout)
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._to_arrow_internal(timeout).to_pandas()
+        rows: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()
+        return rows
 
     def _pinned_on_spark(self, reason: str) -> RetrievalJob:
         with pins.pinned(self.delta_versions):
