@@ -45,14 +45,17 @@ def of_session(settings: Settings, example: Mapping[str, Any], clicks: Sequence[
     answer = example["answer"]
     intents = [item for intent in answer["intents"].values() for item in intent.get("items", ())]
     recommended = [item["item_id"] for item in answer["items"][:RECOMMENDED_SHOWN]]
-    known = lambda wanted: [places[item] for item in wanted if item in places]
     groups = (
         pictures.Dots("items", "faint", range(0, len(places), -(-len(places) // MAP_ITEMS) or 1), 1.6),
-        pictures.Dots("clicked", "own", known(clicks), 5),
-        pictures.Dots("intents", "intent", known(intents), 4.5),
-        pictures.Dots("recommended", "other", known(recommended), 4),
+        pictures.Dots("clicked", "own", _known(places, clicks), 5),
+        pictures.Dots("intents", "intent", _known(places, intents), 4.5),
+        pictures.Dots("recommended", "other", _known(places, recommended), 4),
     )
     vectors = np.stack(items.column("vector").to_numpy()) if places else np.zeros((0, 1))
     counts = ", ".join(f"{len(group.places)} {group.name}" for group in groups)
     text = f"items by the two main directions of their text vectors, session {answer['session_id']}: {counts}"
     return [pictures.item_map(vectors, groups, text)]
+
+
+def _known(places: Mapping[str, int], items: Sequence[str]) -> list[int]:
+    return [places[item] for item in items if item in places]

@@ -19,7 +19,7 @@ def quantile(values: list[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
-def histogram(latencies: Sequence[float]) -> dict[str, list[float]] | None:
+def histogram(latencies: Sequence[float]) -> dict[str, Sequence[float]] | None:
     """Count latencies in milliseconds between edges a fifth of a power of ten apart; none without values.
 
     Examples
