@@ -17,6 +17,7 @@ from typing import Any
 
 from dagster_project.live import redate
 from dagster_project.live.drawn import Draw, Sent, following
+from dagster_project.live.spread import histogram, hit_rates, quantile
 from feature_repo.contract import messages as events
 from feature_repo.contract import processes as bound
 from feature_repo.contract.session import FoldConfig
@@ -232,6 +233,7 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
     draw = Draw(following(_clicks(settings, before, sent), FoldConfig.from_settings(settings.session).gap_us))
     latencies: list[float] = []
     stamps: list[int] = []
+    hits: list[bool] = []
     versions: set[str] = set()
     strangers = dead = 0
     for record in _records(settings, settings.kafka.recommendations_topic, before.answers):
@@ -246,6 +248,8 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
             versions.add(answer.model_version)
             place = (answer.source.partition, answer.source.offset)
             draw.offer(answer.session_id, place, record.value)
+            if (after := draw.followed.get(place)) is not None:
+                hits.append(after.item in [item.item_id for item in answer.items])
     for record in _records(settings, settings.kafka.dead_letter_topic, before.dead):
         ours = dlq.letter_of(record, settings.kafka.clicks_topic).reason != dlq.FOREIGN
         dead, strangers = dead + ours, strangers + (not ours)
@@ -258,6 +262,8 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         "duplicates": max(0, len(sent) - len(latencies) - dead),
         "p50_ms": quantile(latencies, 0.50),
         "p99_ms": quantile(latencies, 0.99),
+        "latency_histogram": histogram(latencies),
+        "hit_rates": hit_rates(hits),
         "answers_per_second": round(len(stamps) / span, 1) if span else None,
         "model_version": ", ".join(sorted(versions)) or None,
         "examples": draw.drawn(),
@@ -271,18 +277,6 @@ def _clicks(settings: Settings, before: Ends, sent: dict[tuple[int, int], int]) 
         sent[place] = record.timestamp
         with contextlib.suppress(events.ClickError):
             yield Sent(place, events.decode_click(record.value, record.key, record.timestamp * 1000))
-
-
-def quantile(values: list[float], share: float) -> float | None:
-    """Return the smallest value that at least `share` of the values do not exceed.
-
-    Examples
-    --------
-    >>> quantile([1.0, 2.0, 3.0, 4.0], 0.5), quantile([], 0.5)
-    (2.0, None)
-    """
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 def _records(settings: Settings, topic: str, since: Mapping[str, int]) -> Iterator[Any]:
