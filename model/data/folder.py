@@ -119,7 +119,7 @@ def load_folder(
         ),
     )
     for note in notes:
-        _log.warning("%s: %s", folder, note)
+        log.warning("%s: %s", folder, note)
     gap_us = None if minutes is None else minutes * MINUTE_US
     parts = _split(clicks, catalogue, chosen, gap_us, 1 if session is None else session.min_length)
     dataset = Dataset(

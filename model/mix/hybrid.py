@@ -23,6 +23,7 @@ from model.mix.hiding import hidden_trust
 from model.mix.mixer import Mixer, Source
 from model.mix.pool import doubts, pool
 from model.mix.weights import TEXT, Mix, Trust, named, natural, search, unguided
+from model.rankers.tables import GivenTable, Table
 
 NETWORK = "network"
 VALIDATION_CASES = 25_000  # evenly spread beyond; the same for every seed

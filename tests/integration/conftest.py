@@ -1,4 +1,4 @@
-"""The wheel, and an environment in which the live half runs: no torch, pyspark, feast or dagster."""
+"""The wheel, and environments of single extras: what runs without torch, pyspark, feast or dagster."""
 
 from __future__ import annotations
 
@@ -27,10 +27,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def live_environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with what requirements-live.lock names, and the wheel."""
-    folder = tmp_path_factory.mktemp("live")
+    return _environment("live", wheel, tmp_path_factory.mktemp("live"))
+
+
+@pytest.fixture(scope="session")
+def features_environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with what requirements-features.lock names, and the wheel."""
+    return _environment("features", wheel, tmp_path_factory.mktemp("features"))
+
+
+def _environment(extra: str, wheel: Path, folder: Path) -> Path:
     python = folder / "bin" / "python"
     _uv("venv", "-q", "--python", sys.executable, str(folder))
-    lock = str(ROOT / "requirements-live.lock")
+    lock = str(ROOT / f"requirements-{extra}.lock")
     _uv("pip", "install", "-q", "--python", str(python), "--require-hashes", "-r", lock)
     _uv("pip", "install", "-q", "--python", str(python), "--no-deps", str(wheel))
     return folder

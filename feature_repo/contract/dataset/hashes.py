@@ -5,7 +5,6 @@ nothing of what equal rows mean.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
