@@ -18,6 +18,7 @@ from typing import Any
 from dagster_project.live import redate
 from dagster_project.live.drawn import Draw, Sent, following
 from feature_repo.contract import processes as bound
+from feature_repo.contract.events.rules import event_type_of
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from streaming.topics import watch as kafka_watch
@@ -238,7 +239,8 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
     from streaming.topics import foreign
 
     sent: dict[tuple[int, int], int] = {}
-    draw = Draw(following(_clicks(settings, before, sent), FoldConfig.from_settings(settings.session).gap_us))
+    config, aside = FoldConfig.from_settings(settings.session), set[tuple[int, int]]()
+    draw = Draw(following(_clicks(settings, before, sent, config, aside), config.gap_us))
     latencies: list[float] = []
     stamps: list[int] = []
     versions: set[str] = set()
@@ -254,6 +256,7 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
             stamps.append(record.timestamp)
             versions.add(answer.model_version)
             place = (answer.source.partition, answer.source.offset)
+            aside.discard(place)
             draw.offer(answer.session_id, place, record.value)
     for record in _records(settings, settings.kafka.dead_letter_topic, before.dead):
         ours = dlq.letter_of(record, settings.kafka.clicks_topic).reason != dlq.FOREIGN
@@ -264,7 +267,8 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         "answers": len(latencies),
         "dead_letters": dead,
         "foreign_records": strangers,
-        "duplicates": max(0, len(sent) - len(latencies) - dead),
+        "aside": len(aside),
+        "duplicates": max(0, len(sent) - len(latencies) - dead - len(aside)),
         "p50_ms": quantile(latencies, 0.50),
         "p99_ms": quantile(latencies, 0.99),
         "answers_per_second": round(len(stamps) / span, 1) if span else None,
@@ -273,15 +277,27 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
     }
 
 
-def _clicks(settings: Settings, before: Ends, sent: dict[tuple[int, int], int]) -> Iterator[Sent]:
-    """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds."""
+def _clicks(
+    settings: Settings,
+    before: Ends,
+    sent: dict[tuple[int, int], int],
+    config: FoldConfig,
+    aside: set[tuple[int, int]],
+) -> Iterator[Sent]:
+    """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds, and
+    ``aside`` the places of events that are no clicks.
+    """
     from feature_repo.contract import messages as events
 
     for record in _records(settings, settings.kafka.clicks_topic, before.clicks):
         place = (record.partition, record.offset)
         sent[place] = record.timestamp
         with contextlib.suppress(events.ClickError):
-            yield Sent(place, events.decode_click(record.value, record.key, record.timestamp * 1000))
+            click = events.decode_click(record.value, record.key, record.timestamp * 1000)
+            if config.events.of(event_type_of(click.extra)).folded:
+                yield Sent(place, click)
+            else:
+                aside.add(place)
 
 
 def quantile(values: list[float], share: float) -> float | None:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from feature_repo.contract.dataset.folder import DatasetFolderError
 from feature_repo.contract.dataset.look import look_at
 from feature_repo.contract.dataset.refusals import too_many
+from feature_repo.contract.events.rules import EventRules
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS, ITEMS, QUARANTINE
 from spark_jobs.ingest import kafka as ingest_kafka
@@ -234,6 +235,7 @@ def _stage(settings: Settings, folder: Path, now: datetime.datetime) -> Staged:
             folder,
             round(now.timestamp() * 1_000_000),
             settings.session.gap_minutes,
+            EventRules.from_settings(settings.session.event_types),
         )
     except DatasetFolderError as error:
         raise JobError(str(error)) from None

@@ -76,6 +76,13 @@ Features = msgspec.defstruct(
 )
 
 
+class Events(msgspec.Struct, frozen=True):
+    """Events of the current session: how many of each type, and the items whose interest ended."""
+
+    counts: dict[str, int]
+    ended_items: list[str]
+
+
 class SessionFeatures(msgspec.Struct, frozen=True):
     """What the online store holds of a session."""
 
@@ -84,6 +91,7 @@ class SessionFeatures(msgspec.Struct, frozen=True):
     event_time: Time | None = None
     created: Time | None = None
     features: Features | None = None  # type: ignore[valid-type]
+    events: Events | None = None
 
 
 class Items(msgspec.Struct, frozen=True):

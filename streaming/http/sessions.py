@@ -24,6 +24,7 @@ from streaming.http.messages import (
     ClickBody,
     ClickResults,
     Count,
+    Events,
     Features,
     Id,
     RecommendBody,
@@ -148,7 +149,11 @@ class SessionRoutes:
             return Json(SessionFeatures(session_id, row.status, *times))
         features = {name: row.features[name] for name, _ in SESSION_FEATURE_FIELDS}
         features["session_start"] = format_time(features["session_start"])
-        return Json(SessionFeatures(session_id, row.status, *times, Features(**features)))
+        events = None
+        if row.features.get("event_types") is not None:  # null = written by a version that did not count
+            counts = zip(row.features["event_types"], row.features["event_counts"], strict=True)
+            events = Events(dict(counts), row.features["ended_items"] or [])
+        return Json(SessionFeatures(session_id, row.status, *times, Features(**features), events))
 
     @Operation(
         "GET",
