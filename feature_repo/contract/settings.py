@@ -267,6 +267,18 @@ class IntentSettings(Section):
     )
 
 
+class LimitSettings(Section):
+    """What may be shown in every answer on Kafka; an HTTP request brings its own."""
+
+    category: str | None = Field(None, description="Only items of it: whole words, in any case.")
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    min_score: float | None = None
+    per_category: int | None = Field(None, ge=1, description="Most items of one category.")
+    new_share: float = Field(0.0, ge=0, le=1, description="Least share of items without a training click.")
+    seed: int = Field(0, description="Of the draw among new items.")
+
+
 class StreamingSettings(Section):
     """The consumer and its limits."""
 
@@ -283,6 +295,7 @@ class StreamingSettings(Section):
     dlq_breaker_window: int = Field(1000, ge=10)
     transactional: bool = False
     watchdog_seconds: float = Field(60.0, gt=0)
+    limits: LimitSettings = LimitSettings()
 
 
 class HttpSettings(Section):

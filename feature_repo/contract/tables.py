@@ -177,6 +177,12 @@ _ITEMS = Table(
         Field(
             "raw", _S, "Texts as they came, JSON by column, where HTML entities in them were decoded.", False
         ),
+        Field(
+            "available",
+            pa.bool_(),
+            "Whether the item may be recommended; null = the source does not say, so it may.",
+            False,
+        ),
     ),
     ("item_id",),
     "ingest",

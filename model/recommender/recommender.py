@@ -46,11 +46,14 @@ class ScoreRequest:
         Clicks, oldest first; ids that the model does not know are skipped.
     long, short : ndarray float32, shape (text_dim,), optional
         Intent vectors; none or zeros = made from the clicked titles.
+    allowed : ndarray bool, shape (n_items,), optional
+        Items that may be in the answer, over the scorer's catalogue; none = all.
     """
 
     items: Sequence[str]
     long: Floats | None = None
     short: Floats | None = None
+    allowed: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -172,10 +175,14 @@ class Scorer:
         for start in range(0, len(order), rows):
             block = order[start : start + rows]
             cases = self._cases([known[place] for place in block], [requests[place] for place in block])
-            for place, answer in zip(block, self._answer(cases, k), strict=True):
+            allowed = [requests[place].allowed for place in block]
+            for place, answer in zip(block, self._answer(cases, k, allowed), strict=True):
                 answers[place] = answer
         popular = self._popular(k) if len(order) < len(requests) else None
-        return [answer or popular for answer in answers]  # type: ignore[misc]
+        for place, request in enumerate(requests):
+            if answers[place] is None:
+                answers[place] = popular if request.allowed is None else self._popular(k, request.allowed)
+        return answers  # type: ignore[return-value]
 
     def _cases(self, known: list[list[int]], requests: list[ScoreRequest]) -> Cases:
         keep = max(self.config.max_length, 50)
@@ -207,12 +214,15 @@ class Scorer:
             raise ValueError(f"{view} intent vector holds NaN or infinity; infer the intent again")
         return found
 
-    def _answer(self, cases: Cases, k: int) -> list[Scored]:
+    def _answer(self, cases: Cases, k: int, allowed: Sequence[NDArray[np.bool_] | None] = ()) -> list[Scored]:
         sources = self._sources(cases)
         cold = None if self.hybrid is None else self.hybrid.cold_mix
         total = mixed(sources, cold)
         if self.without_seen:
             remove_seen(total, cases.prefixes)
+        for row, mask in enumerate(allowed):
+            if mask is not None:
+                total[row].masked_fill_(torch.from_numpy(~mask), float("-inf"))
         values, items = best_items(total, k)
         # Only the items of the answer need a reason: what each source gave to them.
         given = [votes.values.gather(1, items).mul_(votes.scale).numpy() for _, votes in sources]
@@ -280,9 +290,10 @@ class Scorer:
         ]
         return [dict(sorted(row.items(), key=lambda pair: -pair[1])) for row in rows]
 
-    def _popular(self, k: int) -> Scored:
+    def _popular(self, k: int, allowed: NDArray[np.bool_] | None = None) -> Scored:
         total = max(int(self.counts.sum()), 1)
-        order = np.argsort(-self.counts, kind="stable")[:k].tolist()
+        places = np.arange(len(self.counts)) if allowed is None else np.flatnonzero(allowed)
+        order = places[np.argsort(-self.counts[places], kind="stable")[:k]].tolist()
         ids = tuple(self.catalogue.item_ids[item] for item in order)
         return Scored(
             ids,

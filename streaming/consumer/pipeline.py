@@ -190,7 +190,7 @@ class Pipeline:
                 outcome,
             )
         self._on_stage("fold")
-        answers = self._answerer([one.state.items for one in folded])
+        answers = self._answerer([one.state.items for one in folded], [one.state.ended for one in folded])
         self._on_stage("score")
         scored_at = self._clock()
         shown = format_time(scored_at)
