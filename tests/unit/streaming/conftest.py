@@ -45,6 +45,7 @@ class Scored(NamedTuple):
     items: tuple
     scores: tuple
     reasons: tuple
+    because: tuple = ()
 
 
 class LastFirst:
@@ -57,10 +58,11 @@ class LastFirst:
 
     def score(self, requests, k):
         ranked = [self.allowed(request)[:k] for request in requests]
-        return [
-            Scored(items, tuple(1.0 / (n + 1) for n in range(len(items))), ("because",) * len(items))
-            for items in ranked
-        ]
+        answers = []
+        for items in ranked:
+            scores = tuple(1.0 / (n + 1) for n in range(len(items)))
+            answers.append(Scored(items, scores, ("because",) * len(items), ("",) * len(items)))
+        return answers
 
     def allowed(self, request):
         ranked = tuple(reversed(request.items))

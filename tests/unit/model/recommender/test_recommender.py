@@ -157,7 +157,8 @@ def test_known_items_change_nothing(scorer: Scorer) -> None:
     assert scorer.with_items(synthetic.catalogue()) is scorer
 
 
-def test_a_mask_takes_items_away_and_changes_no_order_and_no_score(scorer: Scorer, items: list[str]) -> None:
+def test_a_mask_takes_items_away_and_changes_no_order_and_no_score(scorer: Scorer) -> None:
+    items = scorer.item_ids
     sessions = [items[:3], items[4:5], ["nobody"]]
     draw = np.random.default_rng(5)
     for session in sessions:
@@ -171,7 +172,8 @@ def test_a_mask_takes_items_away_and_changes_no_order_and_no_score(scorer: Score
         assert some[1].items == everything.items[:5]
 
 
-def test_rules_on_a_model_are_exact_and_the_reasons_stay(scorer: Scorer, items: list[str]) -> None:
+def test_rules_on_a_model_are_exact_and_the_reasons_stay(scorer: Scorer) -> None:
+    items = scorer.item_ids
     model = LoadedModel(scorer, None, Path())
     session = items[:2]
     everything = scorer.score([ScoreRequest(session)], len(items))[0]
