@@ -278,6 +278,13 @@ class LimitSettings(Section):
     new_share: float = Field(0.0, ge=0, le=1, description="Least share of items without a training click.")
     seed: int = Field(0, description="Of the draw among new items.")
 
+    @field_validator("only", "exclude")
+    @classmethod
+    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not item.strip() for item in value):
+            raise ValueError("holds a blank id; name items of the catalogue")
+        return value
+
 
 class StreamingSettings(Section):
     """The consumer and its limits."""

@@ -17,6 +17,8 @@ from feature_repo.contract.dataset.files.blocks import Block
 from feature_repo.contract.dataset.files.lines import COMPRESSIONS
 from feature_repo.contract.dataset.folder import CLICK_STEMS, DatasetFolderError, read_blocks
 from feature_repo.contract.dataset.rows.columns import one_array, text_column
+from feature_repo.contract.events.found import TypeCounts
+from feature_repo.contract.events.rules import EventRules
 from feature_repo.contract.files import replacing
 from feature_repo.contract.spellings.columns import ITEM_COLUMNS, KNOWN_NAMES, matched
 from feature_repo.contract.times import holds_times
@@ -49,8 +51,17 @@ HEADLESS = {
     "yoochoose-clicks": _YOOCHOOSE, "yoochoose-test": _YOOCHOOSE,
     "UserBehavior": ("user_id", "item_id", "category_id", "event_type", "event_time"),
     "u": ("user_id", "item_id", "rating", "event_time"),
+    "yoochoose-buys": ("session_id", "event_time", "item_id", "price", "quantity"),
 }  # fmt: skip
-_SEPARATORS = {"yoochoose-clicks": ",", "yoochoose-test": ",", "UserBehavior": ",", "u": "\t"}
+# Purchases that are published in a file of their own: its stem to the type of its events.
+BUYS = {"yoochoose-buys": "buys"}
+_SEPARATORS = {
+    "yoochoose-clicks": ",",
+    "yoochoose-test": ",",
+    "yoochoose-buys": ",",
+    "UserBehavior": ",",
+    "u": "\t",
+}
 
 
 @dataclass(frozen=True)
@@ -112,9 +123,14 @@ def prepare(
     written: dict[str, int] = {}
     for split, stem in CLICK_STEMS.items():
         if split in tables:
-            written |= _convert(tables[split], target / f"{stem}.parquet", CLICK_COLUMNS, choices)
+            parts = [_converted(tables[split], CLICK_COLUMNS, choices)]
+            if split == "train":
+                parts += _bought(source, choices)
+            written |= _write(parts, target / f"{stem}.parquet", choices)
     if "items" in tables:
-        written |= _convert(tables["items"], target / "items.parquet", ITEM_COLUMNS, choices)
+        written |= _write(
+            [_converted(tables["items"], ITEM_COLUMNS, choices)], target / "items.parquet", choices
+        )
     _say_left_aside(source, set(tables.values()), choices)
     return written
 
@@ -171,12 +187,44 @@ def _readable(folder: Path) -> list[Path]:
 
 
 def _say_left_aside(source: Path, read: set[Path], choices: Choices) -> None:
-    left = [] if source.is_file() else [path.name for path in _readable(source) if path not in read]
+    left = (
+        []
+        if source.is_file()
+        else [
+            path.name
+            for path in _readable(source)
+            if path not in read and path.name.split(".")[0] not in BUYS
+        ]
+    )
     if left:
         choices.say(f"left aside: {', '.join(left)}")
 
 
-def _convert(path: Path, target: Path, columns: tuple[str, ...], choices: Choices) -> dict[str, int]:
+def _bought(source: Path, choices: Choices) -> list[pa.Table]:
+    """Return the purchases that lie in files of their own, each with its type."""
+    found: list[pa.Table] = []
+    for stem, name in BUYS.items():
+        path = None if source.is_file() else _find(source, (stem,), None)
+        if path is not None:
+            rows = _converted(path, CLICK_COLUMNS, choices)
+            choices.say(f"{path.name}: {rows.num_rows:,} events of type {name}, put beside the clicks")
+            found.append(rows.append_column("event_type", pa.array([name] * rows.num_rows, pa.string())))
+    return found
+
+
+def _write(parts: list[pa.Table], target: Path, choices: Choices) -> dict[str, int]:
+    whole = pa.concat_tables(parts, promote_options="default")
+    if "event_type" in whole.column_names:
+        types = TypeCounts(EventRules())
+        types.add(whole.column("event_type"))
+        for note in types.notes():
+            choices.say(note)
+    with replacing(target) as part:  # a killed run leaves no half file under the real name
+        pyarrow.parquet.write_table(whole, part)
+    return {target.name: whole.num_rows}
+
+
+def _converted(path: Path, columns: tuple[str, ...], choices: Choices) -> pa.Table:
     heard: set[str] = set()
     tables: list[pa.Table] = []
     for block in _blocks(path, choices):
@@ -200,9 +248,7 @@ def _convert(path: Path, target: Path, columns: tuple[str, ...], choices: Choice
         ) from None
     if columns is CLICK_COLUMNS:
         whole = with_times(whole, path.name, choices.unit, choices.say)
-    with replacing(target) as part:  # a killed run leaves no half file under the real name
-        pyarrow.parquet.write_table(whole, part)
-    return {target.name: whole.num_rows}
+    return whole
 
 
 def _dropped(block: Block, name: str, chosen: dict[str, str]) -> Iterator[str]:

@@ -119,6 +119,9 @@ def _available(table: pa.Table, file: str, problems: dict[int, str]) -> pa.Array
     """Read whether items are available; null where the file does not say."""
     if "available" not in table.column_names:
         return pa.nulls(table.num_rows, pa.bool_())
+    given = one_array(table, "available")
+    if pa.types.is_boolean(given.type):
+        return given
     column = text_column(table, "available", file)
     for place, fault in column.faults.items():
         problems.setdefault(place, fault)
