@@ -177,7 +177,7 @@ def _counted(clicks: pa.Table, rules: EventRules, gap_us: float | None) -> pa.Ta
     session = session * (int(split.max(initial=0)) + 1) + split  # a test event says nothing of training
     times = clicks.column("event_time").cast(pa.int64()).to_numpy()
     order = np.lexsort((times, session))
-    sorted_types = RuledColumn(*(column[order] for column in types))
+    sorted_types = RuledColumn(types.folded[order], types.ends[order], types.weight[order])
     found = counted_clicks(session[order], item[order], times[order], sorted_types, gap_us)
     places = order[found.places]
     in_files = np.argsort(places, kind="stable")

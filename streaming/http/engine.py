@@ -216,11 +216,13 @@ class Engine:
         answers: dict[int, Answer | ApiError] = {}
         together = []
         for at, question in enumerate(questions):
-            if question.limits is NO_LIMITS:
+            try:
+                if question.limits.chooses:  # what they choose depends on their own k
+                    answers[at] = self._score(model, [question])[0]
+                    continue
+                if question.limits is not NO_LIMITS:
+                    model.shelf().allowed(question.limits)
                 together.append(at)
-                continue
-            try:  # what they choose depends on their own k
-                answers[at] = self._score(model, [question])[0]
             except LimitsError as error:
                 answers[at] = ApiError(400, error.reason, str(error))
         if together:

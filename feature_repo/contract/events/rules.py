@@ -69,13 +69,12 @@ class EventRules(msgspec.Struct, frozen=True):
         >>> EventRules.from_settings(EventSettings(ends=("transaction",))).ends
         ('purchase',)
         """
-        return cls(
-            *(
-                tuple(sorted({canonical(name) for name in names}))
-                for names in (settings.fold, settings.aside, settings.ends)
-            ),
-            tuple(sorted((canonical(name), weight) for name, weight in settings.weights.items())),
+        fold, aside, ends = (
+            tuple(sorted({canonical(name) for name in names}))
+            for names in (settings.fold, settings.aside, settings.ends)
         )
+        weights = sorted((canonical(name), weight) for name, weight in settings.weights.items())
+        return cls(fold, aside, ends, tuple(weights))
 
     def of(self, event_type: str | None) -> EventRule:
         """Give the rule of a type.
