@@ -15,7 +15,8 @@ from model.recommender.withdrawn import Withdrawn, file_of
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
     from model.intent.types import SessionIntent
-    from model.recommender.recommender import Scored, Scorer, ScoreRequest
+    from model.recommender.reasons import Scored
+    from model.recommender.recommender import Scorer, ScoreRequest
 
 
 class IntentReader(Protocol):
@@ -183,5 +184,7 @@ def load_model(settings: Settings, path: Path) -> LoadedModel:
     scorer = new_items.load(path)
     intents = LiveIntents.load(settings, path, scorer.catalogue)
     model = LoadedModel(scorer, intents, path, Shelves(scorer, Withdrawn(file_of(settings))))
-    model.recommend([[], scorer.item_ids[:2]], 1)  # the first call pays for what is built lazily
+    # the first call pays for what is built, read or compiled lazily
+    scorer.warm()
+    model.recommend([[], scorer.item_ids[:2]], 1)
     return model

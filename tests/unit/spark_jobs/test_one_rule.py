@@ -11,10 +11,9 @@ import pyarrow.parquet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.contract.dataset.refusals import Tally
 from feature_repo.contract.events.rules import EventRules
 from feature_repo.contract.session import FoldConfig
-from model.data.folder import _catalogue, _counted, _read, _sequences
+from model.data.folder import Heard, _catalogue, _counted, _read, _sequences
 from spark_jobs.ingest.files import stage
 from spark_jobs.sessions.cut import cut_batches
 
@@ -22,9 +21,9 @@ NOW_US, GAP_MINUTES, START = 1_700_000_000_000_000, 10.0, 1_600_000_000
 MINUTE_US = 60_000_000
 ROW = st.tuples(
     st.sampled_from(["a", "b", "c", ""]),
-    st.sampled_from(["x", "y", "z"]),
+    st.sampled_from(["x", "y", "z", "nan"]),
     st.sampled_from([0, 1, 300, 601, 900, 4000, 10**9, None]),
-    st.sampled_from(["", "u", "v", "w"]),
+    st.sampled_from(["", "u", "v", "w", "NULL"]),
     st.sampled_from(["view", "cart"]),
     st.integers(1, 6),
 )
@@ -97,9 +96,9 @@ def _lake(folder, aside):
 
 
 def _loader(folder):
-    tally = Tally()
-    clicks, settled = _read(folder, NOW_US, tally)
-    catalogue, _ = _catalogue(folder, clicks, tally)
+    heard = Heard()
+    clicks, settled = _read(folder, NOW_US, heard)
+    catalogue, _ = _catalogue(folder, clicks, heard)
     sessions = Counter()
     counted = _counted(clicks, EVENTS, GAP_MINUTES * MINUTE_US)
     for split in ("train", "valid", "test"):
@@ -109,7 +108,7 @@ def _loader(folder):
             spoken = made.spoken[made.offsets[place] : made.offsets[place + 1]]
             items = tuple(catalogue.item_ids[item] for item in made[place])
             sessions[split, name, items, tuple(spoken.tolist())] += 1
-    return clicks, settled, tally, sessions, dict(zip(catalogue.item_ids, catalogue.titles, strict=True))
+    return clicks, settled, heard, sessions, dict(zip(catalogue.item_ids, catalogue.titles, strict=True))
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -119,7 +118,7 @@ def test_lake_and_loader_take_the_same_rows_and_cut_the_same_sessions(made):
         folder = Path(name)
         _write(folder, *made)
         rows, staged, sessions, items = _lake(folder, folder / "aside")
-        clicks, settled, tally, own_sessions, titles = _loader(folder)
+        clicks, settled, heard, own_sessions, titles = _loader(folder)
     assert rows.total() == clicks.num_rows
     assert Counter((split, item, us) for split, _, _, item, us in rows.elements()) == Counter(
         zip(
@@ -128,7 +127,9 @@ def test_lake_and_loader_take_the_same_rows_and_cut_the_same_sessions(made):
             clicks.column("event_time").cast("int64").to_pylist(),
         )
     )
+    tally = heard.refused
     assert (staged.tally.ranked(), staged.tally.examples) == (tally.ranked(), tally.examples)
+    assert sorted(heard.notes) == sorted(note for note in staged.notes if note in heard.notes)
     assert (staged.own_split, staged.session_key) == (settled.own_split, settled.session_key)
     assert sessions == own_sessions
     assert all(titles[item] == (title or "") for item, title in items.items())
@@ -148,9 +149,10 @@ def test_without_event_ids_a_row_is_refused_only_where_every_given_column_repeat
     for split, part in (("train", train), ("test", test)):
         seen = set()
         for line, row in enumerate(part, start=2):
-            if not row[0] or row[2] is None or (START + row[2]) * 10**6 > NOW_US + 86_400 * 10**6:
+            late = row[2] is not None and (START + row[2]) * 10**6 > NOW_US + 86_400 * 10**6
+            if not row[0] or row[1] == "nan" or row[2] is None or late:
                 continue
-            key = (*row[:3], *(row[place] for place in shown))
+            key = (*row[:3], *(row[place].replace("NULL", "") for place in shown))
             repeats += key in seen
             if key not in seen:
                 expected[
