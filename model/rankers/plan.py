@@ -19,6 +19,7 @@ from model.rankers.tables import Floats, GivenTable, NeighbourTable, Table
 
 NONE: Floats = np.zeros((0, 0), dtype=np.float32)
 NO_VOTES: Floats = np.zeros((0, 0, 0), dtype=np.float32)
+NO_MASK: NDArray[np.bool_] = np.zeros((0, 0), dtype=np.bool_)
 NO_PLACES: NDArray[np.int32] = np.zeros((0, 0), dtype=np.int32)
 NUMBERS_AT_ONCE = 1_048_576  # 4 MB of products a multiplying source: larger blocks fall out of the caches
 
@@ -37,6 +38,8 @@ class Asked:
         Intents; none where empty, rows of 0 say nothing.
     first : int
         Place of the first session in the whole question.
+    allowed : ndarray bool, shape (sessions, items) or (0, 0)
+        Items that may be among the best; empty = all.
     """
 
     items: NDArray[np.int32]
@@ -45,6 +48,7 @@ class Asked:
     long: Floats = field(default_factory=lambda: NONE)
     short: Floats = field(default_factory=lambda: NONE)
     first: int = 0
+    allowed: NDArray[np.bool_] = field(default_factory=lambda: NO_MASK)
 
     @classmethod
     def of(cls, cases: Cases) -> Asked:
@@ -75,6 +79,7 @@ class Asked:
             self.long[rows],
             self.short[rows],
             self.first + start,
+            self.allowed[rows],
         )
 
 
@@ -228,6 +233,7 @@ class Plan:
                 asked.first,
             ),
             without_seen,
+            asked.allowed,
             self._room(len(asked)),
             totals,
             kept,

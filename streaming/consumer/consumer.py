@@ -98,7 +98,13 @@ class Consumer:
         self._last_record = time.monotonic() + JOIN_SECONDS
         self._unassigned_since = time.monotonic()
         self.stopping = False
-        self.totals: dict[str, int] = {"answered": 0, "duplicates": 0, "refused": 0, "restored": 0}
+        self.totals: dict[str, int] = {
+            "answered": 0,
+            "duplicates": 0,
+            "refused": 0,
+            "restored": 0,
+            "aside": 0,
+        }
 
     def run(self) -> None:
         """Consume until told to stop, or idle.
