@@ -397,7 +397,7 @@ class GivenTable(Table):
 
     def fits(self, items: int) -> bool:
         """See Table.fits."""
-        return self.probabilities.shape[1] == items
+        return bool(self.probabilities.shape[1] == items)
 
     @cached_property
     def record(self) -> Record:

@@ -147,7 +147,7 @@ def request_of(
 
 def _chosen(scorer: Scorer, shelf: Shelf, request: ScoreRequest, limits: Limits, k: int) -> Scored:
     """Answer one session by rules that no mask can say."""
-    from model.recommender.recommender import Scored
+    from model.recommender.reasons import Scored
 
     known: dict[int, tuple[str, float, str, str]] = {}
     place_of = scorer.catalogue.index

@@ -280,4 +280,4 @@ def _read_back(reader: Any, wanted: list[Any], back: int, look: Callable[[Any], 
     for records in read_between(reader, starts, ends, _READ_SECONDS):
         for record in records:
             look(record)
-    return starts == begins
+    return bool(starts == begins)

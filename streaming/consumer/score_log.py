@@ -164,7 +164,7 @@ class ScoreLog:
         return any(map(self._is_full, self._ready))
 
     def _is_full(self, partition: int) -> bool:
-        return sum(part.num_rows for _, _, part in self._ready[partition]) >= ROLL_ROWS
+        return bool(sum(part.num_rows for _, _, part in self._ready[partition]) >= ROLL_ROWS)
 
     def roll(self, partition: int, store: PartitionStore) -> int:
         """Write all rows of a partition to a file, then forget them.
