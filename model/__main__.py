@@ -16,13 +16,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feature_repo.contract import cli
+from feature_repo.contract.lazy import lazy
+from feature_repo.contract.version import code_commit
+from model.kernels.store import keep_under
 from model.messages import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from feature_repo.contract import settings as settings_module
     from feature_repo.contract.settings import Settings
+    from model import config as model_config
     from model.config import ModelConfig
+    from model.recommender import answer, artifact, loaded_model
+    from model.recommender import progress as terminal
+    from model.study import benchmark as bench
+    from model.study import study as experiment
+else:
+    settings_module = lazy("feature_repo.contract.settings")
+    model_config = lazy("model.config")
+    answer = lazy("model.recommender.answer")
+    artifact = lazy("model.recommender.artifact")
+    loaded_model = lazy("model.recommender.loaded_model")
+    terminal = lazy("model.recommender.progress")
+    bench = lazy("model.study.benchmark")
+    experiment = lazy("model.study.study")
 
 SHOWN_SHARE = 0.005  # of a score; smaller parts would read "0 %"
 FLAGS = (
@@ -62,14 +80,12 @@ class Protocol(StrEnum):
     next_item = "next-item"
 
 
-class Source(StrEnum):
-    """Whose intents the cases carry."""
-
-    encoder = "encoder"
-    llm = "llm"
-    endpoint = "endpoint"
-    student = "student"
-    none = "none"
+def _source(value: str) -> str:
+    """Check the name of an intent source: one of ``intents.source``, or ``student``."""
+    known = ("encoder", *settings_module.ASKED_SOURCES, "student", "none")
+    if value not in known:
+        raise typer.BadParameter(f"'{value}' is not one of {', '.join(known)}")
+    return value
 
 
 @app.command(
@@ -111,8 +127,14 @@ def _benchmark(
         ),
     ] = None,
     intents: Annotated[
-        Source, typer.Option("--intents", help="source of the cases' intents")
-    ] = Source.encoder,
+        str,
+        typer.Option(
+            "--intents",
+            metavar="SOURCE",
+            callback=_source,
+            help="source of the cases' intents: one of intents.source, or student (default encoder)",
+        ),
+    ] = "encoder",
     intent_calls: Annotated[
         int | None,
         typer.Option(
@@ -169,7 +191,7 @@ def _benchmark(
     given = SimpleNamespace(**locals())
     if refit and no_refit:
         raise typer.BadParameter("--no-refit is not allowed with --refit")
-    given.protocol, given.intents = protocol and protocol.value, intents.value
+    given.protocol = protocol and protocol.value
     return _guarded(benchmark, given)
 
 
@@ -232,32 +254,34 @@ def _study(
         ),
     ] = None,
     intents: Annotated[
-        Source,
+        str,
         typer.Option(
             "--intents",
+            metavar="SOURCE",
+            callback=_source,
             help=(
-                "whose intents the cases carry; compared with every control in section sources; of llm "
-                "and endpoint also views, a neutral prompt and r"
+                "whose intents the cases carry (default encoder); compared with every control in section "
+                "sources; of an LLM also views, a neutral prompt and r"
             ),
         ),
-    ] = Source.encoder,
+    ] = "encoder",
     gap_minutes: Gap = None,
     config: cli.Config = None,
     json: cli.Json = False,
 ) -> int:
     given = SimpleNamespace(**locals())
-    given.protocol, given.intents = protocol and protocol.value, intents.value
+    given.protocol = protocol and protocol.value
     return _guarded(_run_study, given)
 
 
 def _run_study(given: SimpleNamespace) -> int:
-    from model.study.study import run
-
-    return run(_settings(given), given)
+    return experiment.run(_settings(given), given)
 
 
 def _settings(given: SimpleNamespace) -> Settings:
-    return cli.settings_of(given.config)
+    settings = cli.settings_of(given.config)
+    keep_under(settings.home)
+    return settings
 
 
 def _guarded(verb: Callable[[SimpleNamespace], int], given: SimpleNamespace) -> int:
@@ -276,8 +300,6 @@ def _guarded(verb: Callable[[SimpleNamespace], int], given: SimpleNamespace) -> 
 
 def config_of(arguments: SimpleNamespace, base: dict[str, Any]) -> ModelConfig:
     """Merge the settings' ``[model]`` section and the flags into a config; raises ``ConfigError``."""
-    from model.config import ConfigError, make_config
-
     values = dict(base)
     for key in FLAGS:
         if getattr(arguments, key) is not None:
@@ -291,27 +313,22 @@ def config_of(arguments: SimpleNamespace, base: dict[str, Any]) -> ModelConfig:
     for pair in arguments.pairs or ():
         key, sign, text = pair.partition("=")
         if not sign:
-            raise ConfigError(f"--set {pair}: expected KEY=VALUE, such as --set patience=5")
+            raise model_config.ConfigError(f"--set {pair}: expected KEY=VALUE, such as --set patience=5")
         values[key] = text  # its key's type says what it is
-    return make_config(values)
+    return model_config.make_config(values)
 
 
 def benchmark(arguments: SimpleNamespace) -> int:
     """Run `benchmark`."""
-    from feature_repo.contract.version import code_commit
-    from model.config import base_values
-    from model.recommender.progress import shown
-    from model.study.benchmark import gap_rule, run
-
     settings = _settings(arguments)
     if arguments.intent_calls is not None:
         settings = settings.model_copy(
             update={"intents": settings.intents.model_copy(update={"max_calls": arguments.intent_calls})}
         )
-    config = config_of(arguments, base_values(settings))
-    session = gap_rule(settings, arguments.gap_minutes)
-    with shown() as progress:
-        outcome = run(
+    config = config_of(arguments, model_config.base_values(settings))
+    session = bench.gap_rule(settings, arguments.gap_minutes)
+    with terminal.shown() as progress:
+        outcome = bench.run(
             settings,
             arguments.dataset,
             config,
@@ -395,15 +412,11 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
 
 def recommend(arguments: SimpleNamespace) -> int:
     """Run `recommend`."""
-    from model.recommender import artifact
-    from model.recommender.answer import answer, read_session
-    from model.recommender.loaded_model import load_model
-
-    items = read_session(arguments.session)
+    items = answer.read_session(arguments.session)
     folder = artifact.promoted_dir(arguments.model) or arguments.model
     settings = _settings(arguments)
-    model = load_model(settings, folder)
-    found = answer(model, items[-settings.session.max_items :], arguments.k)
+    model = loaded_model.load_model(settings, folder)
+    found = answer.answer(model, items[-settings.session.max_items :], arguments.k)
     if arguments.json:
         print(json_text.dumps(found, ensure_ascii=False))
         return 0

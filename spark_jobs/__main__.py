@@ -16,18 +16,33 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType, SimpleNamespace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from feature_repo.contract import cli, tables
-from feature_repo.contract.locks import only_writer
-from feature_repo.contract.settings import Settings, SettingsError
-from spark_jobs import session
-from spark_jobs.job import JobError, JobResult
+from feature_repo.contract import cli
+from feature_repo.contract.lazy import lazy
+from model.kernels.store import keep_under
 from spark_jobs.jobs import EXAMPLES, JOBS, Flag, Job, date_of
-from spark_jobs.lake.errors import one_line
-from spark_jobs.lake.lake import Lake
+
+if TYPE_CHECKING:
+    from feature_repo.contract import files, tables
+    from feature_repo.contract import settings as settings_module
+    from feature_repo.contract.settings import Settings
+    from spark_jobs import job as jobs
+    from spark_jobs import session
+    from spark_jobs.job import JobResult
+    from spark_jobs.lake import errors
+    from spark_jobs.lake import lake as lakes
+else:
+    files = lazy("feature_repo.contract.files")
+    settings_module = lazy("feature_repo.contract.settings")
+    tables = lazy("feature_repo.contract.tables")
+    jobs = lazy("spark_jobs.job")
+    session = lazy("spark_jobs.session")
+    errors = lazy("spark_jobs.lake.errors")
+    lakes = lazy("spark_jobs.lake.lake")
+
 
 app = cli.program("One batch job of IntentStore; each writes Delta tables and may be run again at will.")
 Date = Annotated[
@@ -111,12 +126,13 @@ def _guarded(word: str, given: SimpleNamespace) -> int:
     try:
         settings = _settings(word, given)
         home = settings.home
+        keep_under(home)
         result = _run(word, settings, given)
-    except SettingsError:
+    except settings_module.SettingsError:
         raise
     except ModuleNotFoundError as error:
         raise cli.VerbError(cli.missing(error)) from None
-    except JobError as error:
+    except jobs.JobError as error:
         raise cli.VerbError(" ".join(str(error).split())) from None
     except KeyboardInterrupt:
         line = "interrupted; every table is at its last whole version, run the job again"
@@ -137,7 +153,7 @@ def _settings(word: str, given: SimpleNamespace) -> Settings:
 def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
     job = JOBS[word]
     if (until := getattr(given, "until", None)) is not None and (given.date is None or until < given.date):
-        raise JobError(
+        raise jobs.JobError(
             f"--until {until} needs a --date before it, got {given.date}; give the first and the last day"
         )
     names = [flag.name.replace("-", "_") for flag in job.flags if not flag.setting] + ["action"] * bool(
@@ -152,11 +168,12 @@ def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
     if word == "ingest" and not (given.kafka or given.score_log):
         module.look(settings)  # before Spark, whose start takes seconds
         arguments["max_refused_share"] = settings.dataset.max_refused_share
+
     signal.signal(signal.SIGTERM, _interrupt)
     spark = session.spark_session(settings, f"intentstore {word}")
     try:
         with _only_writer(job, settings, given):
-            result = module.run(Lake(spark, settings), date=given.date, **arguments)
+            result = module.run(lakes.Lake(spark, settings), date=given.date, **arguments)
     finally:
         spark.stop()
     return result
@@ -164,7 +181,7 @@ def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
 
 def _only_writer(job: Job, settings: Settings, given: SimpleNamespace) -> AbstractContextManager[None]:
     table = tables.SCORE_LOG if getattr(given, "score_log", False) else job.table
-    return only_writer(settings, table) if table else nullcontext()
+    return files.only_writer(settings, table) if table else nullcontext()
 
 
 def _not_of_the_gateway(record: logging.LogRecord) -> bool:
@@ -179,7 +196,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _unexpected(error: Exception, home: Path) -> str:
-    line = one_line(error)
+    line = errors.one_line(error)
     first = line if line.startswith(type(error).__name__) else f"{type(error).__name__}: {line}"
     place = home / "spark" / "error.log"
     try:

@@ -17,12 +17,21 @@ from typing import Any
 
 from dagster_project.live import redate
 from dagster_project.live.drawn import Draw, Sent, following
+from dagster_project.live.spread import histogram, hit_rates, quantile
+from feature_repo.contract import messages as events
 from feature_repo.contract import processes as bound
+from feature_repo.contract.events.rules import event_type_of
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
+from spark_jobs.ingest.held_out import held_out_file
+from spark_jobs.live import replay
+from streaming.services import services as broker
+from streaming.topics import dead_letters as dlq
+from streaming.topics import ensure as topics
+from streaming.topics import foreign
 from streaming.topics import watch as kafka_watch
 
-LOGGER = logging.getLogger("intentstore.live")
+log = logging.getLogger("intentstore.live")
 READY_SECONDS = 120.0  # loading the model and the encoder on two busy cores
 DRAIN_SECONDS = 180.0  # the last answers come within seconds; longer means that the consumer hangs
 POLL_SECONDS = 0.25
@@ -64,9 +73,6 @@ def replay_and_answer(
     LiveError
         The consumer failed.
     """
-    from streaming.services import services as broker
-    from streaming.topics import ensure as topics
-
     broker.up(settings)
     topics.ensure(settings)
     before, started = Ends.now(settings), time.perf_counter()
@@ -77,7 +83,7 @@ def replay_and_answer(
     if left or state is None or state.lag:
         details = _answer(settings, left, config, clicks_per_second, max_clicks)
     else:
-        LOGGER.info(
+        log.info(
             "all %d held-out clicks are in the topic and answered; measuring from its records", len(known)
         )
     found = measure(settings, Ends({}, {}, {}) if known else before)
@@ -92,8 +98,6 @@ def replay_and_answer(
 
 def _event_ids(settings: Settings) -> set[str]:
     """Return the event ids that the clicks topic holds; records that are no clicks have none."""
-    from feature_repo.contract import messages as events
-
     found = set()
     for record in _records(settings, settings.kafka.clicks_topic, {}):
         with contextlib.suppress(events.ClickError):
@@ -108,15 +112,12 @@ def _answer(
     clicks_per_second: float,
     max_clicks: int,
 ) -> dict[str, Any]:
-    from spark_jobs.ingest.held_out import held_out_file
-    from spark_jobs.live import replay
-
     started, details = time.perf_counter(), dict[str, Any]()
     command = [sys.executable, "-m", "streaming", "consume", *(("--config", config) if config else ())]
     consumer = bound.start(command, env=_environment(settings), log=settings.home / "demo" / "consumer.log")
     try:
         _wait_until_assigned(settings, consumer)
-        LOGGER.info(
+        log.info(
             "the consumer is ready after %.1f s; %d clicks to send, %.0f a second",
             time.perf_counter() - started,
             len(left),
@@ -154,23 +155,18 @@ class Ends:
     def now(cls, settings: Settings) -> Ends:
         """Return the present ends; empty where a topic does not exist yet."""
         kafka = settings.kafka
-        return cls(
-            *(
-                kafka_watch.topic_ends(settings, topic) or {}
-                for topic in (kafka.clicks_topic, kafka.recommendations_topic, kafka.dead_letter_topic)
-            )
-        )
+        topics = (kafka.clicks_topic, kafka.recommendations_topic, kafka.dead_letter_topic)
+        return cls(*(kafka_watch.topic_ends(settings, topic) or {} for topic in topics))
 
     @classmethod
     def before_now(cls, settings: Settings, records: int) -> Ends:
         """Return offsets so many records (of each partition) before the present ends."""
         ends = cls.now(settings)
-        return cls(
-            *(
-                {partition: max(0, end - records) for partition, end in part.items()}
-                for part in (ends.clicks, ends.answers, ends.dead)
-            )
-        )
+
+        def before(offsets: dict[str, int]) -> dict[str, int]:
+            return {partition: max(0, end - records) for partition, end in offsets.items()}
+
+        return cls(before(ends.clicks), before(ends.answers), before(ends.dead))
 
 
 def _last_line(settings: Settings) -> str:
@@ -234,13 +230,12 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         Counts, latencies in milliseconds, answered clicks a second; latencies are none when nothing was
         answered. Records that others wrote to the output topics are ``foreign_records``, and nothing else.
     """
-    from streaming.topics import dead_letters as dlq
-    from streaming.topics import foreign
-
     sent: dict[tuple[int, int], int] = {}
-    draw = Draw(following(_clicks(settings, before, sent), FoldConfig.from_settings(settings.session).gap_us))
+    config, aside = FoldConfig.from_settings(settings.session), set[tuple[int, int]]()
+    draw = Draw(following(_clicks(settings, before, sent, config, aside), config.gap_us))
     latencies: list[float] = []
     stamps: list[int] = []
+    hits: list[bool] = []
     versions: set[str] = set()
     strangers = dead = 0
     for record in _records(settings, settings.kafka.recommendations_topic, before.answers):
@@ -254,7 +249,10 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
             stamps.append(record.timestamp)
             versions.add(answer.model_version)
             place = (answer.source.partition, answer.source.offset)
+            aside.discard(place)
             draw.offer(answer.session_id, place, record.value)
+            if (after := draw.followed.get(place)) is not None:
+                hits.append(after.item in [item.item_id for item in answer.items])
     for record in _records(settings, settings.kafka.dead_letter_topic, before.dead):
         ours = dlq.letter_of(record, settings.kafka.clicks_topic).reason != dlq.FOREIGN
         dead, strangers = dead + ours, strangers + (not ours)
@@ -264,36 +262,37 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         "answers": len(latencies),
         "dead_letters": dead,
         "foreign_records": strangers,
-        "duplicates": max(0, len(sent) - len(latencies) - dead),
+        "aside": len(aside),
+        "duplicates": max(0, len(sent) - len(latencies) - dead - len(aside)),
         "p50_ms": quantile(latencies, 0.50),
         "p99_ms": quantile(latencies, 0.99),
+        "latency_histogram": histogram(latencies),
+        "hit_rates": hit_rates(hits),
         "answers_per_second": round(len(stamps) / span, 1) if span else None,
         "model_version": ", ".join(sorted(versions)) or None,
         "examples": draw.drawn(),
     }
 
 
-def _clicks(settings: Settings, before: Ends, sent: dict[tuple[int, int], int]) -> Iterator[Sent]:
-    """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds."""
-    from feature_repo.contract import messages as events
-
+def _clicks(
+    settings: Settings,
+    before: Ends,
+    sent: dict[tuple[int, int], int],
+    config: FoldConfig,
+    aside: set[tuple[int, int]],
+) -> Iterator[Sent]:
+    """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds, and
+    ``aside`` the places of events that are no clicks.
+    """
     for record in _records(settings, settings.kafka.clicks_topic, before.clicks):
         place = (record.partition, record.offset)
         sent[place] = record.timestamp
         with contextlib.suppress(events.ClickError):
-            yield Sent(place, events.decode_click(record.value, record.key, record.timestamp * 1000))
-
-
-def quantile(values: list[float], share: float) -> float | None:
-    """Return the smallest value that at least `share` of the values do not exceed.
-
-    Examples
-    --------
-    >>> quantile([1.0, 2.0, 3.0, 4.0], 0.5), quantile([], 0.5)
-    (2.0, None)
-    """
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+            click = events.decode_click(record.value, record.key, record.timestamp * 1000)
+            if config.events.of(event_type_of(click.extra)).folded:
+                yield Sent(place, click)
+            else:
+                aside.add(place)
 
 
 def _records(settings: Settings, topic: str, since: Mapping[str, int]) -> Iterator[Any]:

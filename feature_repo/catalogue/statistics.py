@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.contract.lazy import lazy
+from feature_repo.stores.offline.errors import FeatureTableError
+
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
     from pyspark.sql import Column, DataFrame, SparkSession
+
+    from feature_repo.stores.offline import sources as tables
+else:
+    tables = lazy("feature_repo.stores.offline.sources")
 
 BINS = 12
 TOP = 6
@@ -49,8 +56,6 @@ def view_statistics(spark: SparkSession, store: FeatureStore, view: FeatureView)
     """Count one view's table; none when there is no table yet."""
     from pyspark.sql import functions as F
 
-    from feature_repo.stores.offline import sources as tables
-
     config = store.config
     try:
         table = tables.open_source(
@@ -59,7 +64,7 @@ def view_statistics(spark: SparkSession, store: FeatureStore, view: FeatureView)
             config.offline_store.lake,
             Path(config.repo_path) if config.repo_path else None,
         )
-    except tables.FeatureTableError:
+    except FeatureTableError:
         return None
     names = [feature.name for feature in view.features if feature.name in table.frame.columns]
     measures = {name: _measure(table.frame, name) for name in names}

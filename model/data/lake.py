@@ -236,7 +236,18 @@ def _sessions(table: pa.Table, catalogue: Catalogue) -> Sequences:
     )
     moments = np.asarray(times.flatten().cast(pa.int64()).to_numpy(zero_copy_only=False))
     first = np.asarray(table.column("first_position").to_numpy(), dtype=np.int64)
-    return Sequences(table.column("session_id").to_pylist(), items, offsets, moments, first)
+    return Sequences(
+        table.column("session_id").to_pylist(), items, offsets, moments, first, _weights(table, len(items))
+    )
+
+
+def _weights(table: pa.Table, clicks: int) -> np.ndarray | None:
+    """Return how much each click's item is spoken for; None where nothing says, or all are alike."""
+    if "weights" not in table.column_names or table.column("weights").null_count:
+        return None
+    flat = table.column("weights").combine_chunks().flatten()
+    weights = np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float32)
+    return weights if len(weights) == clicks and (weights != 1).any() else None
 
 
 def _first_held_out(sessions: Sequences, cases: Cases) -> np.ndarray:

@@ -41,8 +41,11 @@ HEADLESS = {
     "yoochoose-clicks": _YOOCHOOSE, "yoochoose-test": _YOOCHOOSE,
     "UserBehavior": ("user_id", "item_id", "category_id", "event_type", "event_time"),
     "u": ("user_id", "item_id", "rating", "event_time"),
+    "yoochoose-buys": ("session_id", "event_time", "item_id", "price", "quantity"),
 }  # fmt: skip
-_SEPARATORS = {"yoochoose-clicks": ",", "yoochoose-test": ",", "UserBehavior": ",", "u": "\t"}
+# Purchases that are published in a file of their own: its stem to the type of its events.
+BUYS = {"yoochoose-buys": "buys"}
+_SEPARATORS = dict.fromkeys(HEADLESS, ",") | {"u": "\t"}
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,14 @@ def tables_of(source: Path, choices: Choices) -> dict[str, Path]:
             )
         found["train"] = others[0]
     return found
+
+
+def bought_in(source: Path) -> list[tuple[Path, str]]:
+    """Find the files of a source that hold purchases alone, each with the type of its events."""
+    if source.is_file():
+        return []
+    found = ((_find(source, (stem,), None), name) for stem, name in BUYS.items())
+    return [(path, name) for path, name in found if path is not None]
 
 
 def _holds_clicks(path: Path, choices: Choices) -> bool:

@@ -5,6 +5,7 @@ transitions  what followed the recent clicks in other sessions (decayed Markov)
 neighbours   what like sessions clicked (the family of V-SKNN and STAN)
 cosines      what was clicked in the same sessions as the clicked items (item kNN, sparse)
 items        the same by EASE, for some thousand items
+sequels      what is clicked next, by regression on the clicks before (SLIT), for some thousand items
 repeats      the session's own items
 popular      what everybody clicks, lately
 titles       items with titles (and categories) like those of the recent clicks (dense vectors)
@@ -18,8 +19,8 @@ from __future__ import annotations
 from model.data.splits import Dataset
 from model.evaluate.judge import Seen
 from model.mix.counts import Neighbours, Transitions
-from model.mix.pairs import Cosines, Items
-from model.mix.part import Part, Votes
+from model.mix.pairs import Cosines, Items, Sequels
+from model.mix.part import Part
 from model.mix.popular import Popular
 from model.mix.repeats import Repeats
 from model.mix.text import Intents, Kinds, Titles, Words
@@ -35,9 +36,9 @@ __all__ = [
     "Part",
     "Popular",
     "Repeats",
+    "Sequels",
     "Titles",
     "Transitions",
-    "Votes",
     "Words",
     "applicable",
     "fitted",
@@ -52,6 +53,7 @@ Kind = (
     type[Transitions]
     | type[Neighbours]
     | type[Items]
+    | type[Sequels]
     | type[Cosines]
     | type[Repeats]
     | type[Popular]
@@ -63,6 +65,7 @@ KINDS: dict[str, Kind] = {
     "transitions": Transitions,
     "neighbours": Neighbours,
     "items": Items,
+    "sequels": Sequels,
     "cosines": Cosines,
     "repeats": Repeats,
     "popular": Popular,
@@ -101,7 +104,7 @@ def applicable(dataset: Dataset, seen: Seen = "kept") -> tuple[str, ...]:
     small = len(catalogue) <= MOST_TEXT_ITEMS
     dense = small and catalogue.vectors is not None and bool(catalogue.vectors.any())
     names = ["transitions", "neighbours", "cosines"]
-    names += ["items"] if len(catalogue) <= QUICK_EASE_ITEMS else []
+    names += ["items", "sequels"] if len(catalogue) <= QUICK_EASE_ITEMS else []
     names += ["repeats"] if seen == "kept" else []
     names += ["popular"]
     names += ["titles"] if dense else []

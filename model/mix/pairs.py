@@ -1,26 +1,31 @@
-"""Parts of item-item weights without order: EASE for some thousand items, and damped cosines, sparse, for any
-number.
+"""Parts of item-item weights: EASE and a regression of the next click for some thousand items, and damped
+cosines, sparse, for any number.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
 
 from model.data.catalogue import Catalogue
-from model.data.sequences import Cases
 from model.data.splits import Dataset
 from model.evaluate.choose import choose, climb
-from model.mix.part import Arrays, Part, Votes, strongest_click
+from model.mix.part import Arrays, Part
 from model.rankers.ease import Ease
 from model.rankers.item_knn import ItemKnn
 from model.rankers.markov import DecayedMarkov
+from model.rankers.slit import slit
+from model.rankers.tables import Table
 
-REGULARISERS = (50.0, 150.0, 500.0)
+REGULARISERS = (50.0, 150.0, 500.0, 1500.0)
+SLIT: dict[str, tuple[Any, ...]] = {
+    "regulariser": (1000.0, 300.0, 100.0, 3000.0, 10000.0),
+    "query_decay": (0.9, 0.7),
+}
 DECAYS = (0.8, 0.6, 0.9, 0.97)  # of older clicks
 COSINES: dict[str, tuple[Any, ...]] = {
     "query_decay": DECAYS,
@@ -37,25 +42,24 @@ class Items(Part):
     ranker: Ease
 
     @classmethod
-    def fit(cls, dataset: Dataset) -> Items:
+    def fit(cls, dataset: Dataset) -> Self:
         """Solve, with the regulariser and the decay of older clicks that rank best on validation."""
         ranker = choose(dataset, [partial(_ease, regulariser) for regulariser in REGULARISERS])[0]
         return cls(choose(dataset, [partial(_decayed, ranker, decay) for decay in DECAYS])[0])
 
-    def refit(self, dataset: Dataset) -> Items:
+    def refit(self, dataset: Dataset) -> Self:
         """Solve again with the same settings."""
-        return Items(_decayed(_ease(self.ranker.regulariser, dataset), self.ranker.query_decay, dataset))
+        return type(self)(_decayed(_ease(self.ranker.regulariser, dataset), self.ranker.query_decay, dataset))
 
-    def votes(self, cases: Cases) -> Votes:
-        """Return the positive scores."""
-        return Votes.of(self.ranker.sums(cases).clamp_(min=0.0))
+    @property
+    def table(self) -> Table:
+        """See Part.table."""
+        return self.ranker.table
 
-    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the click with the largest weight for the item."""
-        table = self.ranker.table.numpy()
-        return strongest_click(
-            cases, rows, items, self.ranker.query_decay, lambda clicked, given: table[clicked, given]
-        )
+    @property
+    def size(self) -> int:
+        """See Part.size."""
+        return len(self.ranker.weights)
 
     def arrays(self) -> Arrays:
         """Return the weights and the settings."""
@@ -65,11 +69,26 @@ class Items(Part):
         }
 
     @classmethod
-    def of(cls, arrays: Arrays, catalogue: Catalogue) -> Items:
+    def of(cls, arrays: Arrays, catalogue: Catalogue) -> Self:
         """Rebuild; items that joined the catalogue later have no weights."""
         more = len(catalogue) - len(arrays["weights"])
         decay, regulariser = arrays["settings"].tolist()
         return cls(Ease(np.pad(arrays["weights"], ((0, more), (0, more))), decay, regulariser))
+
+
+@dataclass(frozen=True)
+class Sequels(Items):
+    """The next click as a linear function of the clicks before it (SLIT); read as EASE is."""
+
+    @classmethod
+    def fit(cls, dataset: Dataset) -> Self:
+        """Solve, with the settings that rank best on validation."""
+        return cls(climb(dataset, SLIT, slit)[0])
+
+    def refit(self, dataset: Dataset) -> Self:
+        """Solve again with the same settings."""
+        chosen = self.ranker
+        return type(self)(slit(dataset, regulariser=chosen.regulariser, query_decay=chosen.query_decay))
 
 
 @dataclass(frozen=True)
@@ -98,13 +117,15 @@ class Cosines(Part):
         """Compute again with the same settings."""
         return Cosines(_cosines(dataset, **self.settings), self.settings)
 
-    def votes(self, cases: Cases) -> Votes:
-        """Return the decayed sums."""
-        return Votes.of(self.ranker.sums(cases))
+    @cached_property
+    def table(self) -> Table:
+        """See Part.table."""
+        return self.ranker.table()
 
-    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the click with the largest cosine."""
-        return strongest_click(cases, rows, items, self.ranker.query_decay, self.ranker.weights)
+    @property
+    def size(self) -> int:
+        """See Part.size."""
+        return int(self.ranker.transitions.shape[0])
 
     def arrays(self) -> Arrays:
         """Return the matrix and the decay."""

@@ -4,13 +4,14 @@ becomes an empty answer.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
@@ -19,7 +20,7 @@ from feature_repo.contract.addresses import AddressError
 from feature_repo.contract.settings import EndpointSettings, Settings
 from model.intent.answer.reading import ANY_TITLE, CUT, EMPTY, REFUSAL, UNFINISHED, Reading, read
 from model.intent.ask import remedies
-from model.intent.ask.answers import Answer, Failure
+from model.intent.ask.answers import Answer, Failure, Identity
 from model.intent.ask.completion import (
     Completion,
     NoCompletionError,
@@ -29,9 +30,10 @@ from model.intent.ask.completion import (
     shortened,
 )
 from model.intent.ask.connection import Connection
-from model.intent.ask.local import token_bound
+from model.intent.ask.llm import token_bound
 from model.intent.ask.pace import Pace, Wait
 from model.intent.ground.known_titles import KnownTitles
+from model.intent.llm.weights import ModelMissingError
 from model.intent.prompts import template
 
 RETRIED_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -53,7 +55,7 @@ _STRUCTURE: Final = {
     "json_schema": {"name": "item", "strict": True, "schema": _SCHEMA},
 }
 
-logger = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 
 
 class EndpointError(RuntimeError):
@@ -70,6 +72,12 @@ class _TransientError(RuntimeError):
 
 class _UnusableError(RuntimeError):
     """An answer that names no item; the server is up, and asking again would bring the same."""
+
+
+class _Response(NamedTuple):
+    status: int
+    headers: httpx.Headers
+    body: bytes
 
 
 class _Form:
@@ -103,7 +111,7 @@ class _Form:
             ):
                 return False
             other = remedies.TOKEN_FIELDS[1:] if field == remedies.TOKEN_FIELDS[0] else ()
-            logger.info(
+            log.info(
                 "the endpoint takes no '%s'; %s",
                 field,
                 f"'{other[0]}' is sent instead" if other else "it is left out",
@@ -132,6 +140,26 @@ class EndpointLlm:
     """
 
     name = "endpoint"
+
+    @staticmethod
+    def identity(settings: Settings) -> Identity:
+        """Return which model answers, and how; raises ``ModelMissingError`` where no server is named.
+
+        What changes an endpoint's answers besides is named after the titles; nothing by default, so that keys
+        stay. Bounds change no answer that is whole.
+        """
+        server = settings.endpoint
+        if not server.url:
+            raise ModelMissingError(
+                "intents.source is 'endpoint', but endpoint.url is not set; give the server's address, "
+                "e.g. with INTENTSTORE_ENDPOINT__URL"
+            )
+        further = ["JSON"] if server.structured_output == "auto" else []
+        if server.extra_body:
+            further.append(json.dumps(server.extra_body, sort_keys=True, default=str))
+        tokens, titles = settings.llm.max_new_tokens, settings.intents.max_title_tokens
+        decoding = ", ".join([f"temperature 0, {tokens} tokens, titles {titles}", *further])
+        return Identity(server.model or "default", decoding)
 
     def __init__(
         self, settings: Settings, titles: KnownTitles = ANY_TITLE, *, wait_scale: float = 1.0
@@ -250,7 +278,7 @@ class EndpointLlm:
             raise _TransientError(f"the endpoint answered {line}", retry_after(headers))
         raise EndpointError(f"the endpoint refused with {line}")
 
-    def _post(self, client: httpx.Client, body: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
+    def _post(self, client: httpx.Client, body: dict[str, Any]) -> _Response:
         self._pace.wait()
         self.requests += 1
         deadline = time.monotonic() + self._settings.timeout_seconds
@@ -268,7 +296,7 @@ class EndpointLlm:
                         f"the endpoint's answer took more than {self._settings.timeout_seconds:g} s; raise "
                         "endpoint.timeout_seconds"
                     )
-        return response.status_code, response.headers, bytes(raw)
+        return _Response(response.status_code, response.headers, bytes(raw))
 
     def _read(self, raw: bytes, user: str) -> tuple[Reading, tuple[int, int]]:
         try:
@@ -279,7 +307,7 @@ class EndpointLlm:
         if completion.refused or reading.failed:
             self._refuse(completion, REFUSAL if completion.refused else reading.kind)
         if len(completion.text) > LONGEST_ANSWER_CHARACTERS:
-            logger.warning(
+            log.warning(
                 "the endpoint answered %d characters where %d tokens were asked for",
                 len(completion.text),
                 self._bound,
