@@ -248,6 +248,8 @@ def _guarded(word: str, given: SimpleNamespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("py4j", "py4j.clientserver", "kafka", "feast", "feast.repo_config"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    for handler in logging.root.handlers:
+        handler.addFilter(_not_of_the_gateway)
     warnings.simplefilter("ignore")  # of libraries, about their own future; ours are log lines and errors
     home = Path(".intentstore")
     try:
@@ -309,6 +311,13 @@ def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
 def _only_writer(job: Job, settings: Settings, given: SimpleNamespace) -> AbstractContextManager[None]:
     table = tables.SCORE_LOG if getattr(given, "score_log", False) else job.table
     return files.only_writer(settings, table) if table else nullcontext()
+
+
+def _not_of_the_gateway(record: logging.LogRecord) -> bool:
+    """Keep out what py4j logs of a call that was broken off (a traceback, on the root logger): the caller has
+    the exception.
+    """
+    return Path(record.pathname).parent.name != "py4j"
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

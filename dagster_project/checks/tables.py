@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.contract import tables as columns
+from feature_repo.contract.events.rules import EventRules, ruled
 from feature_repo.contract.settings import ASKED_SOURCES, Settings
 from spark_jobs.lake.log import DeltaLog
 
@@ -225,10 +227,10 @@ def volume(settings: Settings, details: Mapping[str, Any]) -> Outcome:
 
 
 def sessions_cover(settings: Settings, details: Mapping[str, Any]) -> Outcome:
-    """Check that each click is in exactly one session."""
-    clicks = DeltaLog(settings.table(columns.CLICKS)).snapshot().rows()
+    """Check that each event that is a click is in exactly one session."""
+    clicks = int(_folded(settings, _read(settings, columns.CLICKS, "event_type")).sum())
     lengths = pc.sum(_read(settings, columns.SESSIONS, "length")["length"]).as_py() or 0
-    text = f"{lengths:,} clicks in sessions, {clicks:,} in `clicks`"
+    text = f"{lengths:,} clicks in sessions, {clicks:,} in `clicks` by session.event_types"
     return Outcome(
         lengths == clicks,
         text if lengths == clicks else f"{text}; run `sessionise` again",
@@ -236,9 +238,15 @@ def sessions_cover(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     )
 
 
+def _folded(settings: Settings, clicks: pa.Table) -> np.ndarray:
+    rules = EventRules.from_settings(settings.session.event_types)
+    return ruled(clicks["event_type"], rules).folded
+
+
 def features_cover(settings: Settings, details: Mapping[str, Any]) -> Outcome:
-    """Check that each click has its row of features."""
-    clicks = _read(settings, columns.CLICKS, "event_id")
+    """Check that each event that is a click has its row of features."""
+    clicks = _read(settings, columns.CLICKS, "event_id", "event_type")
+    clicks = clicks.filter(pa.array(_folded(settings, clicks))).select(["event_id"])
     made = _read(settings, columns.SESSION_FEATURES, "event_id")["event_id"]
     lacking = pc.invert(pc.is_in(clicks["event_id"], value_set=made.combine_chunks()))
     number = pc.sum(lacking).as_py() or 0
@@ -381,14 +389,14 @@ def parity_holds(settings: Settings, details: Mapping[str, Any]) -> Outcome:
 
 
 def live_answered(settings: Settings, details: Mapping[str, Any]) -> Outcome:
-    """Demand that each click that was replayed got an answer, was a known duplicate, or is among the dead
-    letters.
+    """Demand that each click that was replayed got an answer, is of a type that is kept aside, was a known
+    duplicate, or is among the dead letters.
     """
     sent, answers = int(details.get("clicks") or 0), int(details.get("answers") or 0)
-    accounted = answers + int(details.get("duplicates") or 0) + int(details.get("dead_letters") or 0)
+    accounted = answers + sum(int(details.get(name) or 0) for name in ("aside", "duplicates", "dead_letters"))
     text = (
         f"{sent:,} clicks sent, {answers:,} answered, {details.get('dead_letters') or 0} dead letters, "
-        f"{details.get('duplicates') or 0} duplicates"
+        f"{details.get('aside') or 0} kept aside, {details.get('duplicates') or 0} duplicates"
     )
     return Outcome(
         accounted >= sent,

@@ -22,7 +22,7 @@ from model.mix.cold_mix import ColdMix
 from model.mix.hiding import hidden_trust
 from model.mix.mixer import Mixer, Source
 from model.mix.pool import doubts, pool
-from model.mix.weights import TEXT, Mix, Trust, named, natural, search
+from model.mix.weights import TEXT, Mix, Trust, named, natural, search, unguided
 from model.rankers.tables import GivenTable, Table
 
 NETWORK = "network"
@@ -146,7 +146,7 @@ class Hybrid:
         if not sources:
             raise ValueError("the hybrid score has neither a network nor parts; name at least one part")
         if len(dataset.valid) == 0:
-            mix = Mix({name: float(place == 0) for place, name in enumerate(sources)})
+            mix = unguided(list(sources))
         else:
             mix = search(
                 pool(

@@ -35,7 +35,7 @@ from model.network.compiled import CompiledNetwork
 from model.network.network import Network
 from model.network.objective import Objective
 from model.network.scorer import NetworkScorer, validation_ndcg
-from model.network.start import build_network
+from model.network.start import begins_at_texts, build_network
 from model.network.text_space import TextSpace
 from model.recommender import tune
 from model.recommender.tune import Trial
@@ -163,6 +163,7 @@ def train(
         If the training sequences hold no pair of clicks.
     """
     torch.set_num_threads(config.threads)
+    config = config.model_copy(update={"text": begins_at_texts(dataset, config)})
     if config.tune and len(dataset.valid):
         with tempfile.TemporaryDirectory() as scratch:
             return _tuned(dataset, config, checkpoint_dir or Path(scratch), progress)

@@ -76,7 +76,7 @@ Fit = Callable[[int, ModelConfig, int], tuple[Sequence[dict[str, float]], float]
 
 def candidates(config: ModelConfig, dataset: Dataset) -> list[dict[str, Any]]:
     """Return the changes that make a difference to some settings on some data; the first is none."""
-    vectors = dataset.catalogue.vectors if config.text else None
+    vectors = dataset.catalogue.vectors if config.text is not False else None
     with_text = vectors is not None and bool(vectors.any())
     found: list[dict[str, Any]] = [{}]
     known = {config.model_dump_json()}

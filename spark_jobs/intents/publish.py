@@ -81,11 +81,11 @@ def publish_student(
         [row["items"] for row in rows]
     )
 
-    def answered(view: str) -> np.ndarray:
+    def grounded_texts(view: str) -> np.ndarray:
         grounded = localiser.ground(encoder.encode([row[f"{view}_text"] for row in rows]))
         return np.stack([vector for _, _, vector in grounded])
 
-    student = train_student(trivial, (answered("long"), answered("short")))
+    student = train_student(trivial, (grounded_texts("long"), grounded_texts("short")))
     if student is None:
         return known
     student.save(path)

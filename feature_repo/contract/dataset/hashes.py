@@ -5,7 +5,6 @@ nothing of what equal rows mean.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
@@ -137,10 +136,11 @@ class HashCollector:
 
     def joined(self) -> RowHashes:
         """Return all rows so far; the parts are let go."""
-        kinds = {"time": np.int64, "line": np.int64, "given": bool, "block": np.int32}
-        columns = []
-        for name in RowHashes.__dataclass_fields__:
-            none = np.zeros(0, dtype=kinds.get(name, np.uint64))
-            columns.append(np.concatenate([none, *map(attrgetter(name), self.parts)]))
-        self.parts = []
-        return RowHashes(*columns)
+        parts, self.parts = self.parts, []
+        return RowHashes(*(_joined(parts, name) for name in RowHashes.__dataclass_fields__))
+
+
+def _joined(parts: list[RowHashes], name: str) -> np.ndarray:
+    kinds = {"time": np.int64, "line": np.int64, "given": bool, "block": np.int32}
+    none = np.zeros(0, dtype=kinds.get(name, np.uint64))
+    return np.concatenate([none, *(getattr(part, name) for part in parts)])
