@@ -47,7 +47,7 @@ class ModelConfig(BaseModel):
     128
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # network
     backbone: Backbone = "sasrec"
@@ -76,8 +76,12 @@ class ModelConfig(BaseModel):
     temperature: float = Field(16.0, gt=0, description="Scale of cosine scores.")
 
     # item representation
-    text: bool = Field(
-        True, description="Use the catalogue's text vectors where there are any; false = trained ids only."
+    text: bool | None = Field(
+        None,
+        description=(
+            "Item vectors begin at the catalogue's text vectors; false = trained ids only; none = at texts, "
+            "unless they rank validation far worse than co-clicks do."
+        ),
     )
     text_power: float = Field(
         0.5, ge=0, le=1, description="Singular values of the centred text vectors are raised to this power."

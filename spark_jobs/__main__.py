@@ -23,11 +23,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feature_repo.contract import cli
+from feature_repo.contract.lazy import lazy
 from model.kernels.store import keep_under
 
 if TYPE_CHECKING:
+    from feature_repo.contract import files, tables
+    from feature_repo.contract import settings as settings_module
     from feature_repo.contract.settings import Settings
+    from spark_jobs import job as jobs
+    from spark_jobs import session
     from spark_jobs.job import JobResult
+    from spark_jobs.lake import errors
+    from spark_jobs.lake import lake as lakes
+else:
+    files = lazy("feature_repo.contract.files")
+    settings_module = lazy("feature_repo.contract.settings")
+    tables = lazy("feature_repo.contract.tables")
+    jobs = lazy("spark_jobs.job")
+    session = lazy("spark_jobs.session")
+    errors = lazy("spark_jobs.lake.errors")
+    lakes = lazy("spark_jobs.lake.lake")
 
 
 @dataclass(frozen=True)
@@ -230,12 +245,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _guarded(word: str, given: SimpleNamespace) -> int:
-    from feature_repo.contract.settings import SettingsError
-    from spark_jobs.job import JobError
-
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("py4j", "py4j.clientserver", "kafka", "feast", "feast.repo_config"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    for handler in logging.root.handlers:
+        handler.addFilter(_not_of_the_gateway)
     warnings.simplefilter("ignore")  # of libraries, about their own future; ours are log lines and errors
     home = Path(".intentstore")
     try:
@@ -243,11 +257,11 @@ def _guarded(word: str, given: SimpleNamespace) -> int:
         home = settings.home
         keep_under(home)
         result = _run(word, settings, given)
-    except SettingsError:
+    except settings_module.SettingsError:
         raise
     except ModuleNotFoundError as error:
         raise cli.VerbError(cli.missing(error)) from None
-    except JobError as error:
+    except jobs.JobError as error:
         raise cli.VerbError(" ".join(str(error).split())) from None
     except KeyboardInterrupt:
         line = "interrupted; every table is at its last whole version, run the job again"
@@ -266,11 +280,9 @@ def _settings(word: str, given: SimpleNamespace) -> Settings:
 
 
 def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
-    from spark_jobs.job import JobError
-
     job = JOBS[word]
     if (until := getattr(given, "until", None)) is not None and (given.date is None or until < given.date):
-        raise JobError(
+        raise jobs.JobError(
             f"--until {until} needs a --date before it, got {given.date}; give the first and the last day"
         )
     names = [flag.name.replace("-", "_") for flag in job.flags if not flag.setting] + ["action"] * bool(
@@ -285,25 +297,27 @@ def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
     if word == "ingest" and not (given.kafka or given.score_log):
         module.look(settings)  # before Spark, whose start takes seconds
         arguments["max_refused_share"] = settings.dataset.max_refused_share
-    from spark_jobs.lake.lake import Lake
-    from spark_jobs.session import spark_session
 
     signal.signal(signal.SIGTERM, _interrupt)
-    spark = spark_session(settings, f"intentstore {word}")
+    spark = session.spark_session(settings, f"intentstore {word}")
     try:
         with _only_writer(job, settings, given):
-            result = module.run(Lake(spark, settings), date=given.date, **arguments)
+            result = module.run(lakes.Lake(spark, settings), date=given.date, **arguments)
     finally:
         spark.stop()
     return result
 
 
 def _only_writer(job: Job, settings: Settings, given: SimpleNamespace) -> AbstractContextManager[None]:
-    from feature_repo.contract import tables
-    from feature_repo.contract.files import only_writer
-
     table = tables.SCORE_LOG if getattr(given, "score_log", False) else job.table
-    return only_writer(settings, table) if table else nullcontext()
+    return files.only_writer(settings, table) if table else nullcontext()
+
+
+def _not_of_the_gateway(record: logging.LogRecord) -> bool:
+    """Keep out what py4j logs of a call that was broken off (a traceback, on the root logger): the caller has
+    the exception.
+    """
+    return Path(record.pathname).parent.name != "py4j"
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -311,9 +325,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _unexpected(error: Exception, home: Path) -> str:
-    from spark_jobs.lake.errors import one_line
-
-    line = one_line(error)
+    line = errors.one_line(error)
     first = line if line.startswith(type(error).__name__) else f"{type(error).__name__}: {line}"
     place = home / "spark" / "error.log"
     try:

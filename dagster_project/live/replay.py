@@ -20,6 +20,7 @@ from dagster_project.live.drawn import Draw, Sent, following
 from dagster_project.live.spread import histogram, hit_rates, quantile
 from feature_repo.contract import messages as events
 from feature_repo.contract import processes as bound
+from feature_repo.contract.events.rules import event_type_of
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from spark_jobs.ingest.held_out import held_out_file
@@ -230,7 +231,8 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         answered. Records that others wrote to the output topics are ``foreign_records``, and nothing else.
     """
     sent: dict[tuple[int, int], int] = {}
-    draw = Draw(following(_clicks(settings, before, sent), FoldConfig.from_settings(settings.session).gap_us))
+    config, aside = FoldConfig.from_settings(settings.session), set[tuple[int, int]]()
+    draw = Draw(following(_clicks(settings, before, sent, config, aside), config.gap_us))
     latencies: list[float] = []
     stamps: list[int] = []
     hits: list[bool] = []
@@ -247,6 +249,7 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
             stamps.append(record.timestamp)
             versions.add(answer.model_version)
             place = (answer.source.partition, answer.source.offset)
+            aside.discard(place)
             draw.offer(answer.session_id, place, record.value)
             if (after := draw.followed.get(place)) is not None:
                 hits.append(after.item in [item.item_id for item in answer.items])
@@ -259,7 +262,8 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         "answers": len(latencies),
         "dead_letters": dead,
         "foreign_records": strangers,
-        "duplicates": max(0, len(sent) - len(latencies) - dead),
+        "aside": len(aside),
+        "duplicates": max(0, len(sent) - len(latencies) - dead - len(aside)),
         "p50_ms": quantile(latencies, 0.50),
         "p99_ms": quantile(latencies, 0.99),
         "latency_histogram": histogram(latencies),
@@ -270,13 +274,25 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
     }
 
 
-def _clicks(settings: Settings, before: Ends, sent: dict[tuple[int, int], int]) -> Iterator[Sent]:
-    """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds."""
+def _clicks(
+    settings: Settings,
+    before: Ends,
+    sent: dict[tuple[int, int], int],
+    config: FoldConfig,
+    aside: set[tuple[int, int]],
+) -> Iterator[Sent]:
+    """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds, and
+    ``aside`` the places of events that are no clicks.
+    """
     for record in _records(settings, settings.kafka.clicks_topic, before.clicks):
         place = (record.partition, record.offset)
         sent[place] = record.timestamp
         with contextlib.suppress(events.ClickError):
-            yield Sent(place, events.decode_click(record.value, record.key, record.timestamp * 1000))
+            click = events.decode_click(record.value, record.key, record.timestamp * 1000)
+            if config.events.of(event_type_of(click.extra)).folded:
+                yield Sent(place, click)
+            else:
+                aside.add(place)
 
 
 def _records(settings: Settings, topic: str, since: Mapping[str, int]) -> Iterator[Any]:

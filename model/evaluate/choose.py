@@ -35,7 +35,7 @@ def choose(
     highest = -1.0
     for place, candidate in enumerate(candidates):  # one at a time: only the best so far stays in memory
         ranker = candidate(dataset)
-        value = _worth(ranker, cases, rule)
+        value = worth(ranker, cases, rule)
         if value > highest:
             best, highest = (ranker, place), value
     assert best is not None
@@ -75,16 +75,17 @@ def climb(
     if not len(dataset.valid):
         return best, settings
     rule, read = seen or default_seen(dataset), sample(dataset.valid, cases)
-    highest = _worth(best, read, rule)
+    highest = worth(best, read, rule)
     for name, values in grid.items():
         for value in values[1:]:
             tried = settings | {name: value}
             ranker = fit(dataset, **tried)
-            worth = _worth(ranker, read, rule)
-            if worth > highest:
-                best, settings, highest = ranker, tried, worth
+            found = worth(ranker, read, rule)
+            if found > highest:
+                best, settings, highest = ranker, tried, found
     return best, settings
 
 
-def _worth(ranker: Ranker, cases: Cases, seen: Seen) -> float:
+def worth(ranker: Ranker, cases: Cases, seen: Seen) -> float:
+    """Return the NDCG@10 of a ranker on some cases."""
     return evaluate(ranker, cases, lists=False).metrics(seen, samples=0)["N@10"].mean

@@ -71,10 +71,9 @@ def hidden_trust(
     if network is not None and "network" in names:
         blind["network"] = network(small.item_counts)
     doubt, share = doubts(small.item_counts), np.array([weights[name] for name in names])
-    cold, warm = (
-        pool({name: blind[name] for name in names}, cases.select(chosen), rule, doubt, TEXT)
-        for chosen in (aimed, ~aimed)
-    )
+    unseeing = {name: blind[name] for name in names}
+    cold = pool(unseeing, cases.select(aimed), rule, doubt, TEXT)
+    warm = pool(unseeing, cases.select(~aimed), rule, doubt, TEXT)
     whole = pool({name: sources[name] for name in names}, cases.select(~aimed), rule)
     return _chosen(cold, warm, share, (1.0 - WARM_LOSS) * float(whole.gains(share).sum()))
 

@@ -22,13 +22,13 @@ from model.mix.cold_mix import ColdMix
 from model.mix.hiding import hidden_trust
 from model.mix.mixer import Mixer, Source
 from model.mix.pool import doubts, pool
-from model.mix.weights import TEXT, Mix, Trust, named, natural, search
+from model.mix.weights import TEXT, Mix, Trust, named, natural, search, unguided
 from model.rankers.tables import GivenTable, Table
 
 NETWORK = "network"
 VALIDATION_CASES = 25_000  # evenly spread beyond; the same for every seed
 TRACE = 1e-4  # a weight that decides between items of which the other sources know nothing
-_log = logging.getLogger("intentstore.model.hybrid")
+log = logging.getLogger("intentstore.model.hybrid")
 
 
 class HybridConfig(Protocol):
@@ -146,7 +146,7 @@ class Hybrid:
         if not sources:
             raise ValueError("the hybrid score has neither a network nor parts; name at least one part")
         if len(dataset.valid) == 0:
-            mix = Mix({name: float(place == 0) for place, name in enumerate(sources)})
+            mix = unguided(list(sources))
         else:
             mix = search(
                 pool(
@@ -154,7 +154,7 @@ class Hybrid:
                 )
             )
         mix = _filled(mix)
-        _log.info("hybrid weights: %s (%.0f %% to the best source)", named(mix.weights), 100 * mix.shrunk)
+        log.info("hybrid weights: %s (%.0f %% to the best source)", named(mix.weights), 100 * mix.shrunk)
         # Lent only now: validation rarely has a cold item to tell what lending is worth, and it would move
         # the weights of the others.
         kept = {name: part.lent(dataset) for name, part in parts.items() if mix.weights[name] > 0}

@@ -9,7 +9,7 @@ better out of fold than the mix without.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,10 +70,10 @@ def search(pool: Pool) -> Mix:
     Returns
     -------
     Mix
-        The first source alone where no validation case was answered by any source.
+        `unguided` where no validation case was answered by any source.
     """
     if not pool.values.shape[1]:
-        return Mix(_named(pool, np.eye(len(pool.names))[0]))
+        return unguided(pool.names)
     found = _crossed(pool)
     for name in PROVEN_ONLY:
         if found.mix.weights.get(name, 0.0) > 0 and len(pool.names) > 1:
@@ -84,6 +84,19 @@ def search(pool: Pool) -> Mix:
             pool = fewer
             found = replace(rest, mix=replace(rest.mix, weights=rest.mix.weights | {name: 0.0}))
     return found.mix
+
+
+def unguided(names: Sequence[str]) -> Mix:
+    """Return what is used where no validation case says anything: all sources alike, so that whichever knows
+    something answers, and those that must be proven not at all.
+
+    Examples
+    --------
+    >>> unguided(["network", "popular", "intents"]).weights
+    {'network': 0.5, 'popular': 0.5, 'intents': 0.0}
+    """
+    taking_part = [name for name in names if name not in PROVEN_ONLY] or list(names)
+    return Mix({name: round(1.0 / len(taking_part), 4) if name in taking_part else 0.0 for name in names})
 
 
 @dataclass(frozen=True)

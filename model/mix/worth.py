@@ -67,8 +67,10 @@ def settled(history: Sequence[dict[str, float]], patience: int) -> bool:
     if len(history) <= patience or "mix" not in history[-1]:
         return False
     before, late = history[:-patience], history[-patience:]
-    mix, network = (max(epoch[name] for epoch in before) for name in ("mix", "ndcg10"))
-    return (
-        max(epoch["mix"] for epoch in late) < mix + LEAST_GAIN
-        and max(epoch["ndcg10"] for epoch in late) < RISING * network
-    )
+    return _highest(late, "mix") < _highest(before, "mix") + LEAST_GAIN and _highest(
+        late, "ndcg10"
+    ) < RISING * _highest(before, "ndcg10")
+
+
+def _highest(epochs: Sequence[dict[str, float]], name: str) -> float:
+    return max(epoch[name] for epoch in epochs)

@@ -234,3 +234,21 @@ def test_trust_is_learned_from_hidden_items_where_validation_has_no_new_ones(mad
     )
     assert found.counts.tolist() == np.minimum(made.item_counts, 5).tolist()
     assert found.weights["words"] == 0 or found.trust[0] > found.trust[1]
+
+
+def test_no_validation_case_lets_every_source_answer(made):
+    bare = made.refit()
+    found = Hybrid.fit(bare, uniform, SimpleNamespace(parts=None, remove_seen=None))
+    weights = set(found.weights.values()) - {0.0}
+    assert len(weights) == 1 and found.weights["network"] > 0
+    assert found.weights["transitions"] > 0 and found.weights.get("intents", 0.0) == 0.0
+
+
+def test_validation_that_no_source_answers_is_as_good_as_none(made):
+    cases = without_targets(Sequences.of([[0, 1]] * 5))
+
+    def silent(part):
+        return np.zeros((len(part), 4), dtype=np.float32)
+
+    found = search(pool({"network": silent, "popular": silent, "intents": silent}, cases, "removed"))
+    assert found.weights == {"network": 0.5, "popular": 0.5, "intents": 0.0}
