@@ -138,7 +138,7 @@ def synthetic_model(folder: Path, items: int) -> Path:
     are.
     """
     import numpy as np
-    from scoring import make_scorer, with_parts
+    from scoring import make_network, make_scorer, with_parts
 
     from model.recommender import artifact
     from model.recommender.train import Trained
@@ -148,7 +148,7 @@ def synthetic_model(folder: Path, items: int) -> Path:
     trained = Trained(
         scorer.config,
         scorer.catalogue,
-        scorer.network.network,
+        make_network(items, scorer.config.dim),
         None,
         None,
         scorer.counts,

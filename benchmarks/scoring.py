@@ -28,8 +28,8 @@ from model.intent.ground.live import LiveIntents
 from model.intent.ground.localiser import Localiser
 from model.mix import KINDS, applicable
 from model.mix.hybrid import NETWORK, Hybrid
+from model.network.compiled import CompiledNetwork
 from model.network.network import Network
-from model.network.scorer import NetworkScorer
 from model.recommender import artifact
 from model.recommender.recommender import Scorer, ScoreRequest
 
@@ -41,10 +41,15 @@ TEXT_ITEMS = 20_000
 TEXT_DIM = 384
 
 
-def make_scorer(items: int, dim: int, random: np.random.Generator) -> Scorer:
-    config = make_config({"dim": dim, "score": "cosine"})
+def make_network(items: int, dim: int) -> Network:
     torch.manual_seed(0)
-    network = Network(config, items).eval().requires_grad_(False)
+    return Network(make_config({"dim": dim, "score": "cosine"}), items).eval().requires_grad_(False)
+
+
+def make_scorer(items: int, dim: int, random: np.random.Generator) -> Scorer:
+    made = make_network(items, dim)
+    weights = {name: value.numpy() for name, value in made.state_dict().items()}
+    network = CompiledNetwork.of(made.config, weights, None, None)
     catalogue = Catalogue.build([f"i{place}" for place in range(items)])
     if items <= TEXT_ITEMS:
         titles = [
@@ -54,9 +59,7 @@ def make_scorer(items: int, dim: int, random: np.random.Generator) -> Scorer:
         vectors = random.normal(size=(items, TEXT_DIM)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         catalogue = replace(Catalogue.build(catalogue.item_ids, titles), vectors=vectors)
-    return Scorer(
-        "random", config, catalogue, NetworkScorer(network, config), None, np.ones(items, dtype=np.int64)
-    )
+    return Scorer("random", made.config, catalogue, network, None, np.ones(items, dtype=np.int64))
 
 
 def with_parts(scorer: Scorer, random: np.random.Generator) -> Scorer:

@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from feature_repo.contract import cli
+from feature_repo.contract.lazy import lazy
+from model.kernels.store import keep_under
 
 if TYPE_CHECKING:
+    from dagster_project.demo import demo
+    from dagster_project.instance import ui
+    from dagster_project.models import promotion
     from feature_repo.contract.settings import Settings
+    from model.recommender import artifact
+else:
+    demo = lazy("dagster_project.demo.demo")
+    ui = lazy("dagster_project.instance.ui")
+    promotion = lazy("dagster_project.models.promotion")
+    artifact = lazy("model.recommender.artifact")
 
 app = cli.program("IntentStore through Dagster.")
 
@@ -32,10 +43,10 @@ def _demo(
     ] = 0,
 ) -> int:
     settings = cli.settings_of(config, home=home)
+    keep_under(settings.home)
     cli.require("dagster", "pyspark", "torch", "feast", "rocksdict")  # the demo runs every part
-    from dagster_project.demo.demo import run
 
-    return _until_interrupted(lambda: run(settings, config=_absolute(config), max_clicks=max_clicks))
+    return _until_interrupted(lambda: demo.run(settings, config=_absolute(config), max_clicks=max_clicks))
 
 
 @app.command(
@@ -50,8 +61,7 @@ def _ui(
     port: Annotated[int, typer.Option("--port", help="port to listen on")] = 3000,
 ) -> int:
     settings = cli.settings_of(config, home=home)
-    from dagster_project.instance import ui
-
+    keep_under(settings.home)
     return _until_interrupted(lambda: ui.run(settings, host=host, port=port, config=_absolute(config)))
 
 
@@ -87,13 +97,10 @@ def _rollback(
 
 
 def _switch(settings: Settings, version: str | None, why: str, json: bool) -> int:
-    from dagster_project.models import promotion
-    from model.recommender.artifact import ArtifactError
-
     try:
         chosen = version or promotion.previous(settings)
         changed = promotion.promote(settings, chosen, why)
-    except (promotion.PromotionError, ArtifactError) as error:
+    except (promotion.PromotionError, artifact.ArtifactError) as error:
         raise cli.VerbError(str(error)) from None
     text = f"{chosen} serves now" if changed else f"{chosen} served already"
     cli.show({"version": chosen, "changed": changed}, text, json)

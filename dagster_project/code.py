@@ -77,7 +77,8 @@ def sources(*modules: str) -> list[Path]:
             closure.add(module)
             waiting.extend(_imports(module))
     files = {file for module in closure if (file := _file_of(module)) is not None}
-    beside = {file for folder in {file.parent for file in files} for file in _data_files(folder)}
+    folders = {file.parent for file in files}
+    beside = {file for folder in folders for file in _data_files(folder)}
     return sorted(files | beside)
 
 

@@ -9,11 +9,17 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import SimpleNamespace as Arguments
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from feature_repo.contract import cli
+from feature_repo.contract.lazy import lazy
+
+if TYPE_CHECKING:
+    from feature_repo import commands
+else:
+    commands = lazy("feature_repo.commands")
 
 app = cli.program("The feature store: registry, online store, catalogue, HTTP.")
 Access = Annotated[
@@ -247,7 +253,6 @@ def _run(
 ) -> int:
     before = context.obj or {}  # options that stood before the verb
     settings = cli.settings_of(config or before.get("config"), home=home or before.get("home"))
-    from feature_repo import commands
 
     try:
         return int(getattr(commands, verb)(settings, Arguments(**options)))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from feature_repo.contract import cli
+from feature_repo.contract.version import version
 
 if TYPE_CHECKING:
     Command = Any
@@ -128,8 +129,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:
-        from feature_repo.contract.version import version
-
         print(version())
         return cli.DONE
     command = cli.command_of(app)

@@ -5,11 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from feature_repo.contract import cli
+from feature_repo.contract.lazy import lazy
+
+if TYPE_CHECKING:
+    from feature_repo.contract.dataset import folder as dataset
+    from intentstore import own_data
+    from intentstore.doctor import all as doctor
+else:
+    dataset = lazy("feature_repo.contract.dataset.folder")
+    own_data = lazy("intentstore.own_data")
+    doctor = lazy("intentstore.doctor.all")
 
 app = cli.program("Begin, and find out what is wrong.")
 
@@ -36,20 +46,17 @@ def _init(
         )
     from datetime import UTC, datetime
 
-    from feature_repo.contract.dataset.folder import DatasetFolderError
-    from intentstore.own_data import look, settings_text
-
     try:
-        found = look(folder, datetime.now(UTC))
+        found = own_data.look(folder, datetime.now(UTC))
         if not found.clicks:
-            raise DatasetFolderError(
+            raise dataset.DatasetFolderError(
                 f"'{folder}' has no usable click ({found.refused.summary()}); correct clicks.*"
             )
-        text = settings_text(found, f".intentstore/{folder.absolute().name}")
+        text = own_data.settings_text(found, f".intentstore/{folder.absolute().name}")
         temporary = out.with_name(f".{out.name}.{os.getpid()}")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(out)
-    except DatasetFolderError as error:
+    except dataset.DatasetFolderError as error:
         raise cli.VerbError(" ".join(str(error).split()), cli.WRONG) from None
     except OSError as error:
         raise cli.VerbError(
@@ -69,8 +76,7 @@ def _init(
 )
 def _doctor(config: cli.Config = None, home: cli.Home = None, json: cli.Json = False) -> int:
     settings = cli.settings_of(config, home=home)
-    from intentstore.doctor.all import examine
 
-    checks = examine(settings)
+    checks = doctor.examine(settings)
     cli.show([check.to_dict() for check in checks], "\n".join(check.to_line() for check in checks), json)
     return cli.FAILED if any(check.state == "error" for check in checks) else cli.DONE

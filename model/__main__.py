@@ -16,13 +16,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feature_repo.contract import cli
+from feature_repo.contract.lazy import lazy
+from feature_repo.contract.version import code_commit
+from model.kernels.store import keep_under
 from model.messages import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from feature_repo.contract.settings import Settings
+    from model import config as model_config
     from model.config import ModelConfig
+    from model.recommender import answer, artifact, loaded_model
+    from model.recommender import progress as terminal
+    from model.study import benchmark as bench
+    from model.study import study as experiment
+else:
+    model_config = lazy("model.config")
+    answer = lazy("model.recommender.answer")
+    artifact = lazy("model.recommender.artifact")
+    loaded_model = lazy("model.recommender.loaded_model")
+    terminal = lazy("model.recommender.progress")
+    bench = lazy("model.study.benchmark")
+    experiment = lazy("model.study.study")
 
 SHOWN_SHARE = 0.005  # of a score; smaller parts would read "0 %"
 FLAGS = (
@@ -251,13 +267,13 @@ def _study(
 
 
 def _run_study(given: SimpleNamespace) -> int:
-    from model.study.study import run
-
-    return run(_settings(given), given)
+    return experiment.run(_settings(given), given)
 
 
 def _settings(given: SimpleNamespace) -> Settings:
-    return cli.settings_of(given.config)
+    settings = cli.settings_of(given.config)
+    keep_under(settings.home)
+    return settings
 
 
 def _guarded(verb: Callable[[SimpleNamespace], int], given: SimpleNamespace) -> int:
@@ -276,8 +292,6 @@ def _guarded(verb: Callable[[SimpleNamespace], int], given: SimpleNamespace) -> 
 
 def config_of(arguments: SimpleNamespace, base: dict[str, Any]) -> ModelConfig:
     """Merge the settings' ``[model]`` section and the flags into a config; raises ``ConfigError``."""
-    from model.config import ConfigError, make_config
-
     values = dict(base)
     for key in FLAGS:
         if getattr(arguments, key) is not None:
@@ -291,27 +305,22 @@ def config_of(arguments: SimpleNamespace, base: dict[str, Any]) -> ModelConfig:
     for pair in arguments.pairs or ():
         key, sign, text = pair.partition("=")
         if not sign:
-            raise ConfigError(f"--set {pair}: expected KEY=VALUE, such as --set patience=5")
+            raise model_config.ConfigError(f"--set {pair}: expected KEY=VALUE, such as --set patience=5")
         values[key] = text  # its key's type says what it is
-    return make_config(values)
+    return model_config.make_config(values)
 
 
 def benchmark(arguments: SimpleNamespace) -> int:
     """Run `benchmark`."""
-    from feature_repo.contract.version import code_commit
-    from model.config import base_values
-    from model.recommender.progress import shown
-    from model.study.benchmark import gap_rule, run
-
     settings = _settings(arguments)
     if arguments.intent_calls is not None:
         settings = settings.model_copy(
             update={"intents": settings.intents.model_copy(update={"max_calls": arguments.intent_calls})}
         )
-    config = config_of(arguments, base_values(settings))
-    session = gap_rule(settings, arguments.gap_minutes)
-    with shown() as progress:
-        outcome = run(
+    config = config_of(arguments, model_config.base_values(settings))
+    session = bench.gap_rule(settings, arguments.gap_minutes)
+    with terminal.shown() as progress:
+        outcome = bench.run(
             settings,
             arguments.dataset,
             config,
@@ -395,15 +404,11 @@ def _print_metrics(metrics: dict[str, Any], out: Path) -> None:
 
 def recommend(arguments: SimpleNamespace) -> int:
     """Run `recommend`."""
-    from model.recommender import artifact
-    from model.recommender.answer import answer, read_session
-    from model.recommender.loaded_model import load_model
-
-    items = read_session(arguments.session)
+    items = answer.read_session(arguments.session)
     folder = artifact.promoted_dir(arguments.model) or arguments.model
     settings = _settings(arguments)
-    model = load_model(settings, folder)
-    found = answer(model, items[-settings.session.max_items :], arguments.k)
+    model = loaded_model.load_model(settings, folder)
+    found = answer.answer(model, items[-settings.session.max_items :], arguments.k)
     if arguments.json:
         print(json_text.dumps(found, ensure_ascii=False))
         return 0

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feature_repo.contract import cli
+from model.kernels.store import keep_under
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
@@ -240,6 +241,7 @@ def _guarded(word: str, given: SimpleNamespace) -> int:
     try:
         settings = _settings(word, given)
         home = settings.home
+        keep_under(home)
         result = _run(word, settings, given)
     except SettingsError:
         raise
@@ -298,7 +300,7 @@ def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
 
 def _only_writer(job: Job, settings: Settings, given: SimpleNamespace) -> AbstractContextManager[None]:
     from feature_repo.contract import tables
-    from feature_repo.contract.locks import only_writer
+    from feature_repo.contract.files import only_writer
 
     table = tables.SCORE_LOG if getattr(given, "score_log", False) else job.table
     return only_writer(settings, table) if table else nullcontext()

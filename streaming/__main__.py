@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feature_repo.contract import cli
+from model.kernels.store import keep_under
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
@@ -287,7 +288,9 @@ def _settings(
 
     level = logging.INFO if chatty or cli.verbose.get() else logging.WARNING
     configure_logging(level)
-    return cli.settings_of(config, kafka__bootstrap_servers=bootstrap_servers, **flags)
+    settings = cli.settings_of(config, kafka__bootstrap_servers=bootstrap_servers, **flags)
+    keep_under(settings.home)
+    return settings
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -15,7 +15,10 @@ from typing import Any
 import prometheus_client  # noqa: F401
 import pytest
 
+from model.kernels.store import keep_under
+
 ROOT = Path(__file__).parent.parent
+keep_under(ROOT / ".intentstore")  # compiled once for all tests and the processes they start, not once a home
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Importing an optimiser imports triton where it is installed; on a CPU it is of no use, and it reports leaks
 # behind pytest's summary.

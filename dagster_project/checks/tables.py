@@ -47,10 +47,13 @@ def _read(settings: Settings, table: str, *names: str) -> pa.Table:
 
 
 def _examples(table: pa.Table, mask: pa.ChunkedArray | pa.Array) -> list[dict[str, Any]]:
-    return [
-        {key: str(value) for key, value in row.items()}
-        for row in table.filter(mask).slice(0, EXAMPLES).to_pylist()
-    ]
+    return _as_text(table.filter(mask))
+
+
+def _as_text(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the first rows for people: every value as text."""
+    rows = table.slice(0, EXAMPLES).to_pylist()
+    return [dict(zip(row, map(str, row.values()), strict=True)) for row in rows]
 
 
 _KINDS = {
@@ -172,12 +175,7 @@ def refused_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     share, limit = refused / max(1, refused + taken), settings.dataset.max_refused_share
     examples: list[dict[str, Any]] = []
     if refused:
-        examples = [
-            {key: str(value) for key, value in row.items()}
-            for row in _read(settings, columns.QUARANTINE, "source", "line", "reason")
-            .slice(0, EXAMPLES)
-            .to_pylist()
-        ]
+        examples = _as_text(_read(settings, columns.QUARANTINE, "source", "line", "reason"))
     text = f"{refused:,} of {refused + taken:,} rows refused ({share:.2%})"
     remedy = (
         ""

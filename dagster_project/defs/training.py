@@ -1,7 +1,7 @@
 """Training, its gates, promotion and the model card as assets."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -14,8 +14,16 @@ from dagster_project.models import train as training_run
 from dagster_project.models.config import ModelSettings, merged
 from dagster_project.resources import SettingsResource
 from dagster_project.run import metadata
+from feature_repo.contract.lazy import lazy
 from model.config import base_values
 from model.study.plots import history
+
+if TYPE_CHECKING:
+    from model.recommender import artifact, new_items, recommender
+else:
+    artifact = lazy("model.recommender.artifact")
+    new_items = lazy("model.recommender.new_items")
+    recommender = lazy("model.recommender.recommender")
 
 CANDIDATE = dg.AssetKey("candidate_model")
 PROMOTED = dg.AssetKey("promoted_model")
@@ -249,15 +257,12 @@ def best_of_all(settings: SettingsResource) -> dg.AssetCheckResult:
 @dg.asset_check(asset=PROMOTED, description="The promoted folder can be loaded and ranks items.")
 def loads_and_ranks(settings: SettingsResource) -> dg.AssetCheckResult:
     """Load the promoted model as the consumer does and score one session."""
-    from model.recommender import artifact, new_items
-    from model.recommender.recommender import ScoreRequest
-
     loaded = settings.load()
     folder = artifact.promoted_dir(loaded.models_dir)
     if folder is None:
         return _result(Outcome(False, "no model is promoted; materialise `promoted_model`"))
     scorer = new_items.load(folder)
-    found = scorer.score([ScoreRequest(items=list(scorer.item_ids[:1]))], 5)[0]
+    found = scorer.score([recommender.ScoreRequest(items=list(scorer.item_ids[:1]))], 5)[0]
     return _result(
         Outcome(
             len(found.items) > 0,

@@ -11,7 +11,10 @@ from dagster_project.demo import report as demo_report
 from dagster_project.demo.interrupts import raise_if_interrupted, shielded_children
 from dagster_project.instance import home as instance_home
 from dagster_project.instance import services as services_guard
+from feature_repo.contract.assets import fetch as assets
+from feature_repo.contract.endpoints import EndpointError
 from feature_repo.contract.settings import Settings
+from streaming.commands import EXPECTED_ERRORS
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -42,9 +45,6 @@ def run(settings: Settings, *, config: str | None = None, max_clicks: int = 0) -
         return 1
     instance_home.prepare(settings)
     import dagster as dg
-
-    from feature_repo.contract.endpoints import EndpointError
-    from streaming.commands import EXPECTED_ERRORS
 
     with dg.DagsterInstance.get() as instance:
         for lost in instance_home.close_lost_runs(instance):
@@ -124,8 +124,6 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
 
 
 def _assets(settings: Settings) -> bool:
-    from feature_repo.contract.assets import fetch as assets
-
     try:
         assets.ensure_all(settings.assets_dir)
     except (assets.AssetError, OSError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,11 +68,11 @@ def collect(settings: Settings, result: dg.ExecuteInProcessResult, seconds: floa
     for event in result.get_asset_materialization_events():
         done = event.materialization
         facts["/".join(done.asset_key.path)] = {name: plain(value) for name, value in done.metadata.items()}
-    outcomes = []
+    results = []
     for evaluated in result.get_asset_check_evaluations():
         asset = "/".join(evaluated.asset_key.path)
-        outcomes.append(
-            (
+        results.append(
+            demo_sections.CheckResult(
                 asset,
                 evaluated.check_name,
                 evaluated.passed,
@@ -90,7 +91,7 @@ def collect(settings: Settings, result: dg.ExecuteInProcessResult, seconds: floa
         demo_sections.streaming(facts),
         demo_sections.parity(facts),
         demo_sections.sessions(settings, facts),
-        demo_sections.checks(outcomes),
+        demo_sections.checks(results),
     )
     return Summary(result.success, seconds, result.run_id, sections)
 
@@ -185,11 +186,13 @@ def to_html(summary: Summary) -> str:
     )
 
 
+def _row(cells: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+
+
 def _section(section: Section) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in section.head) if any(section.head) else ""
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in section.rows
-    )
+    rows = "".join(map(_row, section.rows))
     note = f'<p class="note">{html.escape(section.note)}</p>' if section.note else ""
     return (
         f"<h2>{html.escape(section.title)}</h2><table>{f'<tr>{head}</tr>' if head else ''}{rows}</table>"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagster_project.run import steps
 from feature_repo.contract import tables as columns
@@ -282,12 +282,22 @@ def _prefixes(settings: Settings, examples: Sequence[Mapping[str, Any]]) -> dict
     return {(row["partition"], row["offset"]): row["items"] for row in found.to_pylist()}
 
 
-def checks(outcomes: Sequence[tuple[str, str, bool, bool, str]]) -> Section:
-    """List failed checks; (asset, check, passed, blocking, text) each."""
-    bad = [
-        (f"{asset}: {name}", "stops what follows" if blocking else "warns", text)
-        for asset, name, passed, blocking, text in outcomes
-        if not passed
+class CheckResult(NamedTuple):
+    """How one check of an asset ended."""
+
+    asset: str
+    check: str
+    passed: bool
+    blocking: bool
+    text: str
+
+
+def checks(results: Sequence[CheckResult]) -> Section:
+    """List failed checks."""
+    failed = [
+        (f"{result.asset}: {result.check}", "stops what follows" if result.blocking else "warns", result.text)
+        for result in results
+        if not result.passed
     ]
-    note = f"{len(outcomes) - len(bad)} of {len(outcomes)} checks passed."
-    return Section("Checks", ("check", "kind", "found"), bad or [("all", "", "passed")], note)
+    note = f"{len(results) - len(failed)} of {len(results)} checks passed."
+    return Section("Checks", ("check", "kind", "found"), failed or [("all", "", "passed")], note)

@@ -7,7 +7,7 @@ import logging
 import urllib.error
 import urllib.request
 
-LOGGER = logging.getLogger("intentstore.notify")
+log = logging.getLogger("intentstore.notify")
 TIMEOUT_SECONDS = 5.0  # a slow receiver must not hold up the daemon
 
 
@@ -28,7 +28,7 @@ def send(title: str, text: str, webhook: str | None) -> bool:
     bool
         False when the webhook could not be reached; the log has the notice in any case.
     """
-    LOGGER.error("%s: %s", title, text)
+    log.error("%s: %s", title, text)
     if not webhook:
         return True
     body = json.dumps({"title": title, "text": text}).encode()
@@ -39,5 +39,5 @@ def send(title: str, text: str, webhook: str | None) -> bool:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
             return True
     except (urllib.error.URLError, TimeoutError, ValueError) as error:
-        LOGGER.warning("webhook of the notices does not answer (%s); check DAGSTER_WEBHOOK", error)
+        log.warning("webhook of the notices does not answer (%s); check DAGSTER_WEBHOOK", error)
         return False

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagster_project.instance import home as instance_home
-from feature_repo.contract.settings import Settings
+from feature_repo.contract.settings import Settings, load_settings
+from streaming.services import services as broker
 
 if TYPE_CHECKING:
     from streaming.services.services import Services
@@ -37,8 +38,6 @@ def services(settings: Settings) -> Iterator[Services]:
     Services
         Addresses.
     """
-    from streaming.services import services as broker
-
     with guarded(settings):
         yield broker.up(settings)
 
@@ -60,8 +59,6 @@ def guarded(settings: Settings) -> Iterator[None]:
     None
         Nothing is started here.
     """
-    from streaming.services import services as broker
-
     # Another guard's services are taken over: its process is gone or ends before us, and it looks at the
     # owner before it stops anything.
     ours = broker.running(settings) is None or _owner_file(settings.home).exists()
@@ -96,9 +93,6 @@ def main(arguments: Sequence[str]) -> int:
     int
         0.
     """
-    from feature_repo.contract.settings import load_settings
-    from streaming.services import services as broker
-
     sys.stdin.buffer.read()
     settings = load_settings(Path(os.devnull), os.environ)
     file = _owner_file(settings.home)

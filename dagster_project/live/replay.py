@@ -17,12 +17,19 @@ from typing import Any
 
 from dagster_project.live import redate
 from dagster_project.live.drawn import Draw, Sent, following
+from feature_repo.contract import messages as events
 from feature_repo.contract import processes as bound
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
+from spark_jobs.ingest.held_out import held_out_file
+from spark_jobs.live import replay
+from streaming.services import services as broker
+from streaming.topics import dead_letters as dlq
+from streaming.topics import ensure as topics
+from streaming.topics import foreign
 from streaming.topics import watch as kafka_watch
 
-LOGGER = logging.getLogger("intentstore.live")
+log = logging.getLogger("intentstore.live")
 READY_SECONDS = 120.0  # loading the model and the encoder on two busy cores
 DRAIN_SECONDS = 180.0  # the last answers come within seconds; longer means that the consumer hangs
 POLL_SECONDS = 0.25
@@ -64,9 +71,6 @@ def replay_and_answer(
     LiveError
         The consumer failed.
     """
-    from streaming.services import services as broker
-    from streaming.topics import ensure as topics
-
     broker.up(settings)
     topics.ensure(settings)
     before, started = Ends.now(settings), time.perf_counter()
@@ -77,7 +81,7 @@ def replay_and_answer(
     if left or state is None or state.lag:
         details = _answer(settings, left, config, clicks_per_second, max_clicks)
     else:
-        LOGGER.info(
+        log.info(
             "all %d held-out clicks are in the topic and answered; measuring from its records", len(known)
         )
     found = measure(settings, Ends({}, {}, {}) if known else before)
@@ -92,8 +96,6 @@ def replay_and_answer(
 
 def _event_ids(settings: Settings) -> set[str]:
     """Return the event ids that the clicks topic holds; records that are no clicks have none."""
-    from feature_repo.contract import messages as events
-
     found = set()
     for record in _records(settings, settings.kafka.clicks_topic, {}):
         with contextlib.suppress(events.ClickError):
@@ -108,15 +110,12 @@ def _answer(
     clicks_per_second: float,
     max_clicks: int,
 ) -> dict[str, Any]:
-    from spark_jobs.ingest.held_out import held_out_file
-    from spark_jobs.live import replay
-
     started, details = time.perf_counter(), dict[str, Any]()
     command = [sys.executable, "-m", "streaming", "consume", *(("--config", config) if config else ())]
     consumer = bound.start(command, env=_environment(settings), log=settings.home / "demo" / "consumer.log")
     try:
         _wait_until_assigned(settings, consumer)
-        LOGGER.info(
+        log.info(
             "the consumer is ready after %.1f s; %d clicks to send, %.0f a second",
             time.perf_counter() - started,
             len(left),
@@ -154,23 +153,18 @@ class Ends:
     def now(cls, settings: Settings) -> Ends:
         """Return the present ends; empty where a topic does not exist yet."""
         kafka = settings.kafka
-        return cls(
-            *(
-                kafka_watch.topic_ends(settings, topic) or {}
-                for topic in (kafka.clicks_topic, kafka.recommendations_topic, kafka.dead_letter_topic)
-            )
-        )
+        topics = (kafka.clicks_topic, kafka.recommendations_topic, kafka.dead_letter_topic)
+        return cls(*(kafka_watch.topic_ends(settings, topic) or {} for topic in topics))
 
     @classmethod
     def before_now(cls, settings: Settings, records: int) -> Ends:
         """Return offsets so many records (of each partition) before the present ends."""
         ends = cls.now(settings)
-        return cls(
-            *(
-                {partition: max(0, end - records) for partition, end in part.items()}
-                for part in (ends.clicks, ends.answers, ends.dead)
-            )
-        )
+
+        def before(offsets: dict[str, int]) -> dict[str, int]:
+            return {partition: max(0, end - records) for partition, end in offsets.items()}
+
+        return cls(before(ends.clicks), before(ends.answers), before(ends.dead))
 
 
 def _last_line(settings: Settings) -> str:
@@ -234,9 +228,6 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         Counts, latencies in milliseconds, answered clicks a second; latencies are none when nothing was
         answered. Records that others wrote to the output topics are ``foreign_records``, and nothing else.
     """
-    from streaming.topics import dead_letters as dlq
-    from streaming.topics import foreign
-
     sent: dict[tuple[int, int], int] = {}
     draw = Draw(following(_clicks(settings, before, sent), FoldConfig.from_settings(settings.session).gap_us))
     latencies: list[float] = []
@@ -275,8 +266,6 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
 
 def _clicks(settings: Settings, before: Ends, sent: dict[tuple[int, int], int]) -> Iterator[Sent]:
     """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds."""
-    from feature_repo.contract import messages as events
-
     for record in _records(settings, settings.kafka.clicks_topic, before.clicks):
         place = (record.partition, record.offset)
         sent[place] = record.timestamp

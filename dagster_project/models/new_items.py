@@ -8,11 +8,18 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.contract import tables as columns
+from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
+from model.data.lake import joined
 from spark_jobs.lake.log import DeltaLog
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from model.recommender import artifact, new_items
+else:
+    artifact = lazy("model.recommender.artifact")
+    new_items = lazy("model.recommender.new_items")
 
 # of the lake, the model folder and the file; the text of each names it and the remedy
 ERRORS = (RuntimeError, ValueError, OSError)
@@ -38,8 +45,6 @@ def update(settings: Settings) -> dict[str, Any]:
     LakeError, ArtifactError, NewItemsError
         A table or the promoted folder cannot be read; the file stays as it was.
     """
-    from model.recommender import artifact, new_items
-
     folder = artifact.promoted_dir(settings.models_dir)
     found: dict[str, Any] = {
         "version": folder.name if folder else "",
@@ -58,8 +63,6 @@ def update(settings: Settings) -> dict[str, Any]:
 
 
 def _known(folder: Path) -> list[str]:
-    from model.recommender import artifact
-
     try:
         return list(json.loads((folder / artifact.ITEMS).read_text(encoding="utf-8"))["item_ids"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -74,8 +77,6 @@ def _unknown(settings: Settings, known: list[str], encoder: str) -> tuple[Any, i
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-
-    from model.data.lake import joined
 
     new = ~pc.field("item_id").isin(pa.array(known, pa.string()))
     vectors = DeltaLog(settings.table(columns.ITEM_VECTORS)).read(

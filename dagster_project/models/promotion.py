@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagster_project.models import train as training_run
+from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
+
+if TYPE_CHECKING:
+    from model.recommender import artifact
+else:
+    artifact = lazy("model.recommender.artifact")
 
 RECORD = "promotions.jsonl"
 
@@ -48,8 +54,6 @@ def promote(settings: Settings, version: str, why: str) -> bool:
     PromotionError
         There is no such version.
     """
-    from model.recommender import artifact
-
     if version not in training_run.versions(settings):
         raise PromotionError(
             f"there is no model version '{version}' under '{settings.models_dir}'; there are "

@@ -14,18 +14,35 @@ from typing import TYPE_CHECKING, Any
 
 from dagster_project import code
 from feature_repo.contract import tables as columns
+from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.version import code_commit
 from model.config import ModelConfig
+from model.evaluate.calibration import calibration
+from model.evaluate.judge import evaluate
 from spark_jobs.lake.log import DeltaLog
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from model.data import folder as folders
     from model.data.folder import Dataset
     from model.evaluate.judge import Seen
+    from model.intent.ground import live
+    from model.recommender import artifact, recommender
+    from model.recommender import train as fitting
     from model.recommender.train import Trained
+    from model.study import case_intents
+    from model.study import quality as report
     from model.study.quality import QualityReport
+else:
+    folders = lazy("model.data.folder")  # pyarrow asks for pandas there
+    live = lazy("model.intent.ground.live")
+    artifact = lazy("model.recommender.artifact")
+    recommender = lazy("model.recommender.recommender")
+    fitting = lazy("model.recommender.train")
+    case_intents = lazy("model.study.case_intents")
+    report = lazy("model.study.quality")
 
 READS = (columns.TRAINING_SET, columns.SESSIONS, columns.ITEMS, columns.ITEM_VECTORS)
 LATEST = "latest_candidate.json"
@@ -121,9 +138,7 @@ def read_tables(settings: Settings) -> tuple[dict[str, pa.Table], dict[str, int]
 
 def dataset_of(tables: Mapping[str, pa.Table]) -> Dataset:
     """Make the model's dataset of the lake's tables."""
-    from model.data.folder import from_tables
-
-    return from_tables(
+    return folders.from_tables(
         tables[columns.TRAINING_SET],
         tables[columns.SESSIONS],
         tables.get(columns.ITEMS),
@@ -197,17 +212,9 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     Candidate
         Saved, not promoted.
     """
-    from model.evaluate.calibration import calibration
-    from model.intent.ground import live
-    from model.recommender import artifact
-    from model.recommender.recommender import Scorer
-    from model.recommender.train import without_seen
-    from model.study import quality as report
-    from model.study.case_intents import filled
-
     started = time.time()
     tables, versions = read_tables(settings)
-    dataset = filled(dataset_of(tables), settings)
+    dataset = case_intents.filled(dataset_of(tables), settings)
     progress(
         f"{len(dataset.train):,} training sessions, {len(dataset.valid):,} validation and "
         f"{len(dataset.test):,} test cases, {len(dataset.catalogue):,} items"
@@ -216,7 +223,7 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
     plain = quality.to_dict()
     plain["rows"] = ranked([*plain["rows"], *promoted_row(settings, dataset, quality.seen)])
     plain["calibration"] = calibration(
-        Scorer.of(quality.candidate), dataset.test, without_seen=quality.seen == "removed"
+        recommender.Scorer.of(quality.candidate), dataset.test, without_seen=quality.seen == "removed"
     )
     served = _served(quality, progress) if config.refit_before_serving and plain["passes"] else None
     folder = artifact.save_version(
@@ -227,7 +234,7 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
         delta_versions=versions,
         code_commit=code_commit() or "unknown",
         feature_list=feature_list(),
-        without_seen=without_seen(dataset, config),
+        without_seen=fitting.without_seen(dataset, config),
         encoder=encoder_name(tables),
         intent=lambda target: live.export(settings, target),
     )
@@ -246,13 +253,11 @@ def train_candidate(settings: Settings, config: ModelConfig, *, progress: Callab
 
 def _served(quality: QualityReport, progress: Callable[[str], None]) -> Trained | None:
     """Fit the measured recipe on every known session; none where there are no held-out ones to put back."""
-    from model.recommender.train import fit_again
-
     full = quality.dataset.everything()
     if full is None:
         return None
     progress(f"the figures stand; fitting the same recipe on all {len(full.train):,} sessions")
-    return fit_again(full, quality.candidate, "serving")
+    return fitting.fit_again(full, quality.candidate, "serving")
 
 
 def promoted_row(settings: Settings, dataset: Dataset, seen: Seen) -> list[dict[str, Any]]:
@@ -273,9 +278,6 @@ def promoted_row(settings: Settings, dataset: Dataset, seen: Seen) -> list[dict[
     list of dict
         One row as those of the quality report; none when no model serves, or it knows other items.
     """
-    from model.evaluate.judge import evaluate
-    from model.recommender import artifact
-
     folder = artifact.promoted_dir(settings.models_dir)
     if folder is None or not len(dataset.test):
         return []
@@ -302,10 +304,10 @@ def promoted_row(settings: Settings, dataset: Dataset, seen: Seen) -> list[dict[
 
 def ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of a quality report, best first."""
-    from model.study.quality import GATE_METRICS, worth
-
     return sorted(
-        rows, key=lambda row: worth(row["metrics"]["metrics"][GATE_METRICS[0]]["mean"]), reverse=True
+        rows,
+        key=lambda row: report.worth(row["metrics"]["metrics"][report.GATE_METRICS[0]]["mean"]),
+        reverse=True,
     )
 
 
@@ -332,8 +334,6 @@ def _note(settings: Settings, made: Candidate) -> None:
 
 def promoted_version(settings: Settings) -> str | None:
     """Return the name of the promoted model's folder, none before the first promotion."""
-    from model.recommender import artifact
-
     folder = artifact.promoted_dir(settings.models_dir)
     return folder.name if folder else None
 

@@ -16,19 +16,24 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 
 from dagster_project.checks import expectations
 from dagster_project.lake.days import Days, ranges
+from dagster_project.live import replay as live_run
 from dagster_project.run import steps
 from dagster_project.run.memory import Report, StepMemory
 from dagster_project.run.progress import Progress, end_of_log
 from feature_repo.contract import processes as bound
 from feature_repo.contract.settings import Settings, load_settings
+from feature_repo.registry import store
+from feature_repo.registry.materialize import materialize
 from spark_jobs.lake.errors import newest_log, one_line
 from spark_jobs.lake.lake import Lake
+from spark_jobs.session import spark_session
+from streaming.services import services as broker
 from streaming.topics import watch as kafka_watch
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-LOGGER = logging.getLogger("intentstore.steps")
+log = logging.getLogger("intentstore.steps")
 
 
 @dataclass
@@ -97,11 +102,9 @@ class LazySpark:
     def __call__(self) -> SparkSession:
         """Return the session."""
         if self._spark is None:
-            from spark_jobs.session import spark_session
-
             started = time.perf_counter()
             self._spark = spark_session(self._settings, f"intentstore dagster {self._run}".rstrip())
-            LOGGER.info("Spark is up after %.1f s", time.perf_counter() - started)
+            log.info("Spark is up after %.1f s", time.perf_counter() - started)
         return self._spark
 
     @property
@@ -160,8 +163,6 @@ def run_step(step: steps.Step, days: Days | None, work: Work, spark: Callable[[]
 
 
 def _feature_definitions(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
-    from feature_repo.registry import store
-
     found = store.apply(work.settings)
     return {
         "feature_views": sorted(view.name for view in found.list_feature_views()),
@@ -171,9 +172,6 @@ def _feature_definitions(work: Work, spark: Callable[[], SparkSession]) -> dict[
 
 
 def _online_features(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
-    from feature_repo.registry.materialize import materialize
-    from streaming.services import services as broker
-
     # from a clean state nothing runs yet; services that run or are set by address are left as they are
     broker.up(work.settings)
     written = materialize(work.settings, spark())
@@ -184,8 +182,6 @@ def _online_features(work: Work, spark: Callable[[], SparkSession]) -> dict[str,
 
 
 def _replay(work: Work, spark: Callable[[], SparkSession]) -> dict[str, Any]:
-    from dagster_project.live import replay as live_run
-
     return live_run.replay_and_answer(work.settings, config=work.config, **work.options.get("replay", {}))
 
 
@@ -258,20 +254,18 @@ def _work_through(pipes: PipesContext, work: Work) -> str | None:
     try:
         for step, days in work.plan():
             shown = f"{step.name} {days}" if days else step.name
-            LOGGER.info("%s ...", shown)
+            log.info("%s ...", shown)
             try:
-                with Progress(shown, lambda: spark.started, LOGGER.info), memory.alone(step):
+                with Progress(shown, lambda: spark.started, log.info), memory.alone(step):
                     report, outcomes = carry_out(step, days, work, memory, spark)
             except Exception as error:
                 # The child's last resort: whatever a job raises ends as one line in the graph, its trace in
                 # the log.
-                LOGGER.exception("%s failed", shown)
+                log.exception("%s failed", shown)
                 if spark.started is not None and (said := end_of_log(work.settings.home)):
-                    LOGGER.warning(
-                        "Spark's own log (%s) ends with:\n%s", newest_log(work.settings.home), said
-                    )
+                    log.warning("Spark's own log (%s) ends with:\n%s", newest_log(work.settings.home), said)
                 return f"{shown}: {one_line(error)}"
-            LOGGER.info(
+            log.info(
                 "%s: unchanged" if report.skipped else "%s: %d rows in %.1f s",
                 shown,
                 *(() if report.skipped else (report.rows, report.seconds)),

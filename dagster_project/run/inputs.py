@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from feature_repo.contract.endpoints import EndpointError, online_store_url
 from feature_repo.contract.settings import Settings
@@ -11,22 +11,27 @@ from feature_repo.contract.settings import Settings
 ONLINE_TIMEOUT_SECONDS = 2.0
 
 
-def input_files(settings: Settings) -> list[tuple[str, int, int]]:
-    """List the dataset folder as (path within it, bytes, modification time in ns); empty for the fetched
-    ML-100K, which never changes.
-    """
+class FileState(NamedTuple):
+    """A file as its folder's listing tells of it: path within the folder, size, time of its last change."""
+
+    path: str
+    size_bytes: int
+    changed_ns: int
+
+
+def input_files(settings: Settings) -> list[FileState]:
+    """List the dataset folder; empty for the fetched ML-100K, which never changes."""
     return files_in(settings.dataset.path, "**/*") if settings.dataset.path is not None else []
 
 
-def files_in(folder: Path, pattern: str = "*") -> list[tuple[str, int, int]]:
-    """List a folder's files of a pattern as (path within it, bytes, modification time in ns); empty where
-    there is none.
-    """
+def files_in(folder: Path, pattern: str = "*") -> list[FileState]:
+    """List a folder's files of a pattern by path; empty where there is none."""
     if not folder.is_dir():
         return []
     files = (file for file in folder.glob(pattern) if file.is_file())
     return sorted(
-        (file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files
+        FileState(file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns)
+        for file in files
     )
 
 

@@ -18,8 +18,7 @@ from pydantic import SecretStr
 from dagster_project.lake.days import Days, clicks_digest
 from dagster_project.run import steps
 from dagster_project.run.inputs import files_in, input_files, online_store
-from feature_repo.contract.files import replace_file
-from feature_repo.contract.locks import only_writer
+from feature_repo.contract.files import only_writer, replace_file
 from feature_repo.contract.settings import Settings
 from spark_jobs.ingest.held_out import held_out_file
 from spark_jobs.lake.log import DeltaLog
@@ -93,11 +92,9 @@ def fingerprint(
         SHA-256 in hexadecimal.
     """
     resting_on = steps.with_upstream(step) if days else [step]
-    sections = {
-        name: plain(getattr(settings, name).model_dump())
-        for name in sorted({name for one in resting_on for name in one.sections})
-    }
-    code = [one.code_version() for one in resting_on]
+    names = {name for upstream in resting_on for name in upstream.sections}
+    sections = {name: plain(getattr(settings, name).model_dump()) for name in sorted(names)}
+    code = [upstream.code_version() for upstream in resting_on]
     reads: dict[str, Any] = {
         name: DeltaLog(settings.table(steps.TABLES[name])).version()
         for name in step.reads
@@ -118,7 +115,7 @@ def fingerprint(
         facts["score_log"] = files_in(settings.home / "score_log")
     if "live/recommendations" in step.assets:
         held_out = held_out_file(settings)
-        facts["held_out"] = [file for file in files_in(held_out.parent) if file[0] == held_out.name]
+        facts["held_out"] = [file for file in files_in(held_out.parent) if file.path == held_out.name]
     if "kafka/clicks" in step.reads:
         facts["topic"] = dict(topic_ends) if topic_ends is not None else None
     if "online_features" in step.assets:

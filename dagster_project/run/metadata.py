@@ -54,11 +54,7 @@ def static_metadata(asset: str) -> dict[str, Any]:
         for field in made.fields
     ]
     found: dict[str, Any] = {"dagster/column_schema": dg.TableSchema(shown), "dagster/table_name": table}
-    sources = {
-        field.name: [_dependency(origin) for origin in field.origins]
-        for field in made.fields
-        if field.origins
-    }
+    sources = {field.name: list(map(_dependency, field.origins)) for field in made.fields if field.origins}
     if sources and asset == table:
         found["dagster/column_lineage"] = dg.TableColumnLineage(sources)
     return found

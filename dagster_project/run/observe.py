@@ -9,6 +9,7 @@ import json
 import time
 from dataclasses import dataclass
 
+from dagster_project.live import replay as live_run
 from dagster_project.models import gates, promotion
 from dagster_project.models import train as training_run
 from dagster_project.run.inputs import input_files
@@ -134,7 +135,5 @@ def latency(settings: Settings) -> dict[str, float]:
     """Return p50 and p99 from click to answer, in milliseconds, of the most recent answers; empty when there
     is none.
     """
-    from dagster_project.live import replay as live_run
-
     found = live_run.measure(settings, live_run.Ends.before_now(settings, RECENT))
     return {name: found[name] for name in ("p50_ms", "p99_ms") if found[name] is not None}

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -117,66 +118,81 @@ def _child(
     extras: dict[str, Any],
     parts: list[str],
 ) -> Iterator[Event]:
-    failed: str | None = None
-    waiting: dict[str, list[dict[str, Any]]] = {}
-    heard = 0  # the session keeps its messages, so we count those we have dealt with
+    reports = _Reports(context, resource, by_name, parts)
     with dg.open_pipes_session(
         context=context,
         context_injector=dg.PipesTempFileContextInjector(),
         message_reader=dg.PipesTempFileMessageReader(),
         extras=extras,
     ) as session:
-        environment = {
-            **os.environ,
-            **session.get_bootstrap_env_vars(),
-            **_QUIET,
-            "PYTHONPATH": os.pathsep.join([str(code.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        }
-        process = bound.start([sys.executable, "-m", "dagster_project.run.child"], env=environment)
+        command = [sys.executable, "-m", "dagster_project.run.child"]
+        process = bound.start(command, env=_environment(session))
         try:
             while True:
                 ended = process.poll() is not None
-                for message in session.get_custom_messages()[heard:]:
-                    heard += 1
-                    failed = message.get("failed") or failed
-                    if "step" in message and _last_part(message, parts, waiting):
-                        yield from _message_events(
-                            context, resource, by_name[message["step"]], waiting.pop(message["step"])
-                        )
+                yield from reports.new(session.get_custom_messages())
                 if ended:
                     break
                 time.sleep(POLL_SECONDS)
         finally:
             bound.stop(process)
     # The reader drains the file when the session closes, so the last messages are only there now.
-    for message in session.get_custom_messages()[heard:]:
-        failed = message.get("failed") or failed
-        if "step" in message and _last_part(message, parts, waiting):
-            yield from _message_events(
-                context, resource, by_name[message["step"]], waiting.pop(message["step"])
-            )
-    if failed or process.returncode:
-        text = failed or (
+    yield from reports.new(session.get_custom_messages())
+    if reports.failed or process.returncode:
+        text = reports.failed or (
             f"the child process ended with {process.returncode} (killed, or out of memory); run the "
             "step again: tables are at their last whole version"
         )
+        remedy = "Correct what the message names, then 'Re-execute from failure'."
         raise dg.Failure(
-            description=text,
-            metadata={
-                "remedy": dg.MetadataValue.text(
-                    "Correct what the message names, then 'Re-execute from failure'."
-                )
-            },
-            allow_retries=False,
+            description=text, metadata={"remedy": dg.MetadataValue.text(remedy)}, allow_retries=False
         )
 
 
-def _last_part(message: dict[str, Any], parts: list[str], waiting: dict[str, list[dict[str, Any]]]) -> bool:
-    """Collect the reports of a step's ranges of days; true when the last one has come (or there are no
-    days).
+def _environment(session: dg.PipesSession) -> dict[str, str]:
+    paths = [str(code.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        **session.get_bootstrap_env_vars(),
+        **_QUIET,
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+
+
+@dataclass
+class _Reports:
+    """What the child has reported: events of each step that is whole, and why it failed.
+
+    Parameters
+    ----------
+    context, resource, by_name
+        As `_child`.
+    parts : list of str
+        Ranges of days that each step reports, in order; empty = one report a step.
     """
-    waiting.setdefault(message["step"], []).append(message)
-    return not parts or message["days"] == parts[-1]
+
+    context: dg.AssetExecutionContext
+    resource: SettingsResource
+    by_name: Mapping[str, steps.Step]
+    parts: list[str]
+    failed: str | None = None
+    _read: int = 0  # the session keeps its messages, so we count those we have dealt with
+    _waiting: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def new(self, messages: Sequence[Any]) -> Iterator[Event]:
+        """Yield the events of the messages that have come since the last call."""
+        for message in messages[self._read :]:
+            self._read += 1
+            self.failed = message.get("failed") or self.failed
+            if "step" not in message:
+                continue
+            # a step over several ranges of days is whole with the report of the last one
+            name = message["step"]
+            self._waiting.setdefault(name, []).append(message)
+            if not self.parts or message["days"] == self.parts[-1]:
+                yield from _message_events(
+                    self.context, self.resource, self.by_name[name], self._waiting.pop(name)
+                )
 
 
 def _message_events(
@@ -189,21 +205,19 @@ def _message_events(
     report = reports[-1]
     if messages[0]["days"]:
         days = {
-            str(message["days"]): {name: getattr(one, name) for name in ("inserted", "updated", "refused")}
-            for message, one in zip(messages, reports, strict=True)
+            str(message["days"]): {"inserted": day.inserted, "updated": day.updated, "refused": day.refused}
+            for message, day in zip(messages, reports, strict=True)
         }
-        totals = {
-            name: sum(getattr(one, name) for one in reports)
-            for name in ("inserted", "updated", "refused", "seconds")
-        }
-        details = {**report.details, "days": days}
         report = Report(
             report.table,
             report.rows,
+            inserted=sum(day.inserted for day in reports),
+            updated=sum(day.updated for day in reports),
+            refused=sum(day.refused for day in reports),
             delta_version=report.delta_version,
-            details=details,
-            skipped=all(one.skipped for one in reports),
-            **totals,
+            seconds=sum(day.seconds for day in reports),
+            details={**report.details, "days": days},
+            skipped=all(day.skipped for day in reports),
         )
     yield from _events(context, resource, step, report, _worst([message["outcomes"] for message in messages]))
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.catalogue.page import page
+from feature_repo.catalogue.statistics import view_statistics
 from feature_repo.contract.settings import Settings
 from feature_repo.registry.plan import Shape, as_rows, compare, shape_of_registry
+from feature_repo.registry.store import applied_store
 
 if TYPE_CHECKING:
     from feast import FeatureService, FeatureStore, FeatureView
@@ -48,8 +50,6 @@ def write_catalogue(settings: Settings, out: Path, spark: SparkSession | None = 
     RegistryError
         The definitions were never applied.
     """
-    from feature_repo.registry.store import applied_store
-
     store = applied_store(settings)
     statistics = _statistics(spark, store) if spark is not None else {}
     out.mkdir(parents=True, exist_ok=True)
@@ -80,14 +80,10 @@ def build(
     shape = shape_of_registry(store)
     services = sorted(store.list_feature_services(), key=lambda service: service.name)
     views = sorted(store.list_feature_views(), key=lambda view: view.name)
-    readers = {
-        view.name: [
-            service.name
-            for service in services
-            if any(p.name == view.name for p in service.feature_view_projections)
-        ]
-        for view in views
-    }
+    readers: dict[str, list[str]] = {view.name: [] for view in views}
+    for service in services:
+        for projection in service.feature_view_projections:
+            readers.setdefault(projection.name, []).append(service.name)
     return {
         "project": store.project,
         "made": now,
@@ -99,8 +95,6 @@ def build(
 
 
 def _statistics(spark: SparkSession, store: FeatureStore) -> dict[str, ViewStatistics]:
-    from feature_repo.catalogue.statistics import view_statistics
-
     found = {view.name: view_statistics(spark, store, view) for view in store.list_feature_views()}
     return {name: statistics for name, statistics in found.items() if statistics is not None}
 

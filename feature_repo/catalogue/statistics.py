@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.contract.lazy import lazy
+
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
     from pyspark.sql import Column, DataFrame, SparkSession
+
+    from feature_repo.stores.offline import sources as tables
+else:
+    tables = lazy("feature_repo.stores.offline.sources")
 
 BINS = 12
 TOP = 6
@@ -48,8 +54,6 @@ class ViewStatistics:
 def view_statistics(spark: SparkSession, store: FeatureStore, view: FeatureView) -> ViewStatistics | None:
     """Count one view's table; none when there is no table yet."""
     from pyspark.sql import functions as F
-
-    from feature_repo.stores.offline import sources as tables
 
     config = store.config
     try:

@@ -12,10 +12,9 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from feature_repo.contract.files import replace_file
-from feature_repo.contract.locks import only_one
+from feature_repo.contract.files import only_one, replace_file
 from feature_repo.contract.messages import ClickError
 from feature_repo.contract.settings import KafkaSettings
 
@@ -251,15 +250,16 @@ def note_move(kafka: KafkaSettings, home: Path, count: int, since: Mapping[int, 
         _write(file, (*older, Width(count, dict(since) if older else {})))
 
 
+def _width(row: Mapping[str, Any]) -> Width:
+    return Width(row["count"], {int(partition): since for partition, since in row["since"].items()})
+
+
 def _read(file: Path) -> tuple[Width, ...]:
     if not file.is_file():
         return ()
     try:
         rows = json.loads(file.read_bytes())
-        return tuple(
-            Width(row["count"], {int(partition): since for partition, since in row["since"].items()})
-            for row in rows
-        )
+        return tuple(map(_width, rows))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         log.warning(
             (

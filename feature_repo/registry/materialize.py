@@ -17,13 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
+from feature_repo.registry.store import applied_store
+from feature_repo.stores.surroundings import online_store_of
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
     from pyspark.sql import DataFrame, SparkSession
 
+    from feature_repo.stores.offline import asof
+    from feature_repo.stores.offline import sources as tables
     from feature_repo.stores.online.partition_writer import PartitionWriter
+else:
+    asof = lazy("feature_repo.stores.offline.asof")
+    tables = lazy("feature_repo.stores.offline.sources")
 
 FILES_BY_NAME = 500  # more new files than this are found by a join rather than by a list in the plan
 
@@ -89,14 +97,11 @@ def materialize(
     OnlineStoreError
         The store cannot be reached; what is written stays, running again completes it.
     """
-    from feature_repo.registry.store import applied_store
-    from feature_repo.stores.offline.sources import FeatureTableError
-
     store = applied_store(settings, url=url)
     known = {view.name: view for view in store.list_feature_views() if view.online}
     unknown = sorted(set(views or ()) - set(known))
     if unknown:
-        raise FeatureTableError(
+        raise tables.FeatureTableError(
             f"no feature view {unknown} in the registry; it has {sorted(known)} (python -m feature_repo "
             "apply registers them)"
         )
@@ -104,7 +109,7 @@ def materialize(
     for name in sorted(views or known):
         try:
             done.append(_materialize_view(store, known[name], spark, full))
-        except FeatureTableError:
+        except tables.FeatureTableError:
             if views is not None:
                 raise
     return done
@@ -113,10 +118,7 @@ def materialize(
 def _materialize_view(
     store: FeatureStore, view: FeatureView, spark: SparkSession, full: bool
 ) -> Materialized:
-    from feature_repo.stores.offline import asof
-    from feature_repo.stores.offline import sources as tables
-
-    started, config, online = time.monotonic(), store.config, _online(store)
+    started, config, online = time.monotonic(), store.config, online_store_of(store)
     repo = Path(config.repo_path) if config.repo_path else None
     table = tables.open_source(spark, view.batch_source, config.offline_store.lake, repo)
     if table.version is None:
@@ -143,10 +145,6 @@ def _materialize_view(
     return Materialized(view.name, table.version, since, rows, taken, time.monotonic() - started)
 
 
-def _online(store: FeatureStore) -> Any:
-    return store._get_provider().online_store  # type: ignore[attr-defined]
-
-
 def _new_rows(
     spark: SparkSession, table: Any, since: int, config: Any, repo: Path | None, view: FeatureView
 ) -> DataFrame | None:
@@ -155,8 +153,6 @@ def _new_rows(
     """
     from pyspark.errors import PySparkException
     from pyspark.sql import functions as F
-
-    from feature_repo.stores.offline import sources as tables
 
     if table.version == since:
         return None
@@ -179,5 +175,5 @@ def _new_rows(
 
 def _writer(store: FeatureStore, view: FeatureView) -> PartitionWriter:
     back = {renamed: column for column, renamed in view.batch_source.field_mapping.items()}
-    writer: PartitionWriter = _online(store).writer(store.config, view, back)
+    writer: PartitionWriter = online_store_of(store).writer(store.config, view, back)
     return writer

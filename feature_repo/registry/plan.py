@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -215,11 +215,18 @@ def _service_changes(before: Shape, after: Shape) -> list[Change]:
     return changes
 
 
-def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
-    found = [("removed", name, before[name], "") for name in sorted(set(before) - set(after))]
-    found += [("added", name, "", after[name]) for name in sorted(set(after) - set(before))]
-    return found + [
-        ("retyped", name, before[name], after[name])
+class _Difference(NamedTuple):
+    kind: str
+    name: str
+    before: str
+    after: str
+
+
+def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[_Difference]:
+    removed = [_Difference("removed", name, before[name], "") for name in sorted(set(before) - set(after))]
+    added = [_Difference("added", name, "", after[name]) for name in sorted(set(after) - set(before))]
+    return [*removed, *added] + [
+        _Difference("retyped", name, before[name], after[name])
         for name in sorted(set(before) & set(after))
         if before[name] != after[name]
     ]

@@ -13,11 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from feature_repo import feast_import
 from feature_repo.contract.endpoints import EndpointError, online_store_url
+from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
 from feature_repo.stores.surroundings import NOWHERE
 
 if TYPE_CHECKING:
     from feast import FeatureStore, RepoConfig
+
+    from feature_repo import definitions
+    from feature_repo.registry import checked
+    from feature_repo.stores import asked
+    from feature_repo.stores.offline import sources
+else:
+    definitions = lazy("feature_repo.definitions")
+    checked = lazy("feature_repo.registry.checked")
+    asked = lazy("feature_repo.stores.asked")
+    sources = lazy("feature_repo.stores.offline.sources")
 
 
 REPO = Path(__file__).resolve().parents[1]
@@ -87,9 +98,8 @@ def feature_store(settings: Settings, *, url: str | None = None) -> FeatureStore
         (``spark_jobs.session``) in this process.
     """
     config = repo_config(settings, url=url)
-    from feature_repo.registry.checked import CheckedStore
 
-    return CheckedStore(config=config)
+    return checked.CheckedStore(config=config)
 
 
 def applied_store(settings: Settings, *, url: str | None = None) -> FeatureStore:
@@ -101,10 +111,9 @@ def applied_store(settings: Settings, *, url: str | None = None) -> FeatureStore
         They never were.
     """
     store = feature_store(settings, url=url)
-    from feature_repo.stores.asked import RegistryError
 
     if not store.list_feature_views():
-        raise RegistryError(
+        raise asked.RegistryError(
             f"the registry of home '{settings.home}' holds no feature view; register them with `python -m "
             "feature_repo apply`"
         )
@@ -120,7 +129,6 @@ def apply(settings: Settings, *, url: str | None = None) -> FeatureStore:
         With everything of `definitions.OBJECTS` registered and what is no longer defined removed.
     """
     store = feature_store(settings, url=url)
-    from feature_repo import definitions  # they import Feast, which takes seconds
 
     store.apply(
         list(definitions.OBJECTS),
@@ -153,6 +161,4 @@ def pinned(versions: Mapping[str, int | str]) -> Any:
     -------
     context manager
     """
-    from feature_repo.stores.offline.sources import pinned as pin
-
-    return pin(versions)
+    return sources.pinned(versions)

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from feature_repo.contract.settings import Settings
 from feature_repo.feast_import import import_feast
+from feature_repo.registry.store import applied_store
 from feature_repo.serving.access import Gate, read_grants
+from feature_repo.serving.nearest import PLACES, Neighbourhood
+from feature_repo.serving.reads import STATUS_OF_ERROR, ServiceReads
 from feature_repo.serving.tokens import TokenGate
 
 if TYPE_CHECKING:
@@ -65,9 +68,6 @@ def build_app(settings: Settings, options: ServeOptions, store: FeatureStore | N
         init_auth_manager,
         init_security_manager,
     )
-
-    from feature_repo.registry.store import applied_store
-    from feature_repo.serving.reads import ServiceReads
 
     tokens = TokenGate(read_grants(options.access), "one that `python -m feature_repo token` made")
     store = store or applied_store(settings)
@@ -127,8 +127,6 @@ def _clear_errors(app: Any) -> None:
     from fastapi.responses import JSONResponse
     from feast.errors import FeastObjectNotFoundException
 
-    from feature_repo.serving.reads import STATUS_OF_ERROR
-
     def answer(status: int) -> Any:
         async def handler(request: Any, error: Exception) -> JSONResponse:
             return JSONResponse({"detail": str(error)}, status_code=status)
@@ -146,8 +144,6 @@ def _clear_errors(app: Any) -> None:
 
 def _add_nearest(app: Any, store: FeatureStore, settings: Settings) -> None:
     from pydantic import BaseModel, ConfigDict, Field
-
-    from feature_repo.serving.nearest import PLACES, Neighbourhood
 
     class Nearest(BaseModel):
         model_config = ConfigDict(extra="forbid")

@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
 from feature_repo.serving.vectors import Neighbour, VectorError, VectorIndex
+from feature_repo.stores.surroundings import online_store_of
+from model.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
     from feast import FeatureStore
+
+    from model.intent.ground import live, localiser
+else:
+    live = lazy("model.intent.ground.live")
+    localiser = lazy("model.intent.ground.localiser")
 
 Kind = Literal["items", "sessions"]
 
@@ -88,7 +96,7 @@ class Neighbourhood:
 
     def _index(self, of: Kind) -> VectorIndex:
         place = PLACES[of]
-        online: Any = self._store._get_provider().online_store  # type: ignore[attr-defined]
+        online = online_store_of(self._store)
         mark = online.watermark(self._store.config, self._store.get_feature_view(place.view))
         known = self._loaded.get(of)
         if known is None or known[0] != mark:
@@ -98,8 +106,6 @@ class Neighbourhood:
 
     @cached_property
     def _encoder(self) -> Any:
-        from model.text.encoder import TextEncoder
-
         return TextEncoder.load(self._settings.encoder)
 
     def _encode(self, texts: list[str]) -> np.ndarray:
@@ -107,13 +113,10 @@ class Neighbourhood:
         return vectors
 
     def _encode_intent(self, texts: list[str]) -> np.ndarray:
-        from model.intent.ground.live import live_folder
-        from model.intent.ground.localiser import Localiser
-
-        folder = live_folder(self._settings)
+        folder = live.live_folder(self._settings)
         if not folder.is_dir():
             raise VectorError(
                 f"sessions cannot be found by text: {folder} is missing; run `python -m spark_jobs "
                 "intents`, or give a vector"
             )
-        return Localiser.load(folder).space(self._encode(texts))
+        return localiser.Localiser.load(folder).space(self._encode(texts))

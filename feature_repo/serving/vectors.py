@@ -11,14 +11,22 @@ import struct
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from feature_repo.contract.categories import Categories, CategoryError
+from feature_repo.contract.lazy import lazy
+from feature_repo.stores.packed.keys import storage_key
+from feature_repo.stores.surroundings import online_store_of
 
 if TYPE_CHECKING:
     from feast import FeatureStore
+
+    from feature_repo.stores.online import protos
+else:
+    protos = lazy("feature_repo.stores.online.protos")
 
 APPROXIMATE_FROM = 100_000  # 150 MB at 384 floats, some 20 ms a query on one core
 READ_AT_ONCE = 1000
@@ -114,20 +122,17 @@ class VectorIndex:
         VectorError
             No vectors of that view are online.
         """
-        from feature_repo.stores.online.protos import schema_of
-        from feature_repo.stores.packed.keys import storage_key
-
         registered = store.get_feature_view(view)
-        client = store._get_provider().online_store.client(store.config)  # type: ignore[attr-defined]
+        client = online_store_of(store).client(store.config)
         names = [vector, *([text] if text else []), *([category] if category else [])]
         stored = sorted(client.keys(storage_key(store.project, view, b"*")))
-        keys, rows = _read(client, schema_of(registered), stored, names)
+        keys, rows = _read(client, protos.schema_of(registered), stored, names)
         if not keys:
             raise VectorError(
                 f"view '{view}' has no vectors in the online store; run `python -m feature_repo materialize "
                 f"--views {view}`"
             )
-        columns = {name: [row[name] for row in rows] for name in names}
+        columns = {name: list(map(itemgetter(name), rows)) for name in names}
         widths = sorted({len(row) for row in columns[vector]})
         if len(widths) != 1:
             raise VectorError(

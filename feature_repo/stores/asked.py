@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -167,7 +168,7 @@ def _columns(rows: Any, view: str, first: str) -> tuple[dict[str, list[Any]], in
                 f"view '{view}': row {place} of entity_rows has {sorted(row)}, row 0 has {sorted(names)}; "
                 "give every row the same columns"
             )
-    return {str(name): [row[name] for row in rows] for name in names}, len(rows)
+    return {str(name): list(map(itemgetter(name), rows)) for name in names}, len(rows)
 
 
 def _values(column: Any) -> list[Any]:

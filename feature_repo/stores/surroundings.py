@@ -12,12 +12,20 @@ from feature_repo.contract.endpoints import EndpointError, online_store_url
 from feature_repo.contract.settings import DEFAULT_FILE, ENVIRONMENT_PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
-    from feast import RepoConfig
+    from feast import FeatureStore, RepoConfig
+
+    from feature_repo.stores.online.store import PackedOnlineStore
 
 NOWHERE = (
     "redis://127.0.0.1:1/0"  # answers nothing: offline work goes on, an online read says that none is there
 )
 _MARKS = (DEFAULT_FILE, Path(".intentstore"))
+
+
+def online_store_of(store: FeatureStore) -> PackedOnlineStore:
+    """Return the online store behind a feature store of ours; Feast has no public name for it."""
+    online: PackedOnlineStore = store._get_provider().online_store  # type: ignore[attr-defined]
+    return online
 
 
 def settings_here(repo: Path | None) -> Settings:

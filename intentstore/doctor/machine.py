@@ -9,6 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from feature_repo.contract.assets.java import JavaError, find_java
 from feature_repo.contract.settings import Settings
 from intentstore.doctor.check import Check, said
 
@@ -47,8 +48,6 @@ def packages(settings: Settings) -> Check:
 
 def java(settings: Settings) -> Check:
     """Look at Java, which Spark and the embedded broker need."""
-    from feature_repo.contract.assets.java import JavaError, find_java
-
     try:
         found = find_java(os.environ.get("JAVA_HOME"))
     except JavaError as error:

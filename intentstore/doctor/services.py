@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from feature_repo.contract.addresses import shown
 from feature_repo.contract.endpoints import EndpointError, bootstrap_servers, online_store_url
+from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
 from intentstore.doctor.check import Check, said
+
+if TYPE_CHECKING:
+    from feature_repo.stores.packed import client as online
+    from model.intent.ask import endpoint as llm
+    from streaming.topics import ensure
+else:
+    online = lazy("feature_repo.stores.packed.client")
+    llm = lazy("model.intent.ask.endpoint")
+    ensure = lazy("streaming.topics.ensure")
 
 PROMPT = ("Running shoes", "Sports socks")  # two titles that any model continues
 
@@ -18,10 +31,8 @@ def broker(settings: Settings) -> Check:
         return Check("broker", "warning", text, "set it, or start the embedded one: intentstore up")
     from kafka.errors import KafkaError
 
-    from streaming.topics.ensure import connect, wanted
-
     try:
-        admin = connect(settings)
+        admin = ensure.connect(settings)
         try:
             topics = set(admin.list_topics())
         finally:
@@ -30,7 +41,7 @@ def broker(settings: Settings) -> Check:
         text, _ = said(error)
         remedy = "see whether it runs, and kafka.security_protocol; embedded: intentstore up"
         return Check("broker", "error", f"{address} does not answer ({text or type(error).__name__})", remedy)
-    absent = [name for name in wanted(settings) if name not in topics]
+    absent = [name for name in ensure.wanted(settings) if name not in topics]
     if absent:
         remedy = "the consumer makes them: intentstore consume"
         return Check("broker", "warning", f"{address} answers, without topics {', '.join(absent)}", remedy)
@@ -44,10 +55,8 @@ def online_store(settings: Settings) -> Check:
     except EndpointError as error:
         text, _ = said(error)
         return Check("online store", "warning", text, "set it, or start the embedded one: intentstore up")
-    from feature_repo.contract.addresses import shown
-    from feature_repo.stores.packed.client import PackedClient
 
-    client = PackedClient(address, settings.online.cluster)
+    client = online.PackedClient(address, settings.online.cluster)
     try:
         client.read([b"intentstore:doctor"])  # a node that is no primary, or of a cluster, says so
     finally:
@@ -64,10 +73,9 @@ def endpoint(settings: Settings) -> Check:
                 "endpoint", "error", "intents.source is endpoint, and endpoint.url is not set", remedy
             )
         return Check("endpoint", "ok", "none is set, none is asked")
-    from model.intent.ask.endpoint import EndpointLlm
 
     answers: list[str] = []
-    failures = EndpointLlm(settings).answer([PROMPT], lambda _, answer: answers.append(answer.long_text))
+    failures = llm.EndpointLlm(settings).answer([PROMPT], lambda _, answer: answers.append(answer.long_text))
     if failures:
         text, remedy = said(Exception(failures[0][1]))
         return Check(

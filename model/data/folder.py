@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from feature_repo.contract.dataset.folder import (
     CLICK_ROWS,
     DatasetFolderError,
     FolderClicks,
+    FolderItems,
     left_aside,
     read_clicks,
     read_item_blocks,
@@ -94,12 +95,13 @@ def load_folder(
     if protocol is not None and protocol not in PROTOCOLS:
         raise DatasetError(f"protocol '{protocol}' is unknown; use one of {', '.join(PROTOCOLS)}")
     folder = Path(path)
-    tally = Tally()
-    clicks, settled = _read(folder, now_us, tally)
+    heard = Heard()
+    tally = heard.refused
+    clicks, settled = _read(folder, now_us, heard)
     if clicks.num_rows == 0:
         why = f" ({tally.total:,} rows refused: {tally.summary()})" if tally.total else ""
         raise DatasetError(f"dataset folder '{folder}' has no valid click{why}; add rows to clicks.*")
-    catalogue, spelling = _catalogue(folder, clicks, tally)
+    catalogue, spelling = _catalogue(folder, clicks, heard)
     stop = too_many(str(folder), tally, clicks.num_rows, max_refused_share)
     if stop:
         raise DatasetError(stop)
@@ -108,6 +110,7 @@ def load_folder(
     chosen = protocol or ("next-item" if split_files else "leave-one-out")
     notes = (
         *_notes(tally),
+        *heard.notes,
         *settled.notes(),
         *_about_split(clicks, chosen, split_files),
         *filter(
@@ -133,36 +136,50 @@ def load_folder(
         parts.test,
         validation_sequences=parts.validation_sequences,
     )
-    own = settled.own_split and chosen == "next-item"
+    # a split whose test file is missing or without clicks is not the user's where it matters
+    own = chosen == "next-item" and settled.brings_test and not settled.empty
     return check_trainable(
         replace(dataset, refused=tally.total, refused_by=tally.ranked(), notes=notes, own_split=own)
     )
 
 
-def _read(folder: Path, now_us: int | None, tally: Tally) -> tuple[pa.Table, Settled]:
+@dataclass
+class Heard:
+    """What was heard while a folder was read: refused rows by reason, and the reader's notes."""
+
+    refused: Tally = field(default_factory=Tally)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, block: FolderClicks | FolderItems) -> None:
+        """Hear what one block says."""
+        self.refused.add(row.reason for row in block.refused)
+        self.notes += block.notes
+
+
+def _read(folder: Path, now_us: int | None, heard: Heard) -> tuple[pa.Table, Settled]:
     """Return the clicks that the rules of the contract take, with ``split`` and ``again`` (stands in an
     earlier file of the split too).
     """
     rules = FolderRules()
     blocks: list[FolderClicks] = []
     for block in rules.watch(read_clicks(folder, now_us)):
-        tally.add(row.reason for row in block.refused)
+        heard.add(block)
         blocks.append(replace(block, rows=block.rows.select(_CLICK_COLUMNS)))
     settled = rules.settle()
     tables = [_EMPTY]
     for number, block in enumerate(blocks):
         taken = settled.apply(number, block, lake=False)
-        tally.add(row.reason for row in taken.refused)
+        heard.refused.add(row.reason for row in taken.refused)
         again = pa.array(settled.overlapping(number))
         split = pa.array([block.split] * taken.rows.num_rows, pa.string()).dictionary_encode().cast(_SPLIT)
         tables.append(taken.rows.append_column("split", split).append_column("again", again))
     return pa.concat_tables(tables).unify_dictionaries(), settled
 
 
-def _catalogue(folder: Path, clicks: pa.Table, tally: Tally) -> tuple[Catalogue, str | None]:
+def _catalogue(folder: Path, clicks: pa.Table, heard: Heard) -> tuple[Catalogue, str | None]:
     rows: dict[str, tuple[str | None, str | None]] = {}
     for block in single_items(read_item_blocks(folder)):
-        tally.add(row.reason for row in block.refused)
+        heard.add(block)
         for name, title, category in zip(
             *(block.rows.column(column).to_pylist() for column in ("item_id", "title", "category")),
             strict=True,

@@ -5,64 +5,55 @@ each choice that it makes.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from feature_repo.contract.dataset.files.blocks import Block
-from feature_repo.contract.dataset.files.lines import COMPRESSIONS
-from feature_repo.contract.dataset.folder import CLICK_STEMS, DatasetFolderError, read_blocks
+from feature_repo.contract.dataset.files.blocks import Block, Refused
+from feature_repo.contract.dataset.files.tables import names_in
+from feature_repo.contract.dataset.folder import CLICK_STEMS, DatasetFolderError
+from feature_repo.contract.dataset.refusals import Tally, too_many
+from feature_repo.contract.dataset.rows.checks import refusals
 from feature_repo.contract.dataset.rows.columns import one_array, text_column
-from feature_repo.contract.files import replacing
+from feature_repo.contract.files import replace_file, replacing
+from feature_repo.contract.settings import SettingsError, load_settings
 from feature_repo.contract.spellings.columns import ITEM_COLUMNS, KNOWN_NAMES, matched
 from feature_repo.contract.times import holds_times
-from model.data.prepare_times import UNITS, with_times
+from model.data.prepare_sources import (
+    CLICK_COLUMNS,
+    REQUIRED,
+    Choices,
+    blocks_of,
+    say_left_aside,
+    tables_of,
+)
+from model.data.prepare_times import UNITS, no_numbers, with_times
 
-CLICK_COLUMNS = ("session_id", "item_id", "event_time", "user_id", "event_type", "event_id")
-REQUIRED = {CLICK_COLUMNS: CLICK_COLUMNS[:3], ITEM_COLUMNS: ITEM_COLUMNS[:1]}
-STEMS = {
-    "train": (
-        "clicks",
-        "train",
-        "events",
-        "interactions",
-        "ratings",
-        "yoochoose-clicks",
-        "train-item-views",
-        "UserBehavior",
-        "u",
-    ),
-    "valid": ("clicks_valid", "valid", "validation"),
-    "test": ("clicks_test", "test", "yoochoose-test"),
-}
-ITEM_STEMS = ("items", "movies", "products", "articles")
-SUFFIXES = (".csv", ".tsv", ".parquet", ".inter", ".item", ".txt", ".dat", ".data")
-PACKED = ("", *COMPRESSIONS)
-_CLICK_SUFFIX, _ITEM_SUFFIX = ".inter", ".item"
-# Files that are published without a line of names.
-_YOOCHOOSE = ("session_id", "event_time", "item_id", "category")
-HEADLESS = {
-    "yoochoose-clicks": _YOOCHOOSE, "yoochoose-test": _YOOCHOOSE,
-    "UserBehavior": ("user_id", "item_id", "category_id", "event_type", "event_time"),
-    "u": ("user_id", "item_id", "rating", "event_time"),
-}  # fmt: skip
-_SEPARATORS = {"yoochoose-clicks": ",", "yoochoose-test": ",", "UserBehavior": ",", "u": "\t"}
+REFUSED = "_refused.jsonl"  # the underscore keeps it out of the tables that are read
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What the user says of the source: columns by our names, separator and unit of times; and who hears of
-    every other choice.
-    """
+@dataclass
+class _Source:
+    """A source while it is read: what the user said of it, and the rows that were refused."""
 
-    renamed: dict[str, str] = field(default_factory=dict)
-    separator: str | None = None
-    unit: str | None = None
-    say: Callable[[str], None] = lambda line: None
+    choices: Choices
+    tally: Tally = field(default_factory=Tally)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+
+    def refuse(self, rows: Sequence[Refused], file: str) -> None:
+        self.tally.add(row.reason for row in rows)
+        self.refused += [
+            {"file": file, "line": row.line, "reason": row.reason, "raw": row.raw} for row in rows
+        ]
 
 
 def prepare(
@@ -72,9 +63,10 @@ def prepare(
     *,
     separator: str | None = None,
     unit: str | None = None,
+    max_refused_share: float = 1.0,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, int]:
-    """Write a dataset folder of a folder of tables.
+    """Write a dataset folder of a folder of tables: all of its tables, or none.
 
     Parameters
     ----------
@@ -89,8 +81,11 @@ def prepare(
         Of text files; None = by the extension and the first line.
     unit : str, optional
         What the numbers of the time column count, of ``UNITS``; None = epoch by size.
+    max_refused_share : float
+        Of all rows; more that cannot be split into columns, or whose values have no spelling, stop the run.
+        All of them are kept in ``REFUSED`` with file, line and reason.
     say : callable, optional
-        Gets one line for each choice made.
+        Gets one line for each choice made, and for each kind of refused rows.
 
     Returns
     -------
@@ -100,86 +95,53 @@ def prepare(
     Raises
     ------
     DatasetFolderError
-        If the folder holds no clicks or a column cannot be found; names the flag that helps.
+        If the folder holds no clicks, a column cannot be found (names the flag that helps), or too many rows
+        were refused.
     """
     if not source.exists():
         raise DatasetFolderError(
             f"folder '{source}' does not exist; name the folder that holds train.tsv, clicks.csv or *.inter"
         )
-    choices = Choices(renamed or {}, separator, unit, say or (lambda line: None))
-    tables = _tables(source, choices)
-    target.mkdir(parents=True, exist_ok=True)
+    reading = _Source(Choices(renamed or {}, separator, unit, say or (lambda line: None)))
+    tables = tables_of(source, reading.choices)
+    named = [
+        *((tables[split], f"{stem}.parquet") for split, stem in CLICK_STEMS.items() if split in tables),
+        *((tables[kind], "items.parquet") for kind in ("items",) if kind in tables),
+    ]
     written: dict[str, int] = {}
-    for split, stem in CLICK_STEMS.items():
-        if split in tables:
-            written |= _convert(tables[split], target / f"{stem}.parquet", CLICK_COLUMNS, choices)
-    if "items" in tables:
-        written |= _convert(tables["items"], target / "items.parquet", ITEM_COLUMNS, choices)
-    _say_left_aside(source, set(tables.values()), choices)
+    with ExitStack() as parts:  # each file gets its name when all of them are written
+        for path, name in named:
+            table = _converted(path, CLICK_COLUMNS if name != "items.parquet" else ITEM_COLUMNS, reading)
+            pyarrow.parquet.write_table(table, parts.enter_context(replacing(target / name)))
+            written[name] = table.num_rows
+        _keep_refused(target, reading)
+        stop = too_many(str(source), reading.tally, sum(written.values()), max_refused_share)
+        if stop:
+            raise DatasetFolderError(f"{stop}; the rows are in {target / REFUSED}")
+    say_left_aside(source, set(tables.values()), reading.choices)
+    others = [name for name in names_in(target) if name not in written]
+    if others:
+        reading.choices.say(f"'{target}' holds files of before, which stay: {', '.join(others[:5])}")
     return written
 
 
-def _tables(source: Path, choices: Choices) -> dict[str, Path]:
-    if source.is_file():
-        return {"train": source}
-    suffixes = {"train": _CLICK_SUFFIX}
-    found = {
-        split: path
-        for split, stems in STEMS.items()
-        if (path := _find(source, stems, suffixes.get(split))) is not None
-    }
-    items = _find(source, ITEM_STEMS, _ITEM_SUFFIX)
-    if items is not None:
-        found["items"] = items
-    if "train" not in found:
-        others = [
-            path for path in _readable(source) if path not in found.values() and _holds_clicks(path, choices)
-        ]
-        if len(others) != 1:
-            names = ", ".join(path.name for path in (others or sorted(source.iterdir()))[:5]) or "nothing"
-            raise DatasetFolderError(
-                f"folder '{source}' holds no clicks; expected train.*, clicks.* or *.inter "
-                f"({', '.join(SUFFIXES)}, also .gz and .zst), found {names}; name the file itself, or "
-                "rename it"
-            )
-        found["train"] = others[0]
-    return found
+def _keep_refused(target: Path, reading: _Source) -> None:
+    file = target / REFUSED
+    if not reading.refused:
+        file.unlink(missing_ok=True)
+        return
+    lines = [json.dumps(row, ensure_ascii=False) for row in reading.refused]
+    replace_file(file, "\n".join(lines) + "\n")
+    for kind, count in reading.tally.ranked().items():
+        reading.choices.say(f"{count:,} rows refused, such as {reading.tally.examples[kind]}")
+    reading.choices.say(f"refused rows are kept in {file}")
 
 
-def _holds_clicks(path: Path, choices: Choices) -> bool:
-    try:
-        block = next(iter(read_blocks(path, separator=choices.separator)))
-        return all(
-            name in matched(block.rows.column_names, CLICK_COLUMNS, choices.renamed)
-            for name in REQUIRED[CLICK_COLUMNS]
-        )
-    except DatasetFolderError:
-        return False
-
-
-def _find(folder: Path, stems: Sequence[str], suffix: str | None) -> Path | None:
-    named = [folder / f"{stem}{ending}{packed}" for stem in stems for ending in SUFFIXES for packed in PACKED]
-    found = [path for path in named if path.exists()] or (
-        [] if suffix is None else sorted(folder.glob(f"*{suffix}"))
-    )
-    return found[0] if found else None
-
-
-def _readable(folder: Path) -> list[Path]:
-    endings = tuple(ending + packed for ending in SUFFIXES for packed in PACKED)
-    return sorted(path for path in folder.iterdir() if path.name.endswith(endings))
-
-
-def _say_left_aside(source: Path, read: set[Path], choices: Choices) -> None:
-    left = [] if source.is_file() else [path.name for path in _readable(source) if path not in read]
-    if left:
-        choices.say(f"left aside: {', '.join(left)}")
-
-
-def _convert(path: Path, target: Path, columns: tuple[str, ...], choices: Choices) -> dict[str, int]:
+def _converted(path: Path, columns: tuple[str, ...], reading: _Source) -> pa.Table:
+    choices = reading.choices
     heard: set[str] = set()
     tables: list[pa.Table] = []
-    for block in _blocks(path, choices):
+    for block in blocks_of(path, choices):
         chosen = _chosen(block, columns, choices)
         for note in (
             *block.notes,
@@ -189,20 +151,17 @@ def _convert(path: Path, target: Path, columns: tuple[str, ...], choices: Choice
             if note not in heard:
                 choices.say(note)
             heard.add(note)
-        tables.append(_renamed(block, chosen))
+        tables.append(_renamed(block, chosen, reading))
     if not tables or not any(table.num_rows for table in tables):
-        raise DatasetFolderError(f"{path.name} holds no row; nothing to prepare")
+        why = f" ({reading.tally.summary()})" if reading.tally.total else ""
+        raise DatasetFolderError(f"{path.name} holds no row that can be read{why}; nothing to prepare")
     try:
         whole = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException:
         raise DatasetFolderError(
             f"{path.name}: its parts give a column different types; write them with one"
         ) from None
-    if columns is CLICK_COLUMNS:
-        whole = with_times(whole, path.name, choices.unit, choices.say)
-    with replacing(target) as part:  # a killed run leaves no half file under the real name
-        pyarrow.parquet.write_table(whole, part)
-    return {target.name: whole.num_rows}
+    return whole if columns is ITEM_COLUMNS else with_times(whole, path.name, choices.unit, choices.say)
 
 
 def _dropped(block: Block, name: str, chosen: dict[str, str]) -> Iterator[str]:
@@ -211,26 +170,6 @@ def _dropped(block: Block, name: str, chosen: dict[str, str]) -> Iterator[str]:
         left = [column for column in left if column != "timeframe"]  # it is part of the time
     if left:
         yield f"{name}: columns that are left out: {', '.join(left)}"
-
-
-def _blocks(path: Path, choices: Choices) -> Iterator[Block]:
-    stem = path.name.split(".")[0]
-    names = HEADLESS.get(stem) if path.suffix != ".parquet" and not _has_names(path, stem) else None
-    if names is not None:
-        choices.say(f"{path.name} has no line of names; its columns are {', '.join(names)}, as published")
-    return read_blocks(
-        path, separator=choices.separator or (_SEPARATORS[stem] if names else None), names=names
-    )
-
-
-def _has_names(path: Path, stem: str) -> bool:
-    """Tell whether the first line of a file that is published without names holds some all the same."""
-    if stem not in HEADLESS:
-        return True
-    first = next(iter(read_blocks(path, separator=_SEPARATORS[stem], names=HEADLESS[stem])))
-    return not (
-        first.rows.num_rows and str(first.rows.column(0)[0]).isdigit()
-    )  # all of them begin with the number of a session or user
 
 
 def _chosen(block: Block, columns: tuple[str, ...], choices: Choices) -> dict[str, str]:
@@ -245,23 +184,29 @@ def _chosen(block: Block, columns: tuple[str, ...], choices: Choices) -> dict[st
     return chosen
 
 
-def _renamed(block: Block, chosen: dict[str, str]) -> pa.Table:
-    if block.refused:
-        raise DatasetFolderError(block.refused[0].reason)
+def _renamed(block: Block, chosen: dict[str, str], reading: _Source) -> pa.Table:
+    """Take the columns of ours out of a block; rows that cannot be taken are refused."""
+    reading.refuse(block.refused, block.file)
     made: dict[str, pa.Array] = {}
+    problems: dict[int, str] = {}
     for ours, theirs in chosen.items():
         if ours == "event_time":
             made[ours] = _time_column(block, theirs)
+            problems |= no_numbers(made[ours], reading.choices.unit)
             continue
         column = text_column(block.rows, theirs, block.file, joined=ours == "category")
-        for row, fault in sorted(column.faults.items()):
-            raise DatasetFolderError(f"{block.file} line {block.lines[row]}: {fault}")
+        problems |= column.faults
         made[ours] = column.texts
     if (
         "eventdate" in chosen.values() and "timeframe" in block.rows.column_names
     ):  # Diginetica: the day, and milliseconds since the session's start
         made["_offset_ms"] = text_column(block.rows, "timeframe", block.file).texts
-    return pa.table(made)
+    if not problems:
+        return pa.table(made)
+    reading.refuse(refusals(block.rows, problems, block.lines, block.file), block.file)
+    keep = np.ones(block.rows.num_rows, dtype=bool)
+    keep[list(problems)] = False
+    return pa.table(made).filter(pa.array(keep))
 
 
 def _time_column(block: Block, name: str) -> pa.Array:
@@ -307,9 +252,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             named,
             separator=given["separator"],
             unit=given["time_unit"],
+            max_refused_share=load_settings(environ=os.environ).dataset.max_refused_share,
             say=print,
         )
-    except DatasetFolderError as error:
+    except (DatasetFolderError, SettingsError) as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 2
     for name, rows in written.items():

@@ -104,6 +104,17 @@ def read_offsets(column: pa.ChunkedArray, file: str) -> np.ndarray:
     )
 
 
+def no_numbers(times: pa.Array, unit: str | None) -> dict[int, str]:
+    """Say which rows of a column are no number of a unit, by place; none where no unit is named."""
+    if unit is None:
+        return {}
+    return {
+        row: f"event_time {str(value)[:64]!r} is no number of {unit}; repair the row, or leave the unit out"
+        for row, value in enumerate(times.to_pylist())
+        if not _is_number(value)
+    }
+
+
 def _counted(texts: pa.Array, unit: str, file: str) -> np.ndarray:
     numbers = _numbers(texts, "event_time", file)
     since = _SPREADSHEET_START_DAYS if unit == "spreadsheet-days" else 0

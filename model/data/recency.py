@@ -4,14 +4,14 @@ what every other intent is compared with.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from model.data.decay import SUM
 from model.data.sequences import Sequences
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LONG_HALF_LIFE_RATIO: Final = 8.0  # the long view forgets eight times slower than the short one
 SHORT_HALF_LIFE: Final = 3.0  # clicks; what ``intents.recency_half_life`` is where nobody sets it
@@ -90,13 +90,21 @@ def recency_mean(clicked: Clicked, half_life: float, titles: Tensor) -> np.ndarr
 
     Examples
     --------
+    >>> import torch
     >>> both = Clicked.of(Sequences.of([[0, 1], [1]]))
     >>> (recency_mean(both, np.inf, torch.eye(2)) ** 2).round(3).tolist()
     [[0.5, 0.5], [0.0, 1.0]]
     """
-    bags = torch.from_numpy(clicked.rows), torch.from_numpy(clicked.offsets)
-    weighted = torch.from_numpy(weights(clicked.ages, half_life))
+    import torch  # the live half reads the half-lives above without it
+
     with torch.inference_mode():
-        sums = torch.embedding_bag(titles, *bags, False, SUM, False, weighted, True)[0]
+        sums = torch.nn.functional.embedding_bag(
+            torch.from_numpy(clicked.rows),
+            titles,
+            torch.from_numpy(clicked.offsets),
+            mode="sum",
+            per_sample_weights=torch.from_numpy(weights(clicked.ages, half_life)),
+            include_last_offset=True,
+        )
         sums /= torch.linalg.vector_norm(sums, dim=1, keepdim=True).clamp_(min=1e-12)
         return np.asarray(sums.numpy())

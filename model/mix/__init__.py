@@ -20,7 +20,7 @@ from model.data.splits import Dataset
 from model.evaluate.judge import Seen
 from model.mix.counts import Neighbours, Transitions
 from model.mix.pairs import Cosines, Items, Sequels
-from model.mix.part import Part, Votes
+from model.mix.part import Part
 from model.mix.popular import Popular
 from model.mix.repeats import Repeats
 from model.mix.text import Intents, Kinds, Titles, Words
@@ -39,7 +39,6 @@ __all__ = [
     "Sequels",
     "Titles",
     "Transitions",
-    "Votes",
     "Words",
     "applicable",
     "fitted",

@@ -7,16 +7,16 @@ from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from scipy import sparse
 
 from model.data.catalogue import Catalogue
-from model.data.sequences import Cases, Sequences
+from model.data.sequences import Sequences
 from model.data.splits import Dataset
 from model.evaluate.choose import choose
-from model.mix.part import Arrays, Part, Votes, strongest_click
+from model.mix.part import Arrays, Part
 from model.rankers.markov import DecayedMarkov
 from model.rankers.session_knn import SessionKnn, Settings
+from model.rankers.tables import Table
 from model.rankers.tuning import neighbours as tuned
 from model.text.stand_ins import stand_ins
 
@@ -73,9 +73,15 @@ class Transitions(Part):
             cold=cold,
         )
 
-    def votes(self, cases: Cases) -> Votes:
-        """Return the decayed transitions."""
-        return Votes.of(self.ranker.sums(cases))
+    @cached_property
+    def table(self) -> Table:
+        """See Part.table; reasons name no click by what was lent."""
+        return self.ranker.table(self.counted)
+
+    @property
+    def size(self) -> int:
+        """See Part.size."""
+        return int(self.ranker.transitions.shape[0])
 
     @cached_property
     def counted(self) -> np.ndarray:
@@ -83,20 +89,6 @@ class Transitions(Part):
         found = np.ones(self.ranker.transitions.shape[0], dtype=bool)
         found[self.cold] = False
         return found
-
-    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the click with the most transitions to the item; those of stand-ins say nothing about a
-        click.
-        """
-        return strongest_click(
-            cases,
-            rows,
-            items,
-            self.ranker.query_decay,
-            lambda clicked, given: (
-                self.ranker.weights(clicked, given) * (self.counted[clicked] & self.counted[given])
-            ),
-        )
 
     def arrays(self) -> Arrays:
         """Return the transition matrix, the decay and the items with stand-ins."""
@@ -145,13 +137,15 @@ class Neighbours(Part):
         """Index other sessions with the same settings."""
         return Neighbours(SessionKnn.stan(dataset, self.ranker.settings))
 
-    def votes(self, cases: Cases) -> Votes:
-        """Return the votes of the neighbours."""
-        return Votes.of(torch.from_numpy(self.ranker.scores(cases)))
+    @property
+    def table(self) -> Table:
+        """See Part.table."""
+        return self.ranker.table
 
-    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the click by which the sessions were met that gave the item most votes."""
-        return self.ranker.because(cases, rows, items)
+    @property
+    def size(self) -> int:
+        """See Part.size."""
+        return len(self.ranker.rarity)
 
     def arrays(self) -> Arrays:
         """Return the sessions and the settings."""

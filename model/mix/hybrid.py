@@ -11,19 +11,19 @@ from functools import cached_property, partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from model.data.catalogue import Catalogue
 from model.data.sequences import Cases, Sequences
 from model.data.splits import Dataset
 from model.evaluate.choose import sample
 from model.evaluate.judge import Seen, default_seen
-from model.mix import KINDS, Part, Votes, applicable, fitted
+from model.mix import KINDS, Part, applicable, fitted
 from model.mix.cold_mix import ColdMix
 from model.mix.hiding import hidden_trust
+from model.mix.mixer import Mixer, Source
 from model.mix.pool import doubts, pool
 from model.mix.weights import TEXT, Mix, Trust, named, natural, search, unguided
+from model.rankers.tables import GivenTable, Table
 
 NETWORK = "network"
 VALIDATION_CASES = 25_000  # evenly spread beyond; the same for every seed
@@ -190,55 +190,29 @@ class Hybrid:
         ndarray float32, shape (cases, items)
             Rows sum to 1 where every source knows something.
         """
-        given = None if network is None else torch.from_numpy(np.asarray(network, dtype=np.float32))
-        return np.asarray(mixed(self.sources(cases, given), self.cold_mix).numpy())
+        return self.mixer(None if network is None else GivenTable(network)).scores(cases)
 
-    def sources(self, cases: Cases, network: Tensor | None) -> list[tuple[str, Votes]]:
-        """Return each source's name and its votes, scaled to its share of the mix; sources without weight are
-        not asked.
+    def mixer(self, network: Table | None) -> Mixer:
+        """Return the mix at work; sources without weight are not asked.
 
         Parameters
         ----------
-        cases : Cases
-        network : Tensor float32, shape (cases, items), or None
+        network : Table, optional
             Probabilities of the network.
         """
-        found: list[tuple[str, Votes]] = []
+        sources = []
         if network is not None and self.weights.get(NETWORK, 0.0) > 0:
-            found.append((NETWORK, Votes(network, torch.full((len(cases), 1), self.weights[NETWORK]))))
-        for name, part in self.parts.items():
-            if self.weights[name] > 0:
-                votes = part.votes(cases)
-                found.append((name, Votes(votes.values, votes.scale.mul_(self.weights[name]))))
-        return found
-
-    def shares(self, cases: Cases, items: np.ndarray, network: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Say how much of each recommendation's score comes from which source.
-
-        Parameters
-        ----------
-        cases : Cases
-        items : ndarray int, shape (cases, k)
-            Recommended items; places in the catalogue.
-        network : ndarray, shape (cases, k), or None
-            The network's probabilities of these items.
-
-        Returns
-        -------
-        dict
-            Source name to float32, shape (cases, k); the shares of one recommendation sum to 1.
-        """
-        places = items.astype(np.int64)
-        taken = {
-            name: self.weights[name] * np.take_along_axis(part.probabilities(cases), places, axis=1)
+            sources.append(Source(NETWORK, self.weights[NETWORK], network))
+        sources += [
+            Source(name, self.weights[name], part.table)
             for name, part in self.parts.items()
-        }
-        if network is not None and self.weights.get(NETWORK, 0.0) > 0:
-            taken[NETWORK] = self.weights[NETWORK] * network
-        if self.cold_mix is not None:
-            taken = {name: part * self.cold_mix.factor(name, places) for name, part in taken.items()}
-        total = np.maximum(sum(taken.values()), 1e-30)
-        return {name: np.asarray(part / total, dtype=np.float32) for name, part in taken.items()}
+            if self.weights[name] > 0
+        ]
+        if not sources:
+            raise ValueError("the hybrid score has no source with a weight; train the model again")
+        first = next(iter(self.parts.values()), None)
+        items = len(self.counts) if first is None else first.size
+        return Mixer(sources, items, self.cold_mix)
 
     def without(self, name: str) -> Hybrid:
         """Return the same mix with one source switched off (its weight goes to the others in proportion)."""
@@ -310,18 +284,6 @@ class HybridRanker:
     def scores(self, cases: Cases) -> np.ndarray:
         """Return the mixed probabilities, float32, shape (cases, items)."""
         return self.hybrid.scores(cases, None if self.network is None else _ask(self.network, cases))
-
-
-def mixed(sources: list[tuple[str, Votes]], cold: ColdMix | None = None) -> Tensor:
-    """Add up scaled votes of one or more sources, float32, shape (cases, items), items with few clicks as
-    ``cold`` says; a new tensor.
-    """
-    if cold is not None:
-        return cold.put(sources)
-    total = sources[0][1].values * sources[0][1].scale
-    for _, votes in sources[1:]:
-        total.addcmul_(votes.values, votes.scale)
-    return total
 
 
 def _filled(mix: Mix) -> Mix:

@@ -5,21 +5,21 @@ cosines, sparse, for any number.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
 
 from model.data.catalogue import Catalogue
-from model.data.sequences import Cases
 from model.data.splits import Dataset
 from model.evaluate.choose import choose, climb
-from model.mix.part import Arrays, Part, Votes, strongest_click
+from model.mix.part import Arrays, Part
 from model.rankers.ease import Ease
 from model.rankers.item_knn import ItemKnn
 from model.rankers.markov import DecayedMarkov
 from model.rankers.slit import slit
+from model.rankers.tables import Table
 
 REGULARISERS = (50.0, 150.0, 500.0, 1500.0)
 SLIT: dict[str, tuple[Any, ...]] = {
@@ -51,16 +51,15 @@ class Items(Part):
         """Solve again with the same settings."""
         return type(self)(_decayed(_ease(self.ranker.regulariser, dataset), self.ranker.query_decay, dataset))
 
-    def votes(self, cases: Cases) -> Votes:
-        """Return the positive scores."""
-        return Votes.of(self.ranker.sums(cases).clamp_(min=0.0))
+    @property
+    def table(self) -> Table:
+        """See Part.table."""
+        return self.ranker.table
 
-    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the click with the largest weight for the item."""
-        table = self.ranker.table.numpy()
-        return strongest_click(
-            cases, rows, items, self.ranker.query_decay, lambda clicked, given: table[clicked, given]
-        )
+    @property
+    def size(self) -> int:
+        """See Part.size."""
+        return len(self.ranker.weights)
 
     def arrays(self) -> Arrays:
         """Return the weights and the settings."""
@@ -118,13 +117,15 @@ class Cosines(Part):
         """Compute again with the same settings."""
         return Cosines(_cosines(dataset, **self.settings), self.settings)
 
-    def votes(self, cases: Cases) -> Votes:
-        """Return the decayed sums."""
-        return Votes.of(self.ranker.sums(cases))
+    @cached_property
+    def table(self) -> Table:
+        """See Part.table."""
+        return self.ranker.table()
 
-    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the click with the largest cosine."""
-        return strongest_click(cases, rows, items, self.ranker.query_decay, self.ranker.weights)
+    @property
+    def size(self) -> int:
+        """See Part.size."""
+        return int(self.ranker.transitions.shape[0])
 
     def arrays(self) -> Arrays:
         """Return the matrix and the decay."""

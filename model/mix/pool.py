@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from model.data.sequences import Cases
 from model.evaluate.judge import FIRST_CASES, Seen, rows_at_once, seen_pairs
+from model.kernels.best import best_rows
 
 # best items of each source kept a case; an item outside all of them is hardly in a mixed top 20
 CANDIDATES = 40
@@ -202,10 +202,7 @@ def _pool_batch(
             matrix[rows, items] = -1.0
         out[rows[items == cases.targets[rows]]] = True
     count = min(CANDIDATES, matrices[0].shape[1])
-    best = [
-        torch.topk(torch.from_numpy(matrix), count, dim=1, sorted=False).indices.numpy()
-        for matrix in matrices
-    ]
+    best = [best_rows(matrix, count) for matrix in matrices]
     chosen = np.concatenate(best, axis=1)
     kept = np.flatnonzero((chosen == cases.targets[:, None]).any(axis=1) & ~out)
     chosen, targets = np.sort(chosen[kept], axis=1), cases.targets[kept, None].astype(np.int64)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
-import torch
 
 from model.data.catalogue import Catalogue
-from model.data.sequences import Cases
 from model.data.splits import Dataset
 from model.evaluate.choose import choose
-from model.mix.part import Arrays, Part, Votes
+from model.kernels.compiled import flat
+from model.mix.part import Arrays, Part
 from model.rankers.popularity import Popularity
+from model.rankers.tables import ConstantTable, Table
 
 WINDOWS = (1.0, 0.3, 0.1, 0.03)  # share of the newest clicks that count
 
@@ -42,13 +42,15 @@ class Popular(Part):
         """Count anew in a window of the same share."""
         return Popular(within(self.window, dataset), self.window)
 
-    def votes(self, cases: Cases) -> Votes:
-        """Return the same shares for every case."""
-        counts = torch.from_numpy(self.ranker.counts)
-        return Votes(
-            counts[None, :].repeat(len(cases), 1),
-            torch.full((len(cases), 1), 1.0 / max(float(counts.sum()), 1.0)),
-        )
+    @cached_property
+    def table(self) -> Table:
+        """See Part.table: the same shares for every case."""
+        return ConstantTable(flat(self.ranker.counts, np.float32))
+
+    @property
+    def size(self) -> int:
+        """See Part.size."""
+        return len(self.ranker.counts)
 
     def arrays(self) -> Arrays:
         """Return the counts."""

@@ -5,14 +5,16 @@ nothing of other sessions' items.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import torch
 
 from model.data.catalogue import Catalogue
-from model.data.sequences import Cases, Sequences
+from model.data.sequences import Sequences
 from model.data.splits import Dataset
-from model.mix.part import Arrays, Part, Votes
+from model.kernels.compiled import flat
+from model.mix.part import Arrays, Part
+from model.rankers.tables import RepeatTable, Table
 
 LAGS = 50  # clicks; an older click counts as one of 50 ago
 COUNTS = 3  # clicks on the item in the session; more count as three
@@ -55,30 +57,22 @@ class Repeats(Part):
         """Count anew."""
         return Repeats.fit(dataset)
 
-    def votes(self, cases: Cases) -> Votes:
-        """Return the rates of the session's items, scaled so that a row sums to the session's rate of
-        repeats.
+    @cached_property
+    def table(self) -> Table:
+        """See Part.table: the rates of the session's items, scaled so that a row sums to the session's rate
+        of repeats.
         """
-        prefixes = cases.prefixes
-        _, nth, last = occurrences(prefixes)
-        places = np.flatnonzero(last)
-        rows, items = prefixes.rows[places], prefixes.items[places]
-        lag = np.minimum(prefixes.steps_back[places], LAGS - 1)
-        values = np.zeros((len(cases), self.items), dtype=np.float32)
-        values[rows, items] = self.rates[lag, np.minimum(nth[places], COUNTS) - 1]
-        found = Votes.of(torch.from_numpy(values))
-        repeated = np.bincount(prefixes.rows, nth > 1, minlength=len(cases))
-        mood = self.moods[_mood(prefixes.lengths, repeated)]
-        return Votes(found.values, found.scale * torch.from_numpy(mood[:, None]))
+        return RepeatTable(
+            flat(self.rates, np.float32),
+            flat(self.moods, np.float32),
+            LENGTHS.astype(np.float64),
+            SHARES.astype(np.float64),
+        )
 
-    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the item's own last click."""
-        prefixes = cases.prefixes
-        found = np.full(len(rows), -1, dtype=np.int64)
-        for place, (row, item) in enumerate(zip(rows.tolist(), items.tolist(), strict=True)):
-            clicks = np.flatnonzero(prefixes[row] == item)
-            found[place] = clicks[-1] if len(clicks) else -1
-        return found
+    @property
+    def size(self) -> int:
+        """See Part.size."""
+        return self.items
 
     def arrays(self) -> Arrays:
         """Return the rates."""

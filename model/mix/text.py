@@ -7,18 +7,15 @@ from functools import cached_property, partial
 from typing import Self
 
 import numpy as np
-import torch
 from scipy import sparse
-from torch import Tensor
 
 from model.data.catalogue import Catalogue
-from model.data.decay import DENSE_ITEMS
-from model.data.sequences import Cases
 from model.data.splits import Dataset
 from model.evaluate.choose import choose
-from model.mix.part import Arrays, Part, Votes, sharpened, strongest_click
-from model.network.losses import bfloat16_pays
-from model.rankers.title_knn import REDUCED, TitleKnn, WordKnn, reduced, tfidf
+from model.kernels.compiled import flat
+from model.mix.part import Arrays, Part
+from model.rankers.tables import Table, ViewTable
+from model.rankers.title_knn import REDUCED, SHARPNESS, TitleKnn, WordKnn, reduced, tfidf
 
 DECAYS = (0.6, 0.8, 0.95)
 
@@ -39,18 +36,15 @@ class Titles(Part):
         """Return the same part: clicks taught it nothing."""
         return self
 
-    @cached_property
-    def named(self) -> Tensor | None:
-        """See `model.mix.part.sharpened`; read once, not in every request."""
-        return _named(self.ranker.vectors)
+    @property
+    def table(self) -> Table:
+        """See Part.table."""
+        return self.ranker.table
 
-    def votes(self, cases: Cases) -> Votes:
-        """Return sharpened cosines."""
-        return sharpened(*self.ranker.products_of(cases), self.named)
-
-    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the click whose title is closest."""
-        return strongest_click(cases, rows, items, self.ranker.decay, self.ranker.cosines)
+    @property
+    def size(self) -> int:
+        """See Part.size."""
+        return len(self.ranker.vectors)
 
     def arrays(self) -> Arrays:
         """Return the decay; the vectors are the catalogue's."""
@@ -88,13 +82,15 @@ class Words(Part):
         """Return the same part: clicks taught it nothing."""
         return self
 
-    def votes(self, cases: Cases) -> Votes:
-        """Return sharpened cosines."""
-        return sharpened(*self.ranker.products_of(cases))
+    @property
+    def table(self) -> Table:
+        """See Part.table."""
+        return self.ranker.table
 
-    def because(self, cases: Cases, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Name the click whose title shares most words."""
-        return strongest_click(cases, rows, items, self.ranker.decay, self.ranker.cosines)
+    @property
+    def size(self) -> int:
+        """See Part.size."""
+        return int(self.ranker.vectors.shape[0])
 
     def arrays(self) -> Arrays:
         """Return the decay; the words are the catalogue's."""
@@ -142,30 +138,14 @@ class Intents(Part):
         return self
 
     @cached_property
-    def named(self) -> Tensor | None:
-        """See `model.mix.part.sharpened`; read once, not in every request."""
-        return _named(self.vectors)
+    def table(self) -> Table:
+        """See Part.table: sharpened cosines with both intents; a case without intents gets no votes."""
+        return ViewTable(flat(self.vectors, np.float32), self.short_share, SHARPNESS)
 
-    @cached_property
-    def table(self) -> Tensor:
-        """The vectors as a tensor, shape (items, dim); in bfloat16 for large catalogues where the processor
-        multiplies it, which reads half as much.
-
-        A cosine is then off by about 1e-4, and with it a vote by a thousandth.
-        """
-        table = torch.from_numpy(np.ascontiguousarray(self.vectors, dtype=np.float32))
-        return table.bfloat16() if len(table) > DENSE_ITEMS and bfloat16_pays("cpu") else table
-
-    def votes(self, cases: Cases) -> Votes:
-        """Return sharpened cosines with both intents; a case without intents gets no votes."""
-        if cases.long is None and cases.short is None:
-            return Votes(torch.zeros(len(cases), len(self.vectors)), torch.zeros(len(cases), 1))
-        query = torch.zeros(len(cases), self.vectors.shape[1])
-        for view, share in ((cases.long, 1.0 - self.short_share), (cases.short, self.short_share)):
-            if view is not None:
-                vectors = torch.from_numpy(np.asarray(view, dtype=np.float32))
-                query.addcdiv_(vectors, _lengths(vectors).clamp_(min=1e-12), value=share)
-        return sharpened((query.to(self.table.dtype) @ self.table.T).float(), _lengths(query), self.named)
+    @property
+    def size(self) -> int:
+        """See Part.size."""
+        return len(self.vectors)
 
     def arrays(self) -> Arrays:
         """Return the views' weight; the vectors are the catalogue's."""
@@ -192,12 +172,3 @@ def _titles(vectors: np.ndarray, decay: float, _: Dataset) -> TitleKnn:
 
 def _words(vectors: sparse.csr_matrix, decay: float, _: Dataset) -> WordKnn:
     return WordKnn(vectors, decay)
-
-
-def _lengths(vectors: Tensor) -> Tensor:
-    return torch.as_tensor(torch.linalg.vector_norm(vectors, dim=1, keepdim=True))
-
-
-def _named(vectors: np.ndarray) -> Tensor | None:
-    named = np.abs(vectors).sum(axis=1) > 0
-    return None if named.all() else torch.from_numpy(named.astype(np.float32))

@@ -7,12 +7,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from model.data.catalogue import Catalogue
 from model.network.network import Network
 from model.network.text_space import TextSpace
-from model.text.stand_ins import stand_ins
+from model.text.stand_ins import by_stand_ins, stand_ins
 
 RIDGE_SHARE = 0.3  # of the mean variance of a text direction: strong where few items teach the map
 
@@ -46,23 +45,3 @@ def fill_cold(
     )
     residual[torch.from_numpy(cold)] = torch.from_numpy(filled).to(residual.device)
     return found
-
-
-def by_stand_ins(
-    shares: sparse.csr_matrix, learned: NDArray[np.floating], otherwise: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return the mean of the stand-ins' rows, and the given rows where an item has none.
-
-    Parameters
-    ----------
-    shares : csr_matrix, shape (n, items)
-        Rows sum to 1 or are empty.
-    learned : ndarray, shape (items, dim)
-    otherwise : ndarray float32, shape (n, dim)
-
-    Returns
-    -------
-    ndarray float32, shape (n, dim)
-    """
-    known = np.diff(shares.indptr)[:, None] > 0
-    return np.where(known, shares @ learned, otherwise).astype(np.float32)

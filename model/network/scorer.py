@@ -1,11 +1,8 @@
-"""The network as a scorer: prefixes of item places in, logits or probabilities over the whole catalogue
-out.
+"""The network as training scores with it: prefixes of item places in, logits or probabilities over the whole
+catalogue out. Answers come from `model.network.compiled`.
 """
 
 from __future__ import annotations
-
-import math
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,7 +13,6 @@ from model.config import ModelConfig
 from model.data.sequences import Cases
 from model.evaluate.judge import rows_at_once
 from model.evaluate.select import Prefixes, pessimistic_ranks, remove_seen
-from model.network.backbones.base import SingleRow
 from model.network.batches import pad
 from model.network.losses import product_dtype
 from model.network.network import Network
@@ -46,40 +42,15 @@ class NetworkScorer:
         with torch.no_grad():
             self.table = network.item_vectors() if table is None else network.prepare(table)
             dtype = product_dtype(config.precision, self.table.device)
-            if len(self.table) > LARGE_CATALOGUE:
-                self.columns = self.table.to(dtype).T
-            else:
-                # a copy, in which a number of the session meets its numbers of all items in one piece: a
-                # fifth less time for a single session
-                self.columns = self.table.T.contiguous()
+            self.columns = self.table.to(dtype if len(self.table) > LARGE_CATALOGUE else self.table.dtype).T
         self.device = self.table.device
         # Neither clicks nor text: nothing is known of these items, so the network must not prefer them to
         # disliked ones.
         self.silent = torch.nonzero((self.table == 0).all(1)).flatten()
 
-    @cached_property
-    def row(self) -> SingleRow | None:
-        """What reads a single prefix, where the network has such a form; it works in numpy, so on the CPU
-        only.
-        """
-        if self.device.type != "cpu" or self.network.fusion is not None:
-            return None
-        return self.network.backbone.single_row()
-
-    @cached_property
-    def rows(self) -> Floats:
-        """The item vectors as numpy reads them, for `row`."""
-        found: Floats = self.table.numpy()
-        return found
-
     @torch.no_grad()
     def sessions(self, prefixes: Prefixes, long: Floats | None = None, short: Floats | None = None) -> Tensor:
         """Session vectors, shape (cases, dim); prefixes must not be empty."""
-        if len(prefixes) == 1 and self.row is not None:
-            session = self.row(self.rows[prefixes[0][-self.config.max_length :]])
-            if self.config.score == "cosine":  # as `Network.finish`
-                session *= np.float32(self.config.temperature / max(math.sqrt(session @ session), 1e-12))
-            return torch.from_numpy(session)[None]
         clicks = pad(prefixes, self.config.max_length)
         moved = type(clicks)(clicks.items.to(self.device), clicks.lengths.to(self.device))
         return self.network.encode(moved, self.table, _tensor(long, self.device), _tensor(short, self.device))
@@ -109,13 +80,6 @@ class NetworkScorer:
         """Softmax of the logits, float32, shape (cases, n_items), rows sum to 1."""
         found: Floats = self._softmax(prefixes, long, short).numpy()
         return found
-
-    @torch.no_grad()
-    def shares(self, cases: Cases) -> Tensor:
-        """Return the probabilities of cases as a tensor of the processor's memory, float32, shape (cases,
-        n_items).
-        """
-        return self._softmax(cases.prefixes, cases.long, cases.short)
 
     def _softmax(self, prefixes: Prefixes, long: Floats | None, short: Floats | None) -> Tensor:
         return torch.softmax(self.logits(prefixes, long, short), dim=1).cpu()

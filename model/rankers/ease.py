@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from scipy.linalg import lapack
-from torch import Tensor
 
-from model.data.decay import binary, decayed_sums
+from model.data.decay import binary
 from model.data.sequences import Cases
 from model.data.splits import Dataset
+from model.kernels.compiled import flat
+from model.rankers.plan import decayed_rows
+from model.rankers.tables import DenseTable
 
 # the inverse is dense: 1.6 GB in float32 at 20,000 items, and its time grows with the third power
 MOST_ITEMS = 20_000
@@ -80,14 +81,10 @@ class Ease:
         return cls(inverse, query_decay, regulariser)
 
     @cached_property
-    def table(self) -> Tensor:
-        """The weights with the items' rows in one piece each, float32, shape (items, items)."""
-        return torch.from_numpy(np.ascontiguousarray(self.weights))
-
-    def sums(self, cases: Cases) -> Tensor:
-        """Return the scores, float32, shape (cases, items)."""
-        return decayed_sums(cases.prefixes, self.query_decay, self.table)
+    def table(self) -> DenseTable:
+        """The weights as kernels read them."""
+        return DenseTable(flat(self.weights, np.float32), self.query_decay)
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
-        return np.asarray(self.sums(cases).numpy())
+        return decayed_rows(cases.prefixes, self.query_decay, self.table.weights)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from scipy import sparse
-from torch import Tensor
 
-from model.data.decay import DENSE_ITEMS, block, decayed, decayed_sums, last_items, spread
+from model.data.decay import last_items
 from model.data.sequences import Cases, Sequences
 from model.data.splits import Dataset
+from model.kernels.compiled import flat
+from model.rankers.plan import Asked, Plan
+from model.rankers.tables import Rows, SparseTable
 
 
 @dataclass(frozen=True)
@@ -70,40 +71,22 @@ class DecayedMarkov:
         return cls(damped(counts.tocsr(), damping), query_decay)
 
     @cached_property
-    def dense(self) -> Tensor | None:
-        """The transitions without sparsity for small catalogues, float32, shape (items, items); none for
-        large ones.
-        """
-        return (
-            torch.from_numpy(self.transitions.toarray()) if self.transitions.shape[0] <= DENSE_ITEMS else None
-        )
+    def counted(self) -> np.ndarray:
+        """Every item, bool, shape (items,): reasons may name all clicks."""
+        return np.ones(self.transitions.shape[0], dtype=bool)
 
-    def weights(self, clicked: np.ndarray, following: np.ndarray) -> np.ndarray:
-        """Return how much clicks speak for following items, pair by pair, or for shapes (clicks, 1) and
-        (items,) each for each.
+    def table(self, counted: np.ndarray | None = None) -> SparseTable:
+        """Return the transitions as kernels read them; reasons name clicks on ``counted`` items, all where
+        none is given.
         """
-        if self.dense is not None:
-            return np.asarray(self.dense.numpy()[clicked, following])
-        if clicked.ndim == 2:
-            return block(self.transitions, clicked[:, 0], following)
-        return np.asarray(self.transitions[clicked, following]).ravel()
-
-    def sums(self, cases: Cases) -> Tensor:
-        """Return the scores, float32, shape (cases, items)."""
-        prefixes = cases.prefixes
-        if self.dense is not None:
-            return decayed_sums(prefixes, self.query_decay, self.dense)
-        return spread(
-            prefixes.rows,
-            prefixes.items,
-            decayed(prefixes, self.query_decay).numpy(),
-            self.transitions,
-            len(prefixes),
-        )
+        chosen = self.counted if counted is None else counted
+        return SparseTable(Rows.of(self.transitions), self.query_decay, flat(chosen, np.bool_))
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return one row a case, float32, shape (cases, items)."""
-        return np.asarray(self.sums(cases).numpy())
+        plan = Plan([self.table()], [1.0], self.transitions.shape[0])
+        votes: np.ndarray = plan.votes(Asked.of(cases))[0][0]
+        return votes
 
 
 @dataclass(frozen=True)

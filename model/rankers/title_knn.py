@@ -7,21 +7,25 @@ all point one way (WhitenRec, 2402.10602).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
-import torch
 from scipy import sparse
-from torch import Tensor
 
-from model.data.decay import DENSE_ITEMS, decayed, decayed_sums, products, spread
+from model.data.decay import weighted
 from model.data.sequences import Cases
 from model.data.splits import Dataset
+from model.kernels.compiled import flat
+from model.rankers.plan import decayed_rows
+from model.rankers.tables import VectorTable, WordTable
 
 DECAY = 0.8
-FEW_CASES = 4
+SHARPNESS = 12.0  # cosine -> exp(12 * cosine): the best title then weighs about as much as 100 average ones
+WORD = re.compile(r"\w+")
 REDUCED = 128  # dimensions kept of dense vectors: a third of the time per request
 
 
@@ -53,55 +57,14 @@ class TitleKnn:
         return cls(reduced(dataset.catalogue.vectors, dim), decay)
 
     @cached_property
-    def table(self) -> Tensor:
-        """The vectors as a tensor, rows in one piece each, float32, shape (items, dim)."""
-        return torch.from_numpy(np.ascontiguousarray(self.vectors, dtype=np.float32))
-
-    @cached_property
-    def columns(self) -> Tensor:
-        """The same, columns in one piece each, float32, shape (dim, items): a single prefix's product with it
-        takes a fifth less time.
-        """
-        return self.table.T.contiguous()
-
-    @cached_property
-    def products(self) -> Tensor | None:
-        """Cosines of all pairs of items for small catalogues, float32, shape (items, items); none for large
-        ones.
-        """
-        return self.table @ self.table.T if len(self.table) <= DENSE_ITEMS else None
-
-    def cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Return cosines of items with items, pair by pair, or for shapes (left, 1) and (right,) each with
-        each.
-        """
-        if self.products is not None:
-            return np.asarray(self.products.numpy()[left, right])
-        if left.ndim == 2:
-            return np.asarray(self.vectors[left[:, 0]] @ self.vectors[right].T)
-        return np.asarray(np.einsum("pd,pd->p", self.vectors[left], self.vectors[right]))
-
-    def query(self, cases: Cases) -> tuple[Tensor, Tensor]:
-        """Return the decayed sums of the prefixes, float32, shape (cases, dim), and their lengths, shape
-        (cases, 1).
-        """
-        sums = decayed_sums(cases.prefixes, self.decay, self.table)
-        return sums, torch.linalg.vector_norm(sums, dim=1, keepdim=True)
-
-    def products_of(self, cases: Cases) -> tuple[Tensor, Tensor]:
-        """Return the prefixes' decayed sums times every title, float32, shape (cases, items), and the sums'
-        lengths, shape (cases, 1).
-        """
-        sums, lengths = self.query(cases)
-        # reads a few rows, where all titles would go through the cache once more
-        if len(cases) <= FEW_CASES and self.products is not None:
-            return decayed_sums(cases.prefixes, self.decay, self.products), lengths
-        return sums @ self.columns, lengths
+    def table(self) -> VectorTable:
+        """The vectors as kernels read them."""
+        return VectorTable(flat(self.vectors, np.float32), self.decay, SHARPNESS)
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return cosines, float32, shape (cases, items); 0 for all where no click has a title."""
-        found, lengths = self.products_of(cases)
-        return np.asarray(found.div_(lengths.clamp(min=1e-12)).numpy())
+        queries = decayed_rows(cases.prefixes, self.decay, self.table.vectors)
+        return np.asarray(unit(queries) @ self.table.vectors.T)
 
 
 @dataclass(frozen=True)
@@ -123,66 +86,48 @@ class WordKnn:
         return cls(tfidf(dataset.catalogue.texts), decay)
 
     @cached_property
-    def products(self) -> Tensor | None:
-        """Products of all pairs of items for small catalogues, float32, shape (items, items); none for large
-        ones.
-        """
-        return (
-            torch.from_numpy((self.vectors @ self.vectors.T).toarray())
-            if self.vectors.shape[0] <= DENSE_ITEMS
-            else None
-        )
-
-    def cosines(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Return cosines of items with items, pair by pair, or for shapes (left, 1) and (right,) each with
-        each.
-        """
-        if self.products is not None:
-            return np.asarray(self.products.numpy()[left, right])
-        if left.ndim == 2:
-            return products(self.vectors, left[:, 0], right)
-        return np.asarray(self.vectors[left].multiply(self.vectors[right]).sum(axis=1)).ravel()
-
-    def products_of(self, cases: Cases) -> tuple[Tensor, Tensor]:
-        """Return the prefixes' decayed sums of words times every title, float32, shape (cases, items), and
-        the sums' lengths, shape (cases, 1).
-        """
-        prefixes = cases.prefixes
-        weights = decayed(prefixes, self.decay)
-        if self.products is not None:
-            found = decayed_sums(prefixes, self.decay, self.products)
-            # The squared length of a sum of vectors is the weighted sum of its own products with them.
-            rows = torch.from_numpy(prefixes.rows)
-            parts = found[rows, torch.from_numpy(prefixes.items.astype(np.int64))].mul_(weights)
-            return found, torch.zeros(len(prefixes), 1).index_add_(0, rows, parts[:, None]).clamp_(
-                min=0.0
-            ).sqrt_()
-        words = spread(prefixes.rows, prefixes.items, weights.numpy(), self.vectors, len(prefixes))
-        # All titles times the few sums: one pass in the order of memory, where lists by word would jump to
-        # every title that holds a frequent word.
-        found = self.vectors @ words.numpy().T
-        return torch.from_numpy(found.T).contiguous(), torch.linalg.vector_norm(words, dim=1, keepdim=True)
+    def table(self) -> WordTable:
+        """The vectors as kernels read them."""
+        return WordTable(self.vectors, self.decay, SHARPNESS)
 
     def scores(self, cases: Cases) -> np.ndarray:
         """Return cosines, float32, shape (cases, items); 0 for all where no click has a word."""
-        found, lengths = self.products_of(cases)
-        return np.asarray(found.div_(lengths.clamp(min=1e-12)).numpy())
+        prefixes = cases.prefixes
+        weights = self.decay**prefixes.steps_back
+        words = weighted(prefixes, weights, self.vectors.shape[0]) @ self.vectors
+        lengths = np.sqrt(np.asarray(words.multiply(words).sum(axis=1)))
+        return np.asarray((words @ self.vectors.T).toarray() / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 def tfidf(texts: Sequence[str]) -> sparse.csr_matrix:
-    """Return TF-IDF rows of length 1 (sublinear counts, words of any script), float32, shape (texts,
-    words).
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    """Return TF-IDF rows of length 1, float32, shape (texts, words), words in alphabetical order.
 
-    try:
-        return (
-            TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
-            .fit_transform(texts)
-            .tocsr()
-        )
-    except ValueError:  # no text holds a word
+    ``(1 + ln count) * (1 + ln((1 + texts) / (1 + texts with the word)))``, words of any script in small
+    letters: what scikit-learn's ``TfidfVectorizer(sublinear_tf=True)`` gives, written out because answers are
+    given where it is not installed.
+
+    Examples
+    --------
+    >>> tfidf(["red shoe", "Red", ""]).toarray().round(2).tolist()
+    [[0.61, 0.8], [1.0, 0.0], [0.0, 0.0]]
+    """
+    words = [WORD.findall(text.lower()) for text in texts]
+    place_of = {word: place for place, word in enumerate(sorted(set(chain.from_iterable(words))))}
+    if not place_of:
         return sparse.csr_matrix((len(texts), 1), dtype=np.float32)
+    columns = np.array([place_of[word] for word in chain.from_iterable(words)], dtype=np.int32)
+    offsets = np.concatenate([[0], np.cumsum([len(found) for found in words])])
+    found = sparse.csr_matrix(
+        (np.ones(len(columns), dtype=np.float32), columns, offsets), shape=(len(texts), len(place_of))
+    )
+    found.sum_duplicates()
+    holding = np.bincount(found.indices, minlength=len(place_of)).astype(np.float32)
+    rarity = np.log(np.float32(len(texts) + 1) / (holding + 1)) + 1
+    found.data = (np.log(found.data) + 1) * rarity[found.indices]
+    rows = np.repeat(np.arange(len(texts)), np.diff(found.indptr))
+    lengths = np.sqrt(np.bincount(rows, weights=found.data.astype(np.float64) ** 2, minlength=len(texts)))
+    found.data = (found.data / lengths[rows]).astype(np.float32)
+    return found
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -9,22 +9,21 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.numpy import load_file, save_file
 
 from model.config import ConfigError, ModelConfig, make_config
 from model.data.catalogue import Catalogue
-from model.network.backbones import Graph
-from model.network.network import Network
-from model.network.scorer import NetworkScorer
+from model.network.compiled import CompiledNetwork
 from model.network.text_space import TextSpace
 from model.recommender.recommender import Scorer
-from model.recommender.train import Trained
+
+if TYPE_CHECKING:
+    from model.recommender.train import Trained
 
 FORMAT_VERSION = 1
 TENSORS, MANIFEST, ITEMS, INTENT, PROMOTED = (
@@ -167,25 +166,24 @@ def _put_in_place(part: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _tensors(trained: Trained) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    found = {f"network.{name}": value.detach().cpu() for name, value in trained.network.state_dict().items()}
-    arrays: dict[str, np.ndarray | None] = {
+def _tensors(trained: Trained) -> tuple[dict[str, NDArray[Any]], dict[str, Any] | None]:
+    found: dict[str, NDArray[Any] | None] = {
+        f"network.{name}": value for name, value in trained.weights().items()
+    }
+    found |= {
         "counts": trained.counts,
         "vectors": trained.catalogue.vectors,
         "cold_map": trained.cold_map,
     }
     if trained.space is not None:
-        arrays |= {"space.centre": trained.space.centre, "space.directions": trained.space.directions}
+        found |= {"space.centre": trained.space.centre, "space.directions": trained.space.directions}
     settings = None
     if trained.hybrid is not None:
         settings, parts = trained.hybrid.state()
-        arrays |= {f"hybrid.{name}": value for name, value in parts.items()}
-    found |= {
-        name: torch.from_numpy(np.ascontiguousarray(value))
-        for name, value in arrays.items()
-        if value is not None
-    }
-    return {name: value.contiguous() for name, value in found.items()}, settings
+        found |= {f"hybrid.{name}": value for name, value in parts.items()}
+    return {
+        name: np.asarray(value, order="C") for name, value in found.items() if value is not None
+    }, settings
 
 
 def load(folder: Path) -> Scorer:
@@ -210,7 +208,7 @@ def load(folder: Path) -> Scorer:
     config = _config(folder, manifest)
     tensors, items = _files(folder, manifest)
     for name, value in tensors.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ArtifactError(
                 f"model folder '{folder}': tensor '{name}' holds NaN or infinity; train again or promote "
                 "another version"
@@ -261,7 +259,7 @@ def _config(folder: Path, manifest: dict[str, Any]) -> ModelConfig:
         ) from None
 
 
-def _files(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _files(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     for name, digest in manifest.get("sha256", {}).items():
         if not (folder / name).is_file():
             raise ArtifactError(
@@ -281,58 +279,39 @@ def _files(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Tensor], d
 
 
 def _scorer(
-    manifest: dict[str, Any], config: ModelConfig, tensors: dict[str, Tensor], items: dict[str, Any]
+    manifest: dict[str, Any], config: ModelConfig, tensors: dict[str, NDArray[Any]], items: dict[str, Any]
 ) -> Scorer:
-    vectors = tensors["vectors"].numpy() if "vectors" in tensors else None
+    vectors = tensors.get("vectors")
     catalogue = Catalogue(items["item_ids"], items["titles"], items["categories"], vectors)
     space = (
-        TextSpace(tensors["space.centre"].numpy(), tensors["space.directions"].numpy())
-        if "space.centre" in tensors
-        else None
+        TextSpace(tensors["space.centre"], tensors["space.directions"]) if "space.centre" in tensors else None
     )
-    network = _network(config, catalogue, space, _under(tensors, "network."))
+    network = CompiledNetwork.of(config, _under(tensors, "network."), space, vectors)
+    if len(network.raw) != len(catalogue):
+        raise ValueError(f"{len(network.raw)} item vectors for {len(catalogue)} items")
     hybrid = None
     if manifest["hybrid"] is not None:
         from model.mix.hybrid import Hybrid
 
         hybrid = Hybrid.restore(
             manifest["hybrid"],
-            {name: value.numpy() for name, value in _under(tensors, "hybrid.").items()},
+            _under(tensors, "hybrid."),
             catalogue,
         )
-    cold_map = tensors["cold_map"].numpy() if "cold_map" in tensors else None
     return Scorer(
         manifest["version"],
         config,
         catalogue,
-        NetworkScorer(network, config),
+        network,
         hybrid,
-        tensors["counts"].numpy(),
+        tensors["counts"],
         space,
-        cold_map,
+        tensors.get("cold_map"),
         manifest["without_seen"],
     )
 
 
-def _network(
-    config: ModelConfig, catalogue: Catalogue, space: TextSpace | None, weights: dict[str, Tensor]
-) -> Network:
-    text_part = views = graph = None
-    if space is not None and catalogue.vectors is not None:
-        text_part = torch.from_numpy(space.apply(catalogue.vectors)) if config.text else None
-        views = torch.from_numpy(space.centred(catalogue.vectors)) if config.fusion == "paper" else None
-    inner = _under(weights, "backbone.")
-    if config.backbone == "gcegnn":
-        graph = Graph(inner["neighbours"], inner["weights"], torch.zeros(2, 0, dtype=torch.int64), 0)
-    if config.backbone == "s2dhcn":
-        shape = torch.zeros(len(catalogue), 1, dtype=torch.int64)
-        graph = Graph(shape, shape.float(), inner["members"], len(inner["session_size"]))
-    network = Network(config, len(catalogue), text_part, views, graph)
-    network.load_state_dict(weights)
-    return network.eval().requires_grad_(False)
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _under(tensors: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
     from model.intent.types import SessionIntent
-    from model.recommender.recommender import Scored, Scorer, ScoreRequest
+    from model.recommender.reasons import Scored
+    from model.recommender.recommender import Scorer, ScoreRequest
 
 
 class IntentReader(Protocol):
@@ -116,5 +117,7 @@ def load_model(settings: Settings, path: Path) -> LoadedModel:
 
     scorer = new_items.load(path)
     model = LoadedModel(scorer, LiveIntents.load(settings, path, scorer.catalogue), path)
-    model.recommend([[], scorer.item_ids[:2]], 1)  # the first call pays for what is built lazily
+    # the first call pays for what is built, read or compiled lazily
+    scorer.warm()
+    model.recommend([[], scorer.item_ids[:2]], 1)
     return model

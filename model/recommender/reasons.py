@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from model.data.catalogue import Catalogue
-from model.data.sequences import Cases
-from model.mix import Part
+from model.rankers.plan import Best
 
+POPULAR = "popular with everybody"
 LONGEST_TITLE = 40  # characters; a reason stands in every recommendation on Kafka, twenty times
 WHOLE = {
     "network": "fits the session as a whole",
@@ -23,7 +21,7 @@ WHOLE = {
     "sequels": "comes next in sessions like this one",
     "cosines": "clicked together with the items of this session",
     "repeats": "clicked before",
-    "popular": "popular with everybody",
+    "popular": POPULAR,
     "titles": "like the items just clicked",
     "words": "named like the items just clicked",
     "categories": "of the kind just clicked",
@@ -41,14 +39,18 @@ BECAUSE = {
 }
 
 
-@dataclass(frozen=True)
-class Reasons:
-    """Texts and the ids of the clicks they name, one a recommendation; shapes (cases, k), object arrays of
-    str; an empty id names no click.
+class Scored(NamedTuple):
+    """An answer, best item first; ``reasons[i]`` says in a few words why ``items[i]`` is there,
+    ``because[i]`` which click it goes back to (or is empty).
     """
 
-    texts: NDArray[np.object_]
-    because: NDArray[np.object_]
+    items: tuple[str, ...]
+    scores: tuple[float, ...]
+    reasons: tuple[str, ...]
+    because: tuple[str, ...]
+
+
+NO_ANSWER = Scored((), (), (), ())
 
 
 @dataclass(frozen=True)
@@ -58,53 +60,49 @@ class Explainer:
     catalogue: Catalogue
 
     @cached_property
-    def names(self) -> NDArray[np.object_]:
+    def names(self) -> list[str]:
         """Quoted titles, cut to a readable length, or ids; the last one is empty and stands for no item."""
         known = zip(self.catalogue.titles, self.catalogue.item_ids, strict=True)
-        return np.array([quoted(title or item) for title, item in known] + [""], dtype=object)
+        return [quoted(title or item) for title, item in known] + [""]
 
     @cached_property
-    def ids(self) -> NDArray[np.object_]:
+    def ids(self) -> list[str]:
         """Item ids; the last one is empty and stands for no item."""
-        return np.array([*self.catalogue.item_ids, ""], dtype=object)
+        return [*self.catalogue.item_ids, ""]
 
-    def explain(
-        self,
-        names: list[str],
-        parts: dict[str, Part],
-        cases: Cases,
-        items: NDArray[np.int64],
-        strongest: NDArray[np.int64],
-    ) -> Reasons:
-        """Put reasons into words.
+    def put(self, sources: tuple[str, ...], best: Best) -> list[Scored]:
+        """Put answers into words.
 
         Parameters
         ----------
-        names : list of str
-            Sources of the score.
-        parts : dict
-            Those of the sources that can name a click, by name.
-        cases : Cases
-        items : ndarray int64, shape (cases, k)
-            Recommended items.
-        strongest : ndarray int64, shape (cases, k)
-            Place in ``names`` of the source that gave most.
+        sources : tuple of str
+            Names of the sources of the score.
+        best : Best
         """
-        clicked = np.full(items.shape, -1, dtype=np.int64)
-        for place, name in enumerate(names):
-            rows, columns = (
-                np.nonzero(strongest == place)
-                if name in BECAUSE and name in parts
-                else (np.zeros(0, np.int64),) * 2
+        ids, names = self.ids, self.names
+        whole = [WHOLE[name] for name in sources]
+        because = [BECAUSE.get(name, "") for name in sources]
+        answers = []
+        rows = best.scores.tolist(), best.items.tolist(), best.strongest.tolist(), best.clicked.tolist()
+        for scores, items, strongest, clicked in zip(*rows, strict=True):
+            if items[-1] < 0:  # the session saw nearly all items
+                count = items.index(-1)
+                scores, items, strongest, clicked = (
+                    row[:count] for row in (scores, items, strongest, clicked)
+                )
+            reasons = [
+                because[source] + names[click] if click >= 0 else whole[source]
+                for source, click in zip(strongest, clicked, strict=True)
+            ]
+            answers.append(
+                Scored(
+                    tuple([ids[item] for item in items]),
+                    tuple(scores),
+                    tuple(reasons),
+                    tuple([ids[click] for click in clicked]),
+                )
             )
-            found = parts[name].because(cases, rows, items[rows, columns]) if len(rows) else None
-            if found is not None:
-                flat = cases.prefixes.items[np.maximum(cases.prefixes.offsets[rows] + found, 0)]
-                clicked[rows, columns] = np.where(found >= 0, flat, -1)
-        whole = np.array([WHOLE[name] for name in names], dtype=object)
-        because = np.array([BECAUSE.get(name, "") for name in names], dtype=object)
-        texts = np.where(clicked < 0, whole[strongest], because[strongest]) + self.names[clicked]
-        return Reasons(texts, self.ids[clicked])
+        return answers
 
 
 def quoted(title: str) -> str:

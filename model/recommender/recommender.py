@@ -5,33 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from model.config import ModelConfig
 from model.data.catalogue import Catalogue
-from model.data.sequences import Cases, Sequences
-from model.evaluate.select import best_items, remove_seen
-from model.mix import Votes
-from model.mix.hybrid import NETWORK, Hybrid, mixed
-from model.network.cold_items import by_stand_ins
-from model.network.network import Network
-from model.network.scorer import NetworkScorer
+from model.data.sequences import Cases
+from model.mix.hybrid import NETWORK, Hybrid
+from model.mix.mixer import Mixer, Source
+from model.network.compiled import CompiledNetwork
 from model.network.text_space import TextSpace
-from model.recommender.reasons import Explainer
-from model.text.stand_ins import stand_ins
+from model.rankers.plan import NONE, Asked
+from model.recommender.reasons import NO_ANSWER, POPULAR, Explainer, Scored
+from model.text.stand_ins import by_stand_ins, stand_ins
 
 if TYPE_CHECKING:
     from model.recommender.train import Trained
 
-SCORES_AT_ONCE = 8_388_608  # 32 MB of float32: larger blocks fall out of the caches without being faster
-# the scores of one source then stay in a core's own cache for catalogues of some thousand items
-ROWS_AT_ONCE = 128
-POPULAR = "popular with everybody"
+LONGEST = 50  # clicks; longer prefixes are answered by their newest
 
 Floats = NDArray[np.float32]
 
@@ -54,18 +48,6 @@ class ScoreRequest:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """An answer, best item first; ``reasons[i]`` says in a few words why ``items[i]`` is there,
-    ``because[i]`` which click it goes back to (or is empty).
-    """
-
-    items: tuple[str, ...]
-    scores: tuple[float, ...]
-    reasons: tuple[str, ...]
-    because: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Scorer:
     """A trained model that answers sessions.
 
@@ -75,7 +57,7 @@ class Scorer:
     config : ModelConfig
     catalogue : Catalogue
         Every item that can be recommended.
-    network : NetworkScorer
+    network : CompiledNetwork
     hybrid : Hybrid, optional
         Parts beside the network; none = the network alone.
     counts : ndarray int64, shape (n_items,)
@@ -90,7 +72,7 @@ class Scorer:
     version: str
     config: ModelConfig
     catalogue: Catalogue
-    network: NetworkScorer
+    network: CompiledNetwork
     hybrid: Hybrid | None
     counts: NDArray[np.int64]
     space: TextSpace | None = None
@@ -105,7 +87,7 @@ class Scorer:
             version,
             trained.config,
             trained.catalogue,
-            trained.network_scorer(),
+            trained.compiled(),
             trained.hybrid,
             trained.counts,
             trained.space,
@@ -122,17 +104,27 @@ class Scorer:
     def _explainer(self) -> Explainer:
         return Explainer(self.catalogue)
 
-    @property
+    @cached_property
     def text_dim(self) -> int | None:
         """Length of intent vectors, none where the model knows no text."""
         return None if self.catalogue.vectors is None else int(self.catalogue.vectors.shape[1])
+
+    @cached_property
+    def mixer(self) -> Mixer:
+        """All sources of the score, as the compiled kernels read them."""
+        if self.hybrid is None:
+            return Mixer([Source(NETWORK, 1.0, self.network)], len(self.catalogue))
+        return self.hybrid.mixer(self.network)
 
     def scores(self, cases: Cases) -> Floats:
         """Final scores of all items, nothing filtered, float32, shape (cases, n_items); the form that
         `model.evaluate.judge` reads.
         """
-        probabilities = self.network.of_cases(cases)
-        return probabilities if self.hybrid is None else self.hybrid.scores(cases, probabilities)
+        return self.mixer.scores(cases)
+
+    def warm(self) -> None:
+        """Answer once, so that no session waits for a kernel that is compiled or a table that is made."""
+        self.score([ScoreRequest([]), ScoreRequest(self.item_ids[:2])], 1)
 
     def score(self, requests: Sequence[ScoreRequest], k: int = 20) -> list[Scored]:
         """Answer sessions.
@@ -156,96 +148,47 @@ class Scorer:
         """
         if k < 1:
             raise ValueError(f"k = {k}; ask for at least one item")
-        with torch.inference_mode():
-            return self._score(requests, k)
-
-    def _score(self, requests: Sequence[ScoreRequest], k: int) -> list[Scored]:
         place_of = self.catalogue.index.get
+        keep = max(self.config.max_length, LONGEST)
         known = [
-            [place for item in request.items if (place := place_of(item)) is not None] for request in requests
+            [place for item in request.items if (place := place_of(item)) is not None][-keep:]
+            for request in requests
         ]
-        answers: list[Scored | None] = [None] * len(requests)
-        order = sorted(
-            (place for place, items in enumerate(known) if items), key=lambda place: len(known[place])
-        )
-        rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // max(1, len(self.catalogue))))
-        for start in range(0, len(order), rows):
-            block = order[start : start + rows]
-            cases = self._cases([known[place] for place in block], [requests[place] for place in block])
-            for place, answer in zip(block, self._answer(cases, k), strict=True):
+        places = [place for place, items in enumerate(known) if items]
+        answers: list[Scored] = [NO_ANSWER] * len(requests)
+        if len(places) < len(requests):
+            answers = [self._popular(k)] * len(requests)
+        for start in range(0, len(places), self.mixer.plan.at_once):
+            block = places[start : start + self.mixer.plan.at_once]
+            asked = self._asked([known[place] for place in block], [requests[place] for place in block])
+            best = self.mixer.plan.best(asked, k, self.without_seen)
+            for place, answer in zip(block, self._explainer.put(self.mixer.names, best), strict=True):
                 answers[place] = answer
-        popular = self._popular(k) if len(order) < len(requests) else None
-        return [answer or popular for answer in answers]  # type: ignore[misc]
+        return answers
 
-    def _cases(self, known: list[list[int]], requests: list[ScoreRequest]) -> Cases:
-        keep = max(self.config.max_length, 50)
-        cut = [items[-keep:] for items in known]
-        lengths = np.array([len(items) for items in cut], dtype=np.int64)
-        flat = np.array(list(chain.from_iterable(cut)), dtype=np.int32)
-        offsets = np.zeros(len(cut) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        none = np.zeros(len(cut), dtype=np.int64)
-        prefixes = Sequences([""] * len(cut), flat, offsets, np.zeros(len(flat), dtype=np.int64), none)
-        long, short = (
-            self._views([getattr(request, view) for request in requests], view) for view in ("long", "short")
+    def _asked(self, known: list[list[int]], requests: list[ScoreRequest]) -> Asked:
+        return Asked(
+            np.array(list(chain.from_iterable(known)), dtype=np.int32),
+            np.array([0, *accumulate(map(len, known))], dtype=np.int64),
+            np.zeros(len(known), dtype=np.int64),
+            self._views([request.long for request in requests], "long"),
+            self._views([request.short for request in requests], "short"),
         )
-        return Cases(prefixes, np.zeros(len(cut), dtype=np.int32), lengths, long, short)
 
-    def _views(self, vectors: list[Floats | None], view: str) -> Floats | None:
-        if self.text_dim is None or all(vector is None for vector in vectors):
-            return None
-        shape = (self.text_dim,)
-        for vector in vectors:
-            if vector is not None and np.shape(vector) != shape:
+    def _views(self, vectors: list[Floats | None], view: str) -> Floats:
+        given = [vector for vector in vectors if vector is not None]
+        if self.text_dim is None or not given:
+            return NONE
+        for vector in given:
+            if np.shape(vector) != (self.text_dim,):
                 raise ValueError(
                     f"{view} intent vector of shape {np.shape(vector)}; model {self.version} reads "
                     f"{self.text_dim} numbers, use its encoder"
                 )
-        nothing = np.zeros(shape, dtype=np.float32)
-        found = np.array([nothing if vector is None else vector for vector in vectors], dtype=np.float32)
-        if not np.isfinite(found).all():
-            raise ValueError(f"{view} intent vector holds NaN or infinity; infer the intent again")
-        return found
-
-    def _answer(self, cases: Cases, k: int) -> list[Scored]:
-        sources = self._sources(cases)
-        cold = None if self.hybrid is None else self.hybrid.cold_mix
-        total = mixed(sources, cold)
-        if self.without_seen:
-            remove_seen(total, cases.prefixes)
-        values, items = best_items(total, k)
-        # Only the items of the answer need a reason: what each source gave to them.
-        given = [votes.values.gather(1, items).mul_(votes.scale).numpy() for _, votes in sources]
-        if cold is not None:
-            given = [
-                cold.said(name, votes, items.numpy()) for (name, _), votes in zip(sources, given, strict=True)
-            ]
-        parts = {} if self.hybrid is None else self.hybrid.parts
-        said = self._explainer.explain(
-            [name for name, _ in sources],
-            parts,
-            cases,
-            items.numpy(),
-            np.argmax(np.stack(given, axis=2), axis=2),
-        )
-        # fewer than k where the session saw nearly all items
-        counts = np.isfinite(values.numpy()).sum(axis=1).tolist()
-        ids = self._explainer.ids[items.numpy()]
-        rows = zip(
-            ids.tolist(), values.tolist(), said.texts.tolist(), said.because.tolist(), counts, strict=True
-        )
-        return [
-            Scored(tuple(row[:count]), tuple(scores[:count]), tuple(why[:count]), tuple(click[:count]))
-            for row, scores, why, click, count in rows
-        ]
-
-    def _sources(self, cases: Cases) -> list[tuple[str, Votes]]:
-        """Names and scaled votes by source; each is computed once and serves both the sum and the reasons."""
-        if self.hybrid is None:
-            return [(NETWORK, Votes(self.network.shares(cases), torch.ones(len(cases), 1)))]
-        return self.hybrid.sources(
-            cases, self.network.shares(cases) if self.hybrid.weights.get(NETWORK, 0.0) > 0 else None
-        )
+        if len(given) == len(vectors):
+            return np.array(given, dtype=np.float32)
+        nothing = np.zeros(self.text_dim, dtype=np.float32)
+        return np.array([nothing if vector is None else vector for vector in vectors], dtype=np.float32)
 
     def shares(self, request: ScoreRequest, items: Sequence[str]) -> list[dict[str, float]]:
         """Say how much of each recommendation's score comes from which source.
@@ -266,15 +209,8 @@ class Scorer:
         known = self.catalogue.known(request.items)
         if not known or not items:
             return [{} for _ in items]
-        cases, places = (
-            self._cases([known], [request]),
-            np.array([self.catalogue.known(items)], dtype=np.int64),
-        )
-        if self.hybrid is None:
-            return [{NETWORK: 1.0} for _ in items]
-        found = self.hybrid.shares(
-            cases, places, np.take_along_axis(self.network.of_cases(cases), places, axis=1)
-        )
+        places = np.array([self.catalogue.known(items)], dtype=np.int64)
+        found = self.mixer.shares(self._asked([known], [request]), places)
         rows = [
             {name: float(share[0, place]) for name, share in found.items()} for place in range(len(items))
         ]
@@ -320,13 +256,9 @@ class Scorer:
             old.categories + [new.categories[place] for place in places],
             None if old.vectors is None else np.concatenate([old.vectors, vectors]),
         )
-        inner: Network = self.network.network
         counts = np.concatenate([self.counts, np.zeros(len(places), dtype=np.int64)])
         table = table + self._new_residuals(catalogue, vectors, counts)
-        grown = torch.cat([inner.item_table(), torch.from_numpy(table).to(inner.residual.weight.device)])
-        network = (
-            inner.extended(torch.from_numpy(self.space.centred(vectors))) if self.space is not None else inner
-        )
+        network = self.network.extended(table, None if self.space is None else self.space.centred(vectors))
         hybrid = None
         if self.hybrid is not None:
             settings, tensors = self.hybrid.state()
@@ -334,7 +266,7 @@ class Scorer:
         return replace(
             self,
             catalogue=catalogue,
-            network=NetworkScorer(network, self.config, grown),
+            network=network,
             hybrid=hybrid,
             counts=counts,
         )
@@ -363,6 +295,6 @@ class Scorer:
         shares = stand_ins(catalogue.texts, np.arange(old, len(catalogue)), counts > 0)[old:, :old]
         return by_stand_ins(
             shares,
-            self.network.network.residual.weight.detach().cpu().numpy(),
+            self.network.residual,
             self.space.centred(vectors) @ self.cold_map,
         )

@@ -31,6 +31,7 @@ from model.network.averaging import RunningMean
 from model.network.batches import epoch_batches, training_rows
 from model.network.checkpoint import Progress
 from model.network.cold_items import fill_cold
+from model.network.compiled import CompiledNetwork
 from model.network.network import Network
 from model.network.objective import Objective
 from model.network.scorer import NetworkScorer, validation_ndcg
@@ -118,8 +119,16 @@ class Trained:
     trials: tuple[Trial, ...] = ()
 
     def network_scorer(self) -> NetworkScorer:
-        """The network alone, for scoring."""
+        """The network alone, as training scores it: on any device."""
         return NetworkScorer(self.network, self.config)
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """The network's weights by name."""
+        return {name: value.detach().cpu().numpy() for name, value in self.network.state_dict().items()}
+
+    def compiled(self) -> CompiledNetwork:
+        """The network as answers are scored by it."""
+        return CompiledNetwork.of(self.config, self.weights(), self.space, self.catalogue.vectors)
 
 
 def train(

@@ -12,6 +12,7 @@ import numpy as np
 
 from feature_repo.contract.settings import Settings
 from model.data.splits import Dataset
+from model.intent.ask.local import recipe_of
 from model.intent.prompts import neutral
 from model.study.case_intents import Encodes, Source, Vectors, with_intents
 from model.study.controls import LARGEST_R, attached
@@ -66,8 +67,6 @@ class Answers:
 
     def identity(self) -> str:
         """Return what the answers depend on besides the cases, as JSON; equal text, equal answers."""
-        from model.intent.ask.local import recipe_of
-
         recipe = recipe_of(self._settings)
         return json.dumps(
             [recipe.to_dict() if recipe else None, self._settings.intents.model_dump(mode="json")],

@@ -24,12 +24,15 @@ from model.mix.hybrid import NETWORK, Hybrid
 from model.recommender import artifact
 from model.recommender.recommender import Scorer
 from model.recommender.train import ProgressCall, Trained, train, without_seen
-from model.study.case_intents import Source
+from model.study.baselines import baselines
+from model.study.case_intents import Source, with_intents
 from model.study.plots import history
-from model.study.quality import GATE_METRICS
+from model.study.quality import CANDIDATE, GATE_METRICS, QualityRow, best_baseline, warnings
 from model.study.verdict import verdict
+from model.text.encoder import TextEncoder
+from model.text.vector_cache import encoded
 
-_log = logging.getLogger("intentstore.model.benchmark")
+log = logging.getLogger("intentstore.model.benchmark")
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,10 @@ def prepare(
         max_refused_share=settings.dataset.max_refused_share,
     )
     if not dataset.catalogue.has_text:
-        _log.info("'%s' has no titles: the model works on behaviour alone", folder)
+        log.info("'%s' has no titles: the model works on behaviour alone", folder)
         return dataset, ""
     if not config.text and config.fusion == "none":
         return dataset, ""
-    from model.study.case_intents import with_intents
-    from model.text.encoder import TextEncoder
-    from model.text.vector_cache import encoded
 
     encoder = TextEncoder.load(settings.encoder)
     dataset = dataset.with_catalogue(encoded(dataset.catalogue, encoder, settings.home / "vectors"))
@@ -139,7 +139,7 @@ def run(
     """
     dataset, encoder = prepare(settings, folder, protocol, config, source, session)
     out.mkdir(parents=True, exist_ok=True)
-    _log.info(
+    log.info(
         "%s (%s): %d items, %d training clicks in %d sessions, %d validation and %d test cases",
         dataset.name,
         dataset.protocol,
@@ -153,28 +153,7 @@ def run(
     rule: Seen = "removed" if without_seen(dataset, config) else "kept"
     scorer = Scorer.of(trained, without_seen=rule == "removed")
     evaluation = evaluate(scorer, dataset.test)
-    metrics: dict[str, Any] = {
-        "dataset": dataset.name,
-        "protocol": dataset.protocol,
-        "seen_first": rule,
-        "predictions": f"seen_{rule}",
-        "test_cases": len(dataset.test),
-        "model": evaluation.to_dict(),
-        "weights": {} if trained.hybrid is None else trained.hybrid.weights,
-        "best_epoch": trained.best_epoch,
-        "refitted": trained.refitted,
-        "train_seconds": round(trained.seconds, 1),
-        "peak_memory_mb": _peak_mb(),
-        "history": trained.history,
-        "notes": list(dataset.notes),
-        "refused": dataset.refused,
-        "refused_by": dataset.refused_by,
-        "own_split": dataset.own_split,
-        "config": trained.config.model_dump(),
-        "tuning": [asdict(trial) for trial in trained.trials],
-        "speed": speed(scorer, dataset.test) if len(dataset.test) else {},
-        "slices": sliced(evaluation, dataset.item_counts, rule) if len(dataset.test) else {},
-    }
+    metrics = _figures(trained, dataset, scorer, evaluation, rule)
     metrics["intents"] = with_and_without(trained, dataset, evaluation, rule)
     if baselines:
         metrics |= _baselines(dataset, config, evaluation, rule)
@@ -215,13 +194,38 @@ def with_and_without(trained: Trained, dataset: Dataset, model: Evaluation, rule
     return {"line": "; ".join(lines), "without": without.to_dict(), "difference": gaps.to_dict()}
 
 
+def _figures(
+    trained: Trained, dataset: Dataset, scorer: Scorer, evaluation: Evaluation, rule: Seen
+) -> dict[str, Any]:
+    """Return what metrics.json says of the model and of the run; `rule` is the one that is named first."""
+    return {
+        "dataset": dataset.name,
+        "protocol": dataset.protocol,
+        "seen_first": rule,
+        "predictions": f"seen_{rule}",
+        "test_cases": len(dataset.test),
+        "model": evaluation.to_dict(),
+        "weights": {} if trained.hybrid is None else trained.hybrid.weights,
+        "best_epoch": trained.best_epoch,
+        "refitted": trained.refitted,
+        "train_seconds": round(trained.seconds, 1),
+        "peak_memory_mb": _peak_mb(),
+        "history": trained.history,
+        "notes": list(dataset.notes),
+        "refused": dataset.refused,
+        "refused_by": dataset.refused_by,
+        "own_split": dataset.own_split,
+        "config": trained.config.model_dump(),
+        "tuning": [asdict(trial) for trial in trained.trials],
+        "speed": speed(scorer, dataset.test) if len(dataset.test) else {},
+        "slices": sliced(evaluation, dataset.item_counts, rule) if len(dataset.test) else {},
+    }
+
+
 def _baselines(dataset: Dataset, config: ModelConfig, model: Evaluation, rule: Seen) -> dict[str, Any]:
     """Fit and judge every baseline on the same test cases: role to metrics under both rules, and what must be
     said where one of them is above the model.
     """
-    from model.study.baselines import baselines
-    from model.study.quality import CANDIDATE, QualityRow, best_baseline, warnings
-
     fits: dict[str, Callable[[], Ranker]] = {
         baseline.role: partial(baseline.fit, dataset) for baseline in baselines(dataset)
     }

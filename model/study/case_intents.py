@@ -38,7 +38,7 @@ SOURCES: tuple[Source, ...] = ("encoder", "llm", "endpoint", "student", "none")
 ANSWERS_FOLDER = "intent_answers"  # below home: the answers of studies and benchmarks, one file a recipe
 Vectors = NDArray[np.float32]
 Prefixes = list[list[str]]
-LOGGER = logging.getLogger("intentstore.model.intents")
+log = logging.getLogger("intentstore.model.intents")
 
 
 class Encodes(Protocol):
@@ -81,15 +81,12 @@ def with_intents(dataset: Dataset, settings: Settings, source: Source, encoder: 
     localiser = _localiser(catalogue, settings)
     encoder_intents = Fallback("encoder", localiser, settings.intents.recency_half_life)
     names = np.array(catalogue.item_ids, dtype=object)
-    prefixes = [
-        [names[prefix].tolist() for prefix in cases.prefixes] for cases in (dataset.valid, dataset.test)
-    ]
-    both = prefixes[0] + prefixes[1]
+    both = [names[prefix].tolist() for prefix in (*dataset.valid.prefixes, *dataset.test.prefixes)]
+    bound = len(dataset.valid)
     views = encoder_intents.vectors(both)
     if source != "encoder":
-        views, note = _answered(settings, source, both, len(prefixes[0]), localiser, encoder, views)
+        views, note = _answered(settings, source, both, bound, localiser, encoder, views)
         dataset = replace(dataset, notes=(*dataset.notes, note))
-    bound = len(prefixes[0])
     return replace(
         dataset,
         valid=_attached(dataset.valid, views.long[:bound], views.short[:bound]),
@@ -174,7 +171,7 @@ def _answered(
     if "student" in (source, settings.intents.fallback):
         student = train_student((trivial.long[known], trivial.short[known]), (answered.long, answered.short))
         if student is None:
-            LOGGER.warning(
+            log.warning(
                 "%d answers are too few to teach a student; the encoder serves instead (raise "
                 "intents.max_calls)",
                 len(known),
@@ -190,7 +187,7 @@ def _answered(
     else:
         views.long[known], views.short[known] = answered
         note = f"intents: {len(known)} of {len(prefixes)} cases by {asker}, the others by {rest.source}"
-    LOGGER.info(note)
+    log.info(note)
     return views, note
 
 
@@ -231,7 +228,7 @@ def _answers(
     if not count:
         return found
     file.parent.mkdir(parents=True, exist_ok=True)
-    LOGGER.info("asking %s about %d prefixes, %d answers are known", recipe.source, count, len(found))
+    log.info("asking %s about %d prefixes, %d answers are known", recipe.source, count, len(found))
     with file.open("a", encoding="utf-8") as kept:
 
         def keep(question: Question, answer: Answer) -> None:
@@ -243,7 +240,7 @@ def _answers(
         # a copy of what is known: `found` grows while answers come
         failures = ask_missing(lambda: asker_of(settings, titles), asked, frozenset(found), keep)
     for kind, number in failure_kinds(failure.reason for failure in failures).items():
-        LOGGER.warning("%d of %d prefixes have no answer: %s", number, count, kind)
+        log.warning("%d of %d prefixes have no answer: %s", number, count, kind)
     return found
 
 
@@ -253,7 +250,11 @@ def _read(file: Path, titles: KnownTitles) -> dict[str, tuple[str, str]]:
     """
     rows = whole_rows(file, _row) if file.exists() else []
     pairs = {row["key"]: (row["long"], row["short"]) for row in rows}
-    return {key: pair for key, pair in pairs.items() if not any(misread(text, titles) for text in pair)}
+    return {
+        key: (long, short)
+        for key, (long, short) in pairs.items()
+        if not misread(long, titles) and not misread(short, titles)
+    }
 
 
 def forget_misread(settings: Settings, titles: KnownTitles) -> int:

@@ -181,10 +181,9 @@ class QualityReport:
             "| | " + " | ".join(SHOWN) + " |",
             "|---" * (len(SHOWN) + 1) + "|",
         ]
-        lines += [
-            f"| {row.name} | " + " | ".join(str(row.metrics[name]) for name in SHOWN) + " |"
-            for row in self.rows
-        ]
+        for row in self.rows:
+            cells = (row.name, *(str(row.metrics[name]) for name in SHOWN))
+            lines.append(f"| {' | '.join(cells)} |")
         chosen = "; ".join(f"{row.name}: {row.chosen}" for row in self.rows if row.chosen)
         lines += [f"\nChosen on validation. {chosen}."] if chosen else []
         lines += [f"\n{text}." for text in self.verdicts()]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from model.recommender.train import Trained, fit_hybrid, train
 from model.study.answers import Answers, Attach
 from model.study.controls import STORED
 
-LOGGER = logging.getLogger("intentstore.model.study")
+log = logging.getLogger("intentstore.model.study")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,14 @@ class Measured:
     reference: str | None
     ranks: np.ndarray
     body: dict[str, Any]
+
+
+class Ranking(NamedTuple):
+    """What a variant is measured with: a ranker, the dataset with its cases, and facts to note."""
+
+    ranker: Any
+    dataset: Dataset
+    facts: dict[str, Any]
 
 
 class Study:
@@ -74,12 +82,11 @@ class Study:
         self,
         section: str,
         name: str,
-        make: Callable[[], tuple[Any, Dataset, dict[str, Any]]],
+        make: Callable[[], Ranking],
         reference: str | None = None,
         identity: str = "",
     ) -> None:
-        """Measure one variant, or read it back; ``make`` gives the ranker, the dataset with its cases, and
-        facts to note.
+        """Measure one variant, or read it back.
 
         A row that was measured is read back where settings and ``identity`` (of answers, say) are the same.
         """
@@ -111,7 +118,7 @@ class Study:
             _write(file, key, ranks, body)
             known = ranks, body
         self.rows.append(Measured(section, name, reference, *known))
-        LOGGER.info("%s, %s: N@10 %.4f", section, name, known[1]["metrics"]["metrics"]["N@10"]["mean"])
+        log.info("%s, %s: N@10 %.4f", section, name, known[1]["metrics"]["metrics"]["N@10"]["mean"])
 
     def trained(self, config: ModelConfig) -> Trained:
         """Return a model of these settings; the network of fusion ``intent`` is that of ``none``, so it is
@@ -122,22 +129,22 @@ class Study:
             return replace(made, hybrid=fit_hybrid(self.dataset, made)) if config.hybrid else made
         key = config.model_dump_json()
         if key not in self.networks:
-            LOGGER.info("training %s, fusion %s, seed %d", config.backbone, config.fusion, config.seed)
+            log.info("training %s, fusion %s, seed %d", config.backbone, config.fusion, config.seed)
             # only the latest two: networks are large
             self.networks = dict([*self.networks.items()][-1:]) | {key: train(self.dataset, config)}
         return self.networks[key]
 
-    def network(self, **changes: Any) -> tuple[Any, Dataset, dict[str, Any]]:
+    def network(self, **changes: Any) -> Ranking:
         """Train with some settings changed and give the finished model."""
         made = self.trained(make_config({**self.config.model_dump(), **changes}))
         weights = {} if made.hybrid is None else made.hybrid.weights
-        return (
+        return Ranking(
             Scorer.of(made),
             self.dataset,
             {"best_epoch": made.best_epoch, "train_seconds": round(made.seconds, 1), "weights": weights},
         )
 
-    def intents(self, attach: Attach) -> tuple[Any, Dataset, dict[str, Any]]:
+    def intents(self, attach: Attach) -> Ranking:
         """Keep the network and give it other intents, by ``attach``; the weights are chosen again on
         validation with these intents.
 
@@ -150,7 +157,7 @@ class Study:
             dataset, scorer, self.config.model_copy(update={"parts": ("intents",)}), seen=self.seen
         )
         notes = list(dataset.notes[len(self.dataset.notes) :])  # how many cases were answered
-        return (
+        return Ranking(
             hybrid.ranker(scorer, "network and intents"),
             dataset,
             {"weights": hybrid.weights, **({"notes": notes} if notes else {})},

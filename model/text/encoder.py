@@ -101,32 +101,7 @@ class TextEncoder:
                 f"encoder folder '{folder}' has no config.json; set encoder.model to a local Hugging Face "
                 "folder, or leave it out"
             )
-        import torch
-        from tokenizers import Tokenizer
-        from transformers import AutoModel
-
-        _silence()
-        dtype = (
-            settings.dtype
-            if settings.device != "cpu" or settings.dtype == "float32" or cpu_has_bfloat16()
-            else "float32"
-        )
-        try:
-            network = (
-                AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=getattr(torch, dtype))
-                .eval()
-                .to(settings.device)
-            )
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except (OSError, ValueError, RuntimeError) as error:
-            raise EncoderError(
-                f"encoder folder '{folder}' cannot be loaded ({error}); it needs config.json, "
-                "tokenizer.json and weights"
-            ) from None
-        except Exception as error:  # noqa: BLE001 - tokenizers raises the bare Exception class
-            raise EncoderError(
-                f"encoder folder '{folder}' has no readable tokenizer.json ({error})"
-            ) from None
+        network, tokenizer = _opened(folder, settings)
         network.requires_grad_(False)
         sentence = _read_json(folder / "sentence_bert_config.json") or {}
         tokenizer.enable_truncation(int(sentence.get("max_seq_length", DEFAULT_MAX_TOKENS)))
@@ -214,6 +189,35 @@ class TextEncoder:
                 torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy().astype(np.float32, copy=False)
             )
         return unit
+
+
+def _opened(folder: Path, settings: EncoderSettings) -> tuple[Any, Any]:
+    """Load network and tokenizer of a folder."""
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import AutoModel
+
+    _silence()
+    dtype = (
+        settings.dtype
+        if settings.device != "cpu" or settings.dtype == "float32" or cpu_has_bfloat16()
+        else "float32"
+    )
+    try:
+        network = (
+            AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=getattr(torch, dtype))
+            .eval()
+            .to(settings.device)
+        )
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EncoderError(
+            f"encoder folder '{folder}' cannot be loaded ({error}); it needs config.json, "
+            "tokenizer.json and weights"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - tokenizers raises the bare Exception class
+        raise EncoderError(f"encoder folder '{folder}' has no readable tokenizer.json ({error})") from None
+    return network, tokenizer
 
 
 def encoder_name(settings: EncoderSettings) -> str:

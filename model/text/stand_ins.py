@@ -69,3 +69,23 @@ def stand_ins(texts: Sequence[str], cold: NDArray[np.int64], clicked: NDArray[np
     )
     found.eliminate_zeros()
     return found
+
+
+def by_stand_ins(
+    shares: sparse.csr_matrix, learned: NDArray[np.floating], otherwise: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the mean of the stand-ins' rows, and the given rows where an item has none.
+
+    Parameters
+    ----------
+    shares : csr_matrix, shape (n, items)
+        Rows sum to 1 or are empty.
+    learned : ndarray, shape (items, dim)
+    otherwise : ndarray float32, shape (n, dim)
+
+    Returns
+    -------
+    ndarray float32, shape (n, dim)
+    """
+    known = np.diff(shares.indptr)[:, None] > 0
+    return np.where(known, shares @ learned, otherwise).astype(np.float32)

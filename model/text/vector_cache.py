@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from feature_repo.contract.files import replacing
 from model.data.catalogue import Catalogue, Encoder
 
-_log = logging.getLogger("intentstore.model.vectors")
+log = logging.getLogger("intentstore.model.vectors")
 
 
 class NamedEncoder(Encoder, Protocol):
@@ -54,9 +54,9 @@ def encoded(catalogue: Catalogue, encoder: NamedEncoder, folder: Path) -> Catalo
         try:
             return replace(catalogue, vectors=load_file(file)["vectors"])
         except (SafetensorError, KeyError, OSError) as error:
-            _log.warning("cached vectors '%s' cannot be read (%s); encoding again", file, error)
+            log.warning("cached vectors '%s' cannot be read (%s); encoding again", file, error)
     named = sum(1 for text in catalogue.texts if text)
-    _log.info("encoding %d item texts with %s", named, encoder.name)
+    log.info("encoding %d item texts with %s", named, encoder.name)
     done = catalogue.encoded(encoder)
     if done.vectors is not None:
         with replacing(file) as part:

@@ -73,7 +73,7 @@ class Staged:
     session_key : str
         ``session``, or ``user/session`` where session ids restart per user.
     notes : tuple of str
-        What was found about ids, split and gap rule, a line each.
+        What the reader chose and what was found about times, ids, split and gap rule, a line each.
     """
 
     clicks: Path
@@ -203,6 +203,7 @@ def _stage_items(blocks: Iterable[FolderItems], staged: Staged, source: str) -> 
     kept: list[pa.Table] = []
     for number, block in enumerate(single_items(blocks)):
         kept.append(block.rows)
+        staged.notes += block.notes
         _write_refused(block.refused, staged, source, f"items-{number:05d}")
     if kept:
         staged.items = pa.concat_tables(kept).cast(ITEM_ROWS)
@@ -236,6 +237,7 @@ def _stage_clicks(
     said = time.monotonic()
     for number, block in enumerate(rules.watch(blocks)):
         _write_refused(block.refused, staged, source, f"clicks-{number:05d}")
+        staged.notes += block.notes
         _write_part(block, np.arange(rows, rows + block.rows.num_rows), _part(staged, number))
         clicked.update(pc.unique(block.rows.column("item_id")).to_pylist())
         rows += block.rows.num_rows
@@ -247,8 +249,8 @@ def _stage_clicks(
     staged.own_split, staged.session_key = settled.own_split, settled.session_key
     gap = gap_note(settled.sessions, settled.rows.time, gap_minutes)
     known = () if staged.items is None else staged.items.column("item_id").to_pylist()
-    spelling = spelling_note(sorted(clicked), set(known))
-    staged.notes = (*settled.notes(), *filter(None, (spelling, gap)))
+    spelling = spelling_note(clicked, dict.fromkeys(known))
+    staged.notes = (*staged.notes, *settled.notes(), *filter(None, (spelling, gap)))
 
 
 def _part(staged: Staged, number: int) -> Path:

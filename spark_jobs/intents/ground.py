@@ -76,10 +76,15 @@ def publish_localiser(
     ids = rows.column("item_id").to_pylist()
     vectors = np.asarray(rows.column("vector").combine_chunks().flatten(), np.float32).reshape(len(ids), -1)
     before = _before(folder) if _same_space(known, state, len(ids)) else None
-    space = {} if before is None else {"centre": before.centre, "transform": before.transform}
     names = [titles.get(item, item) for item in ids]
     localiser = Localiser(
-        ids, names, vectors, lake.settings.intents.vectors, lake.settings.intents.top_r, **space
+        ids,
+        names,
+        vectors,
+        lake.settings.intents.vectors,
+        lake.settings.intents.top_r,
+        centre=None if before is None else before.centre,
+        transform=None if before is None else before.transform,
     )
     localiser.build_index()
     content = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.locks import only_one
+from feature_repo.contract.files import only_one
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import MERGE_KEYS, TABLES
 from spark_jobs.job import JobError

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 from feature_repo.contract.addresses import shown
 from feature_repo.contract.endpoints import endpoints_file
-from feature_repo.contract.files import replacing
-from feature_repo.contract.locks import only_one
+from feature_repo.contract.files import only_one, replacing
 from feature_repo.contract.settings import Settings
 from streaming.services import kafka as embedded_kafka
 from streaming.services import processes

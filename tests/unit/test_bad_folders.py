@@ -86,6 +86,13 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "times since a start": (text("clicks.csv", HEADER + "s,a,0\ns,b,1500\n"), "clicks.csv"),
     "struct title": (parquet("items.parquet", title=pa.array([{"en": "a"}] * 3)), "items.parquet"),
+    "items empty": (text("items.csv", ""), "items.csv"),
+    "title a truth value": (parquet("items.parquet", title=pa.array([True] * 3)), "items.parquet"),
+    "lists of numbers": (parquet("items.parquet", category=pa.array([[1]] * 3)), "items.parquet"),
+    "times of day": (
+        parquet("clicks.parquet", event_time=pa.array([1, 2, 3], pa.time64("us"))),
+        "clicks.parquet",
+    ),
     "items column twice": (text("items.csv", "item_id,title,title\na,b,c\n"), "items.csv"),
 }
 

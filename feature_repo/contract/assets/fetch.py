@@ -22,7 +22,7 @@ from typing import Any
 
 from feature_repo.contract.assets.jars import Jar, JarError, retrieve
 from feature_repo.contract.assets.java import JavaError
-from feature_repo.contract.locks import only_one
+from feature_repo.contract.files import only_one
 from feature_repo.contract.settings import SettingsError, load_settings
 
 log = logging.getLogger("intentstore.assets")

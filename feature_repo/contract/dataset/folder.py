@@ -4,8 +4,8 @@ model; knows neither.
 
 from __future__ import annotations
 
-import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,9 +26,10 @@ from feature_repo.contract.dataset.rows.clicks import (
     parse_rows,
     sort_rows,
 )
-from feature_repo.contract.dataset.rows.items import ITEM_ROWS, parse_items
+from feature_repo.contract.dataset.rows.items import ITEM_ROWS, parse_items, sort_items
 from feature_repo.contract.dataset.rows.times import TimeFacts, judged
 from feature_repo.contract.spellings.columns import ITEM_COLUMNS, with_our_names
+from feature_repo.contract.spellings.missing import NO_VALUE, add_words, words_note
 
 __all__ = [
     "CLICK_ROWS",
@@ -51,7 +52,6 @@ __all__ = [
     "read_sequences",
 ]
 
-LOGGER = logging.getLogger("intentstore.dataset")
 CLICK_STEMS = {"train": "clicks", "valid": "clicks_valid", "test": "clicks_test"}  # split -> file stem
 SEQUENCES = "sequences.txt"
 SECOND_US = 1_000_000
@@ -64,8 +64,8 @@ class FolderClicks:
     """One block of a folder's clicks: accepted rows (schema ``CLICK_ROWS``) with their lines, refused rows,
     and where they come from.
 
-    `notes` are choices of the reader and what it saw of the file, one line each; they are logged too, each
-    once a file.
+    `notes` are choices of the reader and what it saw of the file, one line each, each once a file; saying
+    them is the caller's.
 
     `split` None = a dataset that brings no split. Event ids that the file does not give are null until
     ``folder_rules`` has seen the block.
@@ -107,26 +107,34 @@ def read_item_blocks(folder: Path) -> Iterator[FolderItems]:
     path = find_table(folder, "items")
     if path is None:
         return
+    words: dict[str, Counter[str]] = {}
     heard: set[str] = set()
+    ahead: FolderItems | None = None
     for block in read_blocks(path):
         table, renamed = with_our_names(block.rows, ITEM_COLUMNS, block.file)
-        rows, refused = parse_items(table, file=block.file, lines=block.lines)
-        notes = _say((*block.notes, *renamed), heard)
-        yield FolderItems(
-            block.file, rows, _by_line(block.refused + refused), _kept(block.lines, refused), notes
+        found = sort_items(table, file=block.file, lines=block.lines)
+        add_words(words, found.words)
+        if ahead is not None:
+            yield ahead
+        ahead = FolderItems(
+            block.file,
+            found.rows,
+            _by_line(block.refused + found.refused),
+            _kept(block.lines, found.refused),
+            _new((*block.notes, *renamed), heard),
         )
+    if ahead is not None:
+        yield replace(ahead, notes=(*ahead.notes, *words_note(path.name, words)))
 
 
 def _by_line(refused: list[Refused]) -> list[Refused]:
     return sorted(refused, key=lambda row: row.line)
 
 
-def _say(notes: Sequence[str], heard: set[str]) -> tuple[str, ...]:
-    """Log the notes that are new, and return them."""
+def _new(notes: Sequence[str], heard: set[str]) -> tuple[str, ...]:
+    """Return the notes that were not heard yet."""
     new = tuple(dict.fromkeys(note for note in notes if note not in heard))
     heard.update(new)
-    for note in new:
-        LOGGER.warning("%s", note)
     return new
 
 
@@ -197,13 +205,14 @@ def _file_clicks(split: str, path: Path, now_us: int | None) -> Iterator[FolderC
     """Yield the clicks of one table; its last block is held back until the whole table can be judged by its
     times.
     """
-    facts, heard = TimeFacts(), set[str]()
+    facts, heard, words = TimeFacts(), set[str](), dict[str, Counter[str]]()
     ahead: FolderClicks | None = None
     for block in read_blocks(path):
         table, renamed = with_our_names(block.rows, (*REQUIRED, *OPTIONAL), block.file)
         found = sort_rows(table, file=block.file, lines=block.lines, now_us=now_us)
         facts += found.times
-        notes = _say((*block.notes, *renamed), heard)
+        add_words(words, found.words)
+        notes = _new((*block.notes, *renamed), heard)
         if ahead is not None:
             yield ahead
         ahead = FolderClicks(
@@ -214,7 +223,7 @@ def _file_clicks(split: str, path: Path, now_us: int | None) -> Iterator[FolderC
             _kept(block.lines, found.refused),
             notes,
         )
-    notes = _say(judged(facts, path.name), heard)
+    notes = (*judged(facts, path.name), *words_note(path.name, words))
     if ahead is not None:
         yield replace(ahead, notes=(*ahead.notes, *notes))
 
@@ -267,6 +276,8 @@ def _sequence_words(raw: bytes, name: str, number: int, refused: list[Refused]) 
     problem = ""
     if len(words) == 1:
         problem = f"session '{words[0][:32]}' has no items; give `session item item ...`"
+    elif no_value := next((word for word in words if word in NO_VALUE), None):
+        problem = f"id '{no_value}' is a word for no value; give every session and every item an id"
     elif any(len(word) > MAX_ID_CHARACTERS for word in words):
         problem = f"an id has more than {MAX_ID_CHARACTERS} characters; shorten it"
     if problem:

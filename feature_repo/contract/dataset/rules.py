@@ -121,6 +121,11 @@ class Settled:
         return self.parts.own
 
     @property
+    def brings_test(self) -> bool:
+        """Whether clicks of ``clicks_test.*`` were taken."""
+        return bool(self.parts.test)
+
+    @property
     def session_key(self) -> str:
         """What names a session: ``session`` or ``user/session``."""
         return "session" if self.shared is None else "user/session"
@@ -327,4 +332,6 @@ def single_items(blocks: Iterable[FolderItems]) -> Iterator[FolderItems]:
                     )
                 )
             seen.setdefault(item, line)
-        yield FolderItems(block.file, block.rows.filter(pa.array(first)), refused, block.lines[first])
+        yield replace(
+            block, rows=block.rows.filter(pa.array(first)), refused=refused, lines=block.lines[first]
+        )

@@ -60,6 +60,8 @@ class Parts:
     ----------
     own : bool
         Whether there are validation or test clicks.
+    test : bool
+        Whether there are test clicks.
     crossing : ndarray uint64
         Session keys with clicks in more than one part, sorted.
     apart : ndarray uint64
@@ -67,6 +69,7 @@ class Parts:
     """
 
     own: bool = False
+    test: bool = False
     crossing: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     apart: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
 
@@ -102,4 +105,5 @@ def split_parts(session: np.ndarray, time: np.ndarray, splits: np.ndarray) -> Pa
     before = np.append(end[:1], end[:-1])
     third = np.append(False, again[1:] & again[:-1])  # of three parts the first may end last
     before[third] = np.maximum(before[third], end[np.flatnonzero(third) - 2])
-    return Parts(True, np.unique(owner[again]), np.unique(owner[again & (begin <= before)]))
+    tested = bool((splits > FIRST_OWN).any())
+    return Parts(True, tested, np.unique(owner[again]), np.unique(owner[again & (begin <= before)]))

@@ -35,16 +35,16 @@ def spelling_note(clicked: Iterable[str], catalogue: Collection[str]) -> str | N
     Parameters
     ----------
     clicked : iterable of str
-        Distinct item ids of the clicks.
+        Distinct item ids of the clicks, in any order: the example is the same.
     catalogue : collection of str
-        Item ids of ``items.*``; anything that tells quickly whether it holds an id.
+        Item ids of ``items.*`` in their order; anything that tells quickly whether it holds an id.
 
     Returns
     -------
     str or None
         One line with numbers and an example; None when there is nothing to say, or no catalogue.
     """
-    ids = list(clicked)
+    ids = sorted(clicked)
     unknown = [item for item in ids if item not in catalogue]
     if not unknown or not catalogue:
         return None

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -168,9 +169,17 @@ def _from_spark(rows: DataFrame) -> EntityFrame:
     )
 
 
+class KeySource(NamedTuple):
+    """Where the keys of a view stand: its table, entity column to the table's column, the event time."""
+
+    frame: DataFrame
+    keys: dict[str, str]
+    event: str
+
+
 def from_history(
     spark: SparkSession,
-    frames: Sequence[tuple[DataFrame, dict[str, str], str]],
+    sources: Sequence[KeySource],
     start: datetime,
     end: datetime,
 ) -> EntityFrame:
@@ -179,14 +188,15 @@ def from_history(
     Parameters
     ----------
     spark : SparkSession
-    frames : sequence of (source frame, {entity column: source column}, event time column)
+    sources : sequence of KeySource
+        Of the views that are read.
     start, end : datetime
         Aware.
     """
-    names = sorted({name for _, keys, _ in frames for name in keys})
+    names = sorted({name for source in sources for name in source.keys})
     low, high = ((moment - EPOCH) // timedelta(microseconds=1) for moment in (start, end))
     parts = []
-    for frame, keys, event in frames:
+    for frame, keys, event in sources:
         inside = frame.where(F.unix_micros(F.col(f"`{event}`")).between(low, high))
         parts.append(
             inside.select(

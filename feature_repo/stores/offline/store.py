@@ -36,7 +36,7 @@ from feature_repo.stores.packed.keys import DUMMY_KEY
 from feature_repo.stores.packed.slots import EPOCH
 from feature_repo.stores.surroundings import lake_of, settings_here
 
-LOGGER = logging.getLogger("intentstore.features")
+log = logging.getLogger("intentstore.features")
 
 
 class DeltaOfflineStoreConfig(SparkOfflineStoreConfig):
@@ -228,7 +228,7 @@ def _session(config: RepoConfig) -> SparkSession:
     settings = settings_here(config.repo_path and Path(config.repo_path))
     conf = {**settings.spark.conf, **(config.offline_store.spark_conf or {})}
     settings = settings.model_copy(update={"spark": settings.spark.model_copy(update={"conf": conf})})
-    LOGGER.info("no Spark session is active; opening one with Delta, master %s", settings.spark.master)
+    log.info("no Spark session is active; opening one with Delta, master %s", settings.spark.master)
     return spark_session(settings, app="feast")
 
 
@@ -305,15 +305,15 @@ def _entities(
     start, end = compute_non_entity_date_range(
         list(views), start_date=options.get("start_date"), end_date=options.get("end_date")
     )
-    frames = [
-        (
+    sources = [
+        entity_frame.KeySource(
             tables[view.projection.name_to_use()].frame,
             dict(_keys(view)),
             _source_name(view, view.batch_source.timestamp_field),
         )
         for view in views
     ]
-    return entity_frame.from_history(spark, frames, start, end)
+    return entity_frame.from_history(spark, sources, start, end)
 
 
 def _check_names(entities: EntityFrame, plans: list[asof.ViewPlan]) -> None:

@@ -5,7 +5,7 @@ expected kind.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter, methodcaller
+from operator import attrgetter, itemgetter, methodcaller
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ def columns_of(schema: PackedSchema, rows: Sequence[Mapping[str, Value]]) -> dic
         if row.keys() != names:
             schema.refuse_names(row)
     return {
-        name: message_column(schema, name, kind, [row[name] for row in rows]) for name, kind in schema.fields
+        name: message_column(schema, name, kind, list(map(itemgetter(name), rows)))
+        for name, kind in schema.fields
     }
 
 

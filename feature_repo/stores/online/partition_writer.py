@@ -6,16 +6,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from feature_repo.contract.lazy import lazy
 from feature_repo.stores.online.arrow_columns import column_of, times_of
 from feature_repo.stores.packed.client import PackedClient
 from feature_repo.stores.packed.codec import NO_CREATED, PackedSchema
 from feature_repo.stores.packed.keys import DUMMY_KEY, entity_key, storage_key, text_keys
 from feature_repo.stores.packed.many import Blobs, Scalars, encode_rows
 from feature_repo.stores.packed.slots import PackedValueError
+
+if TYPE_CHECKING:
+    from feature_repo.stores.online import protos
+else:
+    protos = lazy("feature_repo.stores.online.protos")
 
 ROWS_PER_WRITE = 2048
 
@@ -88,9 +95,10 @@ class PartitionWriter:
     def _column(self, feature: str, array: pa.Array) -> Scalars | Blobs:
         if feature in self.value_types and array.null_count < len(array):
             # imports Feast, for the types that nothing else can convert
-            from feature_repo.stores.online.protos import message_blobs
 
-            return message_blobs(self.schema.view, feature, self.value_types[feature], array.to_pylist())
+            return protos.message_blobs(
+                self.schema.view, feature, self.value_types[feature], array.to_pylist()
+            )
         try:
             return column_of(array, dict(self.schema.fields)[feature])
         except PackedValueError as error:

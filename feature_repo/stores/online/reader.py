@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from feature_repo.contract.lazy import lazy
 from feature_repo.stores.packed.codec import HEAD, HEADER, MAGIC, PackedSchema
 from feature_repo.stores.packed.keys import DUMMY_KEY, entity_key, storage_key, text_keys
 from feature_repo.stores.packed.slots import LISTS, SCALARS, PackedValueError, read_heap
+from feature_repo.stores.surroundings import online_store_of
 
 if TYPE_CHECKING:
     from feast import FeatureStore
+
+    from feature_repo.stores.online import protos
+else:
+    protos = lazy("feature_repo.stores.online.protos")
 
 # Feast's FieldStatus numbers: PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE
 PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = 1, 3, 4
@@ -52,6 +58,10 @@ class _View:
     narrow: frozenset[str]
     ttl_us: int
 
+    def kinds(self) -> dict[str, str]:
+        kinds = dict(self.schema.fields)
+        return {feature: kinds[feature] for feature in self.names}
+
 
 class OnlineReader:
     """Reads one feature service by name; resolve it once, read often.
@@ -70,9 +80,7 @@ class OnlineReader:
     """
 
     def __init__(self, store: FeatureStore, service: str) -> None:
-        from feature_repo.stores.online.protos import schema_of
-
-        online: Any = store._get_provider().online_store  # type: ignore[attr-defined]
+        online: Any = online_store_of(store)
         self._online, self._config, self._project = online, store.config, store.project
         self._views: dict[str, _View] = {}
         for projection in store.get_feature_service(service).feature_view_projections:
@@ -82,7 +90,7 @@ class OnlineReader:
             names = tuple(field.name for field in projection.features)
             ttl_us = int(online.ttl_seconds(store.config, view) * 1e6)
             self._views[view.name] = _View(
-                schema_of(view), names, tuple(column.name for column in keys), narrow, ttl_us
+                protos.schema_of(view), names, tuple(column.name for column in keys), narrow, ttl_us
             )
 
     def read(
@@ -122,10 +130,7 @@ class OnlineReader:
     @property
     def kinds(self) -> dict[str, dict[str, str]]:
         """View name to the features read and their kinds (`slots.KINDS`)."""
-        return {
-            name: {feature: dict(view.schema.fields)[feature] for feature in view.names}
-            for name, view in self._views.items()
-        }
+        return {name: view.kinds() for name, view in self._views.items()}
 
     def _all_keys(self, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
         keys: list[bytes] = []

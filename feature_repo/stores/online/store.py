@@ -23,7 +23,7 @@ from feature_repo.stores.online.message_columns import columns_of
 from feature_repo.stores.online.partition_writer import PartitionWriter
 from feature_repo.stores.online.protos import schema_of
 from feature_repo.stores.packed.client import AsyncPackedClient, PackedClient
-from feature_repo.stores.packed.codec import NO_CREATED
+from feature_repo.stores.packed.codec import NO_CREATED, PackedSchema
 from feature_repo.stores.packed.keys import DUMMY_KEY, storage_key, text_keys, watermark_key
 from feature_repo.stores.packed.many import encode_rows
 from feature_repo.stores.packed.slots import EPOCH, PackedValueError, microseconds
@@ -179,7 +179,7 @@ class PackedOnlineStore(OnlineStore):
         refuse_future(table.name, event_us)
         features = [row[1] for row in data]
         if isinstance(table, OnDemandFeatureView):  # Feast sends its keys and request fields along
-            features = [{name: row[name] for name in schema.index if name in row} for row in features]
+            features = [_stored_features(row, schema) for row in features]
         values = encode_rows(schema, columns_of(schema, features), event_us, created_us)
         return list(zip(self._keys(config, table, [row[0] for row in data]), values, strict=True))
 
@@ -315,6 +315,10 @@ class PackedOnlineStore(OnlineStore):
         """
         mark = {"version": version, "table_id": table_id, "schema": schema_of(table).hash.hex()}
         self.client(config).put(watermark_key(config.project, table.name), json.dumps(mark).encode())
+
+
+def _stored_features(row: Mapping[str, Any], schema: PackedSchema) -> dict[str, Any]:
+    return {name: row[name] for name in schema.index if name in row}
 
 
 def refuse_future(view: str, event_us: np.ndarray) -> None:

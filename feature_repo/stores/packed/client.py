@@ -42,7 +42,7 @@ class PackedClient:
 
     def __init__(self, url: str, cluster: bool = False) -> None:
         self.url, self.cluster = url, cluster
-        self._script = (
+        self.script = (
             files("feature_repo.stores.packed").joinpath("newer_wins.lua").read_text(encoding="utf-8")
         )
 
@@ -83,7 +83,7 @@ class PackedClient:
 
     @cached_property
     def _compare_and_set(self) -> Any:
-        return self.connection.register_script(self._script)
+        return self.connection.register_script(self.script)
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Fetch values in one round trip; missing ones are ``None``.
@@ -139,7 +139,7 @@ class PackedClient:
             keys, values = zip(*call, strict=True)
             if self.cluster:
                 # redis-py offers a cluster no eval in a pipeline
-                pipeline.execute_command("EVAL", self._script, len(keys), *keys, keep_ms, *values)
+                pipeline.execute_command("EVAL", self.script, len(keys), *keys, keep_ms, *values)
             else:
                 self._compare_and_set(keys=keys, args=[keep_ms, *values], client=pipeline)
         return sum(int(count) for count in pipeline.execute())
@@ -224,7 +224,7 @@ class AsyncPackedClient:
             for start in range(0, len(rows), per_call):
                 keys, values = zip(*rows[start : start + per_call], strict=True)
                 taken += int(
-                    await self.connection.eval(self._sync._script, len(keys), *keys, keep_ms, *values)
+                    await self.connection.eval(self._sync.script, len(keys), *keys, keep_ms, *values)
                 )
         return taken
 

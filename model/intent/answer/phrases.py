@@ -168,8 +168,9 @@ def unmarked(line: str) -> str:
 
 def quoted(line: str) -> list[str]:
     """Return what a line holds in quotes, boxes or bold letters, in order."""
-    found = [next(part for part in match.groups() if part is not None) for match in _QUOTED.finditer(line)]
-    return [part.strip() for part in [*_BOXED.findall(line), *found] if part.strip(" .,:;*")]
+    # each alternative of the pattern has its own group, and one of them matched
+    inner = [match[match.lastindex or 0] for match in _QUOTED.finditer(line)]
+    return [part.strip() for part in [*_BOXED.findall(line), *inner] if part.strip(" .,:;*")]
 
 
 def unwrapped(line: str) -> str:

@@ -89,7 +89,8 @@ def without_reasoning(text: str) -> Said:
     >>> without_reasoning("<think>Okay, so the user")
     Said(text='', thought=True, unfinished=True)
     """
-    kept, thought, unfinished = _without_channels(whole(text))
+    inner = _without_channels(whole(text))
+    kept, thought, unfinished = inner.text, inner.thought, inner.unfinished
     less, closed, opened = kept, list(_CLOSING.finditer(kept)), _OPENING.search(kept)
     if closed:
         before = kept[: opened.start()] if opened else ""
@@ -112,19 +113,21 @@ def shows_reasoning(text: str) -> bool:
     return said.thought or bool(_MARKS.search(text) or _ENDS.search(text))
 
 
-def _without_channels(text: str) -> tuple[str, bool, bool]:
+def _without_channels(text: str) -> Said:
     finals = list(_FINAL.finditer(text))
     if finals:
-        return text[finals[-1].end() :], True, False
+        return Said(text[finals[-1].end() :], True, False)
     bare = _BARE_FINAL.match(text)
     if bare:
-        return text[bare.end() :], True, False
+        return Said(text[bare.end() :], True, False)
     channel = _CHANNEL.search(text)
     if channel:
         ends = list(_CHANNEL_END.finditer(text, channel.end()))
-        return (text[ends[-1].end() :], True, False) if ends else (text[: channel.start()], True, True)
+        return (
+            Said(text[ends[-1].end() :], True, False) if ends else Said(text[: channel.start()], True, True)
+        )
     analysis = _BARE_ANALYSIS.match(text)
-    return ("", True, True) if analysis else (text, False, False)
+    return Said("", True, True) if analysis else Said(text, False, False)
 
 
 def _without_marks(text: str) -> str:

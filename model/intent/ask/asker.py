@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from feature_repo.contract.lazy import lazy
 from model.intent.answer.reading import ANY_TITLE
 from model.intent.ask.answers import Asker
 from model.intent.ground.known_titles import KnownTitles
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
+    from model.intent.ask import endpoint, local
+else:
+    endpoint = lazy("model.intent.ask.endpoint")
+    local = lazy("model.intent.ask.local")
 
 
 def asker_of(settings: Settings, titles: KnownTitles = ANY_TITLE) -> Asker:
@@ -28,9 +33,6 @@ def asker_of(settings: Settings, titles: KnownTitles = ANY_TITLE) -> Asker:
         If it is not there.
     """
     if settings.intents.source == "endpoint":
-        from model.intent.ask.endpoint import EndpointLlm
+        return endpoint.EndpointLlm(settings, titles)
 
-        return EndpointLlm(settings, titles)
-    from model.intent.ask.local import LocalLlm
-
-    return LocalLlm(settings, titles)
+    return local.LocalLlm(settings, titles)

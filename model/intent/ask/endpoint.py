@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
@@ -53,7 +53,7 @@ _STRUCTURE: Final = {
     "json_schema": {"name": "item", "strict": True, "schema": _SCHEMA},
 }
 
-logger = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 
 
 class EndpointError(RuntimeError):
@@ -70,6 +70,12 @@ class _TransientError(RuntimeError):
 
 class _UnusableError(RuntimeError):
     """An answer that names no item; the server is up, and asking again would bring the same."""
+
+
+class _Response(NamedTuple):
+    status: int
+    headers: httpx.Headers
+    body: bytes
 
 
 class _Form:
@@ -103,7 +109,7 @@ class _Form:
             ):
                 return False
             other = remedies.TOKEN_FIELDS[1:] if field == remedies.TOKEN_FIELDS[0] else ()
-            logger.info(
+            log.info(
                 "the endpoint takes no '%s'; %s",
                 field,
                 f"'{other[0]}' is sent instead" if other else "it is left out",
@@ -250,7 +256,7 @@ class EndpointLlm:
             raise _TransientError(f"the endpoint answered {line}", retry_after(headers))
         raise EndpointError(f"the endpoint refused with {line}")
 
-    def _post(self, client: httpx.Client, body: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
+    def _post(self, client: httpx.Client, body: dict[str, Any]) -> _Response:
         self._pace.wait()
         self.requests += 1
         deadline = time.monotonic() + self._settings.timeout_seconds
@@ -268,7 +274,7 @@ class EndpointLlm:
                         f"the endpoint's answer took more than {self._settings.timeout_seconds:g} s; raise "
                         "endpoint.timeout_seconds"
                     )
-        return response.status_code, response.headers, bytes(raw)
+        return _Response(response.status_code, response.headers, bytes(raw))
 
     def _read(self, raw: bytes, user: str) -> tuple[Reading, tuple[int, int]]:
         try:
@@ -279,7 +285,7 @@ class EndpointLlm:
         if completion.refused or reading.failed:
             self._refuse(completion, REFUSAL if completion.refused else reading.kind)
         if len(completion.text) > LONGEST_ANSWER_CHARACTERS:
-            logger.warning(
+            log.warning(
                 "the endpoint answered %d characters where %d tokens were asked for",
                 len(completion.text),
                 self._bound,

@@ -6,7 +6,9 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
 from model.intent.answer.reading import ANY_TITLE, read
 from model.intent.ask.answers import Answer, Failure
@@ -16,6 +18,11 @@ from model.intent.llm.weights import ModelMissingError, identity, load_network, 
 from model.intent.prompts import UNTITLED, PromptTemplate, count_tokens, template
 from model.intent.recipe import Recipe
 from model.text.encoder import default_folder, encoder_name
+
+if TYPE_CHECKING:
+    from model.intent.llm import generate
+else:
+    generate = lazy("model.intent.llm.generate")
 
 MEASURED_TITLES = 50  # the longest by their bytes; one of them is the longest by its tokens, or nearly
 # how many more tokens a title may have in the endpoint's vocabulary than in the one at hand
@@ -131,15 +138,13 @@ class LocalLlm:
     def __init__(self, settings: Settings, titles: KnownTitles = ANY_TITLE) -> None:
         import torch
 
-        from model.intent.llm.generate import Generator
-
         if settings.llm.device == "cpu":
             torch.set_num_threads(settings.llm.threads)
         folder = prepare(settings.llm, settings.assets_dir)
         self.chat = Chat(folder)
         self._template = template(settings.intents.prompt_version)
         self._titles, self._bound = titles, token_bound(settings, titles)
-        self.generator = Generator(
+        self.generator = generate.Generator(
             load_network(folder, settings.llm.dtype, settings.llm.device),
             self.chat,
             batch_size=settings.llm.batch_size,

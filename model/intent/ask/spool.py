@@ -20,7 +20,7 @@ from model.intent.recipe import Recipe
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
 
-logger = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 DAMAGED: Final = "damaged"  # folder beside the files, for what could not be read
 # of `intent_cache`, as an asker fills them
 ANSWER_COLUMNS: Final = ("cache_key", *Answer.__dataclass_fields__)
@@ -191,7 +191,7 @@ def whole_rows(file: Path, row_of: Callable[[Any], dict[str, Any]]) -> list[dict
             damage = damage or f"line {number} is no answer ({' '.join(str(error).split())[:120]})"
     if unfinished.strip():
         rows += _rescued(unfinished, row_of)
-        logger.info(
+        log.info(
             "intents: the last line in %s was cut off by a kill; its call is made again if it is not whole",
             file.name,
         )
@@ -231,7 +231,7 @@ def put_aside(file: Path, reason: str, kept: list[dict[str, Any]] | None = None)
         else:
             file.rename(target)
     except OSError as error:
-        logger.warning(
+        log.warning(
             "intents: %s %s, and it cannot be put aside (%s); remove it by hand",
             file,
             reason,
@@ -239,4 +239,4 @@ def put_aside(file: Path, reason: str, kept: list[dict[str, Any]] | None = None)
         )
         return
     rest = f"; {len(kept)} whole answers of it are kept" if kept else "; what it held is asked again"
-    logger.warning("intents: %s %s; it was put aside as %s%s", file, reason, target, rest)
+    log.warning("intents: %s %s; it was put aside as %s%s", file, reason, target, rest)

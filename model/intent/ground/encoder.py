@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from model.data.recency import SHORT_HALF_LIFE, Clicked, HalfLives, recency_mean
+from model.data.recency import SHORT_HALF_LIFE, HalfLives
 from model.intent.ground.localiser import Localiser
 from model.intent.types import SessionIntent, ViewIntent, no_view
-from model.text.nearest import CANDIDATES, Found, rescored
+from model.kernels import nearest
+from model.kernels.compiled import flat
 
 Vectors = NDArray[np.float32]
 
-FEW_PREFIXES = 4
+CANDIDATES = 12  # beyond the titles that are kept: two products of one pair may differ in the last place
 SMALL_CATALOGUE = 2_048  # items; 17 MB of products
 
 
@@ -35,9 +36,9 @@ class EncoderSource:
 
     def __init__(self, localiser: Localiser, half_life: float = SHORT_HALF_LIFE) -> None:
         self._localiser = localiser
-        self._half_lives = HalfLives.of(half_life)
+        self._half_lives = np.array(HalfLives.of(half_life), dtype=np.float64)
         self._kept = max(1, localiser.top_r)
-        self._table = torch.from_numpy(localiser.vectors)
+        self._nowhere = SessionIntent(no_view(localiser.dim), no_view(localiser.dim), "none")
 
     def infer(self, prefixes: Sequence[Sequence[str]]) -> list[SessionIntent]:
         """Return one intent a prefix.
@@ -55,15 +56,25 @@ class EncoderSource:
         """
         if not prefixes:
             return []
-        views = (
-            self._few(prefixes)
-            if len(prefixes) <= FEW_PREFIXES
-            else self.views(np.concatenate(self.vectors(prefixes)))
-        )
-        nowhere = SessionIntent(no_view(self._localiser.dim), no_view(self._localiser.dim), "none")
+        if not len(self._localiser):
+            return [self._nowhere] * len(prefixes)
+        rows, offsets = self._clicks(prefixes)
+        if self.products is None:
+            views = self.views(self._means(rows, offsets).reshape(2 * len(prefixes), -1))
+        else:
+            shape = 2, len(prefixes), min(self._kept, len(self.products))
+            places, cosines = np.empty(shape, np.int32), np.empty(shape, np.float32)
+            means = np.empty((2, len(prefixes), self._localiser.dim), np.float32)
+            read = rows, offsets, self._half_lives, self._localiser.vectors, self.products, CANDIDATES
+            nearest.nearest_of_means(*read, means, places, cosines)
+            views = [
+                *self._explained(means[0], places[0].tolist(), cosines[0].tolist()),
+                *self._explained(means[1], places[1].tolist(), cosines[1].tolist()),
+            ]
         pairs = zip(views[: len(prefixes)], views[len(prefixes) :], strict=True)
         return [
-            SessionIntent(first, second, self.name) if first.items else nowhere for first, second in pairs
+            SessionIntent(first, second, self.name) if first.items else self._nowhere
+            for first, second in pairs
         ]
 
     @cached_property
@@ -76,68 +87,46 @@ class EncoderSource:
         other work has filled meanwhile.
         """
         vectors = self._localiser.vectors
-        return np.asarray(vectors @ vectors.T) if 0 < len(vectors) <= SMALL_CATALOGUE else None
+        small = 0 < len(vectors) <= SMALL_CATALOGUE
+        return flat(vectors @ vectors.T, np.float32) if small else None
 
     def vectors(self, prefixes: Sequence[Sequence[str]]) -> tuple[Vectors, Vectors]:
         """Return the long and the short vectors alone, each float32 of shape (len(prefixes), dim), unit rows
         or zeros.
         """
-        if not len(self._localiser):
-            nothing = np.zeros((len(prefixes), self._localiser.dim), np.float32)
-            return nothing, nothing.copy()
-        row_of = self._localiser.rows.get
-        rows = np.array([row_of(item, -1) for prefix in prefixes for item in prefix], dtype=np.int64)
-        lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
-        offsets = np.zeros(len(prefixes) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        # clicks after each, those on unknown items too
-        ages = np.repeat(offsets[1:] - 1, lengths) - np.arange(len(rows))
-        known = rows >= 0
-        if not known.all():
-            offsets = np.concatenate([[0], np.cumsum(known)])[offsets]
-            rows, ages = rows[known], ages[known]
-        clicked, (long, short) = Clicked(rows, offsets, ages), self._half_lives
-        return recency_mean(clicked, long, self._table), recency_mean(clicked, short, self._table)
+        means = self._means(*self._clicks(prefixes))
+        return means[0], means[1]
 
-    def _few(self, prefixes: Sequence[Sequence[str]]) -> list[ViewIntent]:
-        """Make the views of a few prefixes, long ones first, by a few calls of numpy: on ten clicks those of
-        torch cost more than the numbers.
-        """
-        row_of, count = self._localiser.rows.get, len(prefixes)
-        known = [
-            (owner, age, row)
-            for owner, items in enumerate(prefixes)
-            for age, item in enumerate(reversed(items))
-            if (row := row_of(item)) is not None
-        ]
-        weights = np.zeros((2 * count, len(known)), np.float32)
-        for place, (owner, age, _) in enumerate(known):
-            weights[owner, place] = 0.5 ** (age / self._half_lives.long)
-            weights[owner + count, place] = 0.5 ** (age / self._half_lives.short)
-        rows = np.array([row for _, _, row in known], dtype=np.int64)
-        sums = weights @ self._localiser.vectors[rows]
-        sums /= np.maximum(np.sqrt(np.einsum("pd,pd->p", sums, sums)), 1e-12)[:, None]
-        if self.products is None:
-            return self.views(sums)
-        scores = torch.from_numpy(weights @ self.products[rows])  # the cosines up to the length of each sum
-        best = torch.topk(scores, min(self._kept + CANDIDATES, scores.shape[1]), dim=1).indices.numpy()
-        return self._explained(
-            sums, rescored(sums, self._localiser.vectors, best, min(self._kept, scores.shape[1]))
-        )
+    def _clicks(self, prefixes: Sequence[Sequence[str]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Rows of all clicks, -1 for unknown ones, and the bounds of the prefixes in them."""
+        row_of = self._localiser.rows.get
+        rows = np.array([row_of(item, -1) for prefix in prefixes for item in prefix], dtype=np.int32)
+        offsets = np.array([0, *accumulate(map(len, prefixes))], dtype=np.int64)
+        return rows, offsets
+
+    def _means(self, rows: NDArray[np.int32], offsets: NDArray[np.int64]) -> Vectors:
+        """Recency-weighted title means, unit rows, float32, shape (2, prefixes, dim)."""
+        means = np.empty((2, len(offsets) - 1, self._localiser.dim), np.float32)
+        nearest.title_means(rows, offsets, self._half_lives, self._localiser.vectors, means)
+        return means
 
     def views(self, vectors: Vectors) -> list[ViewIntent]:
         """Explain vectors of the localiser's space by their nearest titles; a row of zeros has nothing to
         explain.
         """
-        return self._explained(vectors, self._localiser.search(vectors, self._kept))
+        places, cosines = self._localiser.search(vectors, self._kept)
+        places[~np.any(vectors, axis=1)] = -1
+        return self._explained(vectors, places.tolist(), cosines.tolist())
 
-    def _explained(self, vectors: Vectors, found: Found) -> list[ViewIntent]:
-        item, title = self._localiser.item_ids.__getitem__, self._localiser.titles.__getitem__
+    def _explained(
+        self, vectors: Vectors, places: list[list[int]], cosines: list[list[float]]
+    ) -> list[ViewIntent]:
+        """Nearest titles of each vector; none where the first place is -1."""
+        ids, titles = self._localiser.item_ids, self._localiser.titles
         nothing = no_view(self._localiser.dim)
-        rows = zip(
-            vectors, np.any(vectors, axis=1).tolist(), found[0].tolist(), found[1].tolist(), strict=True
-        )
         return [
-            ViewIntent(title(near[0]), tuple(map(item, near)), tuple(cosines), vector) if known else nothing
-            for vector, known, near, cosines in rows
+            ViewIntent(titles[near[0]], tuple([ids[place] for place in near]), tuple(close), vector)
+            if near[0] >= 0
+            else nothing
+            for vector, near, close in zip(vectors, places, cosines, strict=True)
         ]

@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +33,7 @@ LIVE_FILE: Final = "live.json"
 TITLES_FILE: Final = "prompt_titles.json"
 ANSWERS_FILE: Final = "answers.arrow"
 
-logger = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 
 
 def live_folder(settings: Settings) -> Path:
@@ -138,7 +139,7 @@ class LiveIntents:
     @classmethod
     def _of_titles(cls, settings: Settings, catalogue: Catalogue | None, folder: Path) -> LiveIntents:
         if catalogue is None or catalogue.vectors is None:
-            logger.info("no live intents in '%s': answers carry none", folder)
+            log.info("no live intents in '%s': answers carry none", folder)
             return cls(None)
         chosen = settings.intents
         localiser = Localiser(
@@ -203,7 +204,7 @@ def answers_table(keys: Sequence[str], intents: Sequence[SessionIntent]) -> pa.T
     rows = [{**intent.to_row(), "cache_key": key} for key, intent in zip(keys, intents, strict=True)]
     for row in rows:
         row |= {f"{view}_vector": row[f"{view}_vector"].tobytes() for view in ("long", "short")}
-    return pa.table({name: [row[name] for row in rows] for name in no_intent(0).to_row()})
+    return pa.table({name: list(map(itemgetter(name), rows)) for name in no_intent(0).to_row()})
 
 
 def write_answers(path: Path, table: pa.Table) -> None:

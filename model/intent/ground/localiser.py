@@ -46,6 +46,10 @@ class Localiser:
     centre, transform : arrays, optional
         The space to use, of shapes (dim,) and (dim, dim), so that vectors stored earlier stay comparable;
         none = fitted to the vectors.
+    in_space : bool
+        Whether the vectors lie in that space already, as saved ones do.
+    index : Path, optional
+        File of inverted lists over these vectors, as `build_index` made them; none = searched in blocks.
 
     Raises
     ------
@@ -68,6 +72,8 @@ class Localiser:
         *,
         centre: NDArray[np.float32] | None = None,
         transform: NDArray[np.float32] | None = None,
+        in_space: bool = False,
+        index: Path | None = None,
     ) -> None:
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or not len(item_ids) == len(titles) == len(vectors):
@@ -89,10 +95,10 @@ class Localiser:
         self.dim = vectors.shape[1]
         raw = _unit(vectors[kept])
         self.centre, self.transform = (centre, transform) if centre is not None else _fit(raw, self.mode)
-        self.vectors = self.space(raw)
+        self.vectors = _unit(_unit(raw)) if in_space else self.space(raw)
         self._rows = {item_id: row for row, item_id in enumerate(self.item_ids)}
         self._blocked: BlockedSearch | None = None
-        self._lists: ListSearch | None = None
+        self._lists = ListSearch.load(index, self.vectors) if index is not None else None
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -167,8 +173,8 @@ class Localiser:
         """Return the ids and cosines of the ``k`` items nearest to vectors that are in this space already."""
         rows, cosines = self.search(vectors, k)
         return [
-            (tuple(self.item_ids[place] for place in places), tuple(float(value) for value in values))
-            for places, values in zip(rows, cosines, strict=True)
+            (tuple(map(self.item_ids.__getitem__, places)), tuple(values))
+            for places, values in zip(rows.tolist(), cosines.tolist(), strict=True)
         ]
 
     def search(self, vectors: NDArray[np.float32], k: int) -> Found:
@@ -235,22 +241,22 @@ class Localiser:
         try:
             tensors = load_file(folder / VECTORS_FILE)
             content = json.loads((folder / ITEMS_FILE).read_text(encoding="utf-8"))
-            loaded = cls(
+            index = folder / INDEX_FILE
+            return cls(
                 content["item_ids"],
                 content["titles"],
                 tensors["vectors"],
                 content["mode"],
                 int(content["top_r"]),
-                centre=np.zeros(tensors["vectors"].shape[1], np.float32),
+                centre=tensors["centre"],
+                transform=tensors.get("transform"),
+                in_space=True,
+                index=index if index.exists() else None,
             )
-            loaded.centre, loaded.transform = tensors["centre"], tensors.get("transform")
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise LocaliserError(
                 f"localiser folder '{folder}' cannot be read ({error}); train and save the model again"
             ) from None
-        if (folder / INDEX_FILE).exists():
-            loaded._lists = ListSearch.load(folder / INDEX_FILE, loaded.vectors)
-        return loaded
 
 
 def _fit(raw: NDArray[np.float32], mode: Mode) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

@@ -143,10 +143,7 @@ def hit_table(
     last = localiser.vectors_of([case.items[-1] for case in cases])
     everything = list(localiser.item_ids)
     lists: dict[str, list[Sequence[str]]] = {
-        "random": [
-            [everything[place] for place in chooser.permutation(len(everything))[: HIT_AT + 100]]
-            for _ in cases
-        ],
+        "random": [_some(everything, chooser) for _ in cases],
         "popularity": [popularity] * len(cases),
         "last item's title": _near(localiser, last),
         "mean of titles": _near(localiser, mean[1]),
@@ -156,6 +153,10 @@ def hit_table(
         "shuffled intents, short": _near(localiser, short[shuffled]),
     }
     return [{"predictor": name, **_rate(cases, found, seed)} for name, found in lists.items()]
+
+
+def _some(items: list[str], chooser: np.random.Generator) -> Sequence[str]:
+    return [items[place] for place in chooser.permutation(len(items))[: HIT_AT + 100]]
 
 
 def _near(localiser: Localiser, vectors: NDArray[np.float32]) -> list[Sequence[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 from model.intent.answer.reading import read
 from model.intent.llm.weights import ModelMissingError, silence
 
-logger = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 PLAIN = "{system}\n\n{user}\n\nAnswer:"  # for models without a chat template
 
 
@@ -42,7 +42,7 @@ class Chat:
             ) from None
         self._has_template = bool(getattr(self._tokenizer, "chat_template", None))
         if not self._has_template:
-            logger.warning(
+            log.warning(
                 "the model in '%s' has no chat template: prompts are given as plain text", folder.name
             )
         self._specials = frozenset(self._tokenizer.all_special_ids) | self._added_specials()
@@ -66,7 +66,7 @@ class Chat:
             )
         except Exception as error:  # noqa: BLE001
             # jinja's own error class; templates without a system role raise it (Gemma)
-            logger.debug("chat template refuses a system message (%s); it goes into the user's", error)
+            log.debug("chat template refuses a system message (%s); it goes into the user's", error)
             merged = [{"role": "user", "content": f"{system}\n\n{user}"}]
             return str(
                 self._tokenizer.apply_chat_template(merged, tokenize=False, add_generation_prompt=True)

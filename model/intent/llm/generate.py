@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from transformers.cache_utils import Cache
 from model.intent.llm.chat import Chat
 from model.intent.llm.kv import gathered, new_cache, use_grouped_attention
 from model.intent.llm.precision import best_tokens
-from model.intent.llm.prefixes import Row, common_length, rows_of
+from model.intent.llm.prefixes import Branch, Row, common_length, rows_of
 
 DRAFT_TOKENS = 5  # looked up in the prompt and checked in the same step; answers mostly repeat words of it
 CLOSE_CALLS = 8  # best tokens of the rough scores, compared again in float32
@@ -41,6 +41,11 @@ class Timings:
         now = time.process_time()
         setattr(self, name, getattr(self, name) + now - started)
         return now
+
+
+class _Placed(NamedTuple):
+    row: int
+    branch: Branch
 
 
 @dataclass
@@ -170,7 +175,7 @@ class Generator:
             self._run(ids, (begun + torch.arange(width)).expand(len(rows), -1), seen, cache)
             self.timings.head_tokens += int(lengths.sum())
         self.timings.add("heads", started)
-        branches = [(place, *branch) for place, row in enumerate(rows) for branch in row.branches]
+        branches = [_Placed(place, branch) for place, row in enumerate(rows) for branch in row.branches]
         finished: list[_Open] = []
         for start in range(0, len(branches), 2 * self._batch_size):
             finished += self._branches(
@@ -185,23 +190,24 @@ class Generator:
 
     def _branches(
         self,
-        branches: list[tuple[int, int, int, list[int]]],
+        placed: list[_Placed],
         prompts: Sequence[list[int]],
         heads: Cache,
         begun: int,
         width: int,
     ) -> list[_Open]:
         started = time.process_time()
-        tail = max(len(branch[3]) for branch in branches)
+        branches = [branch for _, branch in placed]
+        tail = max(len(branch.tail) for branch in branches)
         first = begun + width
         capacity = first + tail + self._max_new_tokens * (1 + self._draft_tokens)
-        cache = self._copy(heads, [branch[0] for branch in branches], capacity, first)
+        cache = self._copy(heads, [row for row, _ in placed], capacity, first)
         valid = torch.zeros((len(branches), capacity), dtype=torch.bool)
         ids = torch.zeros((len(branches), tail), dtype=torch.long)
         positions = torch.zeros((len(branches), tail), dtype=torch.long)
         seen = torch.zeros((len(branches), tail, first + tail), dtype=torch.bool)
         opened: list[_Open] = []
-        for place, (_, number, kept, rest) in enumerate(branches):
+        for place, (number, kept, rest) in enumerate(branches):
             valid[place, : begun + kept] = True
             ids[place, : len(rest)] = torch.tensor(rest)
             positions[place] = begun + kept + torch.arange(tail)
@@ -217,8 +223,8 @@ class Generator:
                 )
             )
         hidden = self._run(ids, positions, seen, cache)
-        last = torch.tensor([len(branch[3]) - 1 for branch in branches], device=self._device)
-        self.timings.tail_tokens += sum(len(branch[3]) for branch in branches)
+        last = torch.tensor([len(branch.tail) - 1 for branch in branches], device=self._device)
+        self.timings.tail_tokens += sum(len(branch.tail) for branch in branches)
         best = self._best(hidden[torch.arange(len(branches), device=self._device), last][:, None])
         finished = self._accept(opened, [[] for _ in opened], best)
         self.timings.add("tails", started)

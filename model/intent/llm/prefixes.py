@@ -6,10 +6,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 LONGEST_TAIL: Final = 48  # tokens; a prompt joins a row when so little is left to compute of it
 LOOK_BACK: Final = 24  # rows of the same beginning that a prompt is compared with
+
+
+class Branch(NamedTuple):
+    """A prompt that goes on from a row.
+
+    Attributes
+    ----------
+    number : int
+        Of the prompt.
+    kept : int
+        Tokens of the row that are the prompt's own.
+    tail : list of int
+        What follows them.
+    """
+
+    number: int
+    kept: int
+    tail: list[int]
 
 
 @dataclass
@@ -20,12 +38,12 @@ class Row:
     ----------
     ids : list of int
         Tokens after the common beginning of all prompts.
-    branches : list of (prompt number, kept, tail)
-        ``kept`` tokens of the row are the prompt's own; ``tail`` is what follows them.
+    branches : list of Branch
+        One a prompt.
     """
 
     ids: list[int]
-    branches: list[tuple[int, int, list[int]]] = field(default_factory=list)
+    branches: list[Branch] = field(default_factory=list)
 
 
 def common_length(first: Sequence[int], second: Sequence[int]) -> int:
@@ -81,9 +99,9 @@ def rows_of(prompts: Sequence[list[int]], beginning: int) -> list[Row]:
         if best is None:
             best, kept = Row(ids[:-1]), len(ids) - 1
             rows.append(best)
-        best.branches.append((place, kept, ids[kept:]))
+        best.branches.append(Branch(place, kept, ids[kept:]))
     for row in rows:
-        row.ids = row.ids[: max(kept for _, kept, _ in row.branches)] if len(row.branches) > 1 else row.ids
+        row.ids = row.ids[: max(branch.kept for branch in row.branches)] if len(row.branches) > 1 else row.ids
         _trim(row)
     return rows
 
@@ -104,8 +122,8 @@ def _trim(row: Row) -> None:
     """
     if len(row.branches) < 2:
         return
-    place, kept, tail = row.branches[0]
-    used = max(other for _, other, _ in row.branches[1:])
+    first, kept, tail = row.branches[0]
+    used = max(branch.kept for branch in row.branches[1:])
     if used < kept:
-        row.branches[0] = (place, used, row.ids[used:kept] + tail)
+        row.branches[0] = Branch(first, used, row.ids[used:kept] + tail)
         row.ids = row.ids[:used]

@@ -12,13 +12,18 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feature_repo.contract.locks import only_one
+from feature_repo.contract.assets import fetch as assets
+from feature_repo.contract.files import only_one
+from feature_repo.contract.lazy import lazy
 from model.text.encoder import cpu_has_bfloat16
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import LlmSettings
+    from model.intent.llm import precision
+else:
+    precision = lazy("model.intent.llm.precision")
 
-logger = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 HEAD_BYTES = 1 << 20  # of each weights file; with its size enough to tell two models apart
 
 
@@ -48,8 +53,6 @@ def prepare(settings: LlmSettings, assets_dir: Path) -> Path:
         If there is no such folder, file or cached id, or the file cannot be read.
     """
     if settings.model is None:
-        from feature_repo.contract.assets import fetch as assets
-
         return _converted(Path(assets.fetch("smollm2", assets_dir)), assets_dir)
     path = Path(settings.model).expanduser()
     if path.suffix == ".gguf":
@@ -96,7 +99,7 @@ def _converted(file: Path, assets_dir: Path) -> Path:
         return folder
     with only_one(folder.parent / f".{folder.name}.lock"):
         if not (folder / "config.json").is_file():
-            logger.info("converting %s to safetensors, once (about 30 seconds)", file.name)
+            log.info("converting %s to safetensors, once (about 30 seconds)", file.name)
             part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
             shutil.rmtree(part, ignore_errors=True)
             _convert(file, part)
@@ -201,8 +204,6 @@ def load_network(folder: Path, dtype: str, device: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from model.intent.llm.precision import halve_products
-
     silence()
     mixed = dtype == "bfloat16" and device == "cpu"
     kind = torch.float32 if mixed else getattr(torch, dtype)
@@ -216,7 +217,7 @@ def load_network(folder: Path, dtype: str, device: str) -> Any:
             "model"
         ) from None
     network.requires_grad_(False)
-    return (halve_products(network) if mixed and cpu_has_bfloat16() else network).eval().to(device)
+    return (precision.halve_products(network) if mixed and cpu_has_bfloat16() else network).eval().to(device)
 
 
 def silence() -> None:

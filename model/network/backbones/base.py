@@ -5,14 +5,11 @@ losses, texts or catalogues.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.config import ModelConfig
@@ -70,12 +67,6 @@ class Graph:
     n_sessions: int
 
 
-SingleRow = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Item vectors of one prefix, shape (clicks, dim), oldest first, to the session's vector, shape (dim,), as
-``encode`` gives it.
-"""
-
-
 class Backbone(nn.Module, ABC):
     """A session network behind one interface.
 
@@ -115,12 +106,6 @@ class Backbone(nn.Module, ABC):
             Global vector (the whole prefix) and local vector (the last click), each (batch, length, dim) for
             every prefix of a row, or (batch, dim) when ``last_only`` or when the network has no causal form.
         """
-
-    def single_row(self) -> SingleRow | None:
-        """Return a quicker form for one prefix on the processor, where the architecture has one; it does not
-        see later changes of weights.
-        """
-        return None
 
     def combine(self, global_: Tensor, local: Tensor) -> Tensor:
         """Make the session vector that is compared with items; shape as the inputs."""

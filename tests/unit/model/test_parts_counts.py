@@ -50,12 +50,11 @@ def test_a_session_that_repeats_says_it_will() -> None:
     assert fickle < 0.5
 
 
-def test_only_items_of_the_session_get_votes_and_the_click_is_named() -> None:
+def test_only_items_of_the_session_get_votes() -> None:
     found = Repeats.fit(dataset([[0, 1, 0], [2, 2, 3]] * 20))
     cases = cases_at(Sequences.of([[0, 1, 0, 4]]), np.array([0]), np.array([3]))
     values = found.probabilities(cases)
     assert np.flatnonzero(values[0]).tolist() == [0, 1]
-    assert found.because(cases, np.array([0, 0]), np.array([0, 3])).tolist() == [2, -1]
 
 
 @given(sessions_of)

@@ -11,8 +11,7 @@ import pyarrow.parquet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_repo.contract.dataset.refusals import Tally
-from model.data.folder import _catalogue, _read, _sequences
+from model.data.folder import Heard, _catalogue, _read, _sequences
 from spark_jobs.ingest.files import stage
 from spark_jobs.sessions.cut import cut_batches
 
@@ -20,9 +19,9 @@ NOW_US, GAP_MINUTES, START = 1_700_000_000_000_000, 10.0, 1_600_000_000
 MINUTE_US = 60_000_000
 ROW = st.tuples(
     st.sampled_from(["a", "b", "c", ""]),
-    st.sampled_from(["x", "y", "z"]),
+    st.sampled_from(["x", "y", "z", "nan"]),
     st.sampled_from([0, 1, 300, 601, 900, 4000, 10**9, None]),
-    st.sampled_from(["", "u", "v", "w"]),
+    st.sampled_from(["", "u", "v", "w", "NULL"]),
     st.sampled_from(["view", "cart"]),
     st.integers(1, 6),
 )
@@ -92,16 +91,16 @@ def _lake(folder, aside):
 
 
 def _loader(folder):
-    tally = Tally()
-    clicks, settled = _read(folder, NOW_US, tally)
-    catalogue, _ = _catalogue(folder, clicks, tally)
+    heard = Heard()
+    clicks, settled = _read(folder, NOW_US, heard)
+    catalogue, _ = _catalogue(folder, clicks, heard)
     sessions = Counter()
     for split in ("train", "valid", "test"):
         own = clicks.filter(pyarrow.compute.equal(clicks.column("split").cast("string"), split))
         made = _sequences(own, catalogue, GAP_MINUTES * MINUTE_US, 1) if own.num_rows else None
         for place, name in enumerate(made.session_ids if made else ()):
             sessions[split, name, tuple(catalogue.item_ids[item] for item in made[place])] += 1
-    return clicks, settled, tally, sessions, dict(zip(catalogue.item_ids, catalogue.titles, strict=True))
+    return clicks, settled, heard, sessions, dict(zip(catalogue.item_ids, catalogue.titles, strict=True))
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -111,7 +110,7 @@ def test_lake_and_loader_take_the_same_rows_and_cut_the_same_sessions(made):
         folder = Path(name)
         _write(folder, *made)
         rows, staged, sessions, items = _lake(folder, folder / "aside")
-        clicks, settled, tally, own_sessions, titles = _loader(folder)
+        clicks, settled, heard, own_sessions, titles = _loader(folder)
     assert rows.total() == clicks.num_rows
     assert Counter((split, item, us) for split, _, _, item, us in rows.elements()) == Counter(
         zip(
@@ -120,7 +119,9 @@ def test_lake_and_loader_take_the_same_rows_and_cut_the_same_sessions(made):
             clicks.column("event_time").cast("int64").to_pylist(),
         )
     )
+    tally = heard.refused
     assert (staged.tally.ranked(), staged.tally.examples) == (tally.ranked(), tally.examples)
+    assert sorted(heard.notes) == sorted(note for note in staged.notes if note in heard.notes)
     assert (staged.own_split, staged.session_key) == (settled.own_split, settled.session_key)
     assert sessions == own_sessions
     assert all(titles[item] == (title or "") for item, title in items.items())
@@ -140,9 +141,10 @@ def test_without_event_ids_a_row_is_refused_only_where_every_given_column_repeat
     for split, part in (("train", train), ("test", test)):
         seen = set()
         for line, row in enumerate(part, start=2):
-            if not row[0] or row[2] is None or (START + row[2]) * 10**6 > NOW_US + 86_400 * 10**6:
+            late = row[2] is not None and (START + row[2]) * 10**6 > NOW_US + 86_400 * 10**6
+            if not row[0] or row[1] == "nan" or row[2] is None or late:
                 continue
-            key = (*row[:3], *(row[place] for place in shown))
+            key = (*row[:3], *(row[place].replace("NULL", "") for place in shown))
             repeats += key in seen
             if key not in seen:
                 expected[

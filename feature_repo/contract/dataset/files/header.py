@@ -82,7 +82,7 @@ def read_header(
         text = lines.whole()
     if not text.strip():
         raise DatasetFolderError(
-            f"{name} is empty; its first line must name the columns, such as session_id, item_id, event_time"
+            f"{name} is empty; write a first line that names the columns and a row a line, or remove the file"
         )
     blank = len(text) - len(text.lstrip(b"\n"))
     line = text[blank : text.index(b"\n", blank)]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.contract.dataset.files.blocks import DatasetFolderError, Refused
+from feature_repo.contract.spellings.missing import are_words
 
 MAX_ID_CHARACTERS = 1024  # as on Kafka
 MAX_TITLE_CHARACTERS = 10_000  # a title is a line of text; more is a broken export
@@ -33,17 +34,16 @@ def require_columns(file: str, present: Sequence[str], required: Sequence[str]) 
 
 
 def check_ids(ids: pa.Array, name: str, problems: dict[int, str], *, of: str = "click") -> None:
-    """Refuse ids that are missing, blank or too long; a row's first problem stands. `of` = what a row is."""
-    trimmed = pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(ids, "")))
+    """Refuse ids that are missing, blank, a word for no value, or too long; a row's first problem stands.
+    `of` = what a row is.
+    """
     what = name.removesuffix("_id").replace("_", " ")
+    remedy = f"give every {of} {'an' if what == 'item' else 'a'} {what} id"
+    trimmed = pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(ids, "")))
     for row in np.flatnonzero(np.asarray(pc.equal(trimmed, 0))):
-        problems.setdefault(
-            int(row),
-            (
-                f"{name} {ids[int(row)].as_py()!r} is blank; give every {of} "
-                f"{'an' if what == 'item' else 'a'} {what} id"
-            ),
-        )
+        problems.setdefault(int(row), f"{name} {ids[int(row)].as_py()!r} is blank; {remedy}")
+    for row in np.flatnonzero(np.asarray(are_words(ids))):
+        problems.setdefault(int(row), f"{name} {ids[int(row)].as_py()!r} is a word for no value; {remedy}")
     lengths = pc.fill_null(pc.utf8_length(ids), 0)
     for row in np.flatnonzero(np.asarray(pc.greater(lengths, MAX_ID_CHARACTERS))):
         start = str(ids[int(row)].as_py())[:32]

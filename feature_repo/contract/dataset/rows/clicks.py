@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from feature_repo.contract.dataset.rows.checks import (
 from feature_repo.contract.dataset.rows.columns import text_column
 from feature_repo.contract.dataset.rows.times import TimeFacts, check_times, click_times, time_facts
 from feature_repo.contract.messages import EARLIEST_US
+from feature_repo.contract.spellings.missing import without_words
 from feature_repo.contract.times import EXPECTED
 
 TIME = pa.timestamp("us", tz="UTC")
@@ -45,11 +47,14 @@ CLICK_ROWS = pa.schema(
 
 @dataclass(frozen=True)
 class SortedRows:
-    """Rows of clicks, accepted (schema ``CLICK_ROWS``) and refused, and the facts of their times."""
+    """Rows of clicks, accepted (schema ``CLICK_ROWS``) and refused, the facts of their times, and which words
+    for no value the optional columns held.
+    """
 
     rows: pa.Table
     refused: list[Refused]
     times: TimeFacts
+    words: dict[str, Counter[str]] = field(default_factory=dict)
 
 
 def derive_event_id(session_id: str, item_id: str, event_time_us: int) -> str:
@@ -148,12 +153,15 @@ def sort_rows(
     numbers = np.arange(1, table.num_rows + 1) if lines is None else np.asarray(lines)
     problems: dict[int, str] = {}
     texts: dict[str, pa.Array] = {}
+    words: dict[str, Counter[str]] = {}
     for name in (*REQUIRED[:2], *OPTIONAL):
         if name in table.column_names:
             column = text_column(table, name, file)
             texts[name] = column.texts
             for place, fault in column.faults.items():
                 problems.setdefault(place, fault)
+            if name in OPTIONAL:
+                texts[name], words[name] = without_words(column.texts)
     times = click_times(table, file)
     for name in REQUIRED[:2]:
         check_ids(texts[name], name, problems)
@@ -166,7 +174,7 @@ def sort_rows(
     keep[list(problems)] = False
     facts = time_facts(table, times, early, keep)
     return SortedRows(
-        _accepted(table, texts, times.us, keep), refusals(table, problems, numbers, file), facts
+        _accepted(table, texts, times.us, keep), refusals(table, problems, numbers, file), facts, words
     )
 
 

@@ -4,7 +4,9 @@ files.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +23,23 @@ from feature_repo.contract.dataset.rows.checks import (
 )
 from feature_repo.contract.dataset.rows.columns import is_text_list, one_array, text_column
 from feature_repo.contract.spellings.entities import decode_column
+from feature_repo.contract.spellings.missing import without_words
 
 MAX_TEXT_CHARACTERS = 1_000_000
 _S = pa.string()
 ITEM_ROWS = pa.schema([("item_id", _S), ("title", _S), ("category", _S), ("description", _S), ("raw", _S)])
 ITEM_TEXTS = ("title", "category", "description")
+
+
+@dataclass(frozen=True)
+class SortedItems:
+    """Rows of items, accepted (schema ``ITEM_ROWS``) and refused, and which words for no value their texts
+    were.
+    """
+
+    rows: pa.Table
+    refused: list[Refused]
+    words: dict[str, Counter[str]]
 
 
 def parse_items(
@@ -60,6 +74,14 @@ def parse_items(
     >>> parse_items(pa.table({"item_id": ["1"], "title": ["a\n b"]}))[0].column("title").to_pylist()
     ['a b']
     """
+    found = sort_items(batch, file=file, lines=lines)
+    return found.rows, found.refused
+
+
+def sort_items(
+    batch: pa.RecordBatch | pa.Table, *, file: str = "items", lines: Sequence[int] | np.ndarray | None = None
+) -> SortedItems:
+    """Sort rows as :func:`parse_items` does, and tell which texts were words for no value."""
     table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
     check_columns_once(table.column_names, file)
     require_columns(file, table.column_names, ("item_id",))
@@ -68,12 +90,16 @@ def parse_items(
     problems = dict(ids.faults)
     check_ids(ids.texts, "item_id", problems, of="item")
     given = {name: _item_text(table, name, file, problems) for name in ITEM_TEXTS}
-    decoded = {name: decode_column(texts) for name, texts in given.items()}
+    decoded: dict[str, pa.Array] = {}
+    words: dict[str, Counter[str]] = {}
+    for name, texts in given.items():
+        valued, words[name] = without_words(texts)
+        decoded[name] = decode_column(valued)
     columns = [ids.texts, *(_clean(texts) for texts in decoded.values()), _raw_texts(given, decoded)]
     keep = np.ones(table.num_rows, dtype=bool)
     keep[list(problems)] = False
     rows = pa.Table.from_arrays(columns, schema=ITEM_ROWS).filter(pa.array(keep))
-    return rows, refusals(table, problems, numbers, file)
+    return SortedItems(rows, refusals(table, problems, numbers, file), words)
 
 
 def _item_text(table: pa.Table, name: str, file: str, problems: dict[int, str]) -> pa.Array:
@@ -99,11 +125,12 @@ def _item_text(table: pa.Table, name: str, file: str, problems: dict[int, str]) 
 
 
 def _raw_texts(given: dict[str, pa.Array], decoded: dict[str, pa.Array]) -> pa.Array:
-    """Keep, as JSON by column, the texts that decoding changed; null where it changed none."""
+    """Keep, as JSON by column, the texts that were decoded or taken as missing; null where none was."""
     raw: dict[int, dict[str, str]] = {}
     for name, texts in given.items():
         if decoded[name] is not texts:
-            for row in np.flatnonzero(np.asarray(pc.fill_null(pc.not_equal(texts, decoded[name]), False))):
+            changed = pc.and_(pc.is_valid(texts), pc.fill_null(pc.not_equal(texts, decoded[name]), True))
+            for row in np.flatnonzero(np.asarray(changed)):
                 raw.setdefault(int(row), {})[name] = texts[int(row)].as_py()
     rows = len(next(iter(given.values())))
     return (

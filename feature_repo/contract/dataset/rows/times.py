@@ -15,7 +15,9 @@ from feature_repo.contract.dataset.rows.columns import one_array
 from feature_repo.contract.messages import EARLIEST_US, format_time
 from feature_repo.contract.times import EXPECTED, Times, holds_times, likely_unit, read_times
 
-DAY_US = 86_400 * 1_000_000
+DAY_US, HOUR_US, QUARTER_US = (seconds * 1_000_000 for seconds in (86_400, 3_600, 900))
+CLOCKS = 3  # two tell a midnight in summer and in winter, a third that times of day are times of day
+LEAST_DAYS = 3  # rows, and days from first to last: fewer may stand at one time of day by chance
 EARLIEST_WRITTEN_US = (
     31_536_000 * 1_000_000
 )  # 1971: a date or time stamp of 1970 is a number whose unit was lost on the way
@@ -36,8 +38,10 @@ class TimeFacts:
         Smallest and largest number among the early ones.
     written : bool
         Some early ones are time stamps or ISO texts.
-    days_only : bool
-        Each taken row's time is a midnight UTC.
+    clocks : frozenset of int
+        Times of day of the taken rows, microseconds; at most ``CLOCKS`` of them.
+    first, last : float
+        Smallest and largest time of the taken rows, microseconds UTC.
     """
 
     rows: int = 0
@@ -46,7 +50,9 @@ class TimeFacts:
     low: float = float("inf")
     high: float = float("-inf")
     written: bool = False
-    days_only: bool = True
+    clocks: frozenset[int] = frozenset()
+    first: float = float("inf")
+    last: float = float("-inf")
 
     def __add__(self, other: TimeFacts) -> TimeFacts:
         """Join the facts of two parts of a file."""
@@ -57,7 +63,25 @@ class TimeFacts:
             min(self.low, other.low),
             max(self.high, other.high),
             self.written or other.written,
-            self.days_only and other.days_only,
+            frozenset(sorted(self.clocks | other.clocks)[:CLOCKS]),
+            min(self.first, other.first),
+            max(self.last, other.last),
+        )
+
+    @property
+    def days_only(self) -> bool:
+        """Whether the times are days: all at midnight UTC, or for days on end at that of another zone, which
+        moves by an hour in summer.
+        """
+        if self.clocks <= {0}:
+            return self.rows > 1
+        low, high = min(self.clocks), max(self.clocks)
+        return (
+            len(self.clocks) <= 2
+            and low % QUARTER_US == 0
+            and high - low in (0, HOUR_US, DAY_US - HOUR_US)
+            and self.rows >= LEAST_DAYS
+            and self.last - self.first >= LEAST_DAYS * DAY_US
         )
 
 
@@ -91,7 +115,9 @@ def time_facts(table: pa.Table, times: Times, early: np.ndarray, keep: np.ndarra
         low,
         high,
         bool((early & ~times.counted).any()),
-        not (taken % DAY_US).any(),
+        frozenset(np.unique(taken % DAY_US)[:CLOCKS].tolist()),
+        float(taken.min()) if len(taken) else float("inf"),
+        float(taken.max()) if len(taken) else float("-inf"),
     )
 
 
@@ -164,6 +190,6 @@ def judged(facts: TimeFacts, file: str) -> tuple[str, ...]:
         raise DatasetFolderError(
             f"{file}: no event_time is the time of a click ({facts.early:,} rows: {what})"
         )
-    if facts.rows > 1 and facts.days_only:
+    if facts.days_only:
         return (f"{file}: event_time holds days without a time of day; the order within a day is the file's",)
     return ()

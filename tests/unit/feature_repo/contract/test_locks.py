@@ -10,13 +10,13 @@ import sys
 import threading
 from pathlib import Path
 
-from feature_repo.contract.locks import only_one, only_writer
+from feature_repo.contract.files import only_one, only_writer
 from feature_repo.contract.settings import load_settings
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from feature_repo.contract.locks import only_one
+from feature_repo.contract.files import only_one
 with only_one(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

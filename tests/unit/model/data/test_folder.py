@@ -129,6 +129,24 @@ def test_a_test_file_without_a_click_does_not_change_the_protocol_without_a_word
     )
 
 
+@pytest.mark.parametrize("test_rows", [None, []])
+def test_a_split_whose_test_is_not_the_users_is_not_called_the_users(tmp_path, test_rows):
+    rows = [f"s{number // 4},i{number % 5},2020-01-{number + 1:02d}" for number in range(28)]
+    files = {"clicks__csv": clicks(*rows[:20]), "clicks_valid__csv": clicks(*rows[20:])}
+    if test_rows is not None:
+        files["clicks_test__csv"] = clicks(*test_rows)
+    dataset = load_folder(write(tmp_path, **files))
+    assert dataset.protocol == "next-item" and not dataset.own_split
+
+
+def test_the_readers_notes_are_part_of_the_dataset_and_of_metrics(tmp_path):
+    rows = [f"s{number // 4};i{number % 5};2020-01-{number // 4 + 1:02d};NULL" for number in range(28)]
+    text = "session_id;item_id;event_time;user_id\n" + "\n".join(rows) + "\n"
+    said = "\n".join(load_folder(write(tmp_path, clicks__csv=text)).notes)
+    assert "separated by semicolons" in said and "days without a time of day" in said
+    assert "user_id 'NULL' (28 rows)" in said
+
+
 def test_parquet_and_tsv_give_the_same_dataset_as_csv(tmp_path):
     csv = load_folder(write(tmp_path / "csv", clicks__csv=clicks(*FOUR)))
     tsv = load_folder(write(tmp_path / "tsv", clicks__tsv=clicks(*FOUR).replace(",", "\t")))

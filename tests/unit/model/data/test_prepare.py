@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -11,7 +12,7 @@ import zstandard
 
 from feature_repo.contract.dataset.folder import DatasetFolderError, read_clicks
 from model.data.folder import load_folder
-from model.data.prepare import main, prepare
+from model.data.prepare import REFUSED, main, prepare
 
 YOOCHOOSE = (
     "SessionId\tItemId\tTime\n1\t10\t1396860669.277\n1\t11\t1396860700.5\n1\t10\t1396860800\n"
@@ -196,14 +197,14 @@ def test_a_session_is_preferred_to_a_user(tmp_path):
     assert (block.rows.to_pylist()[0]["session_id"], block.rows.to_pylist()[0]["user_id"]) == ("s", "u")
 
 
-def test_known_names_are_read_in_a_dataset_folder_too_but_a_user_is_no_session_there(tmp_path, caplog):
+def test_known_names_are_read_in_a_dataset_folder_too_but_a_user_is_no_session_there(tmp_path):
     (tmp_path / "clicks.csv").write_text(
         "event_time,product_id,user_id,user_session\n2019-10-01 00:00:00 UTC,7,u,s\n"
     )
     (block,) = read_clicks(tmp_path)
     row = block.rows.to_pylist()[0]
     assert (row["session_id"], row["item_id"], row["user_id"], row["extra"]) == ("s", "7", "u", None)
-    assert "session_id = 'user_session', item_id = 'product_id'" in caplog.text
+    assert "session_id = 'user_session', item_id = 'product_id'" in block.notes[0]
     (tmp_path / "clicks.csv").write_text("event_time,product_id,userId\n2019-10-01,7,u\n")
     with pytest.raises(DatasetFolderError, match="column 'session_id' is missing"):
         list(read_clicks(tmp_path))
@@ -250,3 +251,69 @@ def test_one_file_may_be_named(tmp_path):
     assert prepare(tmp_path / "2019-Nov.csv", tmp_path / "out") == {"clicks.parquet": 2}
     with pytest.raises(DatasetFolderError, match=r"found 2019-Nov.csv, 2019-Oct.csv; name the file itself"):
         prepare(tmp_path, tmp_path / "out")
+
+
+LOG = "session_id,item_id,event_time\n" + "".join(
+    f"s{row // 4},i{row % 5},{1_709_280_000 + row}\n" for row in range(40)
+)
+
+
+@pytest.mark.parametrize(
+    ("bad", "flags", "reason"),
+    [
+        ('s1,"i2,1709280000', [], "the quote that begins value 2 does not close"),
+        ("s1,i2", [], "2 values instead of 3"),
+        ("s1,i2,soon", ["--time-unit", "seconds"], "event_time 'soon' is no number of seconds"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_kept_with_its_reason_and_the_rest_is_written(
+    tmp_path, capsys, bad, flags, reason
+):
+    lines = LOG.splitlines()
+    (tmp_path / "clicks.csv").write_text("\n".join([*lines[:9], bad, "", *lines[9:]]) + "\n")
+    assert main([str(tmp_path), str(tmp_path / "out"), *flags]) == 0
+    told = capsys.readouterr().out
+    assert (
+        f"1 rows refused, such as clicks.csv line 10: {reason}" in told and "clicks.parquet: 40 rows" in told
+    )
+    (kept,) = map(json.loads, (tmp_path / "out" / REFUSED).read_text().splitlines())
+    assert (
+        (kept["file"], kept["line"]) == ("clicks.csv", 10)
+        and reason in kept["reason"]
+        and "s1" in kept["raw"]
+    )
+    assert load_folder(tmp_path / "out").refused == 0
+    (tmp_path / "clicks.csv").write_text(LOG)
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "out" / REFUSED).exists()
+
+
+def test_too_many_refused_rows_stop_with_the_reasons_and_leave_what_was_there(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    (tmp_path / "clicks.csv").write_text(LOG)
+    assert main([str(tmp_path), str(out)]) == 0
+    before = (out / "clicks.parquet").read_bytes()
+    (tmp_path / "clicks.csv").write_text(LOG + "s1,i2\n" * 10)
+    assert main([str(tmp_path), str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "10 of 50 rows refused (20.0%)" in error and "10 x ... values instead of ..." in error
+    assert (out / "clicks.parquet").read_bytes() == before
+    assert len((out / REFUSED).read_text().splitlines()) == 10
+    monkeypatch.setenv("INTENTSTORE_DATASET__MAX_REFUSED_SHARE", "0.3")
+    assert main([str(tmp_path), str(out)]) == 0
+
+
+def test_a_table_that_fails_leaves_none_of_the_others_behind(tmp_path, capsys):
+    (tmp_path / "clicks.csv").write_text(LOG)
+    (tmp_path / "items.csv").write_text("item_id,title,title\na,b,c\n")
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "items.csv: column 'title' stands twice" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_files_of_before_are_named(tmp_path, capsys):
+    (tmp_path / "clicks.csv").write_text(LOG)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "clicks_test.parquet").touch()
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 0
+    assert "holds files of before, which stay: clicks_test.parquet" in capsys.readouterr().out

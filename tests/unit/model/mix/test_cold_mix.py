@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from model.mix import Votes
+from model.data.sequences import Sequences, without_targets
 from model.mix.cold_mix import ColdMix
+from model.mix.mixer import Mixer, Source
+from model.rankers.plan import Asked
+from model.rankers.tables import GivenTable
 
 COUNTS = np.array([9, 0, 1])
+CASE = without_targets(Sequences.of([[0]]))
+
+
+def mixer(mix: ColdMix, **sources: list[float]) -> Mixer:
+    return Mixer(
+        [
+            Source(name, weight, GivenTable(np.array([values], dtype=np.float32)))
+            for name, (weight, *values) in sources.items()
+        ],
+        3,
+        mix,
+    )
 
 
 def test_sources_count_by_their_trust_the_less_the_more_clicks_there_are() -> None:
     mix = ColdMix.of((2.0, -1.0), COUNTS)
     assert mix is not None
-    network, words = (
-        Votes(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.5]])),
-        Votes(torch.tensor([[4.0, 5.0, 6.0]]), torch.tensor([[0.1]])),
-    )
-    found = mix.put([("network", network), ("words", words)])[0].tolist()
+    found = mixer(mix, network=[0.5, 1, 2, 3], words=[0.1, 4, 5, 6]).scores(CASE)[0].tolist()
     wanted = [0.5 + 0.4, np.exp(-1) * 1.0 + np.exp(2) * 0.5, np.exp(-0.5) * 1.5 + np.exp(1) * 0.6]
     assert found == pytest.approx(wanted)
 
@@ -27,8 +37,8 @@ def test_sources_count_by_their_trust_the_less_the_more_clicks_there_are() -> No
 def test_a_mix_of_one_kind_of_source_is_mixed_too() -> None:
     mix = ColdMix.of((2.0, -1.0), COUNTS)
     assert mix is not None
-    words = Votes(torch.tensor([[4.0, 5.0, 6.0]]), torch.tensor([[0.1]]))
-    assert mix.put([("words", words)])[0].tolist() == pytest.approx([0.4, np.exp(2) * 0.5, np.exp(1) * 0.6])
+    found = mixer(mix, words=[0.1, 4, 5, 6]).scores(CASE)[0].tolist()
+    assert found == pytest.approx([0.4, np.exp(2) * 0.5, np.exp(1) * 0.6])
 
 
 def test_nothing_cold_or_the_same_trust_needs_no_mix() -> None:
@@ -39,7 +49,7 @@ def test_nothing_cold_or_the_same_trust_needs_no_mix() -> None:
 def test_lent_transitions_are_no_reason() -> None:
     mix = ColdMix.of((2.0, 1.0), COUNTS)
     assert mix is not None
-    assert mix.said("transitions", np.array([[0.5, 0.5]]), np.array([[1, 2]])).tolist() == [[0.0, 0.5]]
-    assert mix.said("words", np.array([[0.5, 0.5]]), np.array([[1, 0]])).tolist() == [
-        [pytest.approx(0.5 * np.exp(2)), 0.5]
-    ]
+    made = mixer(mix, transitions=[0.5, 1, 1, 1], words=[0.5, 0.1, 0.01, 0.01])
+    best = made.plan.best(Asked.of(CASE), 3, without_seen=False)
+    said = {item: made.names[source] for item, source in zip(best.items[0], best.strongest[0], strict=True)}
+    assert said == {0: "transitions", 1: "words", 2: "transitions"}

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from model.data.catalogue import Catalogue
 from model.data.sequences import Sequences, without_targets
@@ -14,9 +13,10 @@ from model.data.splits import Dataset, leave_one_out
 from model.evaluate.judge import evaluate
 from model.mix import KINDS, applicable
 from model.mix.hybrid import NETWORK, Hybrid
-from model.mix.part import Votes, sharpened
 from model.mix.pool import pool
 from model.mix.weights import search
+from model.rankers.plan import Asked
+from model.rankers.tables import GivenTable
 
 ITEMS = 30
 AUTO = SimpleNamespace(parts=None, remove_seen=None)
@@ -106,8 +106,7 @@ def test_a_case_without_intents_is_left_to_the_others(made):
 def test_shares_sum_to_one_and_show_the_strongest(made):
     hybrid = Hybrid({NETWORK: 0.1, "transitions": 0.9}, {"transitions": KINDS["transitions"].fit(made)})
     items = np.array([[(made.test.prefixes[row][-1] + 1) % ITEMS, 17] for row in range(len(made.test))])
-    network = np.take_along_axis(uniform(made.test), items, axis=1)
-    found = hybrid.shares(made.test, items, network)
+    found = hybrid.mixer(GivenTable(uniform(made.test))).shares(Asked.of(made.test), items)
     assert np.allclose(sum(found.values()), 1, atol=1e-4)
     assert (found["transitions"][:, 0] > found[NETWORK][:, 0]).all()
 
@@ -184,9 +183,11 @@ def test_search_finds_the_better_source():
     assert found.weights["words"] > 0.5
 
 
-def test_zero_rows_stay_zero():
-    assert Votes.of(torch.tensor([[0.0, 0.0], [1.0, 3.0]])).probabilities().tolist() == [[0, 0], [0.25, 0.75]]
-    assert sharpened(torch.zeros(1, 3), torch.zeros(1, 1)).probabilities().tolist() == [[0, 0, 0]]
+def test_rows_of_sources_that_know_nothing_are_zero(made):
+    lonely = made.with_catalogue(Catalogue.build(made.catalogue.item_ids, ["?"] * ITEMS))
+    assert not KINDS["words"].fit(lonely).probabilities(made.test).any()
+    sums = KINDS["transitions"].fit(made).probabilities(made.test).sum(axis=1)
+    assert np.allclose(sums[sums > 0], 1.0)
 
 
 COUNTS = np.where(np.arange(ITEMS) == 4, 0, 9)
@@ -205,12 +206,10 @@ def test_items_with_few_clicks_are_mixed_by_their_trust_and_the_others_as_before
 def test_shares_of_an_item_without_clicks_follow_its_trust(made):
     parts = {"words": KINDS["words"].fit(made)}
     weights = {NETWORK: 0.5, "words": 0.5}
-    items, network = (
-        np.array([[4, 5]] * len(made.test)),
-        np.full((len(made.test), 2), 1 / ITEMS, dtype=np.float32),
-    )
-    plain = Hybrid(weights, parts).shares(made.test, items, network)["words"]
-    cold = Hybrid(weights, parts, COUNTS, (2.0, 0.0)).shares(made.test, items, network)["words"]
+    items, asked = np.array([[4, 5]] * len(made.test)), Asked.of(made.test)
+    network = GivenTable(uniform(made.test))
+    plain = Hybrid(weights, parts).mixer(network).shares(asked, items)["words"]
+    cold = Hybrid(weights, parts, COUNTS, (2.0, 0.0)).mixer(network).shares(asked, items)["words"]
     assert (cold[:, 0] > plain[:, 0]).any() and np.allclose(cold[:, 1], plain[:, 1])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from model.data.catalogue import Catalogue
 from model.data.sequences import Sequences, cases_at, without_targets
@@ -16,7 +17,7 @@ from model.rankers.last_item import LastItem
 from model.rankers.markov import DecayedMarkov, Markov, pair_counts
 from model.rankers.popularity import Popularity
 from model.rankers.session_knn import SessionKnn, Settings
-from model.rankers.title_knn import TitleKnn, WordKnn
+from model.rankers.title_knn import TitleKnn, WordKnn, tfidf
 from model.study.baselines import baselines
 
 
@@ -185,3 +186,15 @@ def test_every_baseline_scores_all_items_and_leaves_the_sessions_alone():
     assert np.array_equal(made.train.items, train)
     assert np.array_equal(made.test.prefixes.items, test)
     assert len(set(roles)) == 10
+
+
+@given(st.lists(st.text("aB é日1_-' ", max_size=12), min_size=1, max_size=12).filter("".join))
+def test_words_weigh_as_by_scikit_learn(texts):
+    kept = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
+    try:
+        wanted = kept.fit_transform(texts).toarray()
+    except ValueError:  # no text holds a word
+        wanted = np.zeros((len(texts), 1), np.float32)
+    found = tfidf(texts)
+    assert found.has_canonical_format
+    np.testing.assert_allclose(found.toarray(), wanted, atol=1e-6)

@@ -13,7 +13,7 @@ from model.config import make_config
 from model.data.sequences import Sequences, without_targets
 from model.mix import KINDS, Part
 from model.mix.hybrid import NETWORK, Hybrid
-from model.rankers import markov, title_knn
+from model.rankers import tables
 from model.recommender.reasons import BECAUSE, WHOLE, quoted
 from model.recommender.recommender import Scorer, ScoreRequest
 from model.recommender.train import train
@@ -40,8 +40,7 @@ def test_the_named_click_speaks_most_alone(
 ) -> None:
     part = parts[name]
     if not small:  # the way of catalogues whose item x item tables would not fit into memory
-        monkeypatch.setattr(markov, "DENSE_ITEMS", 0)
-        monkeypatch.setattr(title_knn, "DENSE_ITEMS", 0)
+        monkeypatch.setattr(tables, "SMALL_CATALOGUE", 0)
         part = KINDS[name].of(part.arrays(), plain.catalogue)
     scorer = replace(plain, hybrid=Hybrid({NETWORK: 0.0, name: 1.0}, {name: part}))
     answer = scorer.score([ScoreRequest(SESSION)], 8)[0]

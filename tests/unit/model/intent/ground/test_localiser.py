@@ -7,6 +7,7 @@ import pytest
 
 from model.intent.ground.encoder import EncoderSource
 from model.intent.ground.localiser import Localiser, LocaliserError
+from model.kernels.cosines import dots
 from model.text.nearest import BlockedSearch, ListSearch
 
 
@@ -72,7 +73,8 @@ def test_search_of_a_few_misses_nothing_that_rounding_hides(count):
         vectors[count // 2, None],
     ):
         rows, cosines = BlockedSearch(vectors).search(asked, 5)
-        exact = np.einsum("qd,cd->qc", asked, vectors)
+        exact = np.empty((len(asked), count), np.float32)
+        dots(np.ascontiguousarray(asked, np.float32), vectors, exact)  # a scan of all rows, none rounded
         best = np.argsort(-exact, axis=1, kind="stable")[:, :5]
         assert rows.tolist() == best.tolist()
         np.testing.assert_array_equal(cosines, np.take_along_axis(exact, best, axis=1))

@@ -156,10 +156,25 @@ def test_durations_and_times_of_day_are_no_times(tmp_path, column):
 @pytest.mark.parametrize(
     "times", [["20240301", "20240302"], ["2024-03-01", "2024-03-01"], ["1709251200", "1709337600"]]
 )
-def test_days_without_a_time_of_day_are_said(tmp_path, times, caplog):
+def test_days_without_a_time_of_day_are_said(tmp_path, times):
     found = list(read_clicks(folder(tmp_path, *times)))
     words = "event_time holds days without a time of day; the order within a day is the file's"
-    assert words in caplog.text and words in found[-1].notes[0]
+    assert words in found[-1].notes[0]
+
+
+@pytest.mark.parametrize(
+    ("times", "days"),
+    [
+        ([f"2024-{month:02d}-05T00:00:00{zone}" for month, zone in ((1, "+01:00"), (4, "+02:00"))] * 3, True),
+        ([f"2024-03-{day:02d}T00:00:00-05:00" for day in range(1, 6)], True),
+        (["2024-03-01T10:00:00Z"] * 5, False),
+        ([f"2024-03-{day:02d}T10:0{day}:00Z" for day in range(1, 6)], False),
+        ([f"2024-03-{day:02d}T{7 * day % 3:02d}:00:00Z" for day in range(1, 9)], False),
+    ],
+)
+def test_midnights_of_another_zone_are_days_too(tmp_path, times, days):
+    notes = [note for block in read_clicks(folder(tmp_path, *times)) for note in block.notes]
+    assert any("days without a time of day" in note for note in notes) == days
 
 
 def test_times_of_day_are_not_called_days(tmp_path):
