@@ -28,8 +28,8 @@ DEAR_GAIN = {"neighbours": 3e-3}
 SHRINK = (0.0, 0.2, 0.4, 0.6, 0.8)
 FEWEST_COLD = 30  # targets without a click; fewer tell nothing of such items
 ONLY_PROVEN = 1.64  # standard errors: 95 % of one side
-# taken into the mix only where it is proven out of fold that the mix without them is worse: what is trained, or
-# inferred is worth its time, and its place in an explanation, where it adds to what was counted
+# taken into the mix only where it is proven out of fold that the mix without them is worse: what is trained
+# or inferred is worth its time, and its place in an explanation, where it adds to what was counted
 PROVEN_ONLY = ("network", "intents")
 TEXT = ("titles", "words", "categories", "intents")  # they know an item by its title, clicked or not
 # logarithms of what a source counts times its weight for an item without a click
