@@ -48,9 +48,9 @@ bench: $(STAMP) assets  ## every benchmark; writes benchmarks/results
 ui: $(STAMP)  ## dagster dev on the demo's state
 	@$(BIN)/python -m dagster_project ui
 
-lock:  ## compile pyproject.toml to the hashed locks of `all` and `live`: names, versions, hashes, no addresses
+lock:  ## compile pyproject.toml to the hashed locks of `all`, `live` and `features`: names, versions, hashes, no addresses
 	@$(COMPILE) --extra all --group dev pyproject.toml -o requirements.lock
-	@$(COMPILE) --extra live --constraint requirements.lock pyproject.toml -o requirements-live.lock
+	@for extra in live features; do $(COMPILE) --extra $$extra --constraint requirements.lock pyproject.toml -o requirements-$$extra.lock || exit 1; done
 
 clean:  ## stop the embedded services and remove everything made at run time (the environment stays)
 	@if [ -x $(BIN)/python ] && [ -d .intentstore ]; then $(BIN)/python -m streaming down; fi

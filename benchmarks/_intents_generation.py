@@ -18,7 +18,7 @@ import torch
 from _report import spread
 from feature_repo.contract.assets import fetch as assets
 from feature_repo.contract.settings import LlmSettings, Settings
-from model.intent.ask.local import prompt_ids
+from model.intent.ask.llm import prompt_ids
 from model.intent.llm.chat import Chat
 from model.intent.llm.generate import Generator
 from model.intent.llm.weights import load_network, prepare
@@ -184,7 +184,7 @@ from pathlib import Path
 import torch
 from _intents_generation import sessions_of
 from feature_repo.contract.settings import load_settings
-from model.intent.ask.local import LocalLlm
+from model.intent.ask.llm import LocalLlm
 torch.set_num_threads(1)
 settings = load_settings(Path(os.devnull), os.environ)
 part, parts, count = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

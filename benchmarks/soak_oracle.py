@@ -112,7 +112,7 @@ def grown_of(text: str) -> list[Grown]:
     """Read the numbers of partitions that the consumers noted, oldest first."""
     return [
         Grown(one["count"], {int(partition): since for partition, since in one["since"].items()})
-        for one in json.loads(text)
+        for one in json.loads(text)["widths"]
     ]
 
 

@@ -22,6 +22,8 @@ OWNER = "intentstore-recommendations"
 # histories may be decades old (ML-100K is of 1998); online.ttl_hours sets a maximum age where one is wanted
 NO_LIMIT = timedelta(0)
 KEYS = {"session_id", "item_id"}
+FOLD_FIELDS = tuple(name for name, _ in columns.SESSION_FEATURE_FIELDS)
+EVENT_FIELDS = tuple(name for name, _ in columns.SESSION_EVENT_FIELDS)
 _PRIMITIVES: dict[pa.DataType, FeastType] = {
     pa.string(): String,
     pa.int32(): Int32,
@@ -107,6 +109,14 @@ session_features_push = PushSource(
     description="Entry for live rows; the consumer writes the same rows by LiveFeatureWriter.",
 )
 
+session_events_push = PushSource(
+    name="session_events_push",
+    batch_source=session_features_source,
+    owner=OWNER,
+    tags={"writer": "streaming consume"},
+    description="Entry for live rows of the events by type; the consumer writes them with the others.",
+)
+
 session_features = FeatureView(
     name="session_features",
     entities=[session],
@@ -114,7 +124,7 @@ session_features = FeatureView(
     online=True,
     source=session_features_push,
     owner=OWNER,
-    schema=_fields(columns.SESSION_FEATURES, "event_id", "event_date"),
+    schema=_fields(columns.SESSION_FEATURES, "event_id", "event_date", *EVENT_FIELDS),
     tags={
         "table": columns.SESSION_FEATURES,
         "job": "session-features",
@@ -122,6 +132,22 @@ session_features = FeatureView(
         "stage": "production",
     },
     description="What a session did up to a click: items, counts, pauses.",
+)
+session_events = FeatureView(
+    name=columns.SESSION_EVENTS,
+    entities=[session],
+    ttl=NO_LIMIT,
+    online=True,
+    source=session_events_push,
+    owner=OWNER,
+    schema=_fields(columns.SESSION_FEATURES, "event_id", "event_date", *FOLD_FIELDS),
+    tags={
+        "table": columns.SESSION_FEATURES,
+        "job": "session-features",
+        "freshness": "live: each click; batch: each run",
+        "stage": "production",
+    },
+    description="A session's events by type, and the items whose interest ended.",
 )
 session_intents = FeatureView(
     name="session_intents",
@@ -174,6 +200,13 @@ session_ranker_v1 = FeatureService(
     tags={"version": "1", "consumer": "model"},
     description="What the next-item model reads of a session.",
 )
+session_ranker_v2 = FeatureService(
+    name="session_ranker_v2",
+    features=[session_features, session_events, session_intents[["source", "long_vector", "short_vector"]]],
+    owner=OWNER,
+    tags={"version": "2", "consumer": "model"},
+    description="What version 1 holds, and the session's events by type.",
+)
 session_intents_v1 = FeatureService(
     name="session_intents_v1",
     features=[session_intents],
@@ -197,11 +230,14 @@ OBJECTS = (
     item_text_source,
     item_popularity_source,
     session_features_push,
+    session_events_push,
     session_features,
+    session_events,
     session_intents,
     item_text,
     item_popularity,
     session_ranker_v1,
+    session_ranker_v2,
     session_intents_v1,
     item_text_v1,
 )

@@ -25,8 +25,10 @@ from feature_repo.contract.dataset.folder import (
 )
 from feature_repo.contract.dataset.refusals import Tally
 from feature_repo.contract.dataset.rules import FolderRules, single_items
+from feature_repo.contract.events.found import TypeCounts
+from feature_repo.contract.events.rules import EventRules
 
-SHOWN_TYPES = 8
+USUAL_RULES = EventRules()
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # TOML allows none in a comment
 
 
@@ -45,6 +47,8 @@ class Found:
         Range of the times, UTC.
     event_types : dict of str to int
         Each kind of event and how often; empty where the files do not say.
+    counted : tuple of str
+        What the types count for by `session.event_types`, a line each.
     refused : Tally
         Rows that cannot be used, by kind of reason.
     notes : list of str
@@ -63,6 +67,7 @@ class Found:
     first: datetime | None = None
     last: datetime | None = None
     event_types: dict[str, int] = field(default_factory=dict)
+    counted: tuple[str, ...] = ()
     refused: Tally = field(default_factory=Tally)
     notes: list[str] = field(default_factory=list)
     own_split: bool = False
@@ -79,9 +84,7 @@ class Found:
             f"{self.clicks:,} clicks of {self.sessions:,} session ids on {self.items:,} items"
             + (f", from {_day(self.first)} to {_day(self.last)} (UTC)" if self.first else "")
         )
-        if self.event_types:
-            shown = [f"{name} {count:,}" for name, count in [*self.event_types.items()][:SHOWN_TYPES]]
-            said.append(f"event types: {', '.join(shown)}; each counts as a click")
+        said += self.counted
         said.append(
             f"titles: {self.titles:,}" if self.titles else "no titles (items.*): behaviour alone, no intents"
         )
@@ -116,7 +119,7 @@ class Found:
         }
 
 
-def look(folder: Path, now: datetime) -> Found:
+def look(folder: Path, now: datetime, events: EventRules = USUAL_RULES) -> Found:
     """Read a whole dataset folder as `ingest` would, and count.
 
     Parameters
@@ -124,6 +127,8 @@ def look(folder: Path, now: datetime) -> Found:
     folder : Path
     now : datetime
         Clicks more than a day ahead of it are refused.
+    events : EventRules
+        What each type of event counts for.
 
     Raises
     ------
@@ -134,7 +139,7 @@ def look(folder: Path, now: datetime) -> Found:
     for _, path in click_files(folder):
         if path.name != SEQUENCES:
             _note_columns(found, path)
-    rules, items, types = FolderRules(), set[str](), dict[str, int]()
+    rules, items, types = FolderRules(), set[str](), TypeCounts(events)
     times: list[tuple[int, int]] = []
     now_us = int(now.timestamp() * 1_000_000)
     for block in rules.watch(read_clicks(folder, now_us)):
@@ -142,7 +147,7 @@ def look(folder: Path, now: datetime) -> Found:
         found.notes += block.notes
         if block.rows.num_rows:
             items.update(pc.unique(block.rows.column("item_id")).to_pylist())
-            _count(types, block.rows.column("event_type"))
+            types.add(block.rows.column("event_type"))
             span = pc.min_max(block.rows.column("event_time").cast(pa.int64())).as_py()
             times.append((span["min"], span["max"]))
     settled = rules.settle()
@@ -154,7 +159,10 @@ def look(folder: Path, now: datetime) -> Found:
         len(items),
         settled.own_split,
     )
-    found.event_types = dict(sorted(types.items(), key=lambda pair: -pair[1]))
+    named = [(name, count) for name, count in types.counts.items() if name is not None]
+    found.event_types = dict(sorted(named, key=lambda pair: -pair[1]))
+    found.counted = tuple(types.notes())
+    found.notes += filter(None, [types.nothing_folded()])
     if times:
         found.first, found.last = _moment(min(times)[0]), _moment(max(high for _, high in times))
     _look_at_items(found, folder)
@@ -176,11 +184,6 @@ def _note_columns(found: Found, path: Path) -> None:
     block = next(iter(read_blocks(path)), None)
     if block is not None:
         found.columns[path.name] = list(block.rows.column_names)
-
-
-def _count(types: dict[str, int], column: pa.ChunkedArray) -> None:
-    for entry in pc.value_counts(column.drop_null()).to_pylist():
-        types[entry["values"]] = types.get(entry["values"], 0) + entry["counts"]
 
 
 def _moment(microseconds: int) -> datetime:

@@ -24,6 +24,7 @@ from model.messages import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from feature_repo.contract import settings as settings_module
     from feature_repo.contract.settings import Settings
     from model import config as model_config
     from model.config import ModelConfig
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from model.study import benchmark as bench
     from model.study import study as experiment
 else:
+    settings_module = lazy("feature_repo.contract.settings")
     model_config = lazy("model.config")
     answer = lazy("model.recommender.answer")
     artifact = lazy("model.recommender.artifact")
@@ -78,14 +80,12 @@ class Protocol(StrEnum):
     next_item = "next-item"
 
 
-class Source(StrEnum):
-    """Whose intents the cases carry."""
-
-    encoder = "encoder"
-    llm = "llm"
-    endpoint = "endpoint"
-    student = "student"
-    none = "none"
+def _source(value: str) -> str:
+    """Check the name of an intent source: one of ``intents.source``, or ``student``."""
+    known = ("encoder", *settings_module.ASKED_SOURCES, "student", "none")
+    if value not in known:
+        raise typer.BadParameter(f"'{value}' is not one of {', '.join(known)}")
+    return value
 
 
 @app.command(
@@ -127,8 +127,14 @@ def _benchmark(
         ),
     ] = None,
     intents: Annotated[
-        Source, typer.Option("--intents", help="source of the cases' intents")
-    ] = Source.encoder,
+        str,
+        typer.Option(
+            "--intents",
+            metavar="SOURCE",
+            callback=_source,
+            help="source of the cases' intents: one of intents.source, or student (default encoder)",
+        ),
+    ] = "encoder",
     intent_calls: Annotated[
         int | None,
         typer.Option(
@@ -185,7 +191,7 @@ def _benchmark(
     given = SimpleNamespace(**locals())
     if refit and no_refit:
         raise typer.BadParameter("--no-refit is not allowed with --refit")
-    given.protocol, given.intents = protocol and protocol.value, intents.value
+    given.protocol = protocol and protocol.value
     return _guarded(benchmark, given)
 
 
@@ -248,21 +254,23 @@ def _study(
         ),
     ] = None,
     intents: Annotated[
-        Source,
+        str,
         typer.Option(
             "--intents",
+            metavar="SOURCE",
+            callback=_source,
             help=(
-                "whose intents the cases carry; compared with every control in section sources; of llm "
-                "and endpoint also views, a neutral prompt and r"
+                "whose intents the cases carry (default encoder); compared with every control in section "
+                "sources; of an LLM also views, a neutral prompt and r"
             ),
         ),
-    ] = Source.encoder,
+    ] = "encoder",
     gap_minutes: Gap = None,
     config: cli.Config = None,
     json: cli.Json = False,
 ) -> int:
     given = SimpleNamespace(**locals())
-    given.protocol, given.intents = protocol and protocol.value, intents.value
+    given.protocol = protocol and protocol.value
     return _guarded(_run_study, given)
 
 

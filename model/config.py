@@ -47,7 +47,7 @@ class ModelConfig(BaseModel):
     128
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # network
     backbone: Backbone = "sasrec"

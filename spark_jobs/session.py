@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
-LOGGER = logging.getLogger("intentstore.spark")
+log = logging.getLogger("intentstore.spark")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 KEPT_LOGS = 50  # newest logs of the JVM, each of one start and rarely above 100 KB
 _LOG4J = """\
@@ -65,12 +65,12 @@ def spark_session(settings: Settings, app: str = "intentstore") -> SparkSession:
     scratch.mkdir(parents=True, exist_ok=True)
     _remove_stale_scratch(scratch)
     conf = _configuration(settings, app, scratch)
-    LOGGER.info("starting Spark (%s, %s of memory)", settings.spark.master, settings.spark.driver_memory)
+    log.info("starting Spark (%s, %s of memory)", settings.spark.master, settings.spark.driver_memory)
     # Spark's workers take it from here only
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    log = _new_log(scratch, app)
-    with log.open("wb") as stream:
-        return _start(conf, stream, log)
+    file = _new_log(scratch, app)
+    with file.open("wb") as stream:
+        return _start(conf, stream, file)
 
 
 def _new_log(scratch: Path, app: str) -> Path:
@@ -80,16 +80,16 @@ def _new_log(scratch: Path, app: str) -> Path:
     folder = scratch / "logs"
     folder.mkdir(exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9]+", "-", app).strip("-")[:80]
-    log = folder / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%f}-{name}-{os.getpid()}.log"
+    file = folder / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%f}-{name}-{os.getpid()}.log"
     link, fresh = scratch / "driver.log", scratch / f".driver.log.{os.getpid()}"
     if link.is_file() and not link.is_symlink():  # of an older version, which had one log
         link.replace(folder / f"00000000T000000-{link.name}")
     fresh.unlink(missing_ok=True)
-    fresh.symlink_to(log.relative_to(scratch))
+    fresh.symlink_to(file.relative_to(scratch))
     fresh.replace(link)
     for old in sorted(folder.glob("*.log"))[: -(KEPT_LOGS - 1)]:
         old.unlink(missing_ok=True)
-    return log
+    return file
 
 
 def _check_java() -> None:
@@ -101,7 +101,7 @@ def _check_java() -> None:
         raise JobError(str(error)) from None
 
 
-def _start(conf: SparkConf, stream: IO[bytes], log: Path) -> SparkSession:
+def _start(conf: SparkConf, stream: IO[bytes], file: Path) -> SparkSession:
     # The gateway is launched here rather than by the builder so that the JVM's own output can go to a file.
     # The JVM reads a pipe from us and ends when that breaks: whatever kills this process, Ctrl-C to kill -9,
     # takes the JVM with it.
@@ -116,10 +116,10 @@ def _start(conf: SparkConf, stream: IO[bytes], log: Path) -> SparkSession:
         SparkContext(conf=conf, gateway=gateway)
         return SparkSession.builder.getOrCreate()
     except (PySparkException, Py4JError, OSError) as error:
-        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-1:] or [
+        last = [line for line in file.read_text(errors="replace").splitlines() if line.strip()][-1:] or [
             str(error).splitlines()[0]
         ]
-        raise JobError(f"Spark does not start ({last[0][:300]}); its log is {log}") from None
+        raise JobError(f"Spark does not start ({last[0][:300]}); its log is {file}") from None
 
 
 def _configuration(settings: Settings, app: str, scratch: Path) -> SparkConf:
@@ -180,13 +180,13 @@ def _jars(settings: Settings) -> dict[str, str]:
 
     folder = assets.fetch("delta", settings.assets_dir)
     own = {_artifact(path) for path in (Path(pyspark.__file__).parent / "jars").glob("*.jar")}
+
     # Ivy brings older copies of what Spark has itself (jackson, log4j, hadoop); in front of Spark's they
     # would break it.
-    jars = sorted(
-        str(path)
-        for path in folder.rglob("*.jar")
-        if not any(path.name.startswith(name) or f"_{name}" in path.name for name in own)
-    )
+    def is_sparks(name: str) -> bool:
+        return any(name.startswith(artifact) or f"_{artifact}" in name for artifact in own)
+
+    jars = sorted(str(path) for path in folder.rglob("*.jar") if not is_sparks(path.name))
     if not jars:
         raise JobError(f"no jars under {folder}; remove that folder, it is fetched again")
     if settings.spark.master.startswith("local"):

@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feature_repo.contract import cli
+from feature_repo.contract.lazy import lazy
 from model.kernels.store import keep_under
+from streaming.logs import configure_logging
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
+    from streaming import commands
+else:
+    commands = lazy("streaming.commands")
 
 Group = Annotated[str | None, typer.Option("--group", help="consumer group")]
 StateDir = Annotated[
@@ -61,7 +66,6 @@ def _up(
     ] = False,
 ) -> int:
     settings = _settings(config, bootstrap_servers)
-    from streaming import commands
 
     return commands.guarded(commands.up, settings, json=json)
 
@@ -73,7 +77,6 @@ def _up(
 )
 def _down(config: cli.Config = None, bootstrap_servers: cli.Broker = None, json: cli.Json = False) -> int:
     settings = _settings(config, bootstrap_servers)
-    from streaming import commands
 
     return commands.guarded(commands.down, settings, json=json)
 
@@ -127,7 +130,6 @@ def _consume(
         streaming__state_dir=state_dir,
         streaming__metrics_port=metrics_port,
     )
-    from streaming import commands
 
     return commands.guarded(
         commands.consume,
@@ -167,7 +169,6 @@ def _repartition(
     json: cli.Json = False,
 ) -> int:
     settings = _settings(config, bootstrap_servers, streaming__group=group, streaming__state_dir=state_dir)
-    from streaming import commands
 
     return commands.guarded(commands.repartition, settings, model=model, json=json)
 
@@ -191,7 +192,6 @@ def _serve(
     settings = _settings(
         config, bootstrap_servers, chatty=True, http__host=host, http__port=port, http__workers=workers
     )
-    from streaming import commands
 
     return commands.guarded(commands.serve, settings, model=model)
 
@@ -208,7 +208,6 @@ def _lag(
     json: Annotated[bool, typer.Option("--json", help="one JSON line")] = False,
 ) -> int:
     settings = _settings(config, bootstrap_servers, streaming__group=group)
-    from streaming import commands
 
     return commands.guarded(commands.lag, settings, json=json)
 
@@ -228,7 +227,6 @@ def _intents(
     ] = None,
 ) -> int:
     settings = _settings(config, bootstrap_servers, chatty=True)
-    from streaming import commands
 
     return commands.guarded(commands.intents, settings, until_idle=until_idle, max_calls=max_calls)
 
@@ -246,7 +244,6 @@ def _dlq_list(
     json: Annotated[bool, typer.Option("--json", help="one JSON line a letter")] = False,
 ) -> int:
     settings = _settings(config, bootstrap_servers)
-    from streaming import commands
 
     return commands.guarded(commands.dlq_list, settings, reason=reason, limit=limit, json=json)
 
@@ -268,7 +265,6 @@ def _dlq_redrive(
     json: cli.Json = False,
 ) -> int:
     settings = _settings(config, bootstrap_servers)
-    from streaming import commands
 
     return commands.guarded(
         commands.dlq_redrive, settings, reason=reason, rekey=rekey, dry_run=dry_run, json=json
@@ -284,7 +280,6 @@ def _settings(
     # One compiled kernel a shape of a batch is kept by torch, 1,024 of them by default: a consumer's memory
     # would grow for an hour.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-    from streaming.logs import configure_logging
 
     level = logging.INFO if chatty or cli.verbose.get() else logging.WARNING
     configure_logging(level)

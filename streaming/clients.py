@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from feature_repo.contract.endpoints import bootstrap_servers
+from feature_repo.contract.endpoints import kafka_options
 from feature_repo.contract.key_partitions import partition_of, partitioner_of
-from feature_repo.contract.settings import KafkaSettings, Settings
+from feature_repo.contract.settings import Settings
 from streaming.errors import BrokerAwayError, StreamingError
 
 # a command line tool says that there is no broker after this, not after the client's 30 s
@@ -19,33 +19,6 @@ BROKER_WAIT_SECONDS = 120.0  # for every client alike: a broker that recovers it
 # The client logs every connection that a restarting broker drops, several times over; what matters comes to
 # us as an exception.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
-
-
-def security_options(kafka: KafkaSettings) -> dict[str, Any]:
-    """Give the security options as kafka-python names them.
-
-    Parameters
-    ----------
-    kafka : KafkaSettings
-        Only what is set is passed on.
-
-    Returns
-    -------
-    dict
-        Keyword arguments of any kafka-python client.
-    """
-    options: dict[str, Any] = {"security_protocol": kafka.security_protocol}
-    if kafka.security_protocol.startswith("SASL"):
-        options["sasl_mechanism"] = kafka.sasl_mechanism or "PLAIN"
-        options["sasl_plain_username"] = kafka.sasl_username
-        options["sasl_plain_password"] = (
-            kafka.sasl_password.get_secret_value() if kafka.sasl_password else None
-        )
-    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
-        path = getattr(kafka, name)
-        if path is not None:
-            options[name] = str(path)
-    return options
 
 
 def no_broker(what: str, settings: Settings, error: Exception) -> StreamingError:
@@ -67,7 +40,7 @@ def no_broker(what: str, settings: Settings, error: Exception) -> StreamingError
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Give address and security of the configured broker.
+    """Give address and security of the configured broker, and how often its topics are looked at.
 
     Raises
     ------
@@ -75,8 +48,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
         If no broker is configured and none was started.
     """
     metadata = {"metadata_max_age_ms": round(settings.kafka.metadata_seconds * 1000)}
-    address = {"bootstrap_servers": bootstrap_servers(settings).split(",")}
-    return {**address, **metadata, **security_options(settings.kafka)}
+    return {**kafka_options(settings), **metadata}
 
 
 def click_partitioner(settings: Settings) -> dict[str, Any]:

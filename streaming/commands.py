@@ -8,16 +8,29 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from types import SimpleNamespace as Options
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feature_repo.contract import cli
 from feature_repo.contract.assets.fetch import AssetError
 from feature_repo.contract.assets.java import JavaError
 from feature_repo.contract.endpoints import EndpointError
+from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
 from feature_repo.stores.packed.refusals import OnlineStoreError
 from streaming.errors import StreamingError
+from streaming.services import services as broker
 from streaming.services.processes import ServiceError
+from streaming.topics import dead_letters as dlq
+from streaming.topics import lag as lags
+
+if TYPE_CHECKING:
+    from streaming.consumer import app as run
+    from streaming.http import serve as http
+    from streaming.intents import worker as near_line
+else:
+    run = lazy("streaming.consumer.app")
+    http = lazy("streaming.http.serve")
+    near_line = lazy("streaming.intents.worker")
 
 EXPECTED_ERRORS = (ServiceError, AssetError, JavaError, EndpointError, StreamingError, OnlineStoreError)
 
@@ -38,8 +51,6 @@ def guarded(run: Callable[[Settings, Options], int], settings: Settings, **optio
 
 def up(settings: Settings, options: Options) -> int:
     """Start the embedded services and print where they are."""
-    from streaming.services import services as broker
-
     services = broker.up(settings).shown()
     if options.json:
         print(services.to_json())
@@ -51,8 +62,6 @@ def up(settings: Settings, options: Options) -> int:
 
 def down(settings: Settings, options: Options) -> int:
     """Stop the embedded services."""
-    from streaming.services import services as broker
-
     stopped = broker.down(settings)
     text = f"stopped: {', '.join(stopped)}" if stopped else "nothing was running"
     cli.show({"stopped": list(stopped)}, text, options.json)
@@ -61,8 +70,6 @@ def down(settings: Settings, options: Options) -> int:
 
 def consume(settings: Settings, options: Options) -> int:
     """Run the consumer until it is told to stop, or idle."""
-    from streaming.consumer import app as run
-
     return run.main(
         settings,
         model_dir=options.model,
@@ -74,8 +81,6 @@ def consume(settings: Settings, options: Options) -> int:
 
 def repartition(settings: Settings, options: Options) -> int:
     """Move states to where their keys go after partitions were added."""
-    from streaming.consumer import app as run
-
     moved = run.move(settings, model_dir=options.model)
     cli.show(moved._asdict(), moved.to_line(), options.json)
     return 0
@@ -83,15 +88,11 @@ def repartition(settings: Settings, options: Options) -> int:
 
 def serve(settings: Settings, options: Options) -> int:
     """Run the HTTP side."""
-    from streaming.http import serve as http
-
     return http.main(settings, model_dir=options.model)
 
 
 def dlq_list(settings: Settings, options: Options) -> int:
     """Show dead letters."""
-    from streaming.topics import dead_letters as dlq
-
     foreign = 0
     for letter in dlq.read(settings, reason=options.reason, limit=options.limit):
         foreign += letter.reason == dlq.FOREIGN
@@ -110,8 +111,6 @@ def dlq_list(settings: Settings, options: Options) -> int:
 
 def dlq_redrive(settings: Settings, options: Options) -> int:
     """Send dead letters that are valid now back to the clicks topic."""
-    from streaming.topics import dead_letters as dlq
-
     outcome = dlq.redrive(settings, reason=options.reason, rekey=options.rekey, dry_run=options.dry_run)
     cli.show(asdict(outcome), outcome.to_line(), getattr(options, "json", False))
     return 0
@@ -119,8 +118,6 @@ def dlq_redrive(settings: Settings, options: Options) -> int:
 
 def lag(settings: Settings, options: Options) -> int:
     """Show how far the group is behind."""
-    from streaming.topics import lag as lags
-
     report = lags.measure(settings)
     print(report.to_json() if options.json else report.to_table())
     return 0
@@ -128,6 +125,4 @@ def lag(settings: Settings, options: Options) -> int:
 
 def intents(settings: Settings, options: Options) -> int:
     """Run the near-line intent worker."""
-    from streaming.intents import worker as near_line
-
     return near_line.main(settings, until_idle_seconds=options.until_idle, max_calls=options.max_calls)

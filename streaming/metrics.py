@@ -48,6 +48,12 @@ class ConsumerMetrics:
         self.restored = Counter(
             "intentstore_clicks_restored", "Clicks folded again to rebuild lost state", registry=registry
         )
+        self.aside = Counter(
+            "intentstore_events_aside",
+            "Events that extend no session, by type; `other` = types that no rule names",
+            ["type"],
+            registry=registry,
+        )
         self.refused = Counter(
             "intentstore_clicks_refused", "Clicks sent to the dead letters", ["reason"], registry=registry
         )

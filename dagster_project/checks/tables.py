@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.contract import tables as columns
-from feature_repo.contract.settings import Settings
+from feature_repo.contract.events.rules import EventRules, ruled
+from feature_repo.contract.settings import ASKED_SOURCES, Settings
 from spark_jobs.lake.log import DeltaLog
 
 EXAMPLES = 5  # rows that a failed check names
@@ -225,10 +227,10 @@ def volume(settings: Settings, details: Mapping[str, Any]) -> Outcome:
 
 
 def sessions_cover(settings: Settings, details: Mapping[str, Any]) -> Outcome:
-    """Check that each click is in exactly one session."""
-    clicks = DeltaLog(settings.table(columns.CLICKS)).snapshot().rows()
+    """Check that each event that is a click is in exactly one session."""
+    clicks = int(_folded(settings, _read(settings, columns.CLICKS, "event_type")).sum())
     lengths = pc.sum(_read(settings, columns.SESSIONS, "length")["length"]).as_py() or 0
-    text = f"{lengths:,} clicks in sessions, {clicks:,} in `clicks`"
+    text = f"{lengths:,} clicks in sessions, {clicks:,} in `clicks` by session.event_types"
     return Outcome(
         lengths == clicks,
         text if lengths == clicks else f"{text}; run `sessionise` again",
@@ -236,9 +238,15 @@ def sessions_cover(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     )
 
 
+def _folded(settings: Settings, clicks: pa.Table) -> np.ndarray:
+    rules = EventRules.from_settings(settings.session.event_types)
+    return ruled(clicks["event_type"], rules).folded
+
+
 def features_cover(settings: Settings, details: Mapping[str, Any]) -> Outcome:
-    """Check that each click has its row of features."""
-    clicks = _read(settings, columns.CLICKS, "event_id")
+    """Check that each event that is a click has its row of features."""
+    clicks = _read(settings, columns.CLICKS, "event_id", "event_type")
+    clicks = clicks.filter(pa.array(_folded(settings, clicks))).select(["event_id"])
     made = _read(settings, columns.SESSION_FEATURES, "event_id")["event_id"]
     lacking = pc.invert(pc.is_in(clicks["event_id"], value_set=made.combine_chunks()))
     number = pc.sum(lacking).as_py() or 0
@@ -289,7 +297,7 @@ def copy_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
         (row["session_id"], row["event_timestamp"]): set(row["items"])
         for row in _read(settings, columns.SESSION_TEXT, "session_id", "event_timestamp", "items").to_pylist()
     }
-    asked = [row for row in intents.to_pylist() if row["source"] in {"llm", "endpoint"}]
+    asked = [row for row in intents.to_pylist() if row["source"] in ASKED_SOURCES]
     copied = [
         row
         for row in asked
@@ -318,7 +326,7 @@ def copy_share(settings: Settings, details: Mapping[str, Any]) -> Outcome:
 def cache_covers(settings: Settings, details: Mapping[str, Any]) -> Outcome:
     """Check that each LLM intent in use stands in the cache, so that a rerun costs no call."""
     intents = _read(settings, columns.SESSION_INTENTS, "session_id", "source", "cache_key")
-    asked = intents.filter(pc.is_in(intents["source"], value_set=pa.array(["llm", "endpoint"])))
+    asked = intents.filter(pc.is_in(intents["source"], value_set=pa.array(ASKED_SOURCES)))
     if asked.num_rows == 0:
         return Outcome(True, "no intent came from an LLM", {"asked": 0})
     cached = _read(settings, columns.INTENT_CACHE, "cache_key")["cache_key"].combine_chunks()
@@ -381,14 +389,14 @@ def parity_holds(settings: Settings, details: Mapping[str, Any]) -> Outcome:
 
 
 def live_answered(settings: Settings, details: Mapping[str, Any]) -> Outcome:
-    """Demand that each click that was replayed got an answer, was a known duplicate, or is among the dead
-    letters.
+    """Demand that each click that was replayed got an answer, is of a type that is kept aside, was a known
+    duplicate, or is among the dead letters.
     """
     sent, answers = int(details.get("clicks") or 0), int(details.get("answers") or 0)
-    accounted = answers + int(details.get("duplicates") or 0) + int(details.get("dead_letters") or 0)
+    accounted = answers + sum(int(details.get(name) or 0) for name in ("aside", "duplicates", "dead_letters"))
     text = (
         f"{sent:,} clicks sent, {answers:,} answered, {details.get('dead_letters') or 0} dead letters, "
-        f"{details.get('duplicates') or 0} duplicates"
+        f"{details.get('aside') or 0} kept aside, {details.get('duplicates') or 0} duplicates"
     )
     return Outcome(
         accounted >= sent,

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from dagster_project.demo import figures
 from dagster_project.run import steps
 from feature_repo.contract import tables as columns
 from feature_repo.contract.settings import Settings
 from spark_jobs.lake.log import DeltaLog
 
 METRICS = ("R@5", "R@10", "R@20", "N@10", "MRR@20")
-PREFIX_SHOWN, RECOMMENDED_SHOWN = 6, 5
+PREFIX_SHOWN, RECOMMENDED_SHOWN = 6, figures.RECOMMENDED_SHOWN
 NOT_MADE = "not made in this run"
 Facts = Mapping[str, Mapping[str, Any]]
 
@@ -33,12 +34,18 @@ class Section:
         Its cells.
     note : str
         Below it; may be empty.
+    pictures : sequence of str
+        SVG of the page, above the table.
+    cards : bool
+        Whether the page shows each row as a card.
     """
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    pictures: Sequence[str] = ()
+    cards: bool = False
 
 
 def number(value: Any, digits: int = 0) -> str:
@@ -160,6 +167,7 @@ def quality(facts: Facts, report: Mapping[str, Any] | None) -> Section:
         ("model", *METRICS),
         rows,
         f"{said} {made}{kept}".strip(),
+        figures.of_quality(report),
     )
 
 
@@ -190,6 +198,7 @@ def streaming(facts: Facts) -> Section:
         ("", ""),
         rows,
         f"Latency: from the click's record time in Kafka to that of its answer.{earlier}",
+        figures.of_replay(known),
     )
 
 
@@ -245,6 +254,8 @@ def sessions(settings: Settings, facts: Facts) -> Section:
         rows,
         "One click of each drawn session that had a next one; what was clicked next was not known when it "
         "was answered.",
+        figures.of_session(settings, examples[0], next(iter(prefixes.values()), [])),
+        cards=True,
     )
 
 
@@ -280,6 +291,13 @@ def _prefixes(settings: Settings, examples: Sequence[Mapping[str, Any]]) -> dict
         filter=pc.field("offset").isin(wanted),
     )
     return {(row["partition"], row["offset"]): row["items"] for row in found.to_pylist()}
+
+
+def clicked(settings: Settings, facts: Facts) -> list[str]:
+    """Return the last items of the first session that is shown; empty where none is."""
+    examples = (facts.get("live/recommendations") or {}).get("examples") or []
+    seen = list(_prefixes(settings, examples[:1]).values()) if examples else []
+    return seen[0][-PREFIX_SHOWN:] if seen else []
 
 
 class CheckResult(NamedTuple):

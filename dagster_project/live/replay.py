@@ -17,8 +17,10 @@ from typing import Any
 
 from dagster_project.live import redate
 from dagster_project.live.drawn import Draw, Sent, following
+from dagster_project.live.spread import histogram, hit_rates, quantile
 from feature_repo.contract import messages as events
 from feature_repo.contract import processes as bound
+from feature_repo.contract.events.rules import event_type_of
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from spark_jobs.ingest.held_out import held_out_file
@@ -229,9 +231,11 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         answered. Records that others wrote to the output topics are ``foreign_records``, and nothing else.
     """
     sent: dict[tuple[int, int], int] = {}
-    draw = Draw(following(_clicks(settings, before, sent), FoldConfig.from_settings(settings.session).gap_us))
+    config, aside = FoldConfig.from_settings(settings.session), set[tuple[int, int]]()
+    draw = Draw(following(_clicks(settings, before, sent, config, aside), config.gap_us))
     latencies: list[float] = []
     stamps: list[int] = []
+    hits: list[bool] = []
     versions: set[str] = set()
     strangers = dead = 0
     for record in _records(settings, settings.kafka.recommendations_topic, before.answers):
@@ -245,7 +249,10 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
             stamps.append(record.timestamp)
             versions.add(answer.model_version)
             place = (answer.source.partition, answer.source.offset)
+            aside.discard(place)
             draw.offer(answer.session_id, place, record.value)
+            if (after := draw.followed.get(place)) is not None:
+                hits.append(after.item in [item.item_id for item in answer.items])
     for record in _records(settings, settings.kafka.dead_letter_topic, before.dead):
         ours = dlq.letter_of(record, settings.kafka.clicks_topic).reason != dlq.FOREIGN
         dead, strangers = dead + ours, strangers + (not ours)
@@ -255,34 +262,37 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
         "answers": len(latencies),
         "dead_letters": dead,
         "foreign_records": strangers,
-        "duplicates": max(0, len(sent) - len(latencies) - dead),
+        "aside": len(aside),
+        "duplicates": max(0, len(sent) - len(latencies) - dead - len(aside)),
         "p50_ms": quantile(latencies, 0.50),
         "p99_ms": quantile(latencies, 0.99),
+        "latency_histogram": histogram(latencies),
+        "hit_rates": hit_rates(hits),
         "answers_per_second": round(len(stamps) / span, 1) if span else None,
         "model_version": ", ".join(sorted(versions)) or None,
         "examples": draw.drawn(),
     }
 
 
-def _clicks(settings: Settings, before: Ends, sent: dict[tuple[int, int], int]) -> Iterator[Sent]:
-    """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds."""
+def _clicks(
+    settings: Settings,
+    before: Ends,
+    sent: dict[tuple[int, int], int],
+    config: FoldConfig,
+    aside: set[tuple[int, int]],
+) -> Iterator[Sent]:
+    """Yield the valid clicks since some offsets; ``sent`` gets the times of all records, in milliseconds, and
+    ``aside`` the places of events that are no clicks.
+    """
     for record in _records(settings, settings.kafka.clicks_topic, before.clicks):
         place = (record.partition, record.offset)
         sent[place] = record.timestamp
         with contextlib.suppress(events.ClickError):
-            yield Sent(place, events.decode_click(record.value, record.key, record.timestamp * 1000))
-
-
-def quantile(values: list[float], share: float) -> float | None:
-    """Return the smallest value that at least `share` of the values do not exceed.
-
-    Examples
-    --------
-    >>> quantile([1.0, 2.0, 3.0, 4.0], 0.5), quantile([], 0.5)
-    (2.0, None)
-    """
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+            click = events.decode_click(record.value, record.key, record.timestamp * 1000)
+            if config.events.of(event_type_of(click.extra)).folded:
+                yield Sent(place, click)
+            else:
+                aside.add(place)
 
 
 def _records(settings: Settings, topic: str, since: Mapping[str, int]) -> Iterator[Any]:

@@ -163,10 +163,9 @@ def snippets(service: str, keys: list[str]) -> dict[str, str]:
         "settings = load_settings(None, os.environ)\nstore = feature_store(settings)\n"
     )
     history = (
-        "import pandas as pd\nfrom spark_jobs.session import spark_session\n"
+        "import pandas as pd\n"
         + start
         + (
-            "spark_session(settings)\n"
             f'rows = pd.DataFrame({{{entities}, "event_timestamp": [pd.Timestamp.now(tz="UTC")]}})\n'
             "job = store.get_historical_features(entity_df=rows, "
             f'features=store.get_feature_service("{service}"))\n'

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.contract.lazy import lazy
+from feature_repo.stores.offline.errors import FeatureTableError
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
@@ -63,7 +64,7 @@ def view_statistics(spark: SparkSession, store: FeatureStore, view: FeatureView)
             config.offline_store.lake,
             Path(config.repo_path) if config.repo_path else None,
         )
-    except tables.FeatureTableError:
+    except FeatureTableError:
         return None
     names = [feature.name for feature in view.features if feature.name in table.frame.columns]
     measures = {name: _measure(table.frame, name) for name in names}

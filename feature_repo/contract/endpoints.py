@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from feature_repo.contract.settings import Settings
+from feature_repo.contract.settings import KafkaSettings, Settings
 
 _REMEDY = "start the embedded ones with `python -m streaming up`"
 
@@ -43,6 +43,45 @@ def bootstrap_servers(settings: Settings) -> str:
     return settings.kafka.bootstrap_servers or _embedded(
         settings, "bootstrap_servers", "kafka.bootstrap_servers"
     )
+
+
+def security_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """Give the security options as kafka-python names them.
+
+    Parameters
+    ----------
+    kafka : KafkaSettings
+        Only what is set is passed on.
+
+    Returns
+    -------
+    dict
+        Keyword arguments of any kafka-python client.
+    """
+    options: dict[str, Any] = {"security_protocol": kafka.security_protocol}
+    if kafka.security_protocol.startswith("SASL"):
+        options["sasl_mechanism"] = kafka.sasl_mechanism or "PLAIN"
+        options["sasl_plain_username"] = kafka.sasl_username
+        options["sasl_plain_password"] = (
+            kafka.sasl_password.get_secret_value() if kafka.sasl_password else None
+        )
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        path = getattr(kafka, name)
+        if path is not None:
+            options[name] = str(path)
+    return options
+
+
+def kafka_options(settings: Settings) -> dict[str, Any]:
+    """Give address and security of the configured broker, for any kafka-python client.
+
+    Raises
+    ------
+    EndpointError
+        See ``bootstrap_servers``.
+    """
+    address = {"bootstrap_servers": bootstrap_servers(settings).split(",")}
+    return {**address, **security_options(settings.kafka)}
 
 
 def online_store_url(settings: Settings) -> str:

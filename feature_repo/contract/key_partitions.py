@@ -20,6 +20,7 @@ from feature_repo.contract.settings import KafkaSettings
 
 log = logging.getLogger("intentstore.key_partitions")
 WRONG_PARTITION: Final = "wrong_partition"
+PARTITIONERS: Final = ("murmur2", "crc32", "fnv1a")
 _MASK = 0xFFFFFFFF
 _MURMUR_SEED, _MURMUR_M = 0x9747B28C, 0x5BD1E995
 _FNV_BASIS, _FNV_PRIME = 0x811C9DC5, 0x01000193
@@ -77,13 +78,31 @@ def fnv1a(key: bytes) -> int:
 
 
 @functools.lru_cache(maxsize=8_192)  # a session clicks again and again; with ids of 1,024 characters 9 MB
+def key_hash(partitioner: str, key: bytes) -> int:
+    """Give the number whose remainder by the count of partitions is the partition of a key.
+
+    Parameters
+    ----------
+    partitioner : str
+        One of ``PARTITIONERS``, see ``kafka.partitioner``.
+    key : bytes
+        Of the record.
+    """
+    if partitioner == "crc32":
+        return zlib.crc32(key)
+    if partitioner == "fnv1a":
+        signed = fnv1a(key)
+        return min(signed, 2**32 - signed)  # the size of the number read as a signed one
+    return murmur2(key) & 0x7FFFFFFF
+
+
 def partition_of(partitioner: str, key: bytes, count: int) -> int:
     """Give the partition that a partitioner names for a key.
 
     Parameters
     ----------
     partitioner : str
-        ``murmur2``, ``crc32`` or ``fnv1a``, see ``kafka.partitioner``.
+        See ``key_hash``.
     key : bytes
         Of the record.
     count : int
@@ -91,15 +110,10 @@ def partition_of(partitioner: str, key: bytes, count: int) -> int:
 
     Examples
     --------
-    >>> [partition_of(name, b"cookie-42", 4) for name in ("murmur2", "crc32", "fnv1a")]
+    >>> [partition_of(name, b"cookie-42", 4) for name in PARTITIONERS]
     [1, 0, 0]
     """
-    if partitioner == "crc32":
-        return zlib.crc32(key) % count
-    if partitioner == "fnv1a":
-        signed = fnv1a(key)
-        return min(signed, 2**32 - signed) % count  # the size of the number read as a signed one
-    return (murmur2(key) & 0x7FFFFFFF) % count
+    return key_hash(partitioner, key) % count
 
 
 def partitioner_of(kafka: KafkaSettings) -> str:
@@ -182,7 +196,15 @@ class KeyRule:
         raise ClickError(WRONG_PARTITION, f"{text}; let every producer use {self.partitioner}")
 
 
-def key_rule(kafka: KafkaSettings, home: Path, count: int, ends: Mapping[int, int]) -> KeyRule:
+@dataclass(frozen=True)
+class _Note:
+    """What is kept of a clicks topic; no id in what an older version wrote."""
+
+    topic_id: str | None
+    widths: tuple[Width, ...]
+
+
+def key_rule(kafka: KafkaSettings, home: Path, topic_id: str, count: int, ends: Mapping[int, int]) -> KeyRule:
     """Make the rule for the clicks topic as it is now, and note it for whoever judges the same records later.
 
     Parameters
@@ -191,6 +213,8 @@ def key_rule(kafka: KafkaSettings, home: Path, count: int, ends: Mapping[int, in
         Topic, ``partition_check`` and ``partitioner``.
     home : Path
         ``home/topics`` keeps the numbers, so that a replay and the batch side refuse the same clicks.
+    topic_id : str
+        Kafka's own id of the topic: one that was made anew has the name of the one before, and no past.
     count : int
         Partitions at present.
     ends : mapping of int to int
@@ -199,35 +223,31 @@ def key_rule(kafka: KafkaSettings, home: Path, count: int, ends: Mapping[int, in
     Returns
     -------
     KeyRule
-        With every number of partitions that was seen; a topic that shrank or lost its end was made anew, and
-        its past is forgotten.
+        With every number of partitions that was seen; a topic that shrank or lost its end has none but the
+        present.
     """
     if kafka.partition_check == "off":
         return KeyRule(None, (Width(count),))
-    file = home / "topics" / f"{kafka.clicks_topic}.json"
+    file = _file(kafka, home)
     with only_one(file.with_suffix(".lock")):
-        known = _read(file)
-        anew = any(
+        noted = _read(file)
+        known = noted.widths if noted.topic_id in (topic_id, None) else ()
+        lost = any(
             since > ends.get(partition, 0) for width in known for partition, since in width.since.items()
         )
-        if not known or anew or known[-1].count > count:
+        if not known or lost or known[-1].count > count:
             widths: tuple[Width, ...] = (Width(count),)
         elif known[-1].count < count:
-            widths = (
-                *known,
-                Width(
-                    count,
-                    {partition: ends[partition] for partition in range(known[-1].count) if partition in ends},
-                ),
-            )
+            older = range(known[-1].count)
+            widths = (*known, Width(count, {number: ends[number] for number in older if number in ends}))
         else:
             widths = known
-        if widths != known:
-            _write(file, widths)
+        if (note := _Note(topic_id, widths)) != noted:
+            _write(file, note)
     return KeyRule(partitioner_of(kafka), widths)
 
 
-def note_move(kafka: KafkaSettings, home: Path, count: int, since: Mapping[int, int]) -> None:
+def note_move(kafka: KafkaSettings, home: Path, topic_id: str, count: int, since: Mapping[int, int]) -> None:
     """Note from where on a new number of partitions counts, when states were moved to it; for whoever judges
     the same records later.
 
@@ -235,7 +255,7 @@ def note_move(kafka: KafkaSettings, home: Path, count: int, since: Mapping[int, 
     ----------
     kafka : KafkaSettings
         Topic and ``partition_check``.
-    home : Path
+    home, topic_id
         See ``key_rule``.
     count : int
         Partitions by which the states have their places now.
@@ -244,22 +264,25 @@ def note_move(kafka: KafkaSettings, home: Path, count: int, since: Mapping[int, 
     """
     if kafka.partition_check == "off":
         return
-    file = home / "topics" / f"{kafka.clicks_topic}.json"
+    file = _file(kafka, home)
     with only_one(file.with_suffix(".lock")):
-        older = tuple(width for width in _read(file) if width.count < count)
-        _write(file, (*older, Width(count, dict(since) if older else {})))
+        noted = _read(file)
+        known = noted.widths if noted.topic_id in (topic_id, None) else ()
+        older = tuple(width for width in known if width.count < count)
+        _write(file, _Note(topic_id, (*older, Width(count, dict(since) if older else {}))))
 
 
-def _width(row: Mapping[str, Any]) -> Width:
-    return Width(row["count"], {int(partition): since for partition, since in row["since"].items()})
+def _file(kafka: KafkaSettings, home: Path) -> Path:
+    return home / "topics" / f"{kafka.clicks_topic}.json"
 
 
-def _read(file: Path) -> tuple[Width, ...]:
+def _read(file: Path) -> _Note:
     if not file.is_file():
-        return ()
+        return _Note(None, ())
     try:
-        rows = json.loads(file.read_bytes())
-        return tuple(map(_width, rows))
+        noted = json.loads(file.read_bytes())
+        topic_id, rows = (None, noted) if isinstance(noted, list) else (noted["topic_id"], noted["widths"])
+        return _Note(topic_id, tuple(_width(row) for row in rows))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         log.warning(
             (
@@ -270,8 +293,13 @@ def _read(file: Path) -> tuple[Width, ...]:
             type(error).__name__,
             error,
         )
-        return ()
+        return _Note(None, ())
 
 
-def _write(file: Path, widths: tuple[Width, ...]) -> None:
-    replace_file(file, json.dumps([{"count": width.count, "since": width.since} for width in widths]))
+def _width(row: dict[str, Any]) -> Width:
+    return Width(row["count"], {int(partition): since for partition, since in row["since"].items()})
+
+
+def _write(file: Path, note: _Note) -> None:
+    widths = [{"count": width.count, "since": width.since} for width in note.widths]
+    replace_file(file, json.dumps({"topic_id": note.topic_id, "widths": widths}))

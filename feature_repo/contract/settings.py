@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -19,6 +19,7 @@ from feature_repo.contract.texts import TextError, put
 
 ENVIRONMENT_PREFIX = "INTENTSTORE_"
 DEFAULT_FILE = Path("intentstore.toml")
+MOST_WEIGHT = 1000.0  # of an event type; more is a mistake
 
 
 class SettingsError(ValueError):
@@ -28,7 +29,7 @@ class SettingsError(ValueError):
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DatasetSettings(Section):
@@ -51,6 +52,41 @@ class DatasetSettings(Section):
     )
 
 
+class EventSettings(Section):
+    """What an event of each type does; names in any spelling of `contract.spellings.event_types`."""
+
+    fold: tuple[str, ...] = Field(
+        ("click", "view", "detail"),
+        description='Types that extend a session; events without a type are clicks; "*" = every type.',
+    )
+    aside: tuple[str, ...] = Field(
+        ("cart", "wishlist", "purchase", "impression", "remove_from_cart"),
+        description="Types that are kept and counted, and extend no session.",
+    )
+    ends: tuple[str, ...] = Field(
+        ("purchase",), description="Types whose item is not recommended again in the session."
+    )
+    weights: dict[str, float] = Field(
+        default_factory=dict,
+        description="How much a type speaks for its item; not named = 1 where it is folded, else 0.",
+    )
+
+    @field_validator("fold", "aside", "ends")
+    @classmethod
+    def _worded(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not name.strip() for name in value):
+            raise ValueError("holds a blank name; name types, such as view or addtocart")
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _finite(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, weight in value.items():
+            if not 0 <= weight <= MOST_WEIGHT:
+                raise ValueError(f"of '{name}' is {weight}; give a number from 0 to {MOST_WEIGHT:g}")
+        return value
+
+
 class SessionSettings(Section):
     """How clicks of one id become sessions and features."""
 
@@ -59,6 +95,7 @@ class SessionSettings(Section):
     )
     max_items: int = Field(50, ge=1, le=1000, description="Most recent clicks a session keeps.")
     min_length: int = Field(2, ge=1, description="Shorter sessions are not trained on.")
+    event_types: EventSettings = EventSettings()
     cases_per_session: int = Field(
         500, ge=1, description="Positions of a session that are cases, evenly spread, the last one always."
     )
@@ -205,10 +242,14 @@ class EndpointSettings(Section):
     cost_per_million_output_tokens: float = Field(0.0, ge=0)
 
 
+AskedSource = Literal["llm", "endpoint"]  # each is a module of `model.intent.ask`
+ASKED_SOURCES: tuple[AskedSource, ...] = get_args(AskedSource)
+
+
 class IntentSettings(Section):
     """What infers intents, for how many sessions, and how answers are grounded."""
 
-    source: Literal["llm", "endpoint", "encoder", "none"] = "llm"
+    source: Literal[AskedSource, "encoder", "none"] = "llm"
     fallback: Literal["student", "encoder", "none"] = Field(
         "encoder", description="Source of the sessions the budget does not reach, and of live prefixes."
     )
@@ -230,6 +271,25 @@ class IntentSettings(Section):
     )
 
 
+class LimitSettings(Section):
+    """What may be shown in every answer on Kafka; an HTTP request brings its own."""
+
+    category: str | None = Field(None, description="Only items of it: whole words, in any case.")
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    min_score: float | None = None
+    per_category: int | None = Field(None, ge=1, description="Most items of one category.")
+    new_share: float = Field(0.0, ge=0, le=1, description="Least share of items without a training click.")
+    seed: int = Field(0, description="Of the draw among new items.")
+
+    @field_validator("only", "exclude")
+    @classmethod
+    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not item.strip() for item in value):
+            raise ValueError("holds a blank id; name items of the catalogue")
+        return value
+
+
 class StreamingSettings(Section):
     """The consumer and its limits."""
 
@@ -246,6 +306,7 @@ class StreamingSettings(Section):
     dlq_breaker_window: int = Field(1000, ge=10)
     transactional: bool = False
     watchdog_seconds: float = Field(60.0, gt=0)
+    limits: LimitSettings = LimitSettings()
 
 
 class HttpSettings(Section):

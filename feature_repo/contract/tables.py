@@ -25,6 +25,7 @@ SESSION_FEATURES = "session_features"
 ITEM_POPULARITY = "item_popularity"
 TRAINING_SET = "training_set"
 SCORE_LOG = "score_log"
+SESSION_EVENTS = "session_events"  # a view of session_features
 QUARANTINE = "quarantine"
 INTENT_CACHE = "intent_cache"
 
@@ -176,6 +177,12 @@ _ITEMS = Table(
         Field(
             "raw", _S, "Texts as they came, JSON by column, where HTML entities in them were decoded.", False
         ),
+        Field(
+            "available",
+            pa.bool_(),
+            "Whether the item may be recommended; null = the source does not say, so it may.",
+            False,
+        ),
     ),
     ("item_id",),
     "ingest",
@@ -237,6 +244,13 @@ _SESSIONS = Table(
         Field("length", _I, "Number of clicks."),
         Field("split", _S, "train, valid or test.", True, ("clicks.event_time", "clicks.split")),
         Field("session_date", _DATE, "Day of the session's end, UTC."),
+        Field(
+            "weights",
+            VECTOR,
+            "How much each click's item is spoken for, by session.event_types.weights; a plain click is 1.",
+            False,
+            ("clicks.event_type",),
+        ),
     ),
     ("session_id", "session_start"),
     "sessionise",
@@ -376,6 +390,36 @@ SESSION_FEATURE_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple(
     (field.name, field.kind) for field in _FOLDED
 )
 
+# What the fold counts beside the clicks; a Feast view of its own over the same table, so that rows and
+# readers of the view above stay as they are. Tables made by earlier versions get these columns at their next
+# write.
+_EVENTS = (
+    Field(
+        "event_types",
+        _TEXTS,
+        "Types of the current session's events, clicks and others, sorted by name.",
+        False,
+        ("clicks.event_type",),
+    ),
+    Field(
+        "event_counts",
+        pa.list_(_L),
+        "How often each of them, in the order of event_types.",
+        False,
+        ("clicks.event_type", "clicks.event_id"),
+    ),
+    Field(
+        "ended_items",
+        _TEXTS,
+        "Items whose interest ended in the current session, such as by a purchase; not recommended again.",
+        False,
+        ("clicks.event_type", "clicks.item_id"),
+    ),
+)
+SESSION_EVENT_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple(
+    (field.name, field.kind) for field in _EVENTS
+)
+
 _SESSION_FEATURES = Table(
     SESSION_FEATURES,
     "What the one fold gives after each click, in order of arrival. The consumer computes the same live.",
@@ -386,6 +430,7 @@ _SESSION_FEATURES = Table(
         *_FOLDED,
         Field("event_id", _S, "Id of the click after which this holds.", True, ("clicks.event_id",)),
         Field("event_date", _DATE, "Day of the click, UTC."),
+        *_EVENTS,
     ),
     ("session_id", "event_id"),
     "session-features",
@@ -464,6 +509,7 @@ _SCORE_LOG = Table(
         Field("model_version", _S, "Model that answered; none = popularity."),
         Field("click_time", TIME, "Event time of the click."),
         Field("scored_at", TIME, "When the answer was made."),
+        *(field.made_of() for field in _EVENTS),
     ),
     ("topic", "partition", "offset"),
     "ingest --score-log",

@@ -20,17 +20,19 @@ from typing import TYPE_CHECKING, Any
 from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
 from feature_repo.registry.store import applied_store
+from feature_repo.stores.offline.errors import FeatureTableError
 from feature_repo.stores.surroundings import online_store_of
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
     from pyspark.sql import DataFrame, SparkSession
 
-    from feature_repo.stores.offline import asof
+    from feature_repo.stores.offline import asof, pins
     from feature_repo.stores.offline import sources as tables
     from feature_repo.stores.online.partition_writer import PartitionWriter
 else:
     asof = lazy("feature_repo.stores.offline.asof")
+    pins = lazy("feature_repo.stores.offline.pins")
     tables = lazy("feature_repo.stores.offline.sources")
 
 FILES_BY_NAME = 500  # more new files than this are found by a join rather than by a list in the plan
@@ -101,7 +103,7 @@ def materialize(
     known = {view.name: view for view in store.list_feature_views() if view.online}
     unknown = sorted(set(views or ()) - set(known))
     if unknown:
-        raise tables.FeatureTableError(
+        raise FeatureTableError(
             f"no feature view {unknown} in the registry; it has {sorted(known)} (python -m feature_repo "
             "apply registers them)"
         )
@@ -109,7 +111,7 @@ def materialize(
     for name in sorted(views or known):
         try:
             done.append(_materialize_view(store, known[name], spark, full))
-        except tables.FeatureTableError:
+        except FeatureTableError:
             if views is not None:
                 raise
     return done
@@ -122,12 +124,12 @@ def _materialize_view(
     repo = Path(config.repo_path) if config.repo_path else None
     table = tables.open_source(spark, view.batch_source, config.offline_store.lake, repo)
     if table.version is None:
-        raise tables.FeatureTableError(
+        raise FeatureTableError(
             f"source '{table.name}' of view '{view.name}' is no Delta table; materialise it with Feast's "
             "own command"
         )
     identity = tables.table_id(
-        spark, tables.location(str(view.batch_source.path), config.offline_store.lake, repo)
+        spark, pins.location(str(view.batch_source.path), config.offline_store.lake, repo)
     )
     mark = {} if full else online.watermark(config, view)
     since = mark.get("version") if mark.get("table_id") == identity else None
@@ -156,7 +158,7 @@ def _new_rows(
 
     if table.version == since:
         return None
-    path = tables.location(str(view.batch_source.path), config.offline_store.lake, repo)
+    path = pins.location(str(view.batch_source.path), config.offline_store.lake, repo)
     try:
         before = set(spark.read.format("delta").option("versionAsOf", since).load(path).inputFiles())
     except PySparkException:

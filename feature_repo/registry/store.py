@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from feature_repo import definitions
     from feature_repo.registry import checked
     from feature_repo.stores import asked
-    from feature_repo.stores.offline import sources
+    from feature_repo.stores.offline import pins
 else:
     definitions = lazy("feature_repo.definitions")
     checked = lazy("feature_repo.registry.checked")
     asked = lazy("feature_repo.stores.asked")
-    sources = lazy("feature_repo.stores.offline.sources")
+    pins = lazy("feature_repo.stores.offline.pins")
 
 
 REPO = Path(__file__).resolve().parents[1]
@@ -94,8 +94,7 @@ def feature_store(settings: Settings, *, url: str | None = None) -> FeatureStore
     Returns
     -------
     CheckedStore
-        Feast's, with errors in our words. Historical reads need an active Spark session with Delta
-        (``spark_jobs.session``) in this process.
+        Feast's, with errors in our words.
     """
     config = repo_config(settings, url=url)
 
@@ -161,4 +160,4 @@ def pinned(versions: Mapping[str, int | str]) -> Any:
     -------
     context manager
     """
-    return sources.pinned(versions)
+    return pins.pinned(versions)

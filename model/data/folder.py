@@ -23,8 +23,11 @@ from feature_repo.contract.dataset.folder import (
     read_item_blocks,
 )
 from feature_repo.contract.dataset.refusals import Tally, too_many
-from feature_repo.contract.dataset.rules import FolderRules, Settled, single_items
+from feature_repo.contract.dataset.rules import FolderRules, single_items
 from feature_repo.contract.dataset.session_cut import gap_note, session_begins
+from feature_repo.contract.dataset.settled import Settled
+from feature_repo.contract.events.found import TypeCounts
+from feature_repo.contract.events.rules import EventRules, RuledColumn, counted_clicks, ruled
 from feature_repo.contract.settings import SessionSettings
 from feature_repo.contract.spellings.ids import spelling_note
 from model.data.catalogue import Catalogue
@@ -46,9 +49,9 @@ __all__ = [
 
 DatasetError = DatasetFolderError
 MINUTE_US = 60_000_000
-_log = logging.getLogger("intentstore.model.data")
+log = logging.getLogger("intentstore.model.data")
 MOST_KINDS = 5  # kinds of refused rows that are named one by one
-_CLICK_COLUMNS = ["event_id", "session_id", "item_id", "event_time", "user_id"]
+_CLICK_COLUMNS = ["event_id", "session_id", "item_id", "event_time", "user_id", "event_type"]
 _SPLIT = pa.dictionary(pa.int32(), pa.string())
 _EMPTY = pa.schema(
     [*(CLICK_ROWS.field(name) for name in _CLICK_COLUMNS), ("split", _SPLIT), ("again", pa.bool_())]
@@ -71,8 +74,8 @@ def load_folder(
         Folder with ``clicks.*`` (and ``clicks_valid.*``, ``clicks_test.*``, ``items.*``) or ``sequences.txt``
         (and ``items.*``).
     session : SessionSettings, optional
-        Gap rule and least length; None = one session an id, any length. The gap never applies to
-        ``sequences.txt``.
+        Gap rule, least length and what types of events count for; None = one session an id, any length, the
+        usual types. The gap never applies to ``sequences.txt``.
     protocol : str, optional
         ``leave-one-out`` or ``next-item``; none = next-item where the folder has split files, else
         leave-one-out.
@@ -101,17 +104,20 @@ def load_folder(
     if clicks.num_rows == 0:
         why = f" ({tally.total:,} rows refused: {tally.summary()})" if tally.total else ""
         raise DatasetError(f"dataset folder '{folder}' has no valid click{why}; add rows to clicks.*")
-    catalogue, spelling = _catalogue(folder, clicks, heard)
-    stop = too_many(str(folder), tally, clicks.num_rows, max_refused_share)
-    if stop:
-        raise DatasetError(stop)
     minutes = None if session is None or (folder / "sequences.txt").is_file() else session.gap_minutes
+    gap_us = None if minutes is None else minutes * MINUTE_US
+    types, taken = _types_of(folder, clicks, session), clicks.num_rows
+    clicks = _counted(clicks, types.rules, gap_us)
+    catalogue, spelling = _catalogue(folder, clicks, heard)
+    if stop := too_many(str(folder), tally, taken, max_refused_share):
+        raise DatasetError(stop)
     split_files = settled.own_split or bool(settled.empty)
     chosen = protocol or ("next-item" if split_files else "leave-one-out")
     notes = (
         *_notes(tally),
         *heard.notes,
         *settled.notes(),
+        *types.notes(),
         *_about_split(clicks, chosen, split_files),
         *filter(
             None,
@@ -119,14 +125,8 @@ def load_folder(
         ),
     )
     for note in notes:
-        _log.warning("%s: %s", folder, note)
-    parts = _split(
-        clicks,
-        catalogue,
-        chosen,
-        None if minutes is None else minutes * MINUTE_US,
-        1 if session is None else session.min_length,
-    )
+        log.warning("%s: %s", folder, note)
+    parts = _split(clicks, catalogue, chosen, gap_us, 1 if session is None else session.min_length)
     dataset = Dataset(
         folder.name,
         chosen,
@@ -135,12 +135,22 @@ def load_folder(
         parts.valid,
         parts.test,
         validation_sequences=parts.validation_sequences,
+        refused=tally.total,
+        refused_by=tally.ranked(),
+        # a split whose test file is missing or without clicks is not the user's where it matters
+        own_split=chosen == "next-item" and settled.brings_test and not settled.empty,
+        notes=notes,
     )
-    # a split whose test file is missing or without clicks is not the user's where it matters
-    own = chosen == "next-item" and settled.brings_test and not settled.empty
-    return check_trainable(
-        replace(dataset, refused=tally.total, refused_by=tally.ranked(), notes=notes, own_split=own)
-    )
+    return check_trainable(dataset)
+
+
+def _types_of(folder: Path, clicks: pa.Table, session: SessionSettings | None) -> TypeCounts:
+    """Count the types of events; a ``DatasetError`` where none of them is a click."""
+    types = TypeCounts(EventRules() if session is None else EventRules.from_settings(session.event_types))
+    types.add(clicks.column("event_type"))
+    if nothing := types.nothing_folded():
+        raise DatasetError(f"dataset folder '{folder}': {nothing}")
+    return types
 
 
 @dataclass
@@ -174,6 +184,23 @@ def _read(folder: Path, now_us: int | None, heard: Heard) -> tuple[pa.Table, Set
         split = pa.array([block.split] * taken.rows.num_rows, pa.string()).dictionary_encode().cast(_SPLIT)
         tables.append(taken.rows.append_column("split", split).append_column("again", again))
     return pa.concat_tables(tables).unify_dictionaries(), settled
+
+
+def _counted(clicks: pa.Table, rules: EventRules, gap_us: float | None) -> pa.Table:
+    """Return the events that are clicks, in the order of the files, with ``weight``: how much other events
+    speak for their items.
+    """
+    types = ruled(clicks.column("event_type"), rules)
+    session, item, split = (_codes(clicks.column(name))[0] for name in ("session_id", "item_id", "split"))
+    session = session * (int(split.max(initial=0)) + 1) + split  # a test event says nothing of training
+    times = clicks.column("event_time").cast(pa.int64()).to_numpy()
+    order = np.lexsort((times, session))
+    sorted_types = RuledColumn(types.folded[order], types.ends[order], types.weight[order])
+    found = counted_clicks(session[order], item[order], times[order], sorted_types, gap_us)
+    places = order[found.places]
+    in_files = np.argsort(places, kind="stable")
+    taken = clicks.take(pa.array(places[in_files]))
+    return taken.append_column("weight", pa.array(found.weights[in_files]))
 
 
 def _catalogue(folder: Path, clicks: pa.Table, heard: Heard) -> tuple[Catalogue, str | None]:
@@ -236,6 +263,7 @@ def _sequences(clicks: pa.Table, catalogue: Catalogue, gap_us: float | None, lea
     order = np.lexsort((times, codes))  # stable: ties stay in file order
     codes, times = codes[order], times[order]
     items = _places(clicks.column("item_id"), catalogue)[order]
+    weights = clicks.column("weight").to_numpy()[order]
     new_id = np.concatenate([[True], codes[1:] != codes[:-1]])
     first = np.flatnonzero(session_begins(new_id, times, gap_us))
     offsets = np.append(first, len(items)).astype(np.int64)
@@ -246,12 +274,15 @@ def _sequences(clicks: pa.Table, catalogue: Catalogue, gap_us: float | None, lea
         offsets,
         times,
         (first - history_start).astype(np.int64),
+        weights if (weights != 1).any() else None,
     )
     return made.select(made.lengths >= least)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
-    encoded = column.combine_chunks().dictionary_encode()
+    encoded = column.combine_chunks()
+    if not isinstance(encoded, pa.DictionaryArray):
+        encoded = encoded.dictionary_encode()
     return np.asarray(
         encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64
     ), encoded.dictionary.to_pylist()

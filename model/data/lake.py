@@ -4,6 +4,8 @@ vectors. Knows nothing of Spark or Delta.
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pyarrow as pa
 
@@ -100,11 +102,10 @@ def joined(items: pa.Table, item_vectors: pa.Table) -> Catalogue:
     DatasetFolderError
         If vectors differ in length.
     """
+    ids, titles, categories = (items[name].to_pylist() for name in ("item_id", "title", "category"))
     named = {
         item: (title, category)
-        for item, title, category in zip(
-            *(items[name].to_pylist() for name in ("item_id", "title", "category"))
-        )
+        for item, title, category in zip(ids, titles, categories, strict=True)
         if title
     }
     matrix = _vectors(item_vectors["vector"]) if item_vectors.num_rows else None
@@ -178,7 +179,7 @@ def _cases(table: pa.Table, catalogue: Catalogue) -> Cases:
     lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     moments = table.column("event_timestamp").cast(pa.int64()).to_numpy()
-    flat = np.array([item for prefix in prefixes for item in prefix], dtype=np.int32)
+    flat = np.array(list(chain.from_iterable(prefixes)), dtype=np.int32)
     # The prefix is the last clicks before the target, all stamped with the instant at which they were known
     # together.
     ids = table.column("session_id").to_pylist()
@@ -235,7 +236,18 @@ def _sessions(table: pa.Table, catalogue: Catalogue) -> Sequences:
     )
     moments = np.asarray(times.flatten().cast(pa.int64()).to_numpy(zero_copy_only=False))
     first = np.asarray(table.column("first_position").to_numpy(), dtype=np.int64)
-    return Sequences(table.column("session_id").to_pylist(), items, offsets, moments, first)
+    return Sequences(
+        table.column("session_id").to_pylist(), items, offsets, moments, first, _weights(table, len(items))
+    )
+
+
+def _weights(table: pa.Table, clicks: int) -> np.ndarray | None:
+    """Return how much each click's item is spoken for; None where nothing says, or all are alike."""
+    if "weights" not in table.column_names or table.column("weights").null_count:
+        return None
+    flat = table.column("weights").combine_chunks().flatten()
+    weights = np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float32)
+    return weights if len(weights) == clicks and (weights != 1).any() else None
 
 
 def _first_held_out(sessions: Sequences, cases: Cases) -> np.ndarray:

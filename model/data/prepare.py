@@ -24,6 +24,8 @@ from feature_repo.contract.dataset.folder import CLICK_STEMS, DatasetFolderError
 from feature_repo.contract.dataset.refusals import Tally, too_many
 from feature_repo.contract.dataset.rows.checks import refusals
 from feature_repo.contract.dataset.rows.columns import one_array, text_column
+from feature_repo.contract.events.found import TypeCounts
+from feature_repo.contract.events.rules import EventRules
 from feature_repo.contract.files import replace_file, replacing
 from feature_repo.contract.settings import SettingsError, load_settings
 from feature_repo.contract.spellings.columns import ITEM_COLUMNS, KNOWN_NAMES, matched
@@ -33,6 +35,7 @@ from model.data.prepare_sources import (
     REQUIRED,
     Choices,
     blocks_of,
+    bought_in,
     say_left_aside,
     tables_of,
 )
@@ -109,20 +112,40 @@ def prepare(
         *((tables[kind], "items.parquet") for kind in ("items",) if kind in tables),
     ]
     written: dict[str, int] = {}
+    purchases = bought_in(source)
+    bought = [_bought(path, kind, reading) for path, kind in purchases]
     with ExitStack() as parts:  # each file gets its name when all of them are written
         for path, name in named:
             table = _converted(path, CLICK_COLUMNS if name != "items.parquet" else ITEM_COLUMNS, reading)
+            if name == f"{CLICK_STEMS['train']}.parquet":
+                table = pa.concat_tables([table, *bought], promote_options="default")
+            if "event_type" in table.column_names:
+                _say_types(table.column("event_type"), reading)
             pyarrow.parquet.write_table(table, parts.enter_context(replacing(target / name)))
             written[name] = table.num_rows
         _keep_refused(target, reading)
         stop = too_many(str(source), reading.tally, sum(written.values()), max_refused_share)
         if stop:
             raise DatasetFolderError(f"{stop}; the rows are in {target / REFUSED}")
-    say_left_aside(source, set(tables.values()), reading.choices)
+    say_left_aside(source, {*tables.values(), *(path for path, _ in purchases)}, reading.choices)
     others = [name for name in names_in(target) if name not in written]
     if others:
         reading.choices.say(f"'{target}' holds files of before, which stay: {', '.join(others[:5])}")
     return written
+
+
+def _bought(path: Path, kind: str, reading: _Source) -> pa.Table:
+    """Return the purchases of a file that holds nothing else, with their type."""
+    rows = _converted(path, CLICK_COLUMNS, reading)
+    reading.choices.say(f"{path.name}: {rows.num_rows:,} events of type {kind}, put beside the clicks")
+    return rows.append_column("event_type", pa.array([kind] * rows.num_rows, pa.string()))
+
+
+def _say_types(types: pa.ChunkedArray, reading: _Source) -> None:
+    found = TypeCounts(EventRules())
+    found.add(types)
+    for note in found.notes():
+        reading.choices.say(note)
 
 
 def _keep_refused(target: Path, reading: _Source) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from feature_repo.contract.dataset.files.blocks import Block
@@ -40,8 +41,11 @@ HEADLESS = {
     "yoochoose-clicks": _YOOCHOOSE, "yoochoose-test": _YOOCHOOSE,
     "UserBehavior": ("user_id", "item_id", "category_id", "event_type", "event_time"),
     "u": ("user_id", "item_id", "rating", "event_time"),
+    "yoochoose-buys": ("session_id", "event_time", "item_id", "price", "quantity"),
 }  # fmt: skip
-_SEPARATORS = {"yoochoose-clicks": ",", "yoochoose-test": ",", "UserBehavior": ",", "u": "\t"}
+# Purchases that are published in a file of their own: its stem to the type of its events.
+BUYS = {"yoochoose-buys": "buys"}
+_SEPARATORS = dict.fromkeys(HEADLESS, ",") | {"u": "\t"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,14 @@ def tables_of(source: Path, choices: Choices) -> dict[str, Path]:
     return found
 
 
+def bought_in(source: Path) -> list[tuple[Path, str]]:
+    """Find the files of a source that hold purchases alone, each with the type of its events."""
+    if source.is_file():
+        return []
+    found = ((_find(source, (stem,), None), name) for stem, name in BUYS.items())
+    return [(path, name) for path, name in found if path is not None]
+
+
 def _holds_clicks(path: Path, choices: Choices) -> bool:
     try:
         block = next(iter(read_blocks(path, separator=choices.separator)))
@@ -102,7 +114,7 @@ def _holds_clicks(path: Path, choices: Choices) -> bool:
 
 
 def _find(folder: Path, stems: Sequence[str], suffix: str | None) -> Path | None:
-    named = [folder / f"{stem}{ending}{packed}" for stem in stems for ending in SUFFIXES for packed in PACKED]
+    named = [folder / "".join(parts) for parts in product(stems, SUFFIXES, PACKED)]
     found = [path for path in named if path.exists()] or (
         [] if suffix is None else sorted(folder.glob(f"*{suffix}"))
     )
@@ -110,7 +122,7 @@ def _find(folder: Path, stems: Sequence[str], suffix: str | None) -> Path | None
 
 
 def _readable(folder: Path) -> list[Path]:
-    endings = tuple(ending + packed for ending in SUFFIXES for packed in PACKED)
+    endings = tuple(map("".join, product(SUFFIXES, PACKED)))
     return sorted(path for path in folder.iterdir() if path.name.endswith(endings))
 
 

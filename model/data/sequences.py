@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class Sequences:
         Microseconds UTC, not falling inside a session.
     first_position : ndarray int64, shape (sessions,)
         Index of a session's first click in the whole history of its id.
+    weights : ndarray float32, shape (clicks,), optional
+        How much each click's item is spoken for (``session.event_types.weights``); None = all alike.
 
     Examples
     --------
@@ -36,6 +39,7 @@ class Sequences:
     offsets: np.ndarray
     times: np.ndarray
     first_position: np.ndarray
+    weights: np.ndarray | None = None
 
     @classmethod
     def of(cls, sessions: Sequence[Sequence[int]]) -> Sequences:
@@ -43,8 +47,8 @@ class Sequences:
         examples).
         """
         lengths = [len(session) for session in sessions]
-        items = np.array([item for session in sessions for item in session], dtype=np.int32)
-        times = np.array([step * 1_000_000 for length in lengths for step in range(length)], dtype=np.int64)
+        items = np.array(list(chain.from_iterable(sessions)), dtype=np.int32)
+        times = np.array(list(chain.from_iterable(map(range, lengths))), dtype=np.int64) * 1_000_000
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
         return cls(
             [str(number) for number in range(len(sessions))],
@@ -85,6 +89,11 @@ class Sequences:
         return np.asarray(np.repeat(self.offsets[1:] - 1, self.lengths) - np.arange(self.clicks))
 
     @property
+    def spoken(self) -> np.ndarray:
+        """How much each click's item is spoken for, float32, shape (clicks,); 1 where nothing says."""
+        return np.ones(self.clicks, dtype=np.float32) if self.weights is None else self.weights
+
+    @property
     def clicks(self) -> int:
         """Clicks in all."""
         return len(self.items)
@@ -107,7 +116,12 @@ class Sequences:
         )
         names = [self.session_ids[place] for place in places.tolist()]
         return Sequences(
-            names, self.items[flat], offsets, self.times[flat], self.first_position[places] + starts
+            names,
+            self.items[flat],
+            offsets,
+            self.times[flat],
+            self.first_position[places] + starts,
+            None if self.weights is None else self.weights[flat],
         )
 
     def cut(self, keep: np.ndarray) -> Sequences:
@@ -124,6 +138,9 @@ class Sequences:
             np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]]),
             np.concatenate([self.times, other.times]),
             np.concatenate([self.first_position, other.first_position]),
+            None
+            if self.weights is None and other.weights is None
+            else np.concatenate([self.spoken, other.spoken]),
         )
 
 

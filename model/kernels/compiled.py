@@ -16,15 +16,61 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
-from numba.core.caching import FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
-from model.kernels.store import PLACE
+from model.kernels.store import PLACE, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_log = logging.getLogger("intentstore.kernels")
+log = logging.getLogger("intentstore.kernels")
 _said: set[str] = set()
+
+
+class NamedFolder(_CacheLocator):  # type: ignore[misc]
+    """The folder that an entry point named. Unlike numba's own locators it goes by the kernels' sources and
+    not by the place where they lie: a wheel, a clone and a worktree of one version share their code.
+
+    Parameters
+    ----------
+    function : callable
+        The loop in Python.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._name = function.__module__
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> NamedFolder | None:
+        """Return the folder where one was named that can be written, else none: numba then looks further."""
+        found = cls(py_func)
+        try:
+            if os.environ.get(PLACE):
+                found.ensure_cache_path()
+                return found
+        except OSError:
+            pass
+        return None
+
+    def get_cache_path(self) -> str:
+        """Return the folder."""
+        return os.environ[PLACE]
+
+    def get_source_stamp(self) -> str:
+        """Return what kept code must have been made of."""
+        return digest()
+
+    def get_disambiguator(self) -> str:
+        """Return the module's name."""
+        return self._name
+
+
+class _Kept(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (NamedFolder, *CompileResultCacheImpl._locator_classes)
+
+
+class _Files(FunctionCache):  # type: ignore[misc]
+    _impl_class = _Kept
 
 
 class KernelCache:
@@ -49,7 +95,7 @@ class KernelCache:
             wanted = os.environ.get(PLACE, "")
             numba.config.CACHE_DIR = wanted or numba.config.CACHE_DIR
             try:
-                self._files = FunctionCache(self._function)
+                self._files = _Files(self._function)
             except (RuntimeError, OSError) as error:
                 _say(f"compiled kernels cannot be kept ({error}); every start compiles them anew")
                 return None
@@ -115,7 +161,7 @@ def _say(text: str) -> None:
     """Log a line once: every kernel meets the same folder."""
     if text not in _said:
         _said.add(text)
-        _log.warning("%s", text)
+        log.warning("%s", text)
 
 
 @contextmanager

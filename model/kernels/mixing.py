@@ -163,7 +163,7 @@ def take_best(plan, numbers, items, begin, end, moment, said, scales, values, sc
 
 
 @kernel
-def mix(plan, numbers, weights, mixed, said, asked, without_seen, room, totals, kept, answer):
+def mix(plan, numbers, weights, mixed, said, asked, without_seen, allowed, room, totals, kept, answer):
     """Answer sessions.
 
     Parameters
@@ -179,6 +179,8 @@ def mix(plan, numbers, weights, mixed, said, asked, without_seen, room, totals, 
         first session among the rows of given votes.
     without_seen : bool
         Leave out the items of a session's own prefix.
+    allowed : bool, shape (sessions, items) or (0, 0)
+        Items that may be in an answer; empty = all.
     room : tuple
         votes (sources, items), products (multiplying sources, at least sessions, items), scratch int32.
     totals : out, shape (sessions, items) or (0, items)
@@ -226,6 +228,10 @@ def mix(plan, numbers, weights, mixed, said, asked, without_seen, room, totals, 
         if scores.shape[1]:
             for click in range(begin, end if without_seen else begin):
                 total[items[click]] = NOTHING
+            if len(allowed):
+                for item in range(count):
+                    if not allowed[session, item]:
+                        total[item] = NOTHING
             rows = scores[session], places[session], strongest[session], clicked[session]
             take_best(plan, numbers, items, begin, end, moment, said, scales, values, scratch, total, rows)
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -25,10 +26,16 @@ def keep_under(home: Path) -> Path:
         A folder of this version's kernels: another version of the sources or of numba has another one. Other
         processors find no code of theirs in it and add it.
     """
-    digest = hashlib.sha256(_numba().encode())
+    return Path(os.environ.setdefault(PLACE, str(home / "kernels" / digest())))
+
+
+@cache
+def digest() -> str:
+    """Name this version of all kernels: machine code holds what a kernel calls in other files, too."""
+    found = hashlib.sha256(_numba().encode())
     for source in sorted(Path(__file__).parents[1].glob("**/kernels/*.py")):
-        digest.update(source.read_bytes())
-    return Path(os.environ.setdefault(PLACE, str(home / "kernels" / digest.hexdigest()[:16])))
+        found.update(source.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def _numba() -> str:

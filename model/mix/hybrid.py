@@ -28,7 +28,7 @@ from model.rankers.tables import GivenTable, Table
 NETWORK = "network"
 VALIDATION_CASES = 25_000  # evenly spread beyond; the same for every seed
 TRACE = 1e-4  # a weight that decides between items of which the other sources know nothing
-_log = logging.getLogger("intentstore.model.hybrid")
+log = logging.getLogger("intentstore.model.hybrid")
 
 
 class HybridConfig(Protocol):
@@ -154,7 +154,7 @@ class Hybrid:
                 )
             )
         mix = _filled(mix)
-        _log.info("hybrid weights: %s (%.0f %% to the best source)", named(mix.weights), 100 * mix.shrunk)
+        log.info("hybrid weights: %s (%.0f %% to the best source)", named(mix.weights), 100 * mix.shrunk)
         # Lent only now: validation rarely has a cold item to tell what lending is worth, and it would move
         # the weights of the others.
         kept = {name: part.lent(dataset) for name, part in parts.items() if mix.weights[name] > 0}

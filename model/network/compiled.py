@@ -164,6 +164,10 @@ class CompiledNetwork(Table):
             gates.fused(*read, asked.long, asked.short, switches, self._fusion, whole, local, found)
         return found
 
+    def fits(self, items: int) -> bool:
+        """See Table.fits."""
+        return len(self.table) == items
+
     @property
     def multiplies(self) -> bool:
         """See Table.multiplies."""

@@ -16,6 +16,7 @@ CHUNK_ELEMENTS = 3_145_728  # logits held at once: 12 MB as float32, about what 
 # rows are filled up to it: matrix kernels are made and kept a shape, and the targets of a batch come in any
 # number
 MULTIPLE = 64
+LEAST_WEIGHT = 1e-6  # of a batch: where every target is of a type that counts nothing, so does the loss
 
 
 def bfloat16_pays(device: str | torch.device) -> bool:
@@ -43,8 +44,15 @@ class _FullSoftmax(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, items: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
-        """Sum of -log softmax(hidden items^T)[target] over the rows, shape ()."""
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        items: Tensor,
+        targets: Tensor,
+        dtype: torch.dtype,
+        weights: Tensor | None,
+    ) -> Tensor:
+        """Weighted sum of -log softmax(hidden items^T)[target] over the rows, shape ()."""
         count = len(hidden)
         rows = max(1, CHUNK_ELEMENTS // max(1, len(items)))
         multiple = MULTIPLE if rows >= MULTIPLE else 1
@@ -64,9 +72,14 @@ class _FullSoftmax(torch.autograd.Function):
             wanted = logits.gather(1, goal)
             logits.exp_()
             total = logits.sum(1, keepdim=True)
-            loss += (total.log() - wanted)[: count - start].sum(dtype=torch.float64)
+            each = (total.log() - wanted)[: count - start]
             logits /= total
             logits.scatter_add_(1, goal, torch.full_like(wanted, -1.0))
+            if weights is not None:
+                own = weights[start : start + rows, None]
+                each = each * own
+                logits[: len(own)] *= own
+            loss += each.sum(dtype=torch.float64)
             slope = logits.to(dtype)
             grad_hidden[start : start + rows] = slope @ table
             grad_items += slope.T @ part
@@ -75,14 +88,18 @@ class _FullSoftmax(torch.autograd.Function):
         return loss.to(hidden.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         """Scale the gradients made in the forward pass."""
         grad_hidden, grad_items = ctx.saved_tensors
-        return grad_hidden * grads[0], grad_items * grads[0], None, None
+        return grad_hidden * grads[0], grad_items * grads[0], None, None, None
 
 
 def full_softmax(
-    hidden: Tensor, items: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32
+    hidden: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    dtype: torch.dtype = torch.float32,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Exact softmax cross-entropy over the whole catalogue, in the memory of one chunk of logits.
 
@@ -96,11 +113,13 @@ def full_softmax(
         Index of each row's next item.
     dtype : torch.dtype
         Of the matrix products; softmax and sums are float32 always.
+    weights : Tensor, shape (rows,), optional
+        How much each row counts; None = all alike.
 
     Returns
     -------
     Tensor, shape ()
-        Mean over rows, in nats.
+        Weighted mean over rows, in nats; 0 where all weights are.
 
     Raises
     ------
@@ -116,7 +135,8 @@ def full_softmax(
     """
     if not len(hidden):
         raise ValueError("full_softmax of an empty batch; give at least one row")
-    return torch.as_tensor(_FullSoftmax.apply(hidden, items, targets, dtype)) / len(hidden)
+    total = torch.as_tensor(_FullSoftmax.apply(hidden, items, targets, dtype, weights))
+    return total / (len(hidden) if weights is None else weights.sum().clamp(min=LEAST_WEIGHT))
 
 
 def sampled_softmax(
@@ -126,6 +146,7 @@ def sampled_softmax(
     targets: Tensor,
     sampled: Tensor,
     log_expected: Tensor,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Softmax cross-entropy with shared sampled negatives and the log-q correction.
 
@@ -143,11 +164,13 @@ def sampled_softmax(
         Item indices, to find accidental hits.
     log_expected : Tensor, shape (samples,)
         log(samples * q_j) of the sampling distribution q.
+    weights : Tensor, shape (rows,), optional
+        How much each row counts; None = all alike.
 
     Returns
     -------
     Tensor, shape ()
-        Mean over rows, in nats.
+        Weighted mean over rows, in nats.
 
     References
     ----------
@@ -156,7 +179,8 @@ def sampled_softmax(
     wanted = (hidden * positives).sum(1, keepdim=True)
     others = hidden @ negatives.T - log_expected
     others = others.masked_fill(sampled[None, :] == targets[:, None], float("-inf"))
-    return (torch.logsumexp(torch.cat([wanted, others], dim=1), dim=1) - wanted.squeeze(1)).mean()
+    each = torch.logsumexp(torch.cat([wanted, others], dim=1), dim=1) - wanted.squeeze(1)
+    return each.mean() if weights is None else (each * weights).sum() / weights.sum().clamp(min=LEAST_WEIGHT)
 
 
 def alignment(left: Tensor, right: Tensor) -> Tensor:

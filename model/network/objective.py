@@ -34,7 +34,7 @@ class Objective:
 
     def __init__(self, network: Network, dataset: Dataset, config: ModelConfig) -> None:
         self.network, self.config = network, config
-        self.flat = dataset.train.items
+        self.flat, self.weights = dataset.train.items, dataset.train.weights
         counts = dataset.item_counts
         self.sampled = config.loss == "sampled" or (
             config.loss is None and len(counts) > config.full_softmax_items
@@ -77,7 +77,8 @@ class Objective:
         )
         places = places[ends]
         targets = torch.from_numpy(self.flat[places.numpy() + 1].astype(np.int64))
-        loss, extra = self._losses(clicks, ends, places, targets)
+        spoken = None if self.weights is None else torch.from_numpy(self.weights[places.numpy() + 1])
+        loss, extra = self._losses(clicks, ends, places, targets, spoken)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         (loss + extra).backward()  # type: ignore[no-untyped-call]
@@ -91,8 +92,11 @@ class Objective:
             optimizer.step()
         return float(loss.detach()), len(targets)
 
-    def _losses(self, clicks: Clicks, ends: Tensor, places: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _losses(
+        self, clicks: Clicks, ends: Tensor, places: Tensor, targets: Tensor, spoken: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         device, network = self.config.device, self.network
+        weights = None if spoken is None else spoken.to(device)
         negatives = self._negatives() if self.sampled else None
         table, clicks, local_targets, local_negatives = self._table(clicks, targets, negatives)
         clicks = Clicks(clicks.items.to(device), clicks.lengths.to(device))
@@ -118,10 +122,11 @@ class Objective:
                 targets.to(device),
                 negatives.to(device),
                 expected,
+                weights,
             )
         else:
             loss = full_softmax(
-                session, table if self.warm is None else table[self.warm], local_targets, self.dtype
+                session, table if self.warm is None else table[self.warm], local_targets, self.dtype, weights
             )
         return loss, extra
 

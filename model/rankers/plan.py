@@ -15,10 +15,11 @@ from model.data.sequences import Cases, Sequences
 from model.kernels import sources, sums
 from model.kernels.compiled import flat
 from model.kernels.mixing import mix
-from model.rankers.tables import Floats, NeighbourTable, Table
+from model.rankers.tables import Floats, GivenTable, NeighbourTable, Table
 
 NONE: Floats = np.zeros((0, 0), dtype=np.float32)
 NO_VOTES: Floats = np.zeros((0, 0, 0), dtype=np.float32)
+NO_MASK: NDArray[np.bool_] = np.zeros((0, 0), dtype=np.bool_)
 NO_PLACES: NDArray[np.int32] = np.zeros((0, 0), dtype=np.int32)
 NUMBERS_AT_ONCE = 1_048_576  # 4 MB of products a multiplying source: larger blocks fall out of the caches
 
@@ -37,6 +38,8 @@ class Asked:
         Intents; none where empty, rows of 0 say nothing.
     first : int
         Place of the first session in the whole question.
+    allowed : ndarray bool, shape (sessions, items) or (0, 0)
+        Items that may be among the best; empty = all.
     """
 
     items: NDArray[np.int32]
@@ -45,6 +48,7 @@ class Asked:
     long: Floats = field(default_factory=lambda: NONE)
     short: Floats = field(default_factory=lambda: NONE)
     first: int = 0
+    allowed: NDArray[np.bool_] = field(default_factory=lambda: NO_MASK)
 
     @classmethod
     def of(cls, cases: Cases) -> Asked:
@@ -75,6 +79,7 @@ class Asked:
             self.long[rows],
             self.short[rows],
             self.first + start,
+            self.allowed[rows],
         )
 
 
@@ -160,11 +165,20 @@ class Plan:
         alike = Sides(np.zeros(len(tables), dtype=np.int64))
         self._mixed, self._said = ((one.of, one.factors) for one in (mixed or alike, said or alike))
         self._network = next((table for table in tables if isinstance(table, Reads)), None)
+        self._given = min(
+            (len(one.probabilities) for one in tables if isinstance(one, GivenTable)), default=None
+        )
         self._rooms = threading.local()
         self.at_once = max(1, NUMBERS_AT_ONCE // max(1, items))
 
     @cached_property
     def _plan(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        for table in self._tables:
+            if not table.fits(self.items):
+                raise ValueError(
+                    f"the arrays of {type(table).__name__} are not those of {self.items} items; train the "
+                    "model again"
+                )
         records = [table.record for table in self._tables]
         where = np.stack([record.where for record in records])
         multiplying = [table.multiplies for table in self._tables]
@@ -198,8 +212,12 @@ class Plan:
         Raises
         ------
         ValueError
-            If an intent holds NaN or infinity.
+            If an intent holds NaN or infinity, or fewer votes were given than sessions.
         """
+        if self._given is not None and self._given < asked.first + len(asked):
+            raise ValueError(
+                f"votes of {self._given} sessions were given, {asked.first + len(asked)} are asked"
+            )
         answered = mix(
             *self._plan,
             self._weights,
@@ -215,6 +233,7 @@ class Plan:
                 asked.first,
             ),
             without_seen,
+            asked.allowed,
             self._room(len(asked)),
             totals,
             kept,

@@ -61,6 +61,10 @@ class Table(ABC):
         """Whether a query is multiplied with every item's vector."""
         return False
 
+    @abstractmethod
+    def fits(self, items: int) -> bool:
+        """Whether the arrays are those of a catalogue of so many items: kernels check no place in them."""
+
     @property
     @abstractmethod
     def record(self) -> Record:
@@ -125,6 +129,10 @@ class SparseTable(Table):
     decay: float
     counted: NDArray[np.bool_]
 
+    def fits(self, items: int) -> bool:
+        """See Table.fits."""
+        return len(self.counted) == items and len(self.rows.bounds) == items + 1
+
     @cached_property
     def record(self) -> Record:
         """See Table.record."""
@@ -143,6 +151,10 @@ class DenseTable(Table):
 
     weights: Floats
     decay: float
+
+    def fits(self, items: int) -> bool:
+        """See Table.fits."""
+        return self.weights.shape == (items, items)
 
     @cached_property
     def record(self) -> Record:
@@ -184,6 +196,10 @@ class VectorTable(Table):
             flat(self.vectors @ self.vectors.T, np.float32) if len(self.vectors) <= SMALL_CATALOGUE else None
         )
 
+    def fits(self, items: int) -> bool:
+        """See Table.fits."""
+        return len(self.vectors) == items
+
     @cached_property
     def record(self) -> Record:
         """See Table.record."""
@@ -217,6 +233,10 @@ class WordTable(Table):
         """Cosines of all pairs of items of a small catalogue, float32, shape (items, items)."""
         small = self.vectors.shape[0] <= SMALL_CATALOGUE
         return flat((self.vectors @ self.vectors.T).toarray(), np.float32) if small else None
+
+    def fits(self, items: int) -> bool:
+        """See Table.fits."""
+        return int(self.vectors.shape[0]) == items
 
     @cached_property
     def record(self) -> Record:
@@ -254,6 +274,10 @@ class ViewTable(Table):
         """See Table.multiplies."""
         return True
 
+    def fits(self, items: int) -> bool:
+        """See Table.fits."""
+        return len(self.vectors) == items
+
     @cached_property
     def record(self) -> Record:
         """See Table.record; a case without intents gets no votes."""
@@ -272,6 +296,10 @@ class ConstantTable(Table):
 
     counts: Floats
 
+    def fits(self, items: int) -> bool:
+        """See Table.fits."""
+        return len(self.counts) == items
+
     @cached_property
     def record(self) -> Record:
         """See Table.record."""
@@ -289,14 +317,21 @@ class RepeatTable(Table):
     lengths: NDArray[np.float64]
     borders: NDArray[np.float64]
 
+    def fits(self, items: int) -> bool:
+        """See Table.fits."""
+        return self.moods.shape == (len(self.lengths) + 1, len(self.borders) + 1)
+
     @cached_property
     def record(self) -> Record:
         """See Table.record."""
-        wanted = len(self.lengths) + 1, len(self.borders) + 1
-        if self.moods.shape != wanted:
-            raise ValueError(f"rates of repeats have shape {self.moods.shape}, not {wanted}")
         return Record.of(
-            sources.REPEATS, self.rates, *self.rates.shape, self.moods, *wanted, self.lengths, self.borders
+            sources.REPEATS,
+            self.rates,
+            *self.rates.shape,
+            self.moods,
+            *self.moods.shape,
+            self.lengths,
+            self.borders,
         )
 
 
@@ -330,6 +365,10 @@ class NeighbourTable(Table):
         """Training sessions."""
         return len(self.knn[1])
 
+    def fits(self, items: int) -> bool:
+        """See Table.fits."""
+        return len(self.index[0]) == items + 1 and len(self.knn[4]) == items
+
     @cached_property
     def record(self) -> Record:
         """See Table.record."""
@@ -355,6 +394,10 @@ class GivenTable(Table):
     """
 
     probabilities: Floats
+
+    def fits(self, items: int) -> bool:
+        """See Table.fits."""
+        return bool(self.probabilities.shape[1] == items)
 
     @cached_property
     def record(self) -> Record:

@@ -53,8 +53,7 @@ def _once(dataset: Dataset, name: str, start: Settings, grid: Mapping[str, Seque
 def _tuned(dataset: Dataset, start: Settings, grid: Mapping[str, Sequence[Any]], name: str) -> SessionKnn:
     length = dataset.train.clicks / max(len(dataset.train), 1)
     most = max(20, int(VOTES / max(length, 1.0)))
-    counts = grid.get("neighbours", ())
-    allowed = {"neighbours": tuple(dict.fromkeys(min(count, most) for count in counts))} if counts else {}
+    allowed = {"neighbours": tuple(dict.fromkeys(np.minimum(grid["neighbours"], most).tolist()))}
     base = SessionKnn.fit(dataset, start, name)
     other = SessionKnn.fit(dataset, replace(start, rare_items=not start.rare_items), name)
 

@@ -5,8 +5,12 @@ all ask it; it knows none of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from model.recommender.limits import NO_LIMITS, Limits, Mask, Shelf, Shown
+from model.recommender.withdrawn import Withdrawn, file_of
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
@@ -37,6 +41,28 @@ class Recommended(NamedTuple):
     intent: SessionIntent | None
 
 
+class Shelves:
+    """A model's catalogue with what is available now; made anew only when that changes.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    withdrawn : Withdrawn
+        Is followed.
+    """
+
+    def __init__(self, scorer: Scorer, withdrawn: Withdrawn) -> None:
+        self._withdrawn = withdrawn
+        self._shelf = Shelf(scorer.catalogue, scorer.counts)
+
+    def now(self) -> Shelf:
+        """Give the shelf of this moment."""
+        gone = self._withdrawn.ids()
+        if gone is not self._shelf.withdrawn:
+            self._shelf = Shelf(self._shelf.catalogue, self._shelf.counts, gone)
+        return self._shelf
+
+
 class LoadedModel(NamedTuple):
     """A model folder in memory; exchanged as one, so that no request meets half of each.
 
@@ -48,18 +74,29 @@ class LoadedModel(NamedTuple):
         None = scored without intents.
     path : Path
         Its folder.
+    shelves : Shelves or None
+        What is available now; None = everything.
     """
 
     scorer: Scorer
     intents: IntentReader | None
     path: Path
+    shelves: Shelves | None = None
 
     @property
     def version(self) -> str:
         """Name of the model version, as answers carry it."""
         return self.scorer.version
 
-    def recommend(self, prefixes: Sequence[Sequence[str]], k: int) -> list[Recommended]:
+    def shelf(self) -> Shelf:
+        """Give the catalogue as rules look at it, with what is available now."""
+        if self.shelves is None:
+            return Shelf(self.scorer.catalogue, self.scorer.counts)
+        return self.shelves.now()
+
+    def recommend(
+        self, prefixes: Sequence[Sequence[str]], k: int, limits: Sequence[Limits] | None = None
+    ) -> list[Recommended]:
         """Answer sessions: the one way from a prefix to its items.
 
         Parameters
@@ -68,6 +105,8 @@ class LoadedModel(NamedTuple):
             Item ids, oldest click first; unknown ids are passed over.
         k : int
             Items wanted, at least one.
+        limits : sequence of Limits, optional
+            What may be shown, one a prefix; none = everything that is available.
 
         Returns
         -------
@@ -78,23 +117,50 @@ class LoadedModel(NamedTuple):
         ------
         ValueError
             If k is below 1, or an intent vector does not fit the model.
+        LimitsError
+            Rules that cannot be kept; see ``Shelf.allowed``.
         """
-        if self.intents is None:
-            requests = [request_of(items, None) for items in prefixes]
-            return [Recommended(scored, None) for scored in self.scorer.score(requests, k)]
-        intents = self.intents.infer(prefixes)
-        requests = [request_of(items, intent) for items, intent in zip(prefixes, intents, strict=True)]
-        scored = self.scorer.score(requests, k)
-        return [Recommended(*answer) for answer in zip(scored, intents, strict=True)]
+        rules = [NO_LIMITS] * len(prefixes) if limits is None else limits
+        everything = self.shelves is None and all(one is NO_LIMITS for one in rules)
+        shelf = None if everything else self.shelf()
+        masks = [None if shelf is None else shelf.allowed(one) for one in rules]
+        intents = [None] * len(prefixes) if self.intents is None else self.intents.infer(prefixes)
+        requests = [request_of(*parts) for parts in zip(prefixes, intents, masks, strict=True)]
+        plain = [place for place, one in enumerate(rules) if not one.chooses]
+        found = dict(zip(plain, self.scorer.score([requests[place] for place in plain], k), strict=True))
+        for place, one in enumerate(rules):
+            if shelf is not None and one.chooses:
+                found[place] = _chosen(self.scorer, shelf, requests[place], one, k)
+        return [Recommended(found[place], intent) for place, intent in enumerate(intents)]
 
 
-def request_of(items: Sequence[str], intent: SessionIntent | None) -> ScoreRequest:
-    """Put a prefix and its intent together, as the scorer takes them."""
+def request_of(
+    items: Sequence[str], intent: SessionIntent | None, allowed: Mask | None = None
+) -> ScoreRequest:
+    """Put a prefix, its intent and the items that may be shown together, as the scorer takes them."""
     from model.recommender.recommender import ScoreRequest
 
     if intent is None:
-        return ScoreRequest(items)
-    return ScoreRequest(items, intent.long.vector, intent.short.vector)
+        return ScoreRequest(items, allowed=allowed)
+    return ScoreRequest(items, intent.long.vector, intent.short.vector, allowed)
+
+
+def _chosen(scorer: Scorer, shelf: Shelf, request: ScoreRequest, limits: Limits, k: int) -> Scored:
+    """Answer one session by rules that no mask can say."""
+    from model.recommender.reasons import Scored
+
+    known: dict[int, tuple[str, float, str, str]] = {}
+    place_of = scorer.catalogue.index
+
+    def ranked(mask: Mask | None, count: int) -> list[Shown]:
+        best = scorer.score([replace(request, allowed=mask)], count)[0]
+        rows = list(zip(best.items, best.scores, best.reasons, best.because, strict=True))
+        known.update({place_of[row[0]]: row for row in rows})
+        return [Shown(place_of[row[0]], row[1]) for row in rows]
+
+    rows = [known[one.place] for one in shelf.choose(limits, request.items, k, ranked)]
+    items, scores, reasons, because = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return Scored(items, scores, reasons, because)
 
 
 def load_model(settings: Settings, path: Path) -> LoadedModel:
@@ -116,7 +182,8 @@ def load_model(settings: Settings, path: Path) -> LoadedModel:
     from model.recommender import new_items
 
     scorer = new_items.load(path)
-    model = LoadedModel(scorer, LiveIntents.load(settings, path, scorer.catalogue), path)
+    intents = LiveIntents.load(settings, path, scorer.catalogue)
+    model = LoadedModel(scorer, intents, path, Shelves(scorer, Withdrawn(file_of(settings))))
     # the first call pays for what is built, read or compiled lazily
     scorer.warm()
     model.recommend([[], scorer.item_ids[:2]], 1)

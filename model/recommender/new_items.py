@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FILE = "new_items.safetensors"
 FORMAT_VERSION = "1"
-_log = logging.getLogger("intentstore.model.new_items")
+log = logging.getLogger("intentstore.model.new_items")
 
 
 class NewItemsError(RuntimeError):
@@ -167,14 +167,14 @@ def load(folder: Path) -> Scorer:
     try:
         grown = _with(scorer, read(file), str(artifact.read_manifest(folder).get("encoder", "")))
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the model answers without it
-        _log.error(
+        log.error(
             "new items are left out, model %s answers without them: %s",
             scorer.version,
             " ".join(str(error).split())[:500],
         )
         return scorer
     if grown is not scorer:
-        _log.info(
+        log.info(
             "model %s ranks %d items that joined after its training, from their titles",
             scorer.version,
             len(grown.item_ids) - len(scorer.item_ids),

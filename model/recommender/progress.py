@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from model.recommender.train import ProgressCall, Step
 
 LINE_SECONDS = 15.0  # between two lines inside an epoch
-_log = logging.getLogger("intentstore.model.train")
+log = logging.getLogger("intentstore.model.train")
 
 
 def describe(step: Step) -> str:
@@ -54,7 +54,7 @@ def _lines() -> ProgressCall:
         nonlocal last
         if step.record is not None or time.monotonic() - last > LINE_SECONDS:
             last = time.monotonic()
-            _log.info("%s", describe(step))
+            log.info("%s", describe(step))
 
     return call
 

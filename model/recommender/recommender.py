@@ -18,7 +18,7 @@ from model.mix.hybrid import NETWORK, Hybrid
 from model.mix.mixer import Mixer, Source
 from model.network.compiled import CompiledNetwork
 from model.network.text_space import TextSpace
-from model.rankers.plan import NONE, Asked
+from model.rankers.plan import NO_MASK, NONE, Asked
 from model.recommender.reasons import NO_ANSWER, POPULAR, Explainer, Scored
 from model.text.stand_ins import by_stand_ins, stand_ins
 
@@ -40,11 +40,14 @@ class ScoreRequest:
         Clicks, oldest first; ids that the model does not know are skipped.
     long, short : ndarray float32, shape (text_dim,), optional
         Intent vectors; none or zeros = made from the clicked titles.
+    allowed : ndarray bool, shape (n_items,), optional
+        Items that may be in the answer, over the scorer's catalogue; none = all.
     """
 
     items: Sequence[str]
     long: Floats | None = None
     short: Floats | None = None
+    allowed: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,14 +153,18 @@ class Scorer:
             raise ValueError(f"k = {k}; ask for at least one item")
         place_of = self.catalogue.index.get
         keep = max(self.config.max_length, LONGEST)
-        known = [
-            [place for item in request.items if (place := place_of(item)) is not None][-keep:]
-            for request in requests
-        ]
+        known = []
+        for request in requests:
+            found = map(place_of, request.items)
+            known.append([place for place in found if place is not None][-keep:])
         places = [place for place, items in enumerate(known) if items]
         answers: list[Scored] = [NO_ANSWER] * len(requests)
         if len(places) < len(requests):
-            answers = [self._popular(k)] * len(requests)
+            popular = self._popular(k)
+            answers = [
+                popular if request.allowed is None else self._popular(k, request.allowed)
+                for request in requests
+            ]
         for start in range(0, len(places), self.mixer.plan.at_once):
             block = places[start : start + self.mixer.plan.at_once]
             asked = self._asked([known[place] for place in block], [requests[place] for place in block])
@@ -173,7 +180,14 @@ class Scorer:
             np.zeros(len(known), dtype=np.int64),
             self._views([request.long for request in requests], "long"),
             self._views([request.short for request in requests], "short"),
+            allowed=self._masks([request.allowed for request in requests]),
         )
+
+    def _masks(self, masks: list[NDArray[np.bool_] | None]) -> NDArray[np.bool_]:
+        if all(mask is None for mask in masks):
+            return NO_MASK
+        everything = np.ones(len(self.catalogue), dtype=np.bool_)
+        return np.stack([everything if mask is None else mask for mask in masks])
 
     def _views(self, vectors: list[Floats | None], view: str) -> Floats:
         given = [vector for vector in vectors if vector is not None]
@@ -211,14 +225,14 @@ class Scorer:
             return [{} for _ in items]
         places = np.array([self.catalogue.known(items)], dtype=np.int64)
         found = self.mixer.shares(self._asked([known], [request]), places)
-        rows = [
-            {name: float(share[0, place]) for name, share in found.items()} for place in range(len(items))
-        ]
+        columns = [share[0].tolist() for share in found.values()]
+        rows = [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)]
         return [dict(sorted(row.items(), key=lambda pair: -pair[1])) for row in rows]
 
-    def _popular(self, k: int) -> Scored:
+    def _popular(self, k: int, allowed: NDArray[np.bool_] | None = None) -> Scored:
         total = max(int(self.counts.sum()), 1)
-        order = np.argsort(-self.counts, kind="stable")[:k].tolist()
+        places = np.arange(len(self.counts)) if allowed is None else np.flatnonzero(allowed)
+        order = places[np.argsort(-self.counts[places], kind="stable")[:k]].tolist()
         ids = tuple(self.catalogue.item_ids[item] for item in order)
         return Scored(
             ids,

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 30.0  # at most this much work is lost by a kill
 EPOCHS_WITHOUT_VALIDATION = 15  # where there is nothing to stop on; about what Beauty needs
 VALIDATION_CASES = 25_000  # evenly spaced beyond; enough for +-0.002 of NDCG@10
-_log = logging.getLogger("intentstore.model.train")
+log = logging.getLogger("intentstore.model.train")
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def train(
     trained = run.fit(epochs, early_stop=len(dataset.valid) > 0)
     hybrid = fit_hybrid(dataset, trained) if config.hybrid and config.fusion == "intent" else None
     if config.refit and len(dataset.valid):
-        _log.info("refit: training again on train + validation for %d epochs", trained.best_epoch)
+        log.info("refit: training again on train + validation for %d epochs", trained.best_epoch)
         return fit_again(
             dataset.refit(),
             replace(trained, hybrid=hybrid),
@@ -326,7 +326,7 @@ class _Run:
 
     def _stale(self) -> bool:
         if settled(self.state.history or [], self.config.patience):
-            _log.info("the last %d epochs did not change the mix; training ends", self.config.patience)
+            log.info("the last %d epochs did not change the mix; training ends", self.config.patience)
             return True
         return self.state.best_epoch > 0 and self.state.epoch - self.state.best_epoch >= self.config.patience
 
@@ -422,12 +422,12 @@ class _Run:
         found = checkpoint.load(self.folder, self.run, self.network, self.optimizers, self.mean)
         if found is None:
             if (self.folder / checkpoint.FILE).exists():
-                _log.warning(
+                log.warning(
                     "checkpoint in '%s' is of other data or settings; training starts anew", self.folder
                 )
             return
         self.state, self.best = found
-        _log.info("%s goes on at epoch %d, step %d", self.phase, self.state.epoch + 1, self.state.step + 1)
+        log.info("%s goes on at epoch %d, step %d", self.phase, self.state.epoch + 1, self.state.step + 1)
 
 
 def without_seen(dataset: Dataset, config: ModelConfig) -> bool:

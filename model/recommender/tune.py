@@ -37,7 +37,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"score": "cosine", "temperature": 16.0, "dim": 64, "dropout": 0.5, "embedding_dropout": 0.5},
     {"dim": 64, "dropout": 0.1, "embedding_dropout": 0.2},
 )
-_log = logging.getLogger("intentstore.model.tune")
+log = logging.getLogger("intentstore.model.tune")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def search(
             before = [one for one in trials if one.place == place]
             left = seconds - sum(one.seconds for one in trials)
             if trials and _expected(trials, before, epochs) > left:
-                _log.info("tuning: %.0f s are left, too few for the next trial", max(left, 0.0))
+                log.info("tuning: %.0f s are left, too few for the next trial", max(left, 0.0))
                 return trials
             history, spent = _tried(fit, place, config.model_copy(update=changes[place]), epochs)
             trials.append(
@@ -145,7 +145,7 @@ def search(
                 )
             )
             _write(folder, run, trials)
-            _log.info("tuning: %s, %d epochs: %.4f", _named(changes[place]), epochs, trials[-1].worth)
+            log.info("tuning: %s, %d epochs: %.4f", _named(changes[place]), epochs, trials[-1].worth)
         rung = sorted((one for one in trials if one.epochs == epochs), key=lambda one: -one.worth)
         best = [one.place for one in rung[: math.ceil(len(rung) / KEPT)]]
         places = best if 0 in best else [*best, 0]
@@ -165,7 +165,7 @@ def _tried(
     except ValueError as error:
         if not place:
             raise
-        _log.warning("tuning: setting %d cannot be trained: %s", place, error)
+        log.warning("tuning: setting %d cannot be trained: %s", place, error)
         return [{"ndcg10": 0.0}], time.monotonic() - started
 
 

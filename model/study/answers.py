@@ -12,13 +12,11 @@ import numpy as np
 
 from feature_repo.contract.settings import Settings
 from model.data.splits import Dataset
-from model.intent.ask.local import recipe_of
+from model.intent.ask.asker import recipe_of
 from model.intent.prompts import neutral
 from model.study.case_intents import Encodes, Source, Vectors, with_intents
 from model.study.controls import LARGEST_R, attached
 
-# sources whose answers are texts: they can be asked otherwise, and grounded otherwise
-ASKING: tuple[Source, ...] = ("llm", "endpoint")
 Attach = Callable[[Dataset], Dataset]
 
 
@@ -30,7 +28,7 @@ class Answers:
     settings : Settings
         As for ``with_intents``: which cases are asked about, and who serves the others.
     source : str
-        ``llm`` or ``endpoint``.
+        One that is asked.
     load : callable
         Gives the text encoder; called when the first text is read.
     """

@@ -10,20 +10,20 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.contract.files import replace_file
-from feature_repo.contract.settings import Settings
+from feature_repo.contract.settings import ASKED_SOURCES, AskedSource, Settings
 from model.data.catalogue import Catalogue
 from model.data.sequences import Cases
 from model.data.splits import Dataset
 from model.intent.answer.reading import misread
 from model.intent.ask.answers import Answer, failure_kinds
-from model.intent.ask.asker import asker_of
-from model.intent.ask.local import recipe_of, tokenizer_file
+from model.intent.ask.asker import asker_of, recipe_of
+from model.intent.ask.llm import tokenizer_file
 from model.intent.ask.loop import Question, ask_missing, missing
 from model.intent.ask.spool import whole_rows, whole_values
 from model.intent.ground.fallback import Fallback, Views
@@ -33,8 +33,8 @@ from model.intent.ground.student import train_student
 from model.intent.prompts import TitleCutter, recent_titles
 from model.intent.recipe import Recipe
 
-Source = Literal["encoder", "llm", "endpoint", "student", "none"]
-SOURCES: tuple[Source, ...] = ("encoder", "llm", "endpoint", "student", "none")
+Source = Literal["encoder", AskedSource, "student", "none"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 ANSWERS_FOLDER = "intent_answers"  # below home: the answers of studies and benchmarks, one file a recipe
 Vectors = NDArray[np.float32]
 Prefixes = list[list[str]]
@@ -160,7 +160,11 @@ def _answered(
     of validation cases.
     """
     asker = (
-        source if source != "student" else ("endpoint" if settings.intents.source == "endpoint" else "llm")
+        source
+        if source != "student"
+        else settings.intents.source
+        if settings.intents.source in ASKED_SOURCES
+        else ASKED_SOURCES[0]
     )
     settings = settings.model_copy(update={"intents": settings.intents.model_copy(update={"source": asker})})
     known, texts = _texts(settings, prefixes[:validation] if source == "student" else prefixes, localiser)

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from feature_repo.contract import cli
-from feature_repo.contract.settings import Settings
+from feature_repo.contract.settings import ASKED_SOURCES, Settings
 from model.config import BACKBONES, FUSIONS, base_values, make_config
 from model.data.splits import Dataset
-from model.study.answers import ASKING, Answers, Attach
+from model.study.answers import Answers, Attach
 from model.study.benchmark import gap_rule, prepare
 from model.study.controls import Variant, attached, groundings, sources, views
 from model.study.report import write_report
@@ -115,7 +115,7 @@ def run(settings: Settings, given: SimpleNamespace) -> int:
         )
     answers = (
         Answers(settings, given.intents, lambda: TextEncoder.load(settings.encoder))
-        if given.intents in ASKING
+        if given.intents in ASKED_SOURCES  # their answers are texts: asked otherwise, grounded otherwise
         else None
     )
     stored = "" if given.intents in {"encoder", "none"} else given.intents

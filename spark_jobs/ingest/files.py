@@ -30,11 +30,15 @@ from feature_repo.contract.dataset.folder import (
 )
 from feature_repo.contract.dataset.refusals import Tally
 from feature_repo.contract.dataset.rows.clicks import sort_rows
-from feature_repo.contract.dataset.rules import FolderRules, Settled, single_items
+from feature_repo.contract.dataset.rules import FolderRules, single_items
 from feature_repo.contract.dataset.session_cut import gap_note
+from feature_repo.contract.dataset.settled import Settled
+from feature_repo.contract.events.found import TypeCounts
+from feature_repo.contract.events.rules import EventRules
 from feature_repo.contract.spellings.ids import spelling_note
 
-LOGGER = logging.getLogger("intentstore.ingest")
+log = logging.getLogger("intentstore.ingest")
+USUAL_RULES = EventRules()
 SAY_EVERY_SECONDS = 10.0
 # Spark reads a row group in one task, so a part of one group would keep all but one core idle
 ROWS_PER_GROUP = 1 << 16
@@ -94,7 +98,12 @@ class Staged:
 
 
 def stage(
-    dataset: Path | None, ml_100k: Path | None, folder: Path, now_us: int, gap_minutes: float | None = None
+    dataset: Path | None,
+    ml_100k: Path | None,
+    folder: Path,
+    now_us: int,
+    gap_minutes: float | None = None,
+    events: EventRules = USUAL_RULES,
 ) -> Staged:
     """Parse a dataset into parts.
 
@@ -110,6 +119,8 @@ def stage(
         The clock; clicks more than a day ahead of it are refused.
     gap_minutes : float, optional
         ``session.gap_minutes``: a rule that would leave sessions of one click is named among the notes.
+    events : EventRules
+        What the types of events are said to count for, among the notes.
 
     Returns
     -------
@@ -127,12 +138,12 @@ def stage(
     name = str(dataset) if dataset is not None else "ml-100k"
     if dataset is not None:
         _stage_items(read_item_blocks(dataset), staged, name)
-        _stage_clicks(read_clicks(dataset, now_us), staged, name, gap_minutes)
+        _stage_clicks(read_clicks(dataset, now_us), staged, name, gap_minutes, events)
         staged.notes = (*staged.notes, *filter(None, [left_aside(dataset)]))
     else:
         assert ml_100k is not None
         _stage_items(_ml_100k_items(ml_100k), staged, name)
-        _stage_clicks(_ml_100k_clicks(ml_100k, now_us), staged, name, gap_minutes)
+        _stage_clicks(_ml_100k_clicks(ml_100k, now_us), staged, name, gap_minutes, events)
     return staged
 
 
@@ -229,9 +240,13 @@ def _write_refused(refused: Sequence[Refused], staged: Staged, source: str, name
 # In this order, since only a whole folder tells what its ids are good for:
 #   1 parse block by block into parts   2 settle repeats, ids and split   3 write those parts anew that change
 def _stage_clicks(
-    blocks: Iterator[FolderClicks], staged: Staged, source: str, gap_minutes: float | None
+    blocks: Iterator[FolderClicks],
+    staged: Staged,
+    source: str,
+    gap_minutes: float | None,
+    events: EventRules,
 ) -> None:
-    rules = FolderRules()
+    rules, types = FolderRules(), TypeCounts(events)
     clicked: set[str] = set()
     rows = 0
     said = time.monotonic()
@@ -239,18 +254,19 @@ def _stage_clicks(
         _write_refused(block.refused, staged, source, f"clicks-{number:05d}")
         staged.notes += block.notes
         _write_part(block, np.arange(rows, rows + block.rows.num_rows), _part(staged, number))
+        types.add(block.rows.column("event_type"))
         clicked.update(pc.unique(block.rows.column("item_id")).to_pylist())
         rows += block.rows.num_rows
         if time.monotonic() - said > SAY_EVERY_SECONDS:
             said = time.monotonic()
-            LOGGER.info("ingest: %s clicks parsed", f"{rows:,}")
+            log.info("ingest: %s clicks parsed", f"{rows:,}")
     settled = rules.settle()
     _settle_parts(staged, settled, source)
     staged.own_split, staged.session_key = settled.own_split, settled.session_key
     gap = gap_note(settled.sessions, settled.rows.time, gap_minutes)
     known = () if staged.items is None else staged.items.column("item_id").to_pylist()
     spelling = spelling_note(clicked, dict.fromkeys(known))
-    staged.notes = (*staged.notes, *settled.notes(), *filter(None, (spelling, gap)))
+    staged.notes = (*staged.notes, *settled.notes(), *types.notes(), *filter(None, (spelling, gap)))
 
 
 def _part(staged: Staged, number: int) -> Path:

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feature_repo.contract.dataset.folder import DatasetFolderError
 from feature_repo.contract.dataset.look import look_at
 from feature_repo.contract.dataset.refusals import too_many
+from feature_repo.contract.events.rules import EventRules
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import CLICKS, ITEMS, QUARANTINE
+from model.recommender import withdrawn
 from spark_jobs.ingest import kafka as ingest_kafka
 from spark_jobs.ingest import score_log as ingest_score_log
 from spark_jobs.ingest.files import STAGED_REFUSED, Staged, stage
@@ -36,7 +39,7 @@ from spark_jobs.lake.marker import read_marker, write_marker
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-LOGGER = logging.getLogger("intentstore.ingest")
+log = logging.getLogger("intentstore.ingest")
 
 
 def run(
@@ -165,9 +168,9 @@ def _ingest_dataset(
 
 def _say(staged: Staged) -> None:
     for note in staged.notes:
-        LOGGER.warning("ingest: %s", note)
+        log.warning("ingest: %s", note)
     for kind, count in staged.tally.ranked().items():
-        LOGGER.warning("ingest: %s rows refused, such as %s", f"{count:,}", staged.tally.examples[kind])
+        log.warning("ingest: %s rows refused, such as %s", f"{count:,}", staged.tally.examples[kind])
 
 
 def _check_staged(settings: Settings, name: str, staged: Staged, max_refused_share: float | None) -> None:
@@ -234,6 +237,7 @@ def _stage(settings: Settings, folder: Path, now: datetime.datetime) -> Staged:
             folder,
             round(now.timestamp() * 1_000_000),
             settings.session.gap_minutes,
+            EventRules.from_settings(settings.session.event_types),
         )
     except DatasetFolderError as error:
         raise JobError(str(error)) from None
@@ -246,17 +250,23 @@ def _commit_items(lake: Lake, staged: Staged, now: datetime.datetime) -> int:
     from pyspark.sql import functions as F
 
     if staged.items is None:
-        LOGGER.info("ingest: the dataset has no items file; going on without titles, on behaviour alone")
+        log.info("ingest: the dataset has no items file; going on without titles, on behaviour alone")
         lake.create(ITEMS)
         return 0
     if not staged.titled_items:
-        LOGGER.warning(
+        log.warning(
             "ingest: no item has a title (0 of %s); intents need titles, the rest works on behaviour alone",
             f"{staged.items.num_rows:,}",
         )
-    decoded = staged.items.column("raw").null_count < staged.items.num_rows
+    available = staged.items.column("available")
+    gone = staged.items.filter(pc.equal(available, False)).column("item_id").to_pylist()
+    if withdrawn.write(lake.settings, gone):
+        log.info("ingest: %s items are not available; answers follow", f"{len(gone):,}")
     # so that a lake of before is not written anew
-    same = {"catalogue": _digest(staged.items if decoded else staged.items.drop_columns(["raw"]))}
+    unsaid = [
+        name for name in ("raw", "available") if staged.items.column(name).null_count == staged.items.num_rows
+    ]
+    same = {"catalogue": _digest(staged.items.drop_columns(unsaid))}
     if lake.metadata(ITEMS) == same:
         return int(staged.items.num_rows)
     lake.create(ITEMS)

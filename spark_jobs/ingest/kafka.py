@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -25,7 +25,7 @@ from spark_jobs.lake.lake import Lake
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-LOGGER = logging.getLogger("intentstore.ingest")
+log = logging.getLogger("intentstore.ingest")
 BATCH_OFFSETS = 1_000_000  # records of one partition in one commit: bounds memory and what a crash repeats
 _S = pa.string()
 DECODED = pa.schema(
@@ -71,9 +71,9 @@ def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
     """
     started = time.monotonic()
     topic = lake.settings.kafka.clicks_topic
-    begin, end = _bounds(lake.settings, topic)
+    topic_id, begin, end = _bounds(lake.settings, topic)
     lake.create(CLICKS)
-    rule = key_rule(lake.settings.kafka, lake.settings.home, len(end), end)
+    rule = key_rule(lake.settings.kafka, lake.settings.home, topic_id, len(end), end)
     position = _start(_held(lake, topic), begin, end, topic)
     if max_offsets is not None:
         end = {partition: min(last, position[partition] + max_offsets) for partition, last in end.items()}
@@ -84,7 +84,7 @@ def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
         for name, count in _batch(lake, rule, position, until).items():
             totals[name] += count
         position = until
-        LOGGER.info(
+        log.info(
             "ingest: %s records of topic %s read", f"{sum(position.values()) - sum(first.values()):,}", topic
         )
     rows = lake.read(CLICKS).count()
@@ -100,8 +100,16 @@ def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
     )
 
 
-def _bounds(settings: Settings, topic: str) -> tuple[Offsets, Offsets]:
-    from kafka import KafkaConsumer, TopicPartition
+class _Bounds(NamedTuple):
+    """Of a topic: Kafka's own id of it, and of each partition the first offset and the end."""
+
+    topic_id: str
+    begin: Offsets
+    end: Offsets
+
+
+def _bounds(settings: Settings, topic: str) -> _Bounds:
+    from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
     from kafka.errors import KafkaError
 
     options = python_options(settings)
@@ -116,6 +124,8 @@ def _bounds(settings: Settings, topic: str) -> tuple[Offsets, Offsets]:
                 raise JobError(
                     f"topic '{topic}' does not exist on {servers}; create it, or set kafka.clicks_topic"
                 )
+            with KafkaAdminClient(**options) as admin:
+                topic_id = str(admin.describe_topics([topic])[0]["topic_id"])
             every = [TopicPartition(topic, partition) for partition in sorted(partitions)]
             begin, end = consumer.beginning_offsets(every), consumer.end_offsets(every)
         finally:
@@ -125,9 +135,11 @@ def _bounds(settings: Settings, topic: str) -> tuple[Offsets, Offsets]:
             f"broker {servers} does not answer ({type(error).__name__}: {str(error)[:120]}); is it running? "
             "`python -m streaming up`"
         ) from None
-    return {place.partition: int(offset) for place, offset in begin.items()}, {
-        place.partition: int(offset) for place, offset in end.items()
-    }
+    return _Bounds(
+        topic_id,
+        {place.partition: int(offset) for place, offset in begin.items()},
+        {place.partition: int(offset) for place, offset in end.items()},
+    )
 
 
 def _held(lake: Lake, topic: str) -> Offsets:

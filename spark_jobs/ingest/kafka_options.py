@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from feature_repo.contract.endpoints import EndpointError, bootstrap_servers
+from feature_repo.contract.endpoints import EndpointError, bootstrap_servers, kafka_options
 from feature_repo.contract.settings import Settings
 from spark_jobs.job import JobError
 
@@ -30,21 +30,10 @@ def python_options(settings: Settings) -> dict[str, Any]:
     JobError
         No broker is configured and none was started.
     """
-    kafka = settings.kafka
-    options: dict[str, Any] = {
-        "bootstrap_servers": _servers(settings).split(","),
-        "security_protocol": kafka.security_protocol,
-    }
-    if kafka.security_protocol.startswith("SASL"):
-        options["sasl_mechanism"] = kafka.sasl_mechanism or "PLAIN"
-        options["sasl_plain_username"] = kafka.sasl_username
-        options["sasl_plain_password"] = (
-            kafka.sasl_password.get_secret_value() if kafka.sasl_password else None
-        )
-    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
-        if getattr(kafka, name) is not None:
-            options[name] = str(getattr(kafka, name))
-    return options
+    try:
+        return kafka_options(settings)
+    except EndpointError as error:
+        raise JobError(str(error)) from None
 
 
 def spark_options(settings: Settings) -> dict[str, str]:

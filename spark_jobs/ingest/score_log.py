@@ -13,7 +13,7 @@ from feature_repo.contract.tables import SCORE_LOG, SCORE_LOG_SCHEMA
 from spark_jobs.job import JobResult
 from spark_jobs.lake.lake import Lake
 
-LOGGER = logging.getLogger("intentstore.ingest")
+log = logging.getLogger("intentstore.ingest")
 FILES_PER_COMMIT = 500  # bounds the driver's memory: a file holds one flush of the consumer
 
 
@@ -42,6 +42,7 @@ def run(lake: Lake) -> JobResult:
     folder = lake.settings.home / "score_log"
     files = sorted(folder.glob("*.arrow"))
     lake.create(SCORE_LOG)
+    lake.add_new_columns(SCORE_LOG)
     inserted, unreadable = 0, []
     for first in range(0, len(files), FILES_PER_COMMIT):
         read = {file: read_score_log(file) for file in files[first : first + FILES_PER_COMMIT]}
@@ -78,9 +79,12 @@ def read_score_log(file: Path) -> pa.Table | None:
         with pa.OSFile(str(file)) as source:
             reader = pyarrow.ipc.open_file(source) if source.read(6) == b"ARROW1" else _stream(source)
             table: pa.Table = reader.read_all()
+        for field in SCORE_LOG_SCHEMA:  # columns that came since the consumer wrote the file
+            if field.nullable and field.name not in table.column_names:
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
         return table.select(SCORE_LOG_SCHEMA.names).cast(SCORE_LOG_SCHEMA)
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
-        LOGGER.warning(
+        log.warning(
             "ingest: %s is no whole score log (%s); left where it is, remove it once you have looked at it",
             file,
             str(error).splitlines()[0],

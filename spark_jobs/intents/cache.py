@@ -24,7 +24,7 @@ from spark_jobs.lake.lake import Lake
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-LOGGER = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 RETRY_FILE = "retry.jsonl"
 KINDS_FILE = "kinds.json"
 
@@ -122,7 +122,8 @@ def prune_misread(lake: Lake, titles: Sequence[str]) -> int:
             pairs = zip(
                 batch.column("long_text").to_pylist(), batch.column("short_text").to_pylist(), strict=True
             )
-            chosen = [any(misread(text or "", shared.value) for text in pair) for pair in pairs]
+            titles = shared.value
+            chosen = [misread(long or "", titles) or misread(short or "", titles) for long, short in pairs]
             yield batch.select(["cache_key"]).filter(pa.array(chosen, pa.bool_()))
 
     found = answers(lake).mapInArrow(wrong, "cache_key string")
@@ -149,16 +150,17 @@ def count_kinds(settings: Settings, rows: Iterable[Mapping[str, Any]]) -> None:
     replace_file(path, json.dumps(counts, indent=1) + "\n")
 
 
+def _counts(kinds: dict[Any, Any]) -> dict[str, int]:
+    return {str(kind): int(count) for kind, count in kinds.items()}
+
+
 def read_kinds(settings: Settings) -> dict[str, dict[str, int]]:
     """Return model to kind to views counted so far; empty where nothing was counted or the file is damaged
     (it holds counts alone).
     """
     try:
         content = json.loads((settings.home / "intents" / KINDS_FILE).read_text(encoding="utf-8"))
-        return {
-            str(model): {str(kind): int(count) for kind, count in kinds.items()}
-            for model, kinds in content.items()
-        }
+        return {str(model): _counts(kinds) for model, kinds in content.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

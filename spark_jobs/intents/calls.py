@@ -16,7 +16,7 @@ from model.intent.ask.answers import Answer, Asker
 from model.intent.ask.asker import asker_of
 from model.intent.ask.budget import RECENCY_DAYS, affordable, unsureness
 from model.intent.ask.endpoint import EndpointError
-from model.intent.ask.local import token_bound
+from model.intent.ask.llm import token_bound
 from model.intent.ask.loop import Question, ask_missing
 from model.intent.ask.spool import Spool, cache_row
 from model.intent.ground.known_titles import KnownTitles

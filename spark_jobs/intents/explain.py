@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
-from model.intent.ask.local import recipe_of
+from model.intent.ask.asker import recipe_of
 from spark_jobs.job import JobError
 from spark_jobs.lake.lake import Lake
 from spark_jobs.sessions.text import titles_of

@@ -15,8 +15,9 @@ from feature_repo.contract.files import replace_file
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT
 from model.intent.ask.answers import by_kind
+from model.intent.ask.asker import recipe_of
 from model.intent.ask.endpoint import EndpointError
-from model.intent.ask.local import recipe_of, tokenizer_file
+from model.intent.ask.llm import tokenizer_file
 from model.intent.ask.spool import cache_row, spool_folder
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.ground.live import live_folder
@@ -39,7 +40,7 @@ from spark_jobs.sessions.text import titles_of
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-LOGGER = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 SPACE_FILE = "space.json"
 
 
@@ -107,14 +108,14 @@ def run(
                 pruned["pruned"] = intent_prune.orphans(lake)
             return _result(lake, started, MergeResult(0, 0, 0), {"llm_calls": 0, **pruned})
         if lake.settings.intents.source == "none":
-            LOGGER.info("intents: intents.source is 'none', so no session gets an intent")
+            log.info("intents: intents.source is 'none', so no session gets an intent")
             return _result(lake, started, MergeResult(0, 0, 0), {"llm_calls": 0})
         texts = lake.read(SESSION_TEXT)
         texts = (
             texts if date is None else texts.join(ids_of_days(lake, date, until), "session_id", "left_semi")
         )
         if texts.isEmpty():
-            LOGGER.info(
+            log.info(
                 "intents: no session has a text (no titles), so there are no intents; the pipeline goes on "
                 "with clicks alone"
             )
@@ -198,7 +199,7 @@ def _call(lake: Lake, recipe: Recipe, wanted: DataFrame, titles: KnownTitles) ->
         todo = chosen.join(known, "cache_key", "left_anti").orderBy("cache_key")
         missing = [row["cache_key"] for row in todo.select("cache_key").collect()]
         if missing:
-            LOGGER.info(
+            log.info(
                 "intents: %d sessions chosen, %d in the cache, %d calls to %s",
                 selected,
                 selected - len(missing),
@@ -238,9 +239,9 @@ def _say(failures: list[dict[str, Any]]) -> dict[str, int]:
     """Name every kind of failure with its count and the first reason of its kind; return the counts."""
     kinds = by_kind(failure["reason"] for failure in failures)
     for _, count, first in kinds:
-        LOGGER.warning("intents: %d of %d failed calls: %s", count, len(failures), first)
+        log.warning("intents: %d of %d failed calls: %s", count, len(failures), first)
     if failures:
-        LOGGER.warning("intents: %d calls failed; they are made again by the next run", len(failures))
+        log.warning("intents: %d calls failed; they are made again by the next run", len(failures))
     return {found.kind: found.number for found in kinds}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -47,9 +47,7 @@ def _keyer(recipe: Recipe | None) -> Callable[[Iterator[pa.RecordBatch]], Iterat
                 batch.column("long_prompt").to_pylist(), batch.column("short_prompt").to_pylist(), strict=True
             )
             characters = pa.array([len(long) + len(short) for long, short in prompts], pa.int64())
-            titled = pa.array(
-                [sum(title != UNTITLED for title in one) / max(1, len(one)) for one in titles], pa.float64()
-            )
+            titled = pa.array(list(map(_titled_share, titles)), pa.float64())
             kept = [batch.column(name) for name in names[:3]]
             yield pa.RecordBatch.from_arrays(
                 [
@@ -64,3 +62,7 @@ def _keyer(recipe: Recipe | None) -> Callable[[Iterator[pa.RecordBatch]], Iterat
             )
 
     return run_in_worker
+
+
+def _titled_share(titles: Sequence[str]) -> float:
+    return (len(titles) - titles.count(UNTITLED)) / max(1, len(titles))

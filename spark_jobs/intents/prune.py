@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from feature_repo.contract.tables import SESSION_TEXT
-from model.intent.ask.local import recipe_of
+from model.intent.ask.asker import recipe_of
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.ground.live import ANSWERS_FILE, live_folder
 from model.intent.ground.student import STUDENT_FILE
@@ -15,7 +15,7 @@ from spark_jobs.intents.keys import keyed
 from spark_jobs.lake.lake import Lake
 from spark_jobs.sessions.text import titles_of
 
-LOGGER = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 
 
 def orphans(lake: Lake) -> int:
@@ -40,11 +40,11 @@ def misread(lake: Lake) -> int:
     if count:
         for name in (ANSWERS_FILE, STUDENT_FILE):
             (live_folder(lake.settings) / name).unlink(missing_ok=True)
-        LOGGER.info(
+        log.info(
             "intents: %d misread answers are dropped; the next run asks again. Restart a near-line worker",
             count,
         )
     studied = forget_misread(lake.settings, KnownTitles(titles.values()))
     if studied:
-        LOGGER.info("intents: %d misread answers of studies are dropped; the next study asks again", studied)
+        log.info("intents: %d misread answers of studies are dropped; the next study asks again", studied)
     return count + studied

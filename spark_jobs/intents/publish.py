@@ -32,7 +32,7 @@ from spark_jobs.lake.lake import Lake
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-LOGGER = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 # the newest; each takes 4 KB of every consumer's memory, older ones cost the student's guess
 MOST_LIVE_ANSWERS = 200_000
 MOST_LESSONS = 20_000  # sessions that the student learns from
@@ -80,20 +80,16 @@ def publish_student(
     trivial = EncoderSource(localiser, settings.intents.recency_half_life).vectors(
         [row["items"] for row in rows]
     )
-    wanted = tuple(
-        np.stack(
-            [
-                vector
-                for _, _, vector in localiser.ground(encoder.encode([row[f"{view}_text"] for row in rows]))
-            ]
-        )
-        for view in ("long", "short")
-    )
-    student = train_student(trivial, (wanted[0], wanted[1]))
+
+    def grounded_texts(view: str) -> np.ndarray:
+        grounded = localiser.ground(encoder.encode([row[f"{view}_text"] for row in rows]))
+        return np.stack([vector for _, _, vector in grounded])
+
+    student = train_student(trivial, (grounded_texts("long"), grounded_texts("short")))
     if student is None:
         return known
     student.save(path)
-    LOGGER.info("intents: student trained on %d LLM intents: %s", len(rows), student.agreement)
+    log.info("intents: student trained on %d LLM intents: %s", len(rows), student.agreement)
     return student
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from feature_repo.contract.files import replace_file
+from feature_repo.contract.settings import ASKED_SOURCES
 from feature_repo.contract.tables import INTENT_CACHE, SESSION_INTENTS, SESSION_TEXT, SESSIONS
-from model.intent.ask.local import recipe_of
+from model.intent.ask.asker import recipe_of
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.ground.live import live_folder
 from model.intent.ground.localiser import ITEMS_FILE, Localiser
@@ -88,7 +89,7 @@ def run(lake: Lake, *, date: datetime.date | None = None) -> JobResult:
             "hits": hits,
             "samples": _samples(cases, titles),
         }
-        if source in ("llm", "endpoint"):
+        if source in ASKED_SOURCES:
             worth = _worth(lake, KnownTitles(titles.values()))
             report["budget"] = by_budget(
                 sorted(cases, key=lambda case: -worth.get(case.cache_key, 0.0)),

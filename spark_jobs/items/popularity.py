@@ -6,6 +6,7 @@ import datetime
 import time
 from typing import TYPE_CHECKING
 
+from feature_repo.contract.events.rules import EVERY, EventRules
 from feature_repo.contract.tables import CLICKS, ITEM_POPULARITY
 from spark_jobs.job import JobResult
 from spark_jobs.lake.lake import Lake, MergeResult
@@ -40,8 +41,9 @@ def run(lake: Lake, *, date: datetime.date | None = None) -> JobResult:
 
     started = time.monotonic()
     now = datetime.datetime.now(datetime.UTC)
-    clicks = lake.read(CLICKS)
-    newest = {"clicks": lake.version(CLICKS), "until": now.date().isoformat()}
+    rules = EventRules.from_settings(lake.settings.session.event_types)
+    clicks = only_folded(lake.read(CLICKS), rules)
+    newest = {"clicks": lake.version(CLICKS), "until": now.date().isoformat(), "events": rules.as_json()}
     result = MergeResult(0, 0, lake.version(ITEM_POPULARITY))
     if date is not None or lake.metadata(ITEM_POPULARITY) != newest:
         rows = snapshots(clicks, now.date()).withColumn("created", F.lit(now))
@@ -71,6 +73,17 @@ def run(lake: Lake, *, date: datetime.date | None = None) -> JobResult:
         time.monotonic() - started,
         details,
     )
+
+
+def only_folded(clicks: DataFrame, rules: EventRules) -> DataFrame:
+    """Return the rows of `clicks` that are clicks by the rules; the types are few, so each is judged once."""
+    from pyspark.sql import functions as F
+
+    if EVERY in rules.fold:
+        return clicks
+    types = [row["event_type"] for row in clicks.select("event_type").distinct().collect()]
+    folded = [name for name in types if name is not None and rules.of(name).folded]
+    return clicks.where(F.col("event_type").isNull() | F.col("event_type").isin(folded))
 
 
 def snapshots(clicks: DataFrame, today: datetime.date) -> DataFrame:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 ITEMS_PER_WORKER = 4_000  # below that a second worker costs more to start than it saves
-LOGGER = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 
 
 def run(lake: Lake, *, date: datetime.date | None = None) -> JobResult:
@@ -54,7 +54,7 @@ def run(lake: Lake, *, date: datetime.date | None = None) -> JobResult:
     lake.create(ITEM_VECTORS)
     lake.add_new_columns(ITEM_VECTORS)  # tables of before have no category
     if not lake.exists(ITEMS):
-        LOGGER.info(
+        log.info(
             "item-vectors: there is no table 'items', so there are no titles; the pipeline goes on with "
             "clicks alone"
         )
@@ -74,7 +74,7 @@ def run(lake: Lake, *, date: datetime.date | None = None) -> JobResult:
     except EncoderError as error:
         raise JobError(str(error)) from None
     if untitled:
-        LOGGER.info("item-vectors: %d items have no title and get no vector", untitled)
+        log.info("item-vectors: %d items have no title and get no vector", untitled)
     return _result(lake, started, result, count, untitled, name)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,26 @@ if TYPE_CHECKING:
     import pyarrow.compute as pc
 
 
+# Marks of newer writers that this reader knows; deletion vectors are looked for file by file.
+_KNOWN_FEATURES = {"columnMapping", "deletionVectors", "timestampNtz", "vacuumProtocolCheck"}
+
+
 class LakeError(RuntimeError):
     """A table that is missing or cannot be read here; the text names it and the remedy."""
+
+
+class OnlySparkReadsError(LakeError):
+    """A table of a form that this reader does not know; the text says which."""
 
 
 @dataclass
 class _State:
     """What the actions of a log add up to."""
 
+    table: str
     files: dict[str, dict[str, Any]] = field(default_factory=dict)  # path to its `add` action
     partition_columns: tuple[str, ...] = ()
+    schema_string: str = ""
     next_commit: int = 0
 
     def apply(self, action: dict[str, Any]) -> None:
@@ -41,6 +52,19 @@ class _State:
             self.files.pop(removed["path"], None)
         elif meta := action.get("metaData"):
             self.partition_columns = tuple(meta.get("partitionColumns") or ())
+            self.schema_string = meta.get("schemaString") or ""
+            mapping = dict(meta.get("configuration") or {}).get("delta.columnMapping.mode", "none")
+            if mapping != "none":
+                raise OnlySparkReadsError(
+                    f"table '{self.table}' maps its columns by {mapping}, which only Spark reads"
+                )
+        elif protocol := action.get("protocol"):
+            unknown = set(protocol.get("readerFeatures") or ()) - _KNOWN_FEATURES
+            if unknown or protocol["minReaderVersion"] > 3:
+                names = sorted(unknown) or [f"reader version {protocol['minReaderVersion']}"]
+                raise OnlySparkReadsError(
+                    f"table '{self.table}' uses {', '.join(names)}, which only Spark reads"
+                )
 
 
 @dataclass(frozen=True)
@@ -95,7 +119,9 @@ class DeltaLog:
         Raises
         ------
         LakeError
-            No table, a version that is gone, or deletion vectors (which only Spark reads).
+            No table, or a version that is gone.
+        OnlySparkReadsError
+            Deletion vectors, mapped columns, or a feature of the format that this reader does not know.
         """
         newest, name = self.version(), self.path.name
         if newest < 0:
@@ -112,11 +138,33 @@ class DeltaLog:
             for action in self._actions(number):
                 state.apply(action)
         if any(file.get("deletionVector") for file in state.files.values()):
-            raise LakeError(
+            raise OnlySparkReadsError(
                 f"table '{name}' has deletion vectors, which only Spark reads; set "
                 "delta.enableDeletionVectors=false and run its job again"
             )
-        return Snapshot(self.path, wanted, tuple(state.files.values()), state.partition_columns, written_at)
+        return Snapshot(
+            self.path,
+            wanted,
+            tuple(state.files.values()),
+            state.partition_columns,
+            written_at,
+            state.schema_string,
+        )
+
+    def version_at(self, moment: datetime) -> int:
+        """Return the newest version written up to a time, -1 where there was none.
+
+        By the times of the log's files, as Delta itself takes them: milliseconds, never falling from one
+        version to the next.
+        """
+        newest, asked = -1, int(moment.timestamp() * 1000)
+        times = {int(f.stem): f.stat().st_mtime_ns for f in self._folder.glob("*.json") if f.stem.isdigit()}
+        last = -1
+        for number in sorted(times):
+            last = max(times[number] // 1_000_000, last + 1)
+            if last <= asked:
+                newest = number
+        return newest
 
     def read(
         self,
@@ -162,16 +210,23 @@ class DeltaLog:
             number = int(entry.name.split(".", 1)[0])
             if number <= wanted:
                 found.setdefault(number, []).append(entry)
-        state = _State()
-        if found:
+        state = _State(self.path.name)
+        complete = {number: parts for number, parts in found.items() if _is_complete(parts)}
+        if complete:
             # The commit of the checkpoint itself is applied once more: harmless, and it gives the time of
             # writing when nothing follows.
-            state.next_commit = max(found)
-            for part in found[state.next_commit]:
+            state.next_commit = max(complete)
+            for part in complete[state.next_commit]:
                 for action in _rows_of(part):
                     if not action.get("remove"):
                         state.apply(action)
         return state
+
+
+def _is_complete(parts: list[Path]) -> bool:
+    """Tell whether all parts of a checkpoint are there, ``N.checkpoint.PART.PARTS.parquet`` each."""
+    of = parts[0].name.split(".")
+    return len(of) < 5 or len(parts) == int(of[3])
 
 
 def _rows_of(checkpoint: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:

@@ -36,6 +36,8 @@ class Snapshot:
         Columns whose values are kept in the log, not in the files.
     written_at : float
         Time of the newest commit, seconds since 1970 UTC.
+    schema_string : str
+        JSON of the columns as the log has it; see `stored_types`.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class Snapshot:
     files: tuple[dict[str, Any], ...]
     partition_columns: tuple[str, ...]
     written_at: float
+    schema_string: str = ""
 
     @property
     def bytes(self) -> int:
@@ -77,7 +80,7 @@ class Snapshot:
         """
         schema = SCHEMAS.get(self.path.name) or self._file_schema()
         wanted = list(names) if names is not None else schema.names
-        parts = [self._read_file(file, schema, wanted, filter) for file in self.files]
+        parts = [self.read_file(file, schema, wanted, filter) for file in self.files]
         target = pa.schema([schema.field(name).with_nullable(True) for name in wanted])
         return pa.concat_tables([part.cast(target) for part in parts]) if parts else target.empty_table()
 
@@ -95,20 +98,36 @@ class Snapshot:
                 schema = schema.append(pa.field(name, pa.string()))
         return schema
 
-    def _read_file(
-        self, file: dict[str, Any], schema: pa.Schema, names: list[str], row_filter: pc.Expression | None
+    def read_file(
+        self,
+        file: dict[str, Any],
+        schema: pa.Schema,
+        names: Sequence[str],
+        row_filter: pc.Expression | None = None,
     ) -> pa.Table:
+        """Read the rows of one of `files` in their order; columns that came later are null, those of
+        partitions are the log's.
+
+        Raises
+        ------
+        FileNotFoundError
+            It was vacuumed.
+        """
         import pyarrow.compute as pc
         import pyarrow.dataset as ds
         from pyarrow.fs import LocalFileSystem
 
         guarantee: pc.Expression | None = None
         for name, value in (file.get("partitionValues") or {}).items():
+            if name not in schema.names:
+                continue
             constant = pa.scalar(value, pa.string()).cast(schema.field(name).type)
             part = pc.field(name) == constant if value is not None else pc.field(name).is_null()
             guarantee = part if guarantee is None else guarantee & part
         loose = pa.schema([field.with_nullable(True) for field in schema])
-        fragment = ds.ParquetFileFormat().make_fragment(
+        # Spark's own times may lie outside of what nanoseconds can say.
+        kind = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(coerce_int96_timestamp_unit="us"))
+        fragment = kind.make_fragment(
             str(self._place(file)), LocalFileSystem(), partition_expression=guarantee
         )
-        return fragment.to_table(schema=loose, columns=names, filter=row_filter)
+        return fragment.to_table(schema=loose, columns=list(names), filter=row_filter)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from feature_repo.contract.endpoints import EndpointError, online_store_url
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
-from feature_repo.contract.tables import CLICKS, SCORE_LOG, SESSION_FEATURE_FIELDS
+from feature_repo.contract.tables import CLICKS, SCORE_LOG, SESSION_EVENT_FIELDS, SESSION_FEATURE_FIELDS
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.lake.lake import Lake
 from spark_jobs.sessions.cut import brings_split
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 KINDS = ("mismatch", "missing", "extra", "stale")
 EXAMPLES = 5  # of each kind
 READ_AT_ONCE = 1000  # sessions of one round trip to the online store
-FEATURES = tuple(name for name, _ in SESSION_FEATURE_FIELDS)
+EVENTS = tuple(name for name, _ in SESSION_EVENT_FIELDS)
+FEATURES = (*(name for name, _ in SESSION_FEATURE_FIELDS), *EVENTS)
 
 
 def run(lake: Lake, *, date: datetime.date | None = None, no_online: bool = False) -> JobResult:
@@ -73,7 +74,9 @@ def run(lake: Lake, *, date: datetime.date | None = None, no_online: bool = Fals
             .join(places, "event_id")
         )
         with lake.staged(expected) as batch:
-            served = _served(log, clicks, batch, date is None)
+            served = _served(log, batch)
+            if date is None:
+                _add_missing(served, _unanswered(log, clicks, config, brings_split(lake)))
             online: dict[str, Any] = {"compared": 0, "note": "not compared"}
             if date is None and not no_online:
                 online = _online(lake.settings, _latest(batch))
@@ -96,10 +99,13 @@ def _answers(lake: Lake, date: datetime.date | None) -> DataFrame:
     from pyspark.sql import functions as F
 
     log = lake.read(SCORE_LOG)
+    for name, kind in zip(EVENTS, ("array<string>", "array<bigint>", "array<string>"), strict=True):
+        if name not in log.columns:  # written by a version that did not count them
+            log = log.withColumn(name, F.lit(None).cast(kind))
     return log if date is None else log.where(F.to_date("click_time") == F.lit(date))
 
 
-def _served(log: DataFrame, clicks: DataFrame, batch: DataFrame, whole: bool) -> dict[str, Any]:
+def _served(log: DataFrame, batch: DataFrame) -> dict[str, Any]:
     from pyspark.sql import functions as F
 
     paired = log.alias("s").join(batch.alias("b"), ["session_id", "event_id"], "left")
@@ -111,6 +117,8 @@ def _served(log: DataFrame, clicks: DataFrame, batch: DataFrame, whole: bool) ->
         "created": F.col("b.from_kafka") & _unequal("created"),
     }
     checks = {**{name: _unequal(name) for name in FEATURES}, **instants}
+    for name in EVENTS:  # null = served by a version that did not count them
+        checks[name] = F.col(f"s.{name}").isNotNull() & checks[name]
     marked = paired.select(
         "session_id",
         "event_id",
@@ -134,22 +142,15 @@ def _served(log: DataFrame, clicks: DataFrame, batch: DataFrame, whole: bool) ->
         F.count_if("_mismatch").alias("mismatch"),
         *(F.count_if(F.col(f"_{name}")).alias(f"_{name}") for name in checks),
     ).first()
-    missing = _unanswered(log, clicks) if whole else None
     examples = [
         _example(row.asDict(recursive=True), list(checks))
         for row in marked.where("_mismatch OR _extra").limit(EXAMPLES).collect()
     ]
-    lost = (
-        []
-        if missing is None
-        else missing.select("session_id", "event_id", "partition", "offset").limit(EXAMPLES).collect()
-    )
-    examples += [{"kind": "missing", "where": "score_log", **row.asDict()} for row in lost]
     by_feature = {name: int(counts[f"_{name}"]) for name in checks if counts[f"_{name}"]}
     found = {name: int(counts[name]) for name in ("compared", "mismatch", "extra")}
     return {
         **found,
-        "missing": 0 if missing is None else missing.count(),
+        "missing": 0,
         "stale": 0,
         "by_feature": by_feature,
         "examples": examples,
@@ -162,8 +163,16 @@ def _unequal(name: str) -> Column:
     return ~F.col(f"s.{name}").eqNullSafe(F.col(f"b.{name}"))
 
 
-def _unanswered(log: DataFrame, clicks: DataFrame) -> DataFrame:
-    """Return clicks below the highest answered offset of their partition that have no answer."""
+def _add_missing(served: dict[str, Any], missing: DataFrame) -> None:
+    lost = missing.select("session_id", "event_id", "partition", "offset").limit(EXAMPLES).collect()
+    served["examples"] += [{"kind": "missing", "where": "score_log", **row.asDict()} for row in lost]
+    served["missing"] = missing.count() if lost else 0
+
+
+def _unanswered(log: DataFrame, clicks: DataFrame, config: FoldConfig, own_split: bool) -> DataFrame:
+    """Return clicks that moved their session, below the highest answered offset of their partition, that have
+    no answer.
+    """
     from pyspark.sql import functions as F
 
     reached = log.groupBy("topic", "partition").agg(
@@ -172,7 +181,11 @@ def _unanswered(log: DataFrame, clicks: DataFrame) -> DataFrame:
     due = clicks.join(F.broadcast(reached), ["topic", "partition"]).where(
         F.col("offset").between(F.col("_first"), F.col("_last"))
     )
-    return due.join(log.select("event_id").distinct(), "event_id", "left_anti")
+    lost = due.join(log.select("event_id").distinct(), "event_id", "left_anti")
+    # events kept aside have no answer: the fold tells which of those that have none should have one
+    sessions = lost.select("session_id").distinct()
+    moved = folded(clicks.join(sessions, "session_id", "left_semi"), config, own_split)
+    return lost.join(moved.select("event_id"), "event_id", "left_semi")
 
 
 def _example(row: dict[str, Any], names: list[str]) -> dict[str, Any]:
@@ -278,10 +291,11 @@ def difference(batch: dict[str, Any], live: dict[str, Any] | None) -> tuple[str,
     if live is None:
         return "missing", []
     instants = ["event_timestamp_us", "created_us"] if batch["from_kafka"] else ["event_timestamp_us"]
-    here, there = ([row[name] for name in instants] for row in (batch, live))
+    here, there = [batch[name] for name in instants], [live[name] for name in instants]
     if here != there:
         return ("stale" if there < here else "extra"), [
             name for name in instants if batch[name] != live[name]
         ]
-    names = [name for name in FEATURES if batch.get(name) != live.get(name)]
+    asked = [name for name in FEATURES if name not in EVENTS or live.get(name) is not None]
+    names = [name for name in asked if batch.get(name) != live.get(name)]
     return ("mismatch" if names else "same"), names

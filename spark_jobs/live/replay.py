@@ -25,7 +25,7 @@ from spark_jobs.lake.lake import Lake
 if TYPE_CHECKING:
     from kafka import KafkaProducer
 
-LOGGER = logging.getLogger("intentstore.replay")
+log = logging.getLogger("intentstore.replay")
 SAY_EVERY_SECONDS = 10.0
 FLUSH_TIMEOUT_SECONDS = 60.0  # twice the broker's request time-out, so that it reports first
 
@@ -296,5 +296,5 @@ def _paced(
         sent += 1
         if time.monotonic() - said > SAY_EVERY_SECONDS:
             said = time.monotonic()
-            LOGGER.info("replay: %s clicks sent", f"{sent:,}")
+            log.info("replay: %s clicks sent", f"{sent:,}")
     return sent, max(time.monotonic() - begin, 1e-9)

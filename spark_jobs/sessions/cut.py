@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.contract.dataset.session_cut import session_begins
+from feature_repo.contract.events.found import TypeCounts
+from feature_repo.contract.events.rules import EventRules, counted_clicks, ruled
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.tables import SESSIONS, SESSIONS_SCHEMA
 from spark_jobs.job import JobError, JobResult
@@ -67,8 +69,9 @@ def run(
     from pyspark.sql import functions as F
 
     started = time.monotonic()
-    gap_us = FoldConfig.from_settings(lake.settings.session).gap_us
-    work = sessions_to_do(lake, SESSIONS, {"gap_us": gap_us, **split_rule(lake.settings)}, date, until)
+    config = FoldConfig.from_settings(lake.settings.session)
+    rules = {"gap_us": config.gap_us, "events": config.events.as_json(), **split_rule(lake.settings)}
+    work = sessions_to_do(lake, SESSIONS, rules, date, until)
     if work.clicks is None:
         return _result(
             lake,
@@ -76,13 +79,18 @@ def run(
             started,
         )
     own_split = brings_split(lake)
+    if lake.exists(SESSIONS):
+        lake.add_new_columns(SESSIONS)
     with (
         lake.as_job_error(SESSIONS),
-        lake.staged(cut(work.clicks, gap_us, own_split)) as sessions,
+        lake.staged(cut(work.clicks, config, own_split)) as sessions,
     ):
         if sessions.isEmpty():
             days = f" of {date}" + (f" to {until}" if until else "") if date else ""
-            raise JobError(f"table 'clicks' holds no clicks{days}; run `python -m spark_jobs ingest`")
+            raise JobError(
+                _nothing_counts(work.clicks, config.events)
+                or f"table 'clicks' holds no clicks{days}; run `python -m spark_jobs ingest`"
+            )
         split = _with_split(lake, sessions, work.within, own_split).withColumn(
             "session_date", F.to_date("session_start")
         )
@@ -94,15 +102,22 @@ def run(
     return _result(lake, result, started)
 
 
-def cut(clicks: DataFrame, gap_us: int | None, own_split: bool = False) -> DataFrame:
+def _nothing_counts(clicks: DataFrame, rules: EventRules) -> str | None:
+    found = TypeCounts(rules)
+    for row in clicks.groupBy("event_type").count().collect():
+        found.counts[row["event_type"]] += int(row["count"])
+    return found.nothing_folded()
+
+
+def cut(clicks: DataFrame, config: FoldConfig, own_split: bool = False) -> DataFrame:
     """Cut clicks into sessions.
 
     Parameters
     ----------
     clicks : DataFrame
         Columns of ``CLICKS_SCHEMA``; every session id with all its clicks.
-    gap_us : int or None
-        A longer pause, in microseconds, starts a new session; None = none does.
+    config : FoldConfig
+        A longer pause than its gap starts a new session; its rules say which types of events are clicks.
     own_split : bool
         Whether the dataset brings split files: a session then never crosses their border (`first_position`
         counts on).
@@ -121,6 +136,7 @@ def cut(clicks: DataFrame, gap_us: int | None, own_split: bool = False) -> DataF
         "item_id",
         "event_id",
         "split",
+        "event_type",
         "ingest_time",
         "arrival_seq",
     )
@@ -128,31 +144,31 @@ def cut(clicks: DataFrame, gap_us: int | None, own_split: bool = False) -> DataF
         "session_id", "us", "ingest_time", "arrival_seq"
     )
     schema = from_arrow_schema(pa.schema([field.with_nullable(True) for field in CUT]))
-    return ordered.select("session_id", "us", "item_id", "event_id", "split").mapInArrow(
-        _cutter(gap_us, own_split), schema
+    return ordered.select("session_id", "us", "item_id", "event_id", "split", "event_type").mapInArrow(
+        _cutter(config, own_split), schema
     )
 
 
 def _cutter(
-    gap_us: int | None, own_split: bool
+    config: FoldConfig, own_split: bool
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def run_in_worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from cut_batches(batches, gap_us, own_split)
+        yield from cut_batches(batches, config, own_split)
 
     return run_in_worker
 
 
 def cut_batches(
-    batches: Iterator[pa.RecordBatch], gap_us: int | None, own_split: bool = False
+    batches: Iterator[pa.RecordBatch], config: FoldConfig, own_split: bool = False
 ) -> Iterator[pa.RecordBatch]:
     """Cut sorted clicks into sessions; runs in Spark's Python workers.
 
     Parameters
     ----------
     batches : iterator of pa.RecordBatch
-        ``session_id``, ``us``, ``item_id``, ``event_id``, ``split``, sorted by session id and time; a session
-        id may span batches.
-    gap_us : int or None
+        ``session_id``, ``us``, ``item_id``, ``event_id``, ``split``, ``event_type``, sorted by session id and
+        time; a session id may span batches.
+    config : FoldConfig
     own_split : bool
         Both as in `cut`.
 
@@ -163,8 +179,8 @@ def cut_batches(
 
     Notes
     -----
-    Column at a time, no loop over clicks. The last session id of a batch may go on in the next one, so it
-    waits for it.
+    Column at a time, no loop over clicks. Events that are no clicks only speak for items (`weights`). The
+    last session id of a batch may go on in the next one, so it waits for it.
     """
     waiting: pa.Table | None = None
     for batch in batches:
@@ -175,14 +191,22 @@ def cut_batches(
         ids = table.column("session_id").combine_chunks()
         last = pc.index(pc.equal(ids, ids[len(ids) - 1]), True).as_py()
         if last:
-            yield _sessions(table.slice(0, last), gap_us, own_split)
+            yield _sessions(table.slice(0, last), config, own_split)
         waiting = table.slice(last)
     if waiting is not None:
-        yield _sessions(waiting, gap_us, own_split)
+        yield _sessions(waiting, config, own_split)
 
 
-def _sessions(table: pa.Table, gap_us: int | None, own_split: bool) -> pa.RecordBatch:
-    table = table.combine_chunks()
+def _sessions(table: pa.Table, config: FoldConfig, own_split: bool) -> pa.RecordBatch:
+    gap_us = config.gap_us
+    session, item, part = (_codes(table.column(name)) for name in ("session_id", "item_id", "split"))
+    if own_split:  # a test event says nothing of training
+        session = session * (int(part.max(initial=0)) + 2) + part
+    types = ruled(table.column("event_type"), config.events)
+    clicks = counted_clicks(session, item, table.column("us").to_numpy(), types, gap_us)
+    if not len(clicks.places):
+        return pa.RecordBatch.from_pylist([], schema=CUT)
+    table = table.take(pa.array(clicks.places)).combine_chunks()
     ids, us = table.column("session_id").combine_chunks(), table.column("us").to_numpy()
     rows = len(us)
     new_id = np.ones(rows, dtype=bool)
@@ -209,7 +233,14 @@ def _sessions(table: pa.Table, gap_us: int | None, own_split: bool) -> pa.Record
         *lists,
     ]
     columns += [pa.array(ends - starts, pa.int32()), _plain(table, "split").take(first)]
+    columns.append(pa.ListArray.from_arrays(offsets, pa.array(clicks.weights)))
     return pa.RecordBatch.from_arrays(columns, names=CUT.names)
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a number an id, in any order; -1 for null."""
+    codes = column.combine_chunks().dictionary_encode().indices.fill_null(-1)
+    return np.asarray(codes, dtype=np.int64)
 
 
 def _plain(table: pa.Table, name: str) -> pa.Array:

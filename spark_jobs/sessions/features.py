@@ -19,9 +19,16 @@ from feature_repo.contract.session import (
     SessionState,
     apply,
     empty,
+    event_features,
     features,
 )
-from feature_repo.contract.tables import CLICKS, SESSION_FEATURE_FIELDS, SESSION_FEATURES, TIME
+from feature_repo.contract.tables import (
+    CLICKS,
+    SESSION_EVENT_FIELDS,
+    SESSION_FEATURE_FIELDS,
+    SESSION_FEATURES,
+    TIME,
+)
 from spark_jobs.job import JobResult
 from spark_jobs.lake.changes import sessions_to_do
 from spark_jobs.lake.lake import Lake, MergeResult
@@ -38,9 +45,10 @@ FOLDED = pa.schema(
         ("created", TIME),
         *SESSION_FEATURE_FIELDS,
         ("event_id", pa.string()),
+        *SESSION_EVENT_FIELDS,
     ]
 )
-_INPUT = ("session_id", "event_id", "item_id", "event_us", "arrival_us", "part")
+_INPUT = ("session_id", "event_id", "item_id", "event_us", "arrival_us", "event_type", "part")
 
 
 def run(
@@ -81,10 +89,12 @@ def run(
         "gap_us": config.gap_us,
         "max_items": config.max_items,
         "fold": [STATE_VERSION, SEEN_EVENTS],
+        "events": config.events.as_json(),
         **split_rule(lake.settings),
     }
     work = sessions_to_do(lake, SESSION_FEATURES, rules, date, until)
     fresh = lake.create(SESSION_FEATURES)
+    lake.add_new_columns(SESSION_FEATURES)
     done: int | str = 0
     result = MergeResult(0, 0, lake.version(SESSION_FEATURES))
     if work.clicks is not None:
@@ -129,7 +139,7 @@ def folded(clicks: DataFrame, config: FoldConfig, own_split: bool = False) -> Da
     Returns
     -------
     DataFrame
-        Columns of ``SESSION_FEATURES_SCHEMA``, one row a click, in no order.
+        Columns of ``SESSION_FEATURES_SCHEMA``, one row an event that moved its session, in no order.
     """
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import from_arrow_schema
@@ -140,6 +150,7 @@ def folded(clicks: DataFrame, config: FoldConfig, own_split: bool = False) -> Da
         "item_id",
         F.unix_micros("event_time").alias("event_us"),
         F.unix_micros("arrival_time").alias("arrival_us"),
+        "event_type",
         F.unix_micros("ingest_time").alias("ingest_us"),
         "arrival_seq",
         (F.coalesce("split", F.lit(NEW)) if own_split else F.lit("")).alias("part"),
@@ -167,36 +178,39 @@ def fold_batches(batches: Iterator[pa.RecordBatch], config: FoldConfig) -> Itera
     Parameters
     ----------
     batches : iterator of pa.RecordBatch
-        ``session_id``, ``event_id``, ``item_id``, ``event_us``, ``arrival_us``, ``part`` (of the user's own
-        split), sorted by session id, then by arrival; a session may span batches.
+        ``session_id``, ``event_id``, ``item_id``, ``event_us``, ``arrival_us``, ``event_type``, ``part`` (of
+        the user's own split), sorted by session id, then by arrival; a session may span batches.
     config : FoldConfig
         The rules of the fold.
 
     Yields
     ------
     pa.RecordBatch
-        Schema ``FOLDED``; a click that the fold drops as a duplicate has no row.
+        Schema ``FOLDED``; a click that the fold drops as a duplicate, or keeps aside, has no row.
     """
     states: dict[str, SessionState] = {}  # of the current session, one a part
     current = None
-    scalars = [name for name, _ in SESSION_FEATURE_FIELDS if name != "items"]
+    plain = [name for name, _ in SESSION_FEATURE_FIELDS if name != "items"]
+    counts = [name for name, _ in SESSION_EVENT_FIELDS]
     for batch in batches:
         columns: dict[str, list[Any]] = {name: [] for name in FOLDED.names}
         flat, offsets = [], [0]
         rows = zip(*(batch.column(name).to_pylist() for name in _INPUT), strict=True)
-        for session, event, item, event_us, arrival_us, part in rows:
+        for session, event, item, event_us, arrival_us, event_type, part in rows:
             if session != current:
                 states, current = {}, session
             before = states.get(part) or empty()
-            state = apply(before, FoldClick(event, item, event_us, arrival_us), config)
-            if state is before:
-                continue
+            state = apply(before, FoldClick(event, item, event_us, arrival_us, event_type), config)
             states[part] = state
-            values = features(state)
+            if not state.moved_since(before):
+                continue
+            values, counted = features(state), event_features(state)
             flat.extend(values["items"])
             offsets.append(len(flat))
-            for name in scalars:
+            for name in plain:
                 columns[name].append(values[name])
+            for name in counts:
+                columns[name].append(counted[name])
             columns["session_id"].append(session)
             columns["event_id"].append(event)
             columns["event_timestamp"].append(state.event_timestamp_us)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from feature_repo.contract.tables import ITEMS, SESSION_TEXT, SESSION_TEXT_SCHEMA, SESSIONS
-from model.intent.ask.local import tokenizer_file
+from model.intent.ask.llm import tokenizer_file
 from model.intent.llm.weights import ModelMissingError
 from model.intent.prompts import PromptError, PromptTemplate, TitleCutter, recent_titles, template
 from model.text.encoder import EncoderError
@@ -25,7 +25,7 @@ from spark_jobs.lake.lake import Lake, MergeResult
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-LOGGER = logging.getLogger("intentstore.intents")
+log = logging.getLogger("intentstore.intents")
 
 
 def run(
@@ -64,7 +64,7 @@ def run(
         sessions = sessions.join(within, "session_id", "left_semi")
     titles = titles_of(lake)
     if not titles:
-        LOGGER.info(
+        log.info(
             "session-text: no item has a title, so there are no prompts; the pipeline goes on with clicks "
             "alone"
         )

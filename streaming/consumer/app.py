@@ -14,12 +14,14 @@ from types import FrameType
 
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
+from model.recommender.limits import Limits, LimitsError, limits_of
+from model.recommender.withdrawn import Withdrawn, file_of
 from streaming.consumer.consumer import Consumer
 from streaming.consumer.moves.repartition import Drain, Moved
 from streaming.consumer.moves.turns import follow
 from streaming.consumer.pipeline import Breaker, Pipeline
 from streaming.consumer.sinks import SendError
-from streaming.errors import StreamingError
+from streaming.errors import StateMovedError, StreamingError
 from streaming.metrics import ConsumerMetrics
 from streaming.serving.answers import Answerer, Popularity
 from streaming.serving.models import Models, open_models
@@ -134,7 +136,11 @@ def _drain(settings: Settings, models: Models, metrics: ConsumerMetrics) -> Drai
         consumer = assemble(
             settings, models, metrics, until_idle_seconds=DRAINED_SECONDS, drain=(layout, fence)
         )
-        consumer.run()
+        try:
+            consumer.run()
+        except StateMovedError:
+            if not fence.outdated:  # else whoever moves sees it, and begins anew
+                raise
         return consumer.totals
 
     return drain
@@ -170,6 +176,8 @@ def assemble(
         Popularity(),
         streaming.top_k,
         models.shadow,
+        limits=_limits(settings),
+        withdrawn=Withdrawn(file_of(settings)).ids,
         on_failure=metrics.model_failures.inc,
         on_shadow=metrics.shadow.observe,
     )
@@ -187,6 +195,13 @@ def assemble(
         if drain
         else lambda stopping: follow(settings, _drain(settings, models, metrics), stopping),
     )
+
+
+def _limits(settings: Settings) -> Limits:
+    try:
+        return limits_of(settings.streaming.limits)
+    except LimitsError as error:
+        raise StreamingError(f"streaming.limits: {error}") from None
 
 
 _now_us: Callable[[], int] = lambda: time.time_ns() // 1000

@@ -98,7 +98,13 @@ class Consumer:
         self._last_record = time.monotonic() + JOIN_SECONDS
         self._unassigned_since = time.monotonic()
         self.stopping = False
-        self.totals: dict[str, int] = {"answered": 0, "duplicates": 0, "refused": 0, "restored": 0}
+        self.totals: dict[str, int] = {
+            "answered": 0,
+            "duplicates": 0,
+            "refused": 0,
+            "restored": 0,
+            "aside": 0,
+        }
 
     def run(self) -> None:
         """Consume until told to stop, or idle.
@@ -213,7 +219,7 @@ class Consumer:
         # where our state goes on.
         known = {name: batch for name, batch in polled.items() if name.partition in held}
         if self._drain is not None:
-            known = self._drain[1].cut(consumer, known)
+            known = self._drain[1].cut(consumer, known, self._watch.partitions)
         if self._live.owing:
             self._settle_live(consumer)
         elif known:

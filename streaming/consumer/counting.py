@@ -26,12 +26,14 @@ def count(
     Returns
     -------
     dict of str to int
-        Clicks ``answered``, ``duplicates``, ``refused`` and ``restored``.
+        Clicks ``answered``, ``duplicates``, ``refused`` and ``restored``, events kept ``aside``.
     """
     metrics.batch.observe(sum(map(len, records.values())))
     metrics.answered.inc(outcome.answered)
     metrics.duplicates.inc(outcome.duplicates)
     metrics.restored.inc(outcome.restored)
+    for name, number in outcome.aside.items():
+        metrics.aside.labels(name).inc(number)
     for reason, number in outcome.refused.items():
         metrics.refused.labels(reason).inc(number)
     for source, number in outcome.intent_sources.items():
@@ -46,4 +48,5 @@ def count(
         "duplicates": outcome.duplicates,
         "refused": sum(outcome.refused.values()),
         "restored": outcome.restored,
+        "aside": sum(outcome.aside.values()),
     }

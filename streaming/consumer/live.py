@@ -63,6 +63,7 @@ class LiveFeatures:
                 _row(name, state, batch.features.get(name))
                 for batch in outcome.partitions.values()
                 for name, state in batch.states.items()
+                if state.count
             )
         except OnlineStoreError as error:
             self._refused(error)
@@ -79,6 +80,7 @@ class LiveFeatures:
                 for partition, outbox in self._owed
                 if partition in stores
                 for pair in stores[partition].states(outbox.sessions).items()
+                if pair[1].count
             ]
         try:
             self._put(rows)
@@ -106,5 +108,9 @@ class LiveFeatures:
 def _row(session_id: str, state: SessionState, features: dict[str, Any] | None = None) -> LiveRow:
     """Give a session's row; ``features`` saves working them out a second time."""
     return LiveRow(
-        session_id, state.event_timestamp_us, state.created_us, features or session.features(state)
+        session_id,
+        state.event_timestamp_us,
+        state.created_us,
+        features or session.features(state),
+        session.event_features(state),
     )

@@ -4,12 +4,14 @@ can be tested as a function.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from feature_repo.contract import session
+from feature_repo.contract.events.rules import event_type_of
 from feature_repo.contract.messages import (
     ClickError,
     Recommendation,
@@ -26,6 +28,8 @@ from streaming.consumer.state import PartitionStore
 from streaming.errors import BreakerError
 from streaming.serving.answers import Answer, Answerer
 
+log = logging.getLogger("intentstore.pipeline")
+SAID_TYPES = 20  # a sender that makes types up must not fill the log
 CheckKey = Callable[[bytes, int, int], object]
 
 
@@ -58,6 +62,8 @@ class Outcome:
     answered: int = 0
     duplicates: int = 0
     restored: int = 0
+    # events that moved no session: by type, as the rules name it
+    aside: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     intent_sources: Counter[str] = field(default_factory=Counter)
     newest_click_us: int = 0
@@ -144,6 +150,7 @@ class Pipeline:
     ) -> None:
         self._topic, self._config = topic, config
         self._answerer, self._breaker, self._clock, self._on_stage = answerer, breaker, clock, on_stage
+        self._said: set[str | None] = set()  # types that no rule names, each told once
 
     def process(
         self,
@@ -183,7 +190,7 @@ class Pipeline:
                 outcome,
             )
         self._on_stage("fold")
-        answers = self._answerer([one.state.items for one in folded])
+        answers = self._answerer([one.state.items for one in folded], [one.state.ended for one in folded])
         self._on_stage("score")
         scored_at = self._clock()
         shown = format_time(scored_at)
@@ -228,26 +235,42 @@ class Pipeline:
         states = store.states({click.session_id for _, click, _ in clicks})
         folded: list[_Folded] = []
         for record, click, answers in clicks:
-            before = states[click.session_id]
+            before, event_type = states[click.session_id], event_type_of(click.extra)
             state = session.apply(
                 before,
-                FoldClick(click.event_id, click.item_id, click.event_time, record.timestamp_us),
+                FoldClick(click.event_id, click.item_id, click.event_time, record.timestamp_us, event_type),
                 self._config,
             )
             if state is before:
                 outcome.duplicates += 1
                 continue
             states[click.session_id] = mine.states[click.session_id] = state
-            if answers:
+            if not state.moved_since(before):
+                self._count_aside(event_type, answers, outcome)
+            elif answers:
                 folded.append(
                     _Folded(record, click.event_id, click.session_id, click.item_id, click.event_time, state)
                 )
             else:
                 outcome.restored += 1
             outcome.newest_click_us = max(outcome.newest_click_us, click.event_time)
-        mine.outbox.sessions.extend(mine.states)
+        mine.outbox.sessions.extend(name for name, state in mine.states.items() if state.count)
         self._answerer.popularity.count([one.item_id for one in folded])
         return folded
+
+    def _count_aside(self, event_type: str | None, answers: bool, outcome: Outcome) -> None:
+        if not answers:
+            outcome.restored += 1
+            return
+        rule = self._config.events.of(event_type)
+        outcome.aside[rule.name] += 1
+        if not rule.named and event_type not in self._said and len(self._said) < SAID_TYPES:
+            self._said.add(event_type)
+            log.warning(
+                "events of type %r are named by no rule: kept and counted, not folded; name the type in "
+                "session.event_types",
+                str(event_type)[:60],
+            )
 
     def _put(self, batch: PartitionBatch, one: _Folded, answer: Answer, scored_at: int, shown: str) -> None:
         record = one.record

@@ -8,14 +8,13 @@ What a changed number of partitions means for stored state is decided by
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from feature_repo.contract.settings import Settings
-from streaming.clients import client_options
 from streaming.errors import StateLostError
 from streaming.topics.foreign import header_map, origin_of
+from streaming.topics.tails import read_between, reader_of
 
 log = logging.getLogger("intentstore.partitions")
 SOURCE_HEADER = "source"  # of every answer and dead letter: group/offset of the click it came from
@@ -174,18 +173,11 @@ def sent_through(
     KafkaTimeoutError
         The ends cannot be read: nothing may be answered on a guess.
     """
-    from kafka import KafkaConsumer
-
-    kafka, found = settings.kafka, []
-    reader = KafkaConsumer(
-        **client_options(settings), group_id=None, enable_auto_commit=False, isolation_level="read_committed"
-    )
-    try:
-        for topic in (kafka.recommendations_topic, kafka.dead_letter_topic):
-            found.append(_ends(reader, topic, _Ours(logs, group.encode(), legacy)))
-    finally:
-        reader.close()
-    answers, letters = found
+    kafka, ours = settings.kafka, _Ours(logs, group.encode(), legacy)
+    with reader_of(settings) as reader:
+        answers, letters = (
+            _ends(reader, topic, ours) for topic in (kafka.recommendations_topic, kafka.dead_letter_topic)
+        )
     return {partition: Sent(answers[partition], letters[partition]) for partition in logs}
 
 
@@ -214,7 +206,7 @@ def answered_otherwise(
     set of int
         Offsets whose answer on the topic has other bytes.
     """
-    from kafka import KafkaConsumer, TopicPartition
+    from kafka import TopicPartition
 
     doubtful = {offset for offset in answers if offset <= through}
     if not doubtful:
@@ -223,13 +215,10 @@ def answered_otherwise(
         _Ours({partition: log}, group.encode(), (partition,)),
         TopicPartition(settings.kafka.recommendations_topic, partition),
     )
-    reader = KafkaConsumer(
-        **client_options(settings), group_id=None, enable_auto_commit=False, isolation_level="read_committed"
-    )
-    try:
-        # one answer an offset at most, and transaction markers between them
-        back = 2 * (through - min(doubtful) + 1) + _TAIL_RECORDS[0]
-        seen: dict[int, bytes] = {}
+    # one answer an offset at most, and transaction markers between them
+    back = 2 * (through - min(doubtful) + 1) + _TAIL_RECORDS[0]
+    seen: dict[int, bytes] = {}
+    with reader_of(settings) as reader:
         while True:
             whole = _read_back(
                 reader, [name], back, lambda record: seen.setdefault(ours.offset(record), record.value)
@@ -237,8 +226,6 @@ def answered_otherwise(
             if whole or min((offset for offset in seen if offset >= 0), default=through) <= min(doubtful):
                 return {offset for offset in doubtful if offset in seen and seen[offset] != answers[offset]}
             back *= 4
-    finally:
-        reader.close()
 
 
 class _Ours(NamedTuple):
@@ -288,20 +275,9 @@ def _tails(reader: Any, wanted: list[Any], back: int, ours: _Ours) -> dict[int, 
 
 def _read_back(reader: Any, wanted: list[Any], back: int, look: Callable[[Any], object]) -> bool:
     """Show the last so many records of some partitions of a topic; gives whether that was everything."""
-    from kafka.errors import KafkaTimeoutError
-
-    reader.assign(wanted)
     begins, ends = reader.beginning_offsets(wanted), reader.end_offsets(wanted)
-    for name in wanted:
-        reader.seek(name, max(begins[name], ends[name] - back))
-    moved = time.monotonic()
-    while any(reader.position(name) < ends[name] for name in wanted):
-        polled = reader.poll(timeout_ms=200)
-        if polled:
-            moved = time.monotonic()
-        elif time.monotonic() - moved > _READ_SECONDS:
-            raise KafkaTimeoutError(f"the end of topic '{wanted[0].topic}' cannot be read")
-        for records in polled.values():
-            for record in records:
-                look(record)
-    return all(begins[name] >= ends[name] - back for name in wanted)
+    starts = {name: max(begins[name], ends[name] - back) for name in wanted}
+    for records in read_between(reader, starts, ends, _READ_SECONDS):
+        for record in records:
+            look(record)
+    return bool(starts == begins)

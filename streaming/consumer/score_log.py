@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from feature_repo.contract.session import SessionState
-from feature_repo.contract.tables import SCORE_LOG_SCHEMA, SESSION_FEATURE_FIELDS
+from feature_repo.contract.session import SessionState, event_features
+from feature_repo.contract.tables import SCORE_LOG_SCHEMA, SESSION_EVENT_FIELDS, SESSION_FEATURE_FIELDS
 from streaming.consumer.state import PartitionStore
 from streaming.errors import StreamingError
 from streaming.serving.answers import Answer
@@ -23,6 +23,7 @@ log = logging.getLogger("intentstore.score_log")
 ROLL_ROWS = 5_000  # about 5 MB a file
 _CONVERT_ROWS = 64  # about a millisecond
 _FEATURES = tuple(name for name, _ in SESSION_FEATURE_FIELDS)
+_EVENTS = tuple(name for name, _ in SESSION_EVENT_FIELDS)
 _COLUMNS = tuple(SCORE_LOG_SCHEMA.names)
 _EVENT_ID = _COLUMNS.index("event_id")
 Row = tuple[Any, ...]
@@ -60,6 +61,7 @@ def row_of(
     tuple
         The values in the order of ``SCORE_LOG_SCHEMA``.
     """
+    events = event_features(state)
     return (
         *source,
         *ids,
@@ -71,6 +73,7 @@ def row_of(
         answer.intents.source,
         answer.model_version,
         *times,
+        *[events[name] for name in _EVENTS],
     )
 
 
@@ -80,9 +83,9 @@ def pack(row: Row) -> bytes:
 
 
 def unpack(row: bytes) -> Row:
-    """Give back what ``pack`` made."""
+    """Give back what ``pack`` made; columns that came since are null."""
     values: list[Any] = _DECODER.decode(row)
-    return tuple(values)
+    return (*values, *[None] * (len(_COLUMNS) - len(values)))
 
 
 def batch_of(rows: Sequence[Row]) -> pa.RecordBatch:
@@ -158,7 +161,10 @@ class ScoreLog:
 
     def full(self) -> bool:
         """Whether some partition has as many rows as a file should have."""
-        return any(sum(part.num_rows for _, _, part in parts) >= ROLL_ROWS for parts in self._ready.values())
+        return any(map(self._is_full, self._ready))
+
+    def _is_full(self, partition: int) -> bool:
+        return bool(sum(part.num_rows for _, _, part in self._ready[partition]) >= ROLL_ROWS)
 
     def roll(self, partition: int, store: PartitionStore) -> int:
         """Write all rows of a partition to a file, then forget them.

@@ -216,7 +216,8 @@ class PartitionStore:
                 break
             seen, last = seen + 1, key
             state = session.decode(raw)
-            if state.created_us < older_than_us and state.event_timestamp_us < older_than_us:
+            newest = max(state.created_us, state.event_timestamp_us, state.waiting.arrived_us)
+            if newest < older_than_us:
                 batch.delete(key)
                 self._forget(key[len(_SESSION) :].decode())
                 dropped += 1

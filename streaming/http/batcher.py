@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from streaming.http.wire.errors import ApiError
 
-LOG = logging.getLogger("intentstore.http")
+log = logging.getLogger("intentstore.http")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -116,7 +116,7 @@ class Batcher(Generic[Job, Result]):
         except Exception as error:  # noqa: BLE001 - handed to the caller of each job, who logs it
             if len(jobs) == 1:
                 return [error]
-            LOG.warning(
+            log.warning(
                 "a batch of %d failed (%s: %s); its jobs are tried one by one",
                 len(jobs),
                 type(error).__name__,

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from feature_repo.contract.messages import Click, ClickError, decode_click
 from streaming.http.wire.errors import ApiError, ErrorDetail
 
-LOG = logging.getLogger("intentstore.http")
+log = logging.getLogger("intentstore.http")
 MAX_CLICKS = 1_000  # in one request
 # below the 15 s after which shops' clients commonly give up; the click is then reported as failed
 SEND_SECONDS = 10.0
@@ -126,16 +127,14 @@ class ClickSender:
             try:
                 self._producer = self._make()
             except Exception as error:  # noqa: BLE001 - every click gets it as its result
-                LOG.warning(
+                log.warning(
                     "the producer of '%s' cannot connect: %s: %s", self._topic, type(error).__name__, error
                 )
-                return [[_failed(checked, error) for checked in batch] for batch in batches]
-        under_way = [[self._send(checked) for checked in batch] for batch in batches]
-        deadline = time.monotonic() + SEND_SECONDS
-        return [
-            [self._outcome(checked, future, deadline) for checked, future in zip(batch, futures, strict=True)]
-            for batch, futures in zip(batches, under_way, strict=True)
-        ]
+                failed = partial(_failed, error=error)
+                return [list(map(failed, batch)) for batch in batches]
+        under_way = [list(map(self._send, batch)) for batch in batches]
+        outcome = partial(self._outcome, deadline=time.monotonic() + SEND_SECONDS)
+        return [list(map(outcome, batch, futures)) for batch, futures in zip(batches, under_way, strict=True)]
 
     def close(self) -> None:
         """Close the connection."""

@@ -12,6 +12,7 @@ import msgspec
 
 from feature_repo.contract.messages import RecommendedItem, format_time
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState, apply
+from model.recommender.limits import NO_LIMITS, Limits, LimitsError
 from streaming.http.wire.errors import ApiError
 
 if TYPE_CHECKING:
@@ -55,12 +56,15 @@ class Ask(NamedTuple):
         How many items are wanted; 0 = only the features.
     at_us : int or None
         Event time of the item taken as next click; None = the session goes on.
+    limits : Limits
+        What may be shown.
     """
 
     session_id: str | None
     items: tuple[str, ...]
     k: int
     at_us: int | None = None
+    limits: Limits = NO_LIMITS
 
 
 class IntentAnswer(msgspec.Struct, frozen=True):
@@ -100,6 +104,14 @@ class Outcome(NamedTuple):
 
     row: SessionRow | None
     answer: Answer | None
+
+
+class _Question(NamedTuple):
+    """What is scored for one ask."""
+
+    session: list[str]
+    k: int
+    limits: Limits
 
 
 _NO_VIEW = IntentAnswer("", (), ())
@@ -148,11 +160,12 @@ class Engine:
                 503, "no_model", "no model is loaded; train and promote one, /readyz says when it is there"
             )
             return [refused if ask.k else outcomes[at] for at, ask in enumerate(asks)]
-        sessions = [self._scored_session(asks[at], rows[at]) for at in wanted]
-        for at, answer in zip(
-            wanted, self._score(model, sessions, [asks[at].k for at in wanted]), strict=True
-        ):
+        questions = [self._question(asks[at], rows[at]) for at in wanted]
+        for at, answer in zip(wanted, self._answers(model, questions), strict=True):
             row = rows[at]
+            if isinstance(answer, ApiError):
+                outcomes[at] = answer
+                continue
             if isinstance(row, SessionRow):
                 event_time = format_time(row.event_time_us) if row.event_time_us else None
                 answer = msgspec.structs.replace(
@@ -193,11 +206,35 @@ class Engine:
             return list(row.features["items"])
         return as_if_clicked(row, ask.items[-1], ask.at_us, self._config)
 
-    def _score(self, model: LoadedModel, sessions: list[list[str]], counts: list[int]) -> list[Answer]:
+    def _question(self, ask: Ask, row: SessionRow | ApiError | None) -> _Question:
+        session = self._scored_session(ask, row)
+        ended = row.features.get("ended_items") if isinstance(row, SessionRow) and row.features else None
+        return _Question(session, ask.k, ask.limits.without(ended or ()))
+
+    def _answers(self, model: LoadedModel, questions: list[_Question]) -> list[Answer | ApiError]:
+        """Score all that can be in one call; rules that cannot be kept fail only those who asked for them."""
+        answers: dict[int, Answer | ApiError] = {}
+        together = []
+        for at, question in enumerate(questions):
+            try:
+                if question.limits.chooses:  # what they choose depends on their own k
+                    answers[at] = self._score(model, [question])[0]
+                    continue
+                if question.limits is not NO_LIMITS:
+                    model.shelf().allowed(question.limits)
+                together.append(at)
+            except LimitsError as error:
+                answers[at] = ApiError(400, error.reason, str(error))
+        if together:
+            scored = self._score(model, [questions[at] for at in together])
+            answers |= dict(zip(together, scored, strict=True))
+        return [answers[at] for at in range(len(questions))]
+
+    def _score(self, model: LoadedModel, questions: list[_Question]) -> list[Answer]:
         answers = []
-        for session, k, (scored, intent) in zip(
-            sessions, counts, model.recommend(sessions, max(counts)), strict=True
-        ):
+        most = max(question.k for question in questions)
+        found = model.recommend([one.session for one in questions], most, [one.limits for one in questions])
+        for (session, k, _), (scored, intent) in zip(questions, found, strict=True):
             ranked = zip(scored.items[:k], scored.scores[:k], scored.reasons[:k], strict=True)
             items = [RecommendedItem(item, value, reason) for item, value, reason in ranked]
             shown = _NO_INTENTS if intent is None else intents_answer(intent)

@@ -20,6 +20,7 @@ from streaming.http.wire.errors import ErrorDetail
 
 DEFAULT_K, MOST_K = 20, 500
 MOST_ITEMS = 1_000  # of one session in a POST; the fold keeps fewer
+MOST_LIMITED = 10_000  # ids of `only` and of `exclude`
 # Bounds stand in the document only: `checked_id` and `checked_count` refuse in the API's own words.
 ID_BOUNDS = {"minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": r"\S"}
 COUNT_BOUNDS = {"minimum": 1, "maximum": MOST_K}
@@ -33,11 +34,26 @@ ClickTime = Annotated[
 _KINDS: dict[pa.DataType, Any] = {pa.string(): str, pa.int64(): int, pa.int32(): int, pa.float64(): float}
 
 
+class LimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be shown: a category (whole words, in any case), only some ids, never some, a least score,
+    most items of one category, a least share of items without a training click (drawn by the seed).
+    """
+
+    category: str | None = None
+    only: Annotated[list[Id], Meta(extra_json_schema={"maxItems": MOST_LIMITED})] = []
+    exclude: Annotated[list[Id], Meta(extra_json_schema={"maxItems": MOST_LIMITED})] = []
+    min_score: float | None = None
+    per_category: Annotated[int, Meta(extra_json_schema={"minimum": 1})] | None = None
+    new_share: Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})] = 0.0
+    seed: int = 0
+
+
 class RecommendBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A session to score: its items, oldest first."""
+    """A session to score: its items, oldest first; and what may be shown."""
 
     items: Annotated[list[Id], Meta(extra_json_schema={"maxItems": MOST_ITEMS})]
     k: Count = DEFAULT_K
+    limits: LimitsBody | None = None
 
 
 class ClickBody(msgspec.Struct, frozen=True):
@@ -76,6 +92,13 @@ Features = msgspec.defstruct(
 )
 
 
+class Events(msgspec.Struct, frozen=True):
+    """Events of the current session: how many of each type, and the items whose interest ended."""
+
+    counts: dict[str, int]
+    ended_items: list[str]
+
+
 class SessionFeatures(msgspec.Struct, frozen=True):
     """What the online store holds of a session."""
 
@@ -84,6 +107,7 @@ class SessionFeatures(msgspec.Struct, frozen=True):
     event_time: Time | None = None
     created: Time | None = None
     features: Features | None = None  # type: ignore[valid-type]
+    events: Events | None = None
 
 
 class Items(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from streaming.http.wire.errors import ApiError, Json
 
-LOG = logging.getLogger("intentstore.http")
+log = logging.getLogger("intentstore.http")
 MAX_HEAD_BYTES = (
     65_536  # request line and headers; an id has at most 1,024 characters, 12 kB when percent-encoded
 )
@@ -174,7 +174,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: ApiError) -> None:
         """Answer with an error and end the connection, without cutting into answers to earlier requests."""
-        LOG.warning("a request was refused: %d %s", error.status_code, error)
+        log.warning("a request was refused: %d %s", error.status_code, error)
         self._refused = True
         self._wait(None)
         self._unset_keepalive_if_required()

@@ -13,7 +13,7 @@ from typing import Any
 from streaming.http.board import StoredAnswer
 from streaming.topics.foreign import answer_of
 
-LOG = logging.getLogger("intentstore.http")
+log = logging.getLogger("intentstore.http")
 HISTORY_RECORDS = 20_000  # read again per partition at the start: the sessions of the last minutes
 POLL_MS = 500
 POLL_RECORDS = 2_000
@@ -82,7 +82,7 @@ class AnswerReader:
                     "check kafka.bootstrap_servers"
                 )
                 if problem != self.broker_problem:  # told once, not at every try
-                    LOG.warning("%s", problem)
+                    log.warning("%s", problem)
                 self.broker_problem = problem
                 self._stop.wait(RETRY_SECONDS)
 
@@ -142,7 +142,7 @@ class AnswerReader:
         answers = [StoredAnswer(record.key, record.value, record.partition, record.offset) for record in ours]
         if len(ours) < len(records):
             if not self.foreign:  # told once
-                LOG.warning(
+                log.warning(
                     "topic '%s' holds records that are no answers; they are left out and counted", self._topic
                 )
             self.foreign += len(records) - len(ours)

@@ -27,7 +27,7 @@ from streaming.logs import configure_logging
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-LOG = logging.getLogger("intentstore.http")
+log = logging.getLogger("intentstore.http")
 STOP_SECONDS = 5  # for requests under way
 # A worker that answers its supervisor no more for so long is replaced; importing the model's libraries on a
 # busy machine holds the interpreter for some seconds at a time.
@@ -58,7 +58,7 @@ def main(settings: Settings, model_dir: Path | None = None) -> int:
     http = settings.http
     if not http.tokens and http.host not in LOCAL:
         reach = "everybody who reaches this address may ask and send clicks"
-        LOG.warning("http.host is %s and http.tokens is empty: %s", http.host, reach)
+        log.warning("http.host is %s and http.tokens is empty: %s", http.host, reach)
     if http.workers == 1:
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         _serve(_config(settings, functools.partial(_alone, settings, model_dir)))
@@ -129,7 +129,7 @@ def _worker(settings: Settings, model_dir: Path | None, metrics_dir: Path) -> St
     """Make the application of one worker, in its process."""
     configure_logging(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    LOG.info("worker %d starts", os.getpid())
+    log.info("worker %d starts", os.getpid())
     threading.Thread(target=_end_with_supervisor, name="supervisor-watch", daemon=True).start()
     from streaming.http.server import Server
 

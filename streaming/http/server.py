@@ -32,7 +32,7 @@ from streaming.http.routes import Parts, application
 from streaming.http.wire.guard import Guard
 from streaming.serving.loaded_model import ModelWatch
 
-LOG = logging.getLogger("intentstore.http")
+log = logging.getLogger("intentstore.http")
 PROBE_SECONDS = 2.0
 SWITCH_SECONDS = 0.0002  # between threads; the default of 5 ms would by itself break a p99 of 5 ms
 # a broker that is silent for so long is told as gone; the client's own 30 s would outlast the shop's patience

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from feature_repo.contract.messages import ClickError, Recommendation, format_time, parse_time
 from feature_repo.contract.tables import SESSION_FEATURE_FIELDS
+from model.recommender.limits import NO_LIMITS, Limits, LimitsError, checked
 from streaming.http.batcher import Batcher
 from streaming.http.board import AnswerBoard, EventStream
 from streaming.http.clicks import CheckedClick, ClickResult, check_clicks, refused
@@ -21,11 +22,14 @@ from streaming.http.messages import (
     DEFAULT_K,
     MOST_ITEMS,
     MOST_K,
+    MOST_LIMITED,
     ClickBody,
     ClickResults,
     Count,
+    Events,
     Features,
     Id,
+    LimitsBody,
     RecommendBody,
     SessionFeatures,
 )
@@ -51,6 +55,13 @@ NEXT_ITEM = MaybeText("item_id", "taken as the next click; nothing is recorded",
 _TIME_RULE = "event time of that click; left out = the session goes on, given = the gap rule decides"
 NEXT_TIME = Parameter[int | None]("event_time", _TIME_RULE, str, _time, None, "2024-01-01T00:00:00Z")
 K = Parameter[int]("k", "how many items", Count, _count, DEFAULT_K, 5)
+_IN_CATEGORY = "only items of it: whole words, in any case"
+CATEGORY = MaybeText("category", _IN_CATEGORY, str, lambda name, text: text, None, "Comedy")
+PER_CATEGORY = Parameter[int | None](
+    "per_category", "at most so many items of one category", Count, _count, None, 2
+)
+LIST_ERRORS = "unknown_items contradicting_limits bad_limit"
+LIMIT_ERRORS = "bad_category unknown_category no_item_left"
 LISTENER = MaybeText("session_id", "whose answers", Id, checked_id, None, "s", required=True)
 _SLASH = "the session; a slash of its own is written %2F"
 PATH_SESSION = MaybeText("id", _SLASH, Id, checked_id, None, "s", True, "path")
@@ -92,8 +103,11 @@ class SessionRoutes:
         "GET",
         "/v1/recommend",
         SCORED,
-        {400: "missing_parameter bad_id bad_parameter bad_time", 503: f"{LIVE_ERRORS} no_model"},
-        (SESSION, NEXT_ITEM, K, NEXT_TIME),
+        {
+            400: f"missing_parameter bad_id bad_parameter bad_time {LIMIT_ERRORS}",
+            503: f"{LIVE_ERRORS} no_model",
+        },
+        (SESSION, NEXT_ITEM, K, NEXT_TIME, CATEGORY, PER_CATEGORY),
     )
     async def recommend_next(self, request: ApiRequest) -> Response:
         """Score a session as if an item were its next click."""
@@ -102,14 +116,20 @@ class SessionRoutes:
             text = "query parameters 'session_id' and 'item_id' are both missing; give at least one"
             raise ApiError(400, "missing_parameter", text)
         items = () if item_id is None else (item_id,)
-        ask = Ask(session_id, items, K(request), NEXT_TIME(request))
+        category, most = CATEGORY(request), PER_CATEGORY(request)
+        limits = NO_LIMITS if category is None and most is None else Limits(category, per_category=most)
+        ask = Ask(session_id, items, K(request), NEXT_TIME(request), limits)
         return Json((await self._questions.submit(ask)).answer)
 
     @Operation(
         "POST",
         "/v1/recommend",
         SCORED,
-        {400: "bad_body bad_count bad_id bad_parameter", **BODY_ERRORS, 503: "no_model overloaded"},
+        {
+            400: f"bad_body bad_count bad_id bad_parameter {LIMIT_ERRORS} {LIST_ERRORS}",
+            **BODY_ERRORS,
+            503: "no_model overloaded",
+        },
         body=Body(RecommendBody, {"items": ["1", "2"], "k": 5}),
     )
     async def recommend_items(self, request: ApiRequest) -> Response:
@@ -118,13 +138,13 @@ class SessionRoutes:
         try:
             body = msgspec.json.decode(raw, type=RecommendBody)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            shape = '{"items": ["ITEM", ...], "k": 20}'
+            shape = '{"items": ["ITEM", ...], "k": 20, "limits": {...}}'
             raise ApiError(400, "bad_body", f"the body is not {shape}: {error}") from None
         if len(body.items) > MOST_ITEMS:
             text = f"items holds {len(body.items):,} ids; send the latest {MOST_ITEMS:,} at most"
             raise ApiError(400, "bad_count", text)
         items = tuple(checked_id("item_id", item_id) for item_id in body.items)
-        ask = Ask(None, items, checked_count("k", body.k, MOST_K))
+        ask = Ask(None, items, checked_count("k", body.k, MOST_K), None, _limits(body.limits))
         return Json((await self._questions.submit(ask)).answer)
 
     @Operation(
@@ -148,7 +168,11 @@ class SessionRoutes:
             return Json(SessionFeatures(session_id, row.status, *times))
         features = {name: row.features[name] for name, _ in SESSION_FEATURE_FIELDS}
         features["session_start"] = format_time(features["session_start"])
-        return Json(SessionFeatures(session_id, row.status, *times, Features(**features)))
+        events = None
+        if row.features.get("event_types") is not None:  # null = written by a version that did not count
+            counts = zip(row.features["event_types"], row.features["event_counts"], strict=True)
+            events = Events(dict(counts), row.features["ended_items"] or [])
+        return Json(SessionFeatures(session_id, row.status, *times, Features(**features), events))
 
     @Operation(
         "GET",
@@ -194,6 +218,29 @@ class SessionRoutes:
     async def events(self, request: ApiRequest) -> Response:
         """Stream a session's answers as server-sent events."""
         return EventStream(self._board, str(LISTENER(request)))
+
+
+def _limits(body: LimitsBody | None) -> Limits:
+    if body is None:
+        return NO_LIMITS
+    if max(len(body.only), len(body.exclude)) > MOST_LIMITED:
+        raise ApiError(400, "bad_count", f"only and exclude hold {MOST_LIMITED:,} ids at most; send fewer")
+    for item in (*body.only, *body.exclude):
+        checked_id("item_id", item)
+    try:
+        return checked(
+            Limits(
+                body.category,
+                tuple(body.only),
+                frozenset(body.exclude),
+                body.min_score,
+                body.per_category,
+                body.new_share,
+                body.seed,
+            )
+        )
+    except LimitsError as error:
+        raise ApiError(400, error.reason, str(error)) from None
 
 
 def _outcome(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from feature_repo.contract.session import SessionState
-from feature_repo.contract.settings import Settings
+from feature_repo.contract.settings import ASKED_SOURCES, Settings
 
 if TYPE_CHECKING:
     from model.recommender.loaded_model import LoadedModel
@@ -23,7 +23,6 @@ FIRST_CLICKS = 3  # a session of two titles tells an LLM no more than the encode
 # a local LLM answers about one session a second; more requests would only age in the topic
 MAX_PER_SECOND = 5.0
 RELOAD_SECONDS = 5.0
-CALLED = ("llm", "endpoint")
 
 
 class IntentRequest(msgspec.Struct, frozen=True):
@@ -49,7 +48,7 @@ def worth_a_call(state: SessionState, source: str) -> bool:
     (True, False)
     """
     times, rest = divmod(state.count, FIRST_CLICKS)
-    return source not in CALLED and source != "none" and rest == 0 and times.bit_count() == 1
+    return source not in ASKED_SOURCES and source != "none" and rest == 0 and times.bit_count() == 1
 
 
 class IntentRequests:
@@ -66,7 +65,7 @@ class IntentRequests:
 
     def __init__(self, settings: Settings, send: Callable[[str, bytes, bytes], Any]) -> None:
         intents = settings.intents
-        self.wanted = intents.source in CALLED and intents.max_calls > 0
+        self.wanted = intents.source in ASKED_SOURCES and intents.max_calls > 0
         self._topic, self._send, self._credit, self._at = (
             settings.kafka.intent_requests_topic,
             send,

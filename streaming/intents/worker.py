@@ -15,15 +15,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from feature_repo.contract.endpoints import online_store_url
-from feature_repo.contract.settings import Settings
+from feature_repo.contract.settings import ASKED_SOURCES, Settings
 from feature_repo.contract.tables import SESSION_INTENTS, SESSION_INTENTS_SCHEMA
 from feature_repo.stores.packed.client import PackedClient
 from feature_repo.stores.packed.codec import PackedSchema
 from feature_repo.stores.packed.keys import entity_key, storage_key
 from feature_repo.stores.packed.live import PROJECT, kind_of
 from model.intent.ask.answers import Answer, Asker, by_kind
-from model.intent.ask.asker import asker_of
-from model.intent.ask.local import recipe_of
+from model.intent.ask.asker import asker_of, recipe_of
 from model.intent.ask.loop import Question, ask_missing
 from model.intent.ask.spool import Spool, cache_row, spool_folder
 from model.intent.ground.grounded import ground_answers
@@ -42,10 +41,10 @@ from model.intent.types import SessionIntent
 from model.text.encoder import TextEncoder
 from streaming.clients import TOOL_TIMEOUT_MS, client_options, finish_join
 from streaming.errors import StreamingError
-from streaming.intents.requests import CALLED, IntentRequest
+from streaming.intents.requests import IntentRequest
 from streaming.topics import ensure as topics
 
-LOGGER = logging.getLogger("intentstore.near_line")
+log = logging.getLogger("intentstore.near_line")
 BATCH = 8  # requests a call: enough for the LLM's batches, few enough that answers come every few seconds
 POLL_MS = 500
 KEPT_ANSWERS = 50_000  # newest answers in the live file, about 3.5 KB each
@@ -85,7 +84,7 @@ class NearLine:
     """
 
     def __init__(self, settings: Settings, asker: Asker | None = None, max_calls: int | None = None) -> None:
-        if settings.intents.source not in CALLED:
+        if settings.intents.source not in ASKED_SOURCES:
             raise StreamingError(
                 f"intents.source = '{settings.intents.source}' calls no LLM; set it to llm or endpoint"
             )
@@ -166,7 +165,7 @@ class NearLine:
         finally:
             spool.close()
         for _, count, first in by_kind(failure.reason for failure in failures):
-            LOGGER.warning("%d of %d calls failed: %s", count, len(questions), first)
+            log.warning("%d of %d calls failed: %s", count, len(questions), first)
         return [row for row in rows if row["long_text"] and row["short_text"]]
 
     def _loaded_asker(self) -> Asker:
@@ -255,7 +254,7 @@ def main(settings: Settings, *, until_idle_seconds: float | None = None, max_cal
             finish_join(reader)
             if requests:
                 last = time.monotonic()
-                LOGGER.info(
+                log.info(
                     "%d requests, %d calls, %d left", len(requests), worker.handle(requests), worker.left
                 )
                 reader.commit()
@@ -274,5 +273,5 @@ def _request(value: bytes | None) -> IntentRequest | None:
     try:
         return _DECODER.decode(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        LOGGER.warning("a request that is none was left out: %s", error)
+        log.warning("a request that is none was left out: %s", error)
         return None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from feature_repo.contract.assets import fetch as assets
 from feature_repo.contract.assets.java import find_java
+from feature_repo.contract.endpoints import security_options
 from feature_repo.contract.settings import KafkaSettings, Settings
 from streaming.services import processes
 from streaming.services.processes import ServiceError
@@ -119,8 +120,6 @@ def answers(kafka: KafkaSettings, port: int) -> bool:
     """Whether the broker on this port of 127.0.0.1 answers a metadata request of an ordinary client."""
     from kafka import KafkaAdminClient
     from kafka.errors import KafkaError
-
-    from streaming.clients import security_options
 
     try:
         admin = KafkaAdminClient(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from feature_repo.contract.messages import Intents, IntentView, RecommendedItem
+from model.recommender.limits import NO_LIMITS, Limits, LimitsError
 
 if TYPE_CHECKING:
     from model.intent.types import SessionIntent
@@ -55,6 +56,13 @@ class Popularity:
             self.counts[item] = self.counts.get(item, 0) + number
         self._top = []
 
+    def top_without(self, k: int, hidden: frozenset[str]) -> list[RecommendedItem]:
+        """Give the k most clicked items that are none of some."""
+        if not hidden:
+            return self.top(k)
+        shown = [item for item in self.top(k + len(hidden)) if item.item_id not in hidden]
+        return shown[:k]
+
     def top(self, k: int) -> list[RecommendedItem]:
         """Give the k most clicked items; ties by id, so that the answer does not depend on the order of
         arrival.
@@ -81,6 +89,10 @@ class Answerer:
         Items an answer holds at most.
     shadow : LoadedModel, optional
         Scored beside and compared; never answered from.
+    limits : Limits
+        What may be shown, whatever the session.
+    withdrawn : callable, optional
+        Gives the items that are not available, for answers without a model.
     on_failure : callable, optional
         Called with the number of prefixes that a model failed on.
     on_shadow : callable, optional
@@ -94,19 +106,27 @@ class Answerer:
         k: int,
         shadow: LoadedModel | None = None,
         *,
+        limits: Limits = NO_LIMITS,
+        withdrawn: Callable[[], frozenset[str]] = frozenset,
         on_failure: Callable[[int], object] = lambda prefixes: None,
         on_shadow: Callable[[float], object] = lambda overlap: None,
     ) -> None:
         self._model, self.popularity, self._k, self._shadow = model, popularity, k, shadow
+        self._limits, self._withdrawn = limits, withdrawn
         self._on_failure, self._on_shadow = on_failure, on_shadow
+        self._said = ""
 
-    def __call__(self, prefixes: Sequence[Sequence[str]]) -> list[Answer]:
+    def __call__(
+        self, prefixes: Sequence[Sequence[str]], ended: Sequence[Sequence[str]] | None = None
+    ) -> list[Answer]:
         """Answer each prefix.
 
         Parameters
         ----------
         prefixes : sequence of sequences of str
             Item ids of a session, oldest first, each not empty.
+        ended : sequence of sequences of str, optional
+            Items whose interest ended in the session, such as by a purchase; they are not in its answer.
 
         Returns
         -------
@@ -114,10 +134,18 @@ class Answerer:
             In the same order. Without a model, or when it fails: the most clicked items, version ``none``.
         """
         model = self._model()
+        limits = [self._limits.without(items) for items in ended or [()] * len(prefixes)]
         if model is None or not prefixes:
-            return [Answer(self.popularity.top(self._k), NO_INTENTS, NO_MODEL) for _ in prefixes]
+            return self._popular(limits)
         try:
-            answers = self._with(model, prefixes)
+            answers = self._with(model, prefixes, limits)
+        except LimitsError as error:
+            # a rule of the settings that no item keeps: nothing may be shown, and somebody must look
+            if str(error) != self._said:
+                self._said = str(error)
+                log.error("streaming.limits cannot be kept (%s); answers are empty", error)
+            self._on_failure(len(prefixes))
+            return [Answer([], NO_INTENTS, model.version) for _ in prefixes]
         except Exception:
             # Whatever is wrong inside a model, a click is answered; the counter and its alarm make sure that
             # somebody looks.
@@ -125,14 +153,23 @@ class Answerer:
                 "model %s failed on %d prefixes; answered by popularity", model.version, len(prefixes)
             )
             self._on_failure(len(prefixes))
-            return [Answer(self.popularity.top(self._k), NO_INTENTS, NO_MODEL) for _ in prefixes]
+            return self._popular(limits)
         if self._shadow is not None:
-            self._compare(self._shadow, prefixes, answers)
+            self._compare(self._shadow, prefixes, limits, answers)
         return answers
 
-    def _with(self, model: LoadedModel, prefixes: Sequence[Sequence[str]]) -> list[Answer]:
+    def _popular(self, limits: Sequence[Limits]) -> list[Answer]:
+        gone = self._withdrawn()
+        return [
+            Answer(self.popularity.top_without(self._k, one.exclude | gone), NO_INTENTS, NO_MODEL)
+            for one in limits
+        ]
+
+    def _with(
+        self, model: LoadedModel, prefixes: Sequence[Sequence[str]], limits: Sequence[Limits]
+    ) -> list[Answer]:
         answers = []
-        for scored, intent in model.recommend(prefixes, self._k):
+        for scored, intent in model.recommend(prefixes, self._k, limits):
             items = list(map(RecommendedItem, scored.items, scored.scores, scored.reasons))
             answers.append(
                 Answer(items, NO_INTENTS if intent is None else on_the_wire(intent), model.version)
@@ -140,10 +177,14 @@ class Answerer:
         return answers
 
     def _compare(
-        self, shadow: LoadedModel, prefixes: Sequence[Sequence[str]], answers: Sequence[Answer]
+        self,
+        shadow: LoadedModel,
+        prefixes: Sequence[Sequence[str]],
+        limits: Sequence[Limits],
+        answers: Sequence[Answer],
     ) -> None:
         try:
-            theirs = self._with(shadow, prefixes)
+            theirs = self._with(shadow, prefixes, limits)
         except Exception:
             log.exception("shadow model %s failed; the answers are not touched by it", shadow.version)
             return

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from model.recommender.loaded_model import LoadedModel
 
-LOG = logging.getLogger("intentstore.http")
+log = logging.getLogger("intentstore.http")
 CHECK_SECONDS = 2.0  # a promotion or a new item is seen within this; two stat calls each
 
 
@@ -66,7 +66,7 @@ class ModelWatch:
             remedy = "train one (`make demo`) or promote a version"
             self.problem = f"no model is promoted, so clicks are answered by popularity; {remedy}"
             if self.current is None and not self._said:
-                LOG.warning("%s; it is taken into use by itself", self.problem)
+                log.warning("%s; it is taken into use by itself", self.problem)
                 self._said = True
             return False
         from model.recommender import new_items
@@ -86,12 +86,12 @@ class ModelWatch:
             # whatever is wrong with the folder, the old model goes on answering
             self.problem = f"model folder '{path}' is refused: {error}"
             without = "clicks are answered by popularity; train and promote another"
-            LOG.error("%s; %s", self.problem, "the model before goes on" if self.current else without)
+            log.error("%s; %s", self.problem, "the model before goes on" if self.current else without)
             return False
         self.current, self.problem = model, ""
         gc.collect()
         gc.freeze()  # the collector would walk the model's objects again and again, in the middle of requests
-        LOG.info("model %s is in use", model.version)
+        log.info("model %s is in use", model.version)
         self._on_change(model)
         return True
 
@@ -125,4 +125,4 @@ class ModelWatch:
             self.check()
         except OSError as error:
             self.problem = f"the folder of models cannot be read: {error}"
-            LOG.error("%s", self.problem)
+            log.error("%s", self.problem)

@@ -122,6 +122,16 @@ class TopicWatch:
                 )
             raise
 
+    def partitions(self) -> int:
+        """Ask the broker how many partitions the clicks topic has now; 0 = there is none.
+
+        Raises
+        ------
+        KafkaError
+            The broker does not answer.
+        """
+        return self._sizes().get(self._topic, 0)
+
     # Through an admin client and not through the consumer's: the consumer's thread may just wait for the
     # stores, which are held while keys are checked.
     def _look(self) -> None:
@@ -129,11 +139,10 @@ class TopicWatch:
 
         assert self._layout is not None, "open comes first"
         self._next = time.monotonic() + self._settings.kafka.metadata_seconds
+        found = self._sizes()
+        if self._topic not in found:
+            return  # deleted: what reads and sends says so
         try:
-            self._admin = self._admin or topics.connect(self._settings, request_timeout_ms=LOOK_MS)
-            found = topics.sizes(self._admin, self._settings)
-            if self._topic not in found:
-                return  # deleted: what reads and sends says so
             self._rule = self._rule or self._make_rule(self._layout)
         except KafkaError:
             self.close()
@@ -147,6 +156,16 @@ class TopicWatch:
         if problem and problem != self._problem:
             log.error("%s; clicks of the new partitions wait, the others go on", problem)
         self._problem = problem
+
+    def _sizes(self) -> dict[str, int]:
+        from kafka.errors import KafkaError
+
+        try:
+            self._admin = self._admin or topics.connect(self._settings, request_timeout_ms=LOOK_MS)
+            return topics.sizes(self._admin, self._settings)
+        except KafkaError:
+            self.close()
+            raise
 
     # Where states were moved, whatever an older number of partitions put here was read before the move; what
     # came so late that it was not would meet no state. While an older layout is read to its end, newer
@@ -162,5 +181,5 @@ class TopicWatch:
             {TopicPartition(self._topic, number): OffsetSpec.LATEST for number in range(layout.partitions)}
         )
         ends = {name.partition: end.offset for name, end in latest.items()}
-        noted = key_rule(self._settings.kafka, self._settings.home, layout.partitions, ends)
+        noted = key_rule(self._settings.kafka, self._settings.home, layout.topic_id, layout.partitions, ends)
         return present if layout.moved else noted

@@ -19,12 +19,14 @@ from streaming.clients import TOOL_TIMEOUT_MS, click_partitioner, client_options
 from streaming.errors import StreamingError
 from streaming.topics.ensure import MAX_MESSAGE_BYTES
 from streaming.topics.foreign import header_map, whole_number
+from streaming.topics.tails import read_between, reader_of
 
 FOREIGN = "foreign"  # reason shown for a record that is no dead letter of the clicks topic
 # compacted topic beside the dead letters: which were sent back; written in one transaction with the click
 LEDGER_SUFFIX = ".redriven"
 _SHOWN = 80
 _BATCH = 200  # letters a transaction
+_READ_SECONDS = 30.0  # without any record
 _TRANSACTION_MS = 60_000
 
 
@@ -247,18 +249,11 @@ def _ensure_ledger(settings: Settings, ledger: str) -> None:
 
 
 def _records(settings: Settings, topic: str, missing_is_empty: bool = False) -> Iterator[Any]:
-    from kafka import KafkaConsumer, TopicPartition
+    from kafka import TopicPartition
     from kafka.errors import KafkaError
 
     try:
-        reader = KafkaConsumer(
-            **client_options(settings),
-            bootstrap_timeout_ms=TOOL_TIMEOUT_MS,
-            group_id=None,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-        )
-        try:
+        with reader_of(settings, bootstrap_timeout_ms=TOOL_TIMEOUT_MS) as reader:
             if topic not in reader.topics():
                 if missing_is_empty:
                     return
@@ -269,14 +264,9 @@ def _records(settings: Settings, topic: str, missing_is_empty: bool = False) -> 
             names = [
                 TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())
             ]
-            reader.assign(names)
-            ends = reader.end_offsets(names)
-            reader.seek_to_beginning(*names)
-            while any(reader.position(name) < ends[name] for name in names):
-                for batch in reader.poll(timeout_ms=500).values():
-                    yield from batch
-        finally:
-            reader.close(autocommit=False)
+            begins, ends = reader.beginning_offsets(names), reader.end_offsets(names)
+            for batch in read_between(reader, begins, ends, _READ_SECONDS):
+                yield from batch
     except KafkaError as error:
         raise StreamingError(f"topic '{topic}' cannot be read ({error}); is the broker running?") from None
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-import statistics
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,24 +10,16 @@ from typing import Any, NamedTuple
 from feature_repo.contract.key_partitions import partition_of, partitioner_of
 from feature_repo.contract.settings import KafkaSettings
 from streaming.errors import StreamingError
+from streaming.topics.growth import Waiting
+from streaming.topics.layout import check_partitions
 
 log = logging.getLogger("intentstore.repartition")
 Place = Callable[[bytes, int], int]  # partition of a key, of so many
-_SURE = 2.5  # standard deviations of what chance explains; one number too many is harmless
 
 
 def place_of(kafka: KafkaSettings) -> Place:
     """Give where the keys of the clicks topic belong, by its partitioner."""
     return partial(partition_of, partitioner_of(kafka))
-
-
-class Waiting(NamedTuple):
-    """A click that nobody has read yet, as far as its place goes: the broker's time, milliseconds."""
-
-    time_ms: int
-    partition: int
-    offset: int
-    key: bytes
 
 
 class Widths(NamedTuple):
@@ -86,20 +75,20 @@ def left_home(place: Place, widths: Widths, unread: Iterable[Waiting]) -> dict[b
         The clicks that wait.
     """
     found: dict[bytes, int] = {}
-    for click in unread if len(widths.later) > 1 else ():
+    for click in unread:
         if place(click.key, widths.after) == click.partition and widths.came_back(place, click.key):
             found[click.key] = min(found.get(click.key, click.time_ms), click.time_ms)
     return found
 
 
 def fences_of(
-    place: Place, widths: Widths, unread: Iterable[Waiting], left: Mapping[bytes, int]
+    place: Place, widths: Widths, began_ms: int | None, unread: Iterable[Waiting], left: Mapping[bytes, int]
 ) -> dict[int, int]:
-    """Work out where each partition ends for the old number of partitions.
+    """Give where each partition ends for the old number of partitions: at its first click of a newer one from
+    the moment of the growth on.
 
     One click that stands where only a newer number puts it is no proof of growth: a producer with another
-    partitioner writes such clicks, too. So the moment of the growth is the one that leaves fewest clicks on
-    the wrong side, all partitions together; from then on a partition ends at its first newer click.
+    partitioner writes such clicks, too.
 
     Parameters
     ----------
@@ -107,6 +96,8 @@ def fences_of(
         See ``place_of``.
     widths : Widths
         Numbers of partitions.
+    began_ms : int or None
+        See ``growth.Growth``.
     unread : iterable of Waiting
         The clicks that wait, in offset order within a partition.
     left : mapping of bytes to int
@@ -123,25 +114,17 @@ def fences_of(
     >>> keys = [f"s{number}".encode() for number in range(99)]
     >>> old, new = ([key for key in keys if (place(key, 2), place(key, 3)) == at] for at in ((0, 1), (1, 0)))
     >>> sent = [old[0], new[0], old[1], old[2], new[1], new[2]]
-    >>> fences_of(place, Widths(2, (3,)), [Waiting(ms, 0, ms, key) for ms, key in enumerate(sent)], {})
+    >>> fences_of(place, Widths(2, (3,)), 4, [Waiting(ms, 0, ms, key) for ms, key in enumerate(sent)], {})
     {0: 4}
     """
-    balance: Counter[int] = Counter()  # by time: newer clicks without the older ones
-    newer: dict[int, list[Waiting]] = defaultdict(list)
+    found: dict[int, int] = {}
+    if began_ms is None:
+        return found
     for click in unread:
-        if speaks := widths.speaks(place, click, left):
-            balance[click.time_ms] += speaks
-        if speaks > 0:
-            newer[click.partition].append(click)
-    grown, wrong, before = None, balance.total(), 0
-    for time_ms in sorted(balance):
-        if before < wrong or (before == wrong and grown is not None):
-            grown, wrong = time_ms, before
-        before += balance[time_ms]
-    if grown is None:
-        return {}
-    first = {p: next((one for one in clicks if one.time_ms >= grown), None) for p, clicks in newer.items()}
-    return {partition: click.offset for partition, click in first.items() if click is not None}
+        newer = click.time_ms >= began_ms and widths.speaks(place, click, left) > 0
+        if newer and click.partition not in found:
+            found[click.partition] = click.offset
+    return found
 
 
 class Fence:
@@ -171,9 +154,33 @@ class Fence:
         self._place, self.widths = place, widths
         self._fences, self._scanned = dict(fences or {}), scanned or {}
         self.reached: dict[int, int] = {}  # first offset of each partition that was not read
+        self.outdated = False  # whether the topic has grown since
 
-    def cut(self, consumer: Any, polled: Mapping[Any, list[Any]]) -> dict[Any, list[Any]]:
-        """Give what may be read; a partition with more is paused at the first record that may not."""
+    def cut(
+        self, consumer: Any, polled: Mapping[Any, list[Any]], count: Callable[[], int]
+    ) -> dict[Any, list[Any]]:
+        """Give what may be read; a partition with more is paused at the first record that may not.
+
+        Parameters
+        ----------
+        consumer : KafkaConsumer
+            Is told to pause.
+        polled : mapping of TopicPartition to list of ConsumerRecord
+            What it gave.
+        count : callable
+            Asks the broker for the topic's number of partitions. Asked only where a record came after
+            ``fences`` looked: it may have been sent by a number that nobody knew then.
+
+        Raises
+        ------
+        StateMovedError
+            The topic has grown since; nothing of this was read.
+        """
+        if any(
+            records[-1].offset >= self._scanned.get(name.partition, 0) for name, records in polled.items()
+        ):
+            self.outdated = (present := count()) != self.widths.later[-1]
+            check_partitions(next(iter(polled)).topic, self.widths.later[-1], present)
         result = {}
         for name, records in polled.items():
             ahead = next(
@@ -217,55 +224,3 @@ class Fence:
                     f"{name.topic}-{name.partition} was read up to offset {self.reached[name.partition]} of "
                     f"{end} only; run it again"
                 )
-
-
-def numbers_after(place: Place, before: int, now: int, unread: Iterable[Waiting]) -> tuple[int, ...]:
-    """Work out which numbers of partitions came after one: the present, and those in between by which clicks
-    were sent.
-
-    A number in between is believed where it explains far more of the clicks that neither ``before`` nor
-    ``now`` does than chance would (``_SURE``), or half of them. One too many is harmless, it is one step more
-    for the states; one that is missed has its clicks refused. Another partitioner's clicks follow no number.
-
-    Parameters
-    ----------
-    place : callable
-        See ``place_of``.
-    before, now : int
-        Numbers of partitions.
-    unread : iterable of Waiting
-        The clicks that wait.
-
-    Returns
-    -------
-    tuple of int
-        See ``Widths.later``.
-
-    Examples
-    --------
-    >>> home = partial(partition_of, "murmur2")
-    >>> keys = [f"s{number}".encode() for number in range(50)]
-    >>> sent = lambda at, count: [Waiting(at, home(key, count), 0, key) for key in keys]
-    >>> numbers_after(home, 4, 8, sent(1, 6) + sent(2, 8)), numbers_after(home, 4, 8, sent(1, 4) + sent(2, 8))
-    ((6, 8), (8,))
-    """
-    questions = [one for one in unread if one.partition not in (place(one.key, before), place(one.key, now))]
-    found: dict[int, float] = {}  # when clicks were sent by it
-    left = questions
-    while left:
-        explained = Counter(
-            count
-            for one in left
-            for count in range(before + 1, now)
-            if place(one.key, count) == one.partition
-        )
-        least = {count: len(left) / count + _SURE * math.sqrt(len(left) / count) for count in explained}
-        if left is questions:
-            least = {count: min(number, len(left) / 2) for count, number in least.items()}
-        believed = [count for count, number in explained.items() if number >= least[count]]
-        if not believed:
-            break
-        best = max(believed, key=lambda count: (explained[count], -count))
-        found[best] = statistics.median(one.time_ms for one in left if place(one.key, best) == one.partition)
-        left = [one for one in left if place(one.key, best) != one.partition]
-    return (*sorted(found, key=lambda count: found[count]), now)

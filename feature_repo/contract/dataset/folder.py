@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -68,7 +69,7 @@ class FolderClicks:
     them is the caller's.
 
     `split` None = a dataset that brings no split. Event ids that the file does not give are null until
-    ``folder_rules`` has seen the block.
+    ``rules`` has seen the block.
     """
 
     split: str | None
@@ -228,15 +229,24 @@ def _file_clicks(split: str, path: Path, now_us: int | None) -> Iterator[FolderC
         yield replace(ahead, notes=(*ahead.notes, *notes))
 
 
+class _Step(NamedTuple):
+    """One item of a line of ``sequences.txt``."""
+
+    session: str
+    item: str
+    time_us: int
+    line: int
+
+
 def read_sequences(path: Path, lines_per_block: int = 50_000) -> Iterator[FolderClicks]:
     """Yield ``sequences.txt`` (``session item item ...`` in order) as clicks one second apart from
     2000-01-01; blank lines are passed over.
 
     A session on two lines goes on. Event ids are derived from session, item and position, by
-    ``folder_rules``.
+    ``rules``.
     """
     following: dict[str, int] = {}
-    block: list[tuple[str, str, int, int]] = []
+    block: list[_Step] = []
     refused: list[Refused] = []
     for number, raw in enumerate(_lines(path), start=1):
         words = _sequence_words(raw, path.name, number, refused)
@@ -244,7 +254,7 @@ def read_sequences(path: Path, lines_per_block: int = 50_000) -> Iterator[Folder
             start = following.get(words[0], 0)
             following[words[0]] = start + len(words) - 1
             block.extend(
-                (words[0], item, SEQUENCE_START_US + (start + step) * SECOND_US, number)
+                _Step(words[0], item, SEQUENCE_START_US + (start + step) * SECOND_US, number)
                 for step, item in enumerate(words[1:])
             )
         if number % lines_per_block == 0:
@@ -286,16 +296,13 @@ def _sequence_words(raw: bytes, name: str, number: int, refused: list[Refused]) 
     return words
 
 
-def _sequence_block(
-    name: str, block: list[tuple[str, str, int, int]], refused: list[Refused]
-) -> FolderClicks:
-    sessions, items, times, lines = ([row[column] for row in block] for column in range(4))
-    moments = pa.array(times, pa.int64()).cast(TIME)
+def _sequence_block(name: str, block: list[_Step], refused: list[Refused]) -> FolderClicks:
     plain = pa.table(
         {
-            "session_id": pa.array(sessions, pa.string()),
-            "item_id": pa.array(items, pa.string()),
-            "event_time": moments,
+            "session_id": pa.array([step.session for step in block], pa.string()),
+            "item_id": pa.array([step.item for step in block], pa.string()),
+            "event_time": pa.array([step.time_us for step in block], pa.int64()).cast(TIME),
         }
     )
-    return FolderClicks("train", name, parse_rows(plain)[0], refused, np.array(lines, dtype=np.int64))
+    lines = np.array([step.line for step in block], dtype=np.int64)
+    return FolderClicks("train", name, parse_rows(plain)[0], refused, lines)

@@ -136,11 +136,11 @@ class HashCollector:
 
     def joined(self) -> RowHashes:
         """Return all rows so far; the parts are let go."""
-        kinds = {"time": np.int64, "line": np.int64, "given": bool, "block": np.int32}
-        names = list(RowHashes.__dataclass_fields__)
-        columns = [
-            [np.zeros(0, dtype=kinds.get(name, np.uint64)), *(getattr(part, name) for part in self.parts)]
-            for name in names
-        ]
-        self.parts = []
-        return RowHashes(*(np.concatenate(column) for column in columns))
+        parts, self.parts = self.parts, []
+        return RowHashes(*(_joined(parts, name) for name in RowHashes.__dataclass_fields__))
+
+
+def _joined(parts: list[RowHashes], name: str) -> np.ndarray:
+    kinds = {"time": np.int64, "line": np.int64, "given": bool, "block": np.int32}
+    none = np.zeros(0, dtype=kinds.get(name, np.uint64))
+    return np.concatenate([none, *(getattr(part, name) for part in parts)])

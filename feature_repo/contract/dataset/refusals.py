@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 SHOWN = 3  # kinds of reason in a message
 EXAMPLE_CHARACTERS = 240
 _PLACE = re.compile(r"^.{1,255}? line \d+: ")
-_VALUE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?<![\w.])[+-]?\d[\d.,:]*")
+_VALUE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?<![\w.])[+-]?\d[\d.,:]*(?:e[+-]?\d+)?")
 
 
 def reason_kind(reason: str) -> str:
@@ -21,6 +21,8 @@ def reason_kind(reason: str) -> str:
     --------
     >>> reason_kind("clicks.csv line 7: event_time '31-02-2020' is no timestamp; expected ISO 8601")
     'event_time ... is no timestamp'
+    >>> reason_kind("clicks.parquet line 5: item_id 1.23e+16 is no whole number below 9,007")
+    'item_id ... is no whole number below ...'
     """
     return _VALUE.sub("...", _PLACE.sub("", reason).split("; ", 1)[0])
 

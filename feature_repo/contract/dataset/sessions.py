@@ -13,7 +13,8 @@ from feature_repo.contract.dataset.hashes import RowHashes, mixed
 # of the clicks with a user, in session ids of several users; below, people share a device now and then
 SHARED_SHARE = 0.1
 LOGIN_US = 3600 * 1_000_000  # one change of user without a longer pause is somebody who signed in
-FIRST_OWN = 2  # place of `valid` among folder_rules.SPLITS
+SPLITS: tuple[str | None, ...] = (None, "train", "valid", "test")
+FIRST_OWN = SPLITS.index("valid")
 
 
 def session_keys(rows: RowHashes, by_user: bool) -> np.ndarray:
@@ -83,7 +84,7 @@ def split_parts(session: np.ndarray, time: np.ndarray, splits: np.ndarray) -> Pa
         As ``session_keys`` gives them.
     time : ndarray int64, shape (rows,)
     splits : ndarray int8, shape (rows,)
-        Places in ``folder_rules.SPLITS``.
+        Places in ``SPLITS``.
 
     Returns
     -------

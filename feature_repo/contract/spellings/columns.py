@@ -102,8 +102,9 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
         "product_category",
     ),
     "description": ("description", "detail_desc"),
+    "available": ("available", "is_available", "in_stock"),
 }
-ITEM_COLUMNS = ("item_id", "title", "category", "description")
+ITEM_COLUMNS = ("item_id", "title", "category", "description", "available")
 _USERS = ("user_id", "userId", "UserId", "userid", "user", "uid", "customer_id", "CustomerID", "reviewerID")
 _TYPED = re.compile(r":(token|float|token_seq|float_seq)$")  # RecBole writes the type behind the name
 

@@ -74,9 +74,7 @@ def words_note(file: str, found: dict[str, Counter[str]]) -> tuple[str, ...]:
     >>> words_note("clicks.csv", {"user_id": Counter({"NULL": 3}), "event_type": Counter()})
     ("clicks.csv: words for no value are read as missing: user_id 'NULL' (3 rows)",)
     """
-    shown = [
-        f"{column} {word!r} ({rows:,} rows)"
-        for column, words in found.items()
-        for word, rows in words.most_common()
-    ]
+    shown: list[str] = []
+    for column, words in found.items():
+        shown += [f"{column} {word!r} ({rows:,} rows)" for word, rows in words.most_common()]
     return (f"{file}: words for no value are read as missing: {', '.join(shown)}",) if shown else ()

@@ -21,8 +21,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import MapType, StructType
 
-ROW = "__row"
-AT = "__at"  # the entity row's time in microseconds
+from feature_repo.stores.offline.entity_rows import AT, ROW
+
 _EVENT, _CREATED, _BEST, _INSTANT, _SIDE, _HASH, _RANK = (
     "__event",
     "__created",

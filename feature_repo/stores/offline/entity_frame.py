@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from feast.errors import EntityTimestampInferenceException
-from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegralType, TimestampNTZType, TimestampType
 
-from feature_repo.stores.offline.asof import AT, ROW
+from feature_repo.stores.offline import entity_rows
+from feature_repo.stores.offline.entity_rows import AT, ROW
+from feature_repo.stores.offline.errors import EntityFrameError
 from feature_repo.stores.packed.slots import EPOCH
-
-AHEAD = timedelta(days=1)  # later times are told; clocks differ by less
-
-
-class EntityFrameError(ValueError):
-    """Entity rows that cannot be joined; names the column, what it holds and the remedy."""
-
-
-class FutureRowsWarning(UserWarning):
-    """Entity rows of a time that is yet to come."""
 
 
 @dataclass(frozen=True)
@@ -105,36 +94,23 @@ def from_any(spark: SparkSession, entity_df: pd.DataFrame | DataFrame | str) -> 
 
 
 def _from_pandas(spark: SparkSession, rows: pd.DataFrame) -> EntityFrame:
-    if rows.empty:
-        raise EntityFrameError(f"entity_df with columns {list(rows.columns)} has no rows; give at least one")
-    event = _time_column({str(name): kind for name, kind in rows.dtypes.items()})
-    times = pd.to_datetime(rows[event], utc=True)
-    if times.isna().any():
-        raise EntityFrameError(
-            f"entity_df row {int(np.flatnonzero(times.isna())[0])}: '{event}' is null; every row needs a time"
-        )
-    table = pa.Table.from_pandas(rows.reset_index(drop=True).assign(**{event: times}), preserve_index=False)
-    table = pa.table({field.name: _microseconds(table.column(field.name)) for field in table.schema})
-    table = table.append_column(ROW, pa.array(np.arange(len(rows), dtype=np.int64)))
-    table = table.append_column(AT, table.column(event).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()))
-    frame = spark.createDataFrame(table)
-    first, last = times.min().to_pydatetime(), times.max().to_pydatetime()
-    return _checked(
-        EntityFrame(
-            frame,
-            tuple(map(str, rows.columns)),
-            event,
-            len(rows),
-            first,
-            last,
-            int(spark.conf.get("spark.sql.shuffle.partitions") or 1),
-            True,
-        )
+    checked = entity_rows.from_pandas(rows)
+    table = checked.table.append_column(ROW, pa.array(np.arange(len(rows), dtype=np.int64)))
+    frame = spark.createDataFrame(table.append_column(AT, pa.array(checked.at_us)))
+    return EntityFrame(
+        frame=frame,
+        columns=tuple(map(str, rows.columns)),
+        event=checked.event,
+        rows=len(rows),
+        first=checked.first,
+        last=checked.last,
+        places=int(spark.conf.get("spark.sql.shuffle.partitions") or 1),
+        sequence=True,
     )
 
 
 def _from_spark(rows: DataFrame) -> EntityFrame:
-    event = _time_column(
+    event = entity_rows.time_column(
         {
             field.name: np.dtype("datetime64[ns]")
             if isinstance(field.dataType, TimestampType)
@@ -164,8 +140,16 @@ def _from_spark(rows: DataFrame) -> EntityFrame:
             f"entity_df has {summary[0] - summary[1]} rows whose '{event}' is null; every row needs a time"
         )
     first, last = (EPOCH + timedelta(microseconds=moment) for moment in summary[2:4])
-    return _checked(
-        EntityFrame(fixed, columns, event, summary[0], first, last, fixed.rdd.getNumPartitions(), False)
+    entity_rows.check(columns, event, last)
+    return EntityFrame(
+        frame=fixed,
+        columns=columns,
+        event=event,
+        rows=summary[0],
+        first=first,
+        last=last,
+        places=fixed.rdd.getNumPartitions(),
+        sequence=False,
     )
 
 
@@ -223,50 +207,7 @@ def check_keys(entities: EntityFrame, source: DataFrame, keys: Sequence[tuple[st
         A key column is missing or of another type.
     """
     for entity, column in keys:
-        if entity not in entities.columns:
-            raise EntityFrameError(
-                f"view '{view}' needs the entity column '{entity}'; entity_df has {list(entities.columns)}: "
-                "rename or add it"
-            )
+        entity_rows.refuse_missing_key(view, entity, entities.columns)
         given, wanted = entities.frame.schema[entity].dataType, source.schema[column].dataType
         if given != wanted and not (isinstance(given, IntegralType) and isinstance(wanted, IntegralType)):
-            raise EntityFrameError(
-                f"entity column '{entity}' is {given.simpleString()}, view '{view}' has "
-                f"{wanted.simpleString()}; cast it, or nothing would match"
-            )
-
-
-def _time_column(kinds: dict[str, object]) -> str:
-    try:
-        event = infer_event_timestamp_from_entity_df(kinds)
-    except (ValueError, EntityTimestampInferenceException):
-        raise EntityFrameError(
-            f"entity_df has columns {list(kinds)}: none is named 'event_timestamp' and not exactly one "
-            "holds times; name it so"
-        ) from None
-    return str(event)
-
-
-def _microseconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    # pandas keeps nanoseconds, Spark and Delta microseconds.
-    kind = column.type
-    return (
-        column.cast(pa.timestamp("us", tz=kind.tz), safe=False)
-        if pa.types.is_timestamp(kind) and kind.unit == "ns"
-        else column
-    )
-
-
-def _checked(entities: EntityFrame) -> EntityFrame:
-    if entities.last > datetime.now(UTC) + AHEAD:
-        # as Feast answers them: "as of month's end" is asked before the month ends
-        warnings.warn(
-            f"entity_df column '{entities.event}' reaches {entities.last.isoformat()}, more than a day "
-            "ahead; these rows are answered with what is known now, and may be answered otherwise then",
-            FutureRowsWarning,
-            stacklevel=2,
-        )
-    taken = [name for name in (ROW, AT) if name in entities.columns]
-    if taken:
-        raise EntityFrameError(f"entity_df has columns {taken}, which the join uses itself; rename them")
-    return entities
+            raise entity_rows.wrong_key(view, entity, given.simpleString(), wanted.simpleString())

@@ -21,9 +21,11 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from feature_repo.stores.offline import asof
+from feature_repo.stores.offline import pins
 from feature_repo.stores.offline.entity_frame import EntityFrame
-from feature_repo.stores.offline.sources import FeatureTableError, explain, location
+from feature_repo.stores.offline.entity_rows import ROW
+from feature_repo.stores.offline.errors import FeatureTableError
+from feature_repo.stores.offline.sources import explain
 from feature_repo.stores.surroundings import lake_of
 
 
@@ -45,7 +47,7 @@ class DeltaRetrievalJob(SparkRetrievalJob):
         delta_versions: Mapping[str, int | None] | None = None,
     ) -> None:
         super().__init__(spark_session, "", full_feature_names, config, on_demand_feature_views, metadata)
-        self._frame, self._entities, self._order = frame, entities, asof.ROW if entities is not None else None
+        self._frame, self._entities, self._order = frame, entities, ROW if entities is not None else None
         self.delta_versions: dict[str, int | None] = dict(delta_versions or {})
         """Source table to the Delta version read: what a training set's manifest records, and `store.pinned`
         takes back.
@@ -96,7 +98,7 @@ class DeltaRetrievalJob(SparkRetrievalJob):
 
     def _place(self, path: str) -> str:
         repo = self._config.repo_path
-        return location(path, lake_of(self._config), Path(repo) if repo else None)
+        return pins.location(path, lake_of(self._config), Path(repo) if repo else None)
 
     def _path_exists(self, path: str) -> bool:
         context: Any = self.spark_session.sparkContext

@@ -1,12 +1,10 @@
-"""Delta tables as feature sources: where a source's table lies, which version a call reads, and clear words
-when it is not there.
+"""Delta tables as feature sources on Spark: opened at the version that a call reads, with clear words when it
+is not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,8 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-_pins: ContextVar[Mapping[str, int | str] | None] = ContextVar("pins", default=None)
-
-
-class FeatureTableError(RuntimeError):
-    """A feature table is missing, or the version asked for is gone; names table, version and remedy."""
+from feature_repo.stores.offline import errors, pins
+from feature_repo.stores.offline.errors import FeatureTableError
 
 
 @dataclass(frozen=True)
@@ -32,38 +27,6 @@ class PinnedTable:
     frame: DataFrame
 
 
-@contextmanager
-def pinned(versions: Mapping[str, int | str]) -> Iterator[None]:
-    """Pin source tables for the historical reads made in a ``with`` block.
-
-    Parameters
-    ----------
-    versions : mapping
-        Source name to Delta version (int) or timestamp (text that Delta reads, e.g.
-        ``2026-01-31T12:00:00Z``).
-    """
-    token = _pins.set({**(_pins.get() or {}), **versions})
-    try:
-        yield
-    finally:
-        _pins.reset(token)
-
-
-def location(path: str, lake: str | None, repo: Path | None) -> str:
-    """Where a table lies: a relative path is a folder of the lake, the lake itself may be relative to the
-    repository.
-
-    Examples
-    --------
-    >>> location("t", "/data/lake", None)
-    '/data/lake/t'
-    """
-    if "://" in path or path.startswith("/") or lake is None:
-        return path
-    base = lake if "://" in lake or lake.startswith("/") or repo is None else str((repo / lake).resolve())
-    return f"{base.rstrip('/')}/{path}"
-
-
 def open_source(spark: SparkSession, source: SparkSource, lake: str | None, repo: Path | None) -> PinnedTable:
     """Open a source; a Delta table at the pinned version, or else at its present one, which then stays fixed
     for the call.
@@ -73,15 +36,9 @@ def open_source(spark: SparkSession, source: SparkSource, lake: str | None, repo
     FeatureTableError
         No such table, or no such version any more.
     """
-    if not (
-        source.path and source.table_format is not None and source.table_format.format_type.value == "delta"
-    ):
+    if not pins.is_delta(source):
         return PinnedTable(source.name, None, _plain(spark, source, lake, repo))
-    path = location(str(source.path), lake, repo)
-    options: dict[str, Any] = dict(source.table_format.properties)
-    pin = (_pins.get() or {}).get(source.name)
-    if pin is not None:
-        options = {"versionAsOf": pin} if isinstance(pin, int) else {"timestampAsOf": pin}
+    path, options = pins.location(str(source.path), lake, repo), pins.wanted_version(source)
     try:
         version = _as_int(options.get("versionAsOf"))
         if version is None:
@@ -111,11 +68,7 @@ def explain(error: Exception, versions: Mapping[str, int | None]) -> Exception:
         sign in text
         for sign in ("FILE_NOT_EXIST", "FileNotFoundException", "FILE_NOT_FOUND", "does not exist")
     ):
-        return FeatureTableError(
-            f"a data file of {dict(versions)} is gone: the table was vacuumed past the pinned version; pin "
-            "a later version (DESCRIBE HISTORY shows them) or raise delta.deletedFileRetentionDuration "
-            f"before the next VACUUM ({text.splitlines()[0][:200]})"
-        )
+        return errors.vacuumed(versions, text.splitlines()[0][:200])
     return error
 
 
@@ -127,7 +80,7 @@ def _plain(spark: SparkSession, source: SparkSource, lake: str | None, repo: Pat
                 if source.table_format is not None
                 else source.file_format
             )
-            return spark.read.format(kind).load(location(str(source.path), lake, repo))
+            return spark.read.format(kind).load(pins.location(str(source.path), lake, repo))
         return spark.table(source.table) if source.table else spark.sql(source.query)
     except PySparkException as error:
         raise FeatureTableError(
@@ -142,9 +95,7 @@ def _version_at(spark: SparkSession, path: str, timestamp: Any) -> int:
     history = DeltaTable.forPath(spark, path).history()
     row = history.where(history.timestamp <= _instant(timestamp)).agg({"version": "max"}).first()
     if row is None or row[0] is None:
-        raise FeatureTableError(
-            f"Delta table {path} has no version as of {timestamp}; its history starts later, pin a later time"
-        )
+        raise errors.no_version_then(path, timestamp)
     return int(row[0])
 
 
@@ -160,12 +111,4 @@ def _as_int(value: Any) -> int | None:
 
 def _refusal(name: str, path: str, options: Mapping[str, Any], error: Exception) -> FeatureTableError:
     said = str(error).splitlines()[0][:240]
-    if options:
-        return FeatureTableError(
-            f"table '{name}' ({path}) cannot be read at {dict(options)}: {said}; that version was never "
-            "written or its log is cleaned, pin another"
-        )
-    return FeatureTableError(
-        f"table '{name}' is no Delta table yet ({path}); run the Spark job that writes it (python -m "
-        f"spark_jobs --help): {said}"
-    )
+    return errors.no_version(name, path, options, said) if options else errors.no_table(name, path, said)

@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.contract.tables import SESSION_FEATURE_FIELDS, SESSION_FEATURES
+from feature_repo.contract.tables import (
+    SESSION_EVENT_FIELDS,
+    SESSION_EVENTS,
+    SESSION_FEATURE_FIELDS,
+    SESSION_FEATURES,
+)
 from feature_repo.stores.packed.client import PackedClient
 from feature_repo.stores.packed.codec import PackedSchema
 from feature_repo.stores.packed.keys import entity_key, storage_key
@@ -34,12 +39,15 @@ _KINDS: dict[pa.DataType, str] = {
 
 @dataclass(frozen=True)
 class LiveRow:
-    """Features of one session after one click; times in microseconds UTC."""
+    """Features of one session after one click; times in microseconds UTC. ``events`` are those of the view
+    `session_events`; None = not written.
+    """
 
     session_id: str
     event_timestamp_us: int
     created_us: int
     features: Mapping[str, Any]
+    events: Mapping[str, Any] | None = None
 
 
 def kind_of(kind: pa.DataType) -> str:
@@ -74,6 +82,11 @@ def session_schema() -> PackedSchema:
     )
 
 
+def events_schema() -> PackedSchema:
+    """Schema of the view `session_events`, from the contract's fields."""
+    return PackedSchema(SESSION_EVENTS, tuple((name, kind_of(kind)) for name, kind in SESSION_EVENT_FIELDS))
+
+
 class LiveFeatureWriter:
     """Writes session features, newer wins.
 
@@ -94,7 +107,7 @@ class LiveFeatureWriter:
         self, url: str, *, cluster: bool = False, project: str = PROJECT, keep_hours: float | None = None
     ) -> None:
         self._client = PackedClient(url, cluster)
-        self._schema, self._project = session_schema(), project
+        self._schema, self._events, self._project = session_schema(), events_schema(), project
         self._keep_ms = int((keep_hours or 0) * 3_600_000)
 
     def write(self, rows: Sequence[LiveRow], now_us: int | None = None) -> int:
@@ -109,7 +122,7 @@ class LiveFeatureWriter:
         Returns
         -------
         int
-            Rows taken; the others were older than what was there.
+            Values taken, of each view one; the others were older than what was there.
 
         Raises
         ------
@@ -126,13 +139,17 @@ class LiveFeatureWriter:
                     f"session '{row.session_id}': event time {row.event_timestamp_us} us is more than a day "
                     "ahead; it would hide every later click"
                 )
-            value = self._schema.encode(row.features, row.event_timestamp_us, row.created_us)
-            packed.append(
+            key = entity_key({SESSION_KEY: row.session_id})
+            views = [(self._schema, row.features)]
+            if row.events is not None:
+                views.append((self._events, row.events))
+            packed += [
                 (
-                    storage_key(self._project, self._schema.view, entity_key({SESSION_KEY: row.session_id})),
-                    value,
+                    storage_key(self._project, schema.view, key),
+                    schema.encode(values, row.event_timestamp_us, row.created_us),
                 )
-            )
+                for schema, values in views
+            ]
         return self._client.write(packed, self._keep_ms)
 
     def close(self) -> None:
@@ -145,7 +162,7 @@ class LiveFeatureReader:
 
     def __init__(self, url: str, *, cluster: bool = False, project: str = PROJECT) -> None:
         self._client = PackedClient(url, cluster)
-        self._schema, self._project = session_schema(), project
+        self._schema, self._events, self._project = session_schema(), events_schema(), project
 
     def read(self, session_ids: Sequence[str]) -> list[dict[str, Any] | None]:
         """Read the rows of some sessions in one round trip.
@@ -154,7 +171,8 @@ class LiveFeatureReader:
         -------
         list of dict or None
             As asked; ``None`` = no row. Beside the features: ``event_timestamp_us`` and ``created_us``; times
-            are microseconds UTC, lists Python lists.
+            are microseconds UTC, lists Python lists. The fields of `session_events` are None where that view
+            has no row of the same click.
 
         Raises
         ------
@@ -163,22 +181,37 @@ class LiveFeatureReader:
         OnlineStoreError
             The store cannot be reached.
         """
-        keys = [
-            storage_key(self._project, self._schema.view, entity_key({SESSION_KEY: session_id}))
-            for session_id in session_ids
+        names = [entity_key({SESSION_KEY: session_id}) for session_id in session_ids]
+        views = (self._schema.view, self._events.view)
+        keys = [storage_key(self._project, view, name) for view in views for name in names]
+        values = self._client.read(keys)
+        return [
+            None if value is None else self._row(value, events)
+            for value, events in zip(values[: len(names)], values[len(names) :], strict=True)
         ]
-        return [None if value is None else self._row(value) for value in self._client.read(keys)]
 
-    def _row(self, value: bytes) -> dict[str, Any] | None:
+    def _row(self, value: bytes, events: bytes | None) -> dict[str, Any] | None:
         head = self._schema.check(value)
         if head.deleted:
             return None
-        row = {
-            name: field.tolist() if isinstance(field, np.ndarray) else field
-            for name, field in self._schema.decode(value).items()
-        }
+        row = _decoded(self._schema, value)
+        row |= dict.fromkeys((name for name, _ in SESSION_EVENT_FIELDS), None)
+        if events is not None:
+            beside = self._events.check(events)
+            if not beside.deleted and (beside.event_us, beside.created_us) == (
+                head.event_us,
+                head.created_us,
+            ):
+                row |= _decoded(self._events, events)
         return {**row, "event_timestamp_us": head.event_us, "created_us": head.created_us}
 
     def close(self) -> None:
         """Return the connections."""
         self._client.close()
+
+
+def _decoded(schema: PackedSchema, value: bytes) -> dict[str, Any]:
+    return {
+        name: field.tolist() if isinstance(field, np.ndarray) else field
+        for name, field in schema.decode(value).items()
+    }

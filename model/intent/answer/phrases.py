@@ -31,14 +31,16 @@ _NOTHING = re.compile(
 _OPENER = re.compile(
     r"""^\W*(?:
       (?P<greeting>(?:sure|certainly|of\s+course|absolutely|okay|ok|alright|great(?:\s+question)?|understood|got\s+it
-        |here\s+you\s+go|here\s+it\s+is)\s*[!,.:—–-]+)
+        |here\s+you\s+go|here\s+it\s+is)\s*(?:[!,.:—–]+|-+(?!\w)))
     | here\s+(?:is|are|['’]s|you\s+go)\b | here['’]s\b
     | (?:based\s+on|given|considering|from|looking\s+at|according\s+to|judging\s+(?:by|from))\s+
       (?:the|this|these|that|your|their|what|previous|past)\b
     | items\s+a\s+user\s+chose\b | without\s+any\s+explanation\b
     | (?:let\s+me|let['’]s)\s+\w+ | (?:i|we)\s+(?:need|have|should)\s+to\b
+    | (?:hmm+|wait)\s*,\s | first\s*,?\s+(?:i|we|let)\b
+    | the\s+user\s+(?:seems|appears|clicked|viewed|watched|bought|has\s+(?:clicked|viewed|watched|bought|chosen|been))\b
     | (?:hmm+|well|so)\s*,?\s+(?:so\s+)?(?:the\s+user|let|i|we|this)\b
-    | (?:reasoning|thinking(?:\s+process)?|thought(?:\s+process)?|explanation|analysis|note|rationale)\s*:
+    | (?:chain\s+of\s+thought|reasoning|thinking(?:\s+process)?|thought(?:\s+process)?|explanation|analysis|note|rationale)\s*:
     | (?:possible|some|other|my)\s+(?:\w+\s+)?(?:guesses|options|suggestions|recommendations|items|candidates)\b
     )""",  # noqa: E501
     re.IGNORECASE | re.VERBOSE,

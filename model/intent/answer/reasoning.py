@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from typing import Final
 
 # Ways in which models mark thinking: DeepSeek, Qwen, Magistral, Kimi, Seed, Cohere, Granite, tags of prompts.
-_NAMES = r"(?:think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|seed:think)"
+_NAMES = (
+    r"(?:think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|seed:think"
+    r"|chain[-_ ]of[-_ ]thought|cot|inner[-_ ]monologue)"
+)
+_LESS, _GREATER = r"(?:<|&lt;)\s*", r"(?:\s[^<>]{0,60})?\s*(?:>|&gt;)"  # as pages write them, too; attributes
 _OPEN: Final = (
-    rf"(?:<{_NAMES}>|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>"
+    rf"(?:{_LESS}{_NAMES}{_GREATER}|\[THINK\]|◁think▷|<\|START_THINKING\|>|<\|begin_of_thought\|>"
+    r"|<unused94>(?:thought)?"
     r"|^\s*here is my thought process:)"
 )
 _CLOSE: Final = (
-    rf"(?:</{_NAMES}>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|end_of_thought\|>|here is my response:)"
+    rf"(?:{_LESS}/\s*{_NAMES}\s*(?:>|&gt;)|\[/THINK\]|◁/think▷|<unused95>|<\|END_THINKING\|>"
+    r"|<\|end_of_thought\|>|here is my response:)"
 )
 _OPENING = re.compile(_OPEN, re.IGNORECASE)
 _CLOSING = re.compile(_CLOSE, re.IGNORECASE)
@@ -23,7 +29,7 @@ _FINAL = re.compile(
 )
 _CHANNEL = re.compile(r"<\|?channel\|?>\s*(?:analysis|commentary|thought|thinking)\b", re.IGNORECASE)
 _CHANNEL_END = re.compile(r"<channel\|>")
-_BARE_FINAL = re.compile(r"\A\s*analysis\S.*?assistant\s*final\s*", re.DOTALL)
+_BARE_FINAL = re.compile(r"\A\s*(?:analysis\S.*?assistant\s*final|assistantfinal)\s*", re.DOTALL)
 _BARE_ANALYSIS = re.compile(r"\A\s*analysis(?=[A-Z])")
 _ENDS = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|end_of_turn|END_RESPONSE|END_OF_TURN_TOKEN)\|>|</s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>|\[/?INST\]"

@@ -6,7 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from feature_repo.contract.settings import Settings
 
 from model.intent.answer.reading import CUT, EMPTY, FAILURES, NAME, REFUSAL, UNFINISHED
 from model.intent.answer.reasoning import whole
@@ -95,8 +98,25 @@ class FailureKind(NamedTuple):
     first: str
 
 
+class Identity(NamedTuple):
+    """Which model answers, and how: keys of kept answers change with it."""
+
+    model: str
+    decoding: str
+
+
 class Asker(Protocol):
-    """Asks an LLM about prefixes."""
+    """An LLM that is asked about prefixes: one word of ``intents.source``.
+
+    A class of the module of this package that has that word as its name; made with the settings and the
+    catalogue's known titles.
+    """
+
+    name: ClassVar[str]  # of the source
+
+    @staticmethod
+    def identity(settings: Settings) -> Identity:
+        """Return what the answers depend on, read without loading the model."""
 
     def ask(self, prefixes: Sequence[Sequence[str]], keep: Callable[[int, Answer], None]) -> list[Failure]:
         """Hand the answer to every prefix (titles, oldest first) to ``keep`` with its place at once, and

@@ -4,6 +4,7 @@ becomes an empty answer.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -19,7 +20,7 @@ from feature_repo.contract.addresses import AddressError
 from feature_repo.contract.settings import EndpointSettings, Settings
 from model.intent.answer.reading import ANY_TITLE, CUT, EMPTY, REFUSAL, UNFINISHED, Reading, read
 from model.intent.ask import remedies
-from model.intent.ask.answers import Answer, Failure
+from model.intent.ask.answers import Answer, Failure, Identity
 from model.intent.ask.completion import (
     Completion,
     NoCompletionError,
@@ -29,9 +30,10 @@ from model.intent.ask.completion import (
     shortened,
 )
 from model.intent.ask.connection import Connection
-from model.intent.ask.local import token_bound
+from model.intent.ask.llm import token_bound
 from model.intent.ask.pace import Pace, Wait
 from model.intent.ground.known_titles import KnownTitles
+from model.intent.llm.weights import ModelMissingError
 from model.intent.prompts import template
 
 RETRIED_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -138,6 +140,26 @@ class EndpointLlm:
     """
 
     name = "endpoint"
+
+    @staticmethod
+    def identity(settings: Settings) -> Identity:
+        """Return which model answers, and how; raises ``ModelMissingError`` where no server is named.
+
+        What changes an endpoint's answers besides is named after the titles; nothing by default, so that keys
+        stay. Bounds change no answer that is whole.
+        """
+        server = settings.endpoint
+        if not server.url:
+            raise ModelMissingError(
+                "intents.source is 'endpoint', but endpoint.url is not set; give the server's address, "
+                "e.g. with INTENTSTORE_ENDPOINT__URL"
+            )
+        further = ["JSON"] if server.structured_output == "auto" else []
+        if server.extra_body:
+            further.append(json.dumps(server.extra_body, sort_keys=True, default=str))
+        tokens, titles = settings.llm.max_new_tokens, settings.intents.max_title_tokens
+        decoding = ", ".join([f"temperature 0, {tokens} tokens, titles {titles}", *further])
+        return Identity(server.model or "default", decoding)
 
     def __init__(
         self, settings: Settings, titles: KnownTitles = ANY_TITLE, *, wait_scale: float = 1.0

@@ -125,7 +125,7 @@ class EncoderSource:
         ids, titles = self._localiser.item_ids, self._localiser.titles
         nothing = no_view(self._localiser.dim)
         return [
-            ViewIntent(titles[near[0]], tuple([ids[place] for place in near]), tuple(close), vector)
+            ViewIntent(titles[near[0]], tuple(map(ids.__getitem__, near)), tuple(close), vector)
             if near[0] >= 0
             else nothing
             for vector, near, close in zip(vectors, places, cosines, strict=True)

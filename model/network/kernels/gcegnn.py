@@ -157,9 +157,8 @@ def shapes(config: ModelConfig) -> Shapes:
 def encoder(config: ModelConfig, weights: Weights, tables: Tables) -> Encoder:
     """Return the compiled backbone."""
     graph = flat(weights["neighbours"], np.int64), flat(weights["weights"], np.float32)
-    global_weights, read = (
-        tuple(flat(weights[name], np.float32) for name in names) for names in (GLOBAL, READ)
-    )
+    global_weights = tuple(flat(weights[name], np.float32) for name in GLOBAL)
+    read = tuple(flat(weights[name], np.float32) for name in READ)
     relation = flat(weights["relation"], np.float32)
     both = tables.prepared, tables.raw
     return Encoder(

@@ -96,9 +96,9 @@ def shapes(config: ModelConfig) -> Shapes:
 
 def encoder(config: ModelConfig, weights: Weights, tables: Tables) -> Encoder:
     """Return the compiled backbone."""
-    along, cell, ask = (
-        tuple(flat(weights[name], np.float32) for name in names) for names in (ALONG, CELL, ASK)
-    )
+    along = tuple(flat(weights[name], np.float32) for name in ALONG)
+    cell = tuple(flat(weights[name], np.float32) for name in CELL)
+    ask = tuple(flat(weights[name], np.float32) for name in ASK)
     energy, output = flat(weights["energy.weight"][0], np.float32), flat(weights["output.weight"], np.float32)
 
     def combine(global_: Floats, local: Floats) -> Floats:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from feature_repo.contract.settings import Settings
 from streaming.consumer import recovery
@@ -20,19 +20,10 @@ from streaming.metrics import ConsumerMetrics
 from streaming.topics import ensure as topics
 from streaming.topics import layout as layouts
 from streaming.topics.layout import Layout
-from streaming.topics.offsets import offsets_of
+from streaming.topics.offsets import Commit, commits_of, offsets_of
 
 log = logging.getLogger("intentstore.partitions")
 _DECLARE_MS = 5_000  # longer than a commit takes on a busy machine; then the partition is taken over anew
-
-
-class _Commit(NamedTuple):
-    """What the group's commit says: next offset, and the log that it counts in; None = nothing, or an older
-    version said it.
-    """
-
-    offset: int | None
-    layout: Layout | None
 
 
 def group_layout(settings: Settings, consumer: Any, accept_loss: bool = False) -> Layout:
@@ -46,17 +37,10 @@ def group_layout(settings: Settings, consumer: Any, accept_loss: bool = False) -
     StreamingError
         The topic cannot be read.
     """
-    from kafka import TopicPartition
-
     topic = settings.kafka.clicks_topic
     now = topics.layout(settings)
-    found = [
-        consumer.committed(TopicPartition(topic, partition), metadata=True)
-        for partition in range(now.partitions)
-    ]
-    return layouts.of_group(
-        topic, now, [layouts.decode(one.metadata) for one in found if one is not None], accept_loss
-    )
+    commits = commits_of(consumer, topic, range(now.partitions))
+    return layouts.of_group(topic, now, [one.layout for one in commits.values()], accept_loss)
 
 
 class Adoption:
@@ -134,7 +118,7 @@ class Adoption:
         """
         if max(opened) >= self.layout.partitions:
             layouts.check_partitions(self._topic, self.layout.partitions, max(opened) + 1)
-        commits = {partition: self._commit(consumer, partition) for partition in opened}
+        commits = commits_of(consumer, self._topic, opened)
         for partition, store in opened.items():
             self._match(partition, store, commits[partition])
         logs = {partition: self._log(store, commits[partition]) for partition, store in opened.items()}
@@ -154,13 +138,7 @@ class Adoption:
         self._declare(consumer, opened, commits)
         return plans, left
 
-    def _commit(self, consumer: Any, partition: int) -> _Commit:
-        from kafka import TopicPartition
-
-        found = consumer.committed(TopicPartition(self._topic, partition), metadata=True)
-        return _Commit(None, None) if found is None else _Commit(found.offset, layouts.decode(found.metadata))
-
-    def _match(self, partition: int, store: PartitionStore, commit: _Commit) -> None:
+    def _match(self, partition: int, store: PartitionStore, commit: Commit) -> None:
         """See that a store's session ids have their places by this layout."""
         mine = store.marks.layout if store.marks is not None else None
         if (
@@ -192,7 +170,7 @@ class Adoption:
             )
             snapshots.load(self._settings, partition, self.layout, store, cut)
 
-    def _log(self, store: PartitionStore, commit: _Commit) -> Layout:
+    def _log(self, store: PartitionStore, commit: Commit) -> Layout:
         """Give the log of a partition: the topic as it is, after as many accepted losses as store or commit
         know of.
         """
@@ -212,7 +190,7 @@ class Adoption:
         self,
         consumer: Any,
         opened: Mapping[int, PartitionStore],
-        commits: Mapping[int, _Commit],
+        commits: Mapping[int, Commit],
         logs: Mapping[int, Layout],
         sent: Mapping[int, Sent],
     ) -> dict[int, Plan]:
@@ -302,7 +280,7 @@ class Adoption:
         sink.logs[partition] = layout.log
 
     def _declare(
-        self, consumer: Any, opened: Mapping[int, PartitionStore], commits: Mapping[int, _Commit]
+        self, consumer: Any, opened: Mapping[int, PartitionStore], commits: Mapping[int, Commit]
     ) -> None:
         """Commit the layout of partitions whose commit does not say it, without going back.
 

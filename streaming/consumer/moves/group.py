@@ -35,22 +35,6 @@ def group_client(settings: Settings) -> Any:
         raise no_broker("consumer", settings, error) from None
 
 
-def commits_of(consumer: Any, topic: str, partitions: int) -> dict[int, tuple[int | None, Layout | None]]:
-    """Give each partition's next offset and layout by the group's commits; None = nothing, or nothing that
-    says so.
-    """
-    from kafka import TopicPartition
-
-    found = {
-        partition: consumer.committed(TopicPartition(topic, partition), metadata=True)
-        for partition in range(partitions)
-    }
-    return {
-        partition: (one.offset, layouts.decode(one.metadata)) if one is not None else (None, None)
-        for partition, one in found.items()
-    }
-
-
 def store_folder(settings: Settings, partition: int) -> Path:
     """Give where this machine keeps a partition's state."""
     return settings.state_dir / settings.streaming.group / f"{settings.kafka.clicks_topic}-{partition}"

@@ -16,21 +16,22 @@ import msgspec
 from feature_repo.contract.key_partitions import note_move
 from feature_repo.contract.settings import Settings
 from streaming.consumer.moves import snapshots
-from streaming.consumer.moves.group import commits_of, group_client, layout_before, members, store_folder
+from streaming.consumer.moves.group import group_client, layout_before, members, store_folder
 from streaming.consumer.moves.unread import survey
 from streaming.consumer.state import PartitionStore
 from streaming.errors import StreamingError
 from streaming.topics import ensure as topics
 from streaming.topics.fence import Fence, place_of
 from streaming.topics.layout import Layout
-from streaming.topics.offsets import offsets_of
+from streaming.topics.offsets import commits_of, offsets_of
 
 log = logging.getLogger("intentstore.repartition")
 # consumers notice new partitions sooner, and a stopped static member stays in the group for a session
 # time-out
 OTHERS_SECONDS = 120.0
 _LOOK_SECONDS = 0.5
-Drain = Callable[[Layout, Fence], Mapping[str, int]]  # gives ``Consumer.totals``
+# gives ``Consumer.totals``; ends early, with ``fence.outdated``, where the topic grows meanwhile
+Drain = Callable[[Layout, Fence], Mapping[str, int]]
 
 
 class Moved(NamedTuple):
@@ -92,11 +93,12 @@ def repartition(settings: Settings, drain: Drain, patience: float) -> Moved:
     StreamingError
         Consumers of the group run, or the broker does not take something; running it again is harmless.
     """
-    now, number, first, drained = topics.layout(settings), 0, None, Counter[str]()
+    number, first, drained = 0, None, Counter[str]()
     consumer = group_client(settings)
     try:
-        while True:  # once, unless the topic grew twice
-            commits = commits_of(consumer, settings.kafka.clicks_topic, now.partitions)
+        while True:  # once, unless the topic grew twice, or grows meanwhile
+            now = topics.layout(settings)
+            commits = commits_of(consumer, settings.kafka.clicks_topic, range(now.partitions))
             before = layout_before(settings, now, [layout for _, layout in commits.values()])
             if before is None or before.partitions == now.partitions:
                 break
@@ -105,7 +107,11 @@ def repartition(settings: Settings, drain: Drain, patience: float) -> Moved:
             fence = survey(
                 settings, before.partitions, now.partitions, {p: at for p, (at, _) in commits.items()}
             )
+            if topics.layout(settings) != now:
+                continue  # what was looked at may have been sent by a number that is not known
             drained.update(drain(before, fence))
+            if fence.outdated:
+                continue  # what was read until then is stored and committed
             after = fence.widths.after
             number = _switch(
                 settings,
@@ -142,7 +148,7 @@ def _switch(
         for partition in positions
     }
     _alone(settings, patience)
-    note_move(settings.kafka, settings.home, target.partitions, positions)
+    note_move(settings.kafka, settings.home, target.topic_id, target.partitions, positions)
     consumer.commit(offsets_of(settings.kafka.clicks_topic, positions, cuts))
     return number
 

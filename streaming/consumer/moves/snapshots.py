@@ -5,7 +5,6 @@ n holds those that clicks partition n has now.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from streaming.consumer.recovery import EVERYTHING
 from streaming.consumer.state import PartitionStore
 from streaming.errors import StreamingError
 from streaming.topics.layout import Layout, decode, encode
+from streaming.topics.tails import read_between, reader_of
 
 log = logging.getLogger("intentstore.snapshots")
 MAX_STATE_BYTES = 4 << 20
@@ -156,47 +156,29 @@ def load(settings: Settings, partition: int, layout: Layout, store: PartitionSto
     KafkaTimeoutError
         It cannot be read now.
     """
-    from kafka import KafkaConsumer, TopicPartition
+    from kafka import TopicPartition
 
     topic, number = topic_of(settings, layout), 0
     position: int | None = None
     store.clear()
-    reader = KafkaConsumer(**client_options(settings), group_id=None, enable_auto_commit=False)
-    try:
-        name = TopicPartition(topic, partition)
+    name = TopicPartition(topic, partition)
+    with reader_of(settings, max_poll_records=_LOAD_RECORDS) as reader:
         if partition not in (reader.partitions_for_topic(topic) or ()):
             raise _gone(topic, partition)
-        reader.assign([name])
-        for batch in _to_end(reader, name):
+        begins, ends = reader.beginning_offsets([name]), reader.end_offsets([name])
+        for batch in read_between(reader, begins, ends, _READ_SECONDS):
             states = {record.key.decode(): record.value for record in batch if record.key != _POSITION_KEY}
             store.load(states)
             number += len(states)
             for record in batch:
                 if record.key == _POSITION_KEY and decode(record.value) == layout:
                     position = int(dict(record.headers)["position"])
-    finally:
-        reader.close()
     if position is None:
         raise _gone(topic, partition)
     store.begin(position, Marks(replace(layout, cut=cut), EVERYTHING.answer_from, EVERYTHING.letter_from))
     log.info(
         "%s-%d: %d moved states, from offset %d on", settings.kafka.clicks_topic, partition, number, position
     )
-
-
-def _to_end(reader: Any, name: Any) -> Iterable[list[Any]]:
-    """Read a partition from its beginning to its present end."""
-    from kafka.errors import KafkaTimeoutError
-
-    reader.seek_to_beginning(name)
-    end, moved = reader.end_offsets([name])[name], time.monotonic()
-    while reader.position(name) < end:
-        batch = reader.poll(timeout_ms=200, max_records=_LOAD_RECORDS).get(name)
-        if batch:
-            moved = time.monotonic()
-            yield batch
-        elif time.monotonic() - moved > _READ_SECONDS:
-            raise KafkaTimeoutError(f"topic '{name.topic}' cannot be read")
 
 
 def _gone(topic: str, partition: int) -> StreamingError:

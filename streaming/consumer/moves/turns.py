@@ -8,9 +8,10 @@ from typing import Any
 
 from feature_repo.contract.settings import Settings
 from streaming.clients import BOOTSTRAP_TIMEOUT_MS, client_options, finish_join, no_broker
-from streaming.consumer.moves.group import commits_of, group_client, layout_before, members
+from streaming.consumer.moves.group import group_client, layout_before, members
 from streaming.consumer.moves.repartition import OTHERS_SECONDS, Drain, Moved, repartition
 from streaming.topics import ensure as topics
+from streaming.topics.offsets import commits_of
 
 _LOOK_SECONDS, _SETTLE_SECONDS = 0.5, 2.0
 _TURN_MS = 10_000  # after a kill -9 another one may go on this soon
@@ -104,7 +105,7 @@ def _nothing_left(settings: Settings) -> Moved | None:
     now = topics.layout(settings)
     consumer = group_client(settings)
     try:
-        commits = commits_of(consumer, settings.kafka.clicks_topic, now.partitions)
+        commits = commits_of(consumer, settings.kafka.clicks_topic, range(now.partitions))
         before = layout_before(settings, now, [layout for _, layout in commits.values()])
     finally:
         consumer.close(autocommit=False)

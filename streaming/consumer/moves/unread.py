@@ -4,13 +4,14 @@ partition ends for the old one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from feature_repo.contract.key_partitions import partitioner_of
 from feature_repo.contract.settings import Settings
-from streaming.clients import client_options
-from streaming.topics.fence import Fence, Waiting, Widths, fences_of, left_home, numbers_after, place_of
+from streaming.topics.fence import Fence, Widths, fences_of, left_home, place_of
+from streaming.topics.growth import Waiting, growth_of
+from streaming.topics.tails import read_between, reader_of
 
 _READ_SECONDS = 120.0  # without any record
 
@@ -23,7 +24,8 @@ def survey(settings: Settings, before: int, now: int, committed: Mapping[int, in
     settings : Settings
         Broker, topic and its partitioner.
     before, now : int
-        Number of partitions by which states are placed, and of the topic.
+        Number of partitions by which states are placed, and of the topic. Who calls looks at the topic again
+        afterwards: a growth meanwhile makes another survey.
     committed : mapping of int to (int or None)
         Next offset of each partition by the group's commit.
 
@@ -37,46 +39,26 @@ def survey(settings: Settings, before: int, now: int, committed: Mapping[int, in
     KafkaTimeoutError
         The topic cannot be read.
     """
-    from kafka import KafkaConsumer
-
     place = place_of(settings.kafka)
-    reader = KafkaConsumer(
-        **client_options(settings), group_id=None, enable_auto_commit=False, isolation_level="read_committed"
-    )
-    try:
+    with reader_of(settings) as reader:
         names = [_name(settings, partition) for partition in committed]
-        reader.assign(names)
         begins, ends = reader.beginning_offsets(names), reader.end_offsets(names)
         starts = {name: max(committed[name.partition] or 0, begins[name]) for name in names}
-        elsewhere = [
-            click for click in _waiting(reader, starts, ends) if place(click.key, before) != click.partition
-        ]
-        widths = Widths(before, numbers_after(place, before, now, elsewhere))
-        left = left_home(place, widths, elsewhere)
-        fences = fences_of(place, widths, _waiting(reader, starts, ends), left)
-    finally:
-        reader.close()
+        growth = growth_of(partitioner_of(settings.kafka), before, now, _waiting(reader, starts, ends))
+        widths = Widths(before, growth.later)
+        left = left_home(place, widths, _waiting(reader, starts, ends)) if len(widths.later) > 1 else {}
+        fences = fences_of(place, widths, growth.began_ms, _waiting(reader, starts, ends), left)
     return Fence(place, widths, fences, {name.partition: end for name, end in ends.items()})
 
 
 def _waiting(reader: Any, starts: Mapping[Any, int], ends: Mapping[Any, int]) -> Iterator[Waiting]:
     """Give every click with a key from one offset of each partition up to another."""
-    from kafka.errors import KafkaTimeoutError
-
-    for name, start in starts.items():
-        reader.seek(name, start)
-    moved = time.monotonic()
-    while any(reader.position(name) < end for name, end in ends.items()):
-        polled = reader.poll(timeout_ms=200)
-        moved = time.monotonic() if polled else moved
-        if time.monotonic() - moved > _READ_SECONDS:
-            raise KafkaTimeoutError(f"topic '{next(iter(ends)).topic}' cannot be read")
-        for name, records in polled.items():
-            yield from (
-                Waiting(record.timestamp, record.partition, record.offset, record.key)
-                for record in records
-                if record.key is not None and record.offset < ends[name]
-            )
+    for records in read_between(reader, starts, ends, _READ_SECONDS):
+        yield from (
+            Waiting(record.timestamp, record.partition, record.offset, record.key)
+            for record in records
+            if record.key is not None
+        )
 
 
 def _name(settings: Settings, partition: int) -> Any:

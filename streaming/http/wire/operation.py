@@ -23,7 +23,7 @@ from streaming.http.metrics import Metrics
 from streaming.http.wire.errors import ApiError, Error, checked_id
 from streaming.http.wire.guard import Guard
 
-LOG = logging.getLogger("intentstore.http")
+log = logging.getLogger("intentstore.http")
 MAX_QUERY_FIELDS = 50  # no route reads more than a handful; parsing thousands is work for nobody
 JSON_TYPE = "application/json"
 Value = TypeVar("Value")
@@ -253,7 +253,7 @@ class Endpoint:
             raise
         except Exception as error:
             self._metrics.errors.labels(type(error).__name__).inc()
-            LOG.exception("%s failed", self.operation.label)
+            log.exception("%s failed", self.operation.label)
             text = "the request failed on our side; the server's log says why"
             raise ApiError(500, "internal", text) from None
         await response(scope, receive, send)

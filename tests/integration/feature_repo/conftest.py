@@ -131,8 +131,8 @@ def write(spark: Any, settings: Any, table: str, rows: list[dict[str, Any]], mod
 
 @pytest.fixture(scope="session")
 def small() -> SimpleNamespace:
-    """The functions that make and write rows of the small lake."""
-    return SimpleNamespace(at=at, feature_row=feature_row, intent_row=intent_row, write=write)
+    """The functions that make and write rows of the small lake, and a whole one."""
+    return SimpleNamespace(at=at, feature_row=feature_row, intent_row=intent_row, write=write, lake=_lake)
 
 
 @pytest.fixture(scope="session")
@@ -140,11 +140,14 @@ def lake(spark, base_settings, tmp_path_factory, valkey):
     """Settings of a home whose registry is applied and whose lake holds a few rows; shared, so tests write to
     it only in later versions.
     """
+    return _lake(spark, base_settings, tmp_path_factory.mktemp("lake"), valkey)
+
+
+def _lake(spark: Any, base_settings: Any, home: Path, valkey: Valkey) -> Any:
     from pydantic import SecretStr
 
     from feature_repo.registry import store
 
-    home = tmp_path_factory.mktemp("lake")
     settings = base_settings.model_copy(
         update={
             "home": home,

@@ -93,10 +93,12 @@ def train_versions(settings: Settings, dataset: Path, count: int) -> list[Path]:
 
 
 class Side:
-    """The HTTP side and the consumer as processes, and a client."""
+    """The HTTP side and the consumer as processes, and a client; ``python`` may be that of another
+    environment with the project in it.
+    """
 
-    def __init__(self, settings: Settings, versions: list[Path]) -> None:
-        self.settings, self.versions = settings, versions
+    def __init__(self, settings: Settings, versions: list[Path], python: Path = Path(sys.executable)) -> None:
+        self.settings, self.versions, self._python = settings, versions, python
         self.server, first = self._start("serve", "--port", "0")
         self.url = first.rpartition(" ")[2].strip()
         self.client = httpx.Client(base_url=self.url, timeout=30)
@@ -120,9 +122,11 @@ class Side:
             )
         )
         environ = {name: value for name, value in os.environ.items() if not name.startswith("INTENTSTORE_")}
-        environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        if self._python == Path(sys.executable):
+            environ["PYTHONPATH"] = str(ROOT)
         log = (self.settings.home / f"{words[0]}.log").open("w")
-        command = [sys.executable, "-m", "streaming", words[0], "--config", str(config), *words[1:]]
+        command = [str(self._python), "-m", "streaming", words[0], "--config", str(config), *words[1:]]
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -204,6 +208,18 @@ def side(base_settings: Settings, services: Any, tmp_path_factory: pytest.TempPa
     home = tmp_path_factory.mktemp("http")
     settings = on_own_topics(base_settings, services, home=home)
     side = Side(settings, train_versions(settings, write_dataset(home / "dataset"), 2))
+    yield side
+    side.close()
+
+
+@pytest.fixture
+def light_side(
+    base_settings: Settings, services: Any, live_environment: Path, tmp_path: Path
+) -> Iterator[Side]:
+    """A server of the environment without torch, and a version to promote."""
+    settings = on_own_topics(base_settings, services, home=tmp_path)
+    versions = train_versions(settings, write_dataset(tmp_path / "dataset"), 1)
+    side = Side(settings, versions, live_environment / "bin" / "python")
     yield side
     side.close()
 

@@ -18,12 +18,14 @@ SERVICES = [thing for thing in definitions.OBJECTS if isinstance(thing, FeatureS
 def test_names_are_the_fixed_ones():
     assert {view.name for view in VIEWS} == {
         "session_features",
+        "session_events",
         "session_intents",
         "item_text",
         "item_popularity",
     }
     assert {service.name for service in SERVICES} == {
         "session_ranker_v1",
+        "session_ranker_v2",
         "session_intents_v1",
         "item_text_v1",
     }
@@ -54,6 +56,17 @@ def test_session_features_are_exactly_what_the_fold_gives():
     assert [field.name for field in definitions.session_features.features] == [
         name for name, _ in columns.SESSION_FEATURE_FIELDS
     ]
+
+
+def test_version_2_holds_version_1_whole_and_the_events_by_type():
+    def features(service):
+        return {
+            f"{view.name}:{one.name}" for view in service.feature_view_projections for one in view.features
+        }
+
+    old, new = features(definitions.session_ranker_v1), features(definitions.session_ranker_v2)
+    assert new - old == {f"session_events:{name}" for name, _ in columns.SESSION_EVENT_FIELDS}
+    assert old <= new
 
 
 def test_feast_would_import_only_the_definitions():

@@ -11,7 +11,9 @@ import pyarrow.parquet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.data.folder import Heard, _catalogue, _read, _sequences
+from feature_repo.contract.events.rules import EventRules
+from feature_repo.contract.session import FoldConfig
+from model.data.folder import Heard, _catalogue, _counted, _read, _sequences
 from spark_jobs.ingest.files import stage
 from spark_jobs.sessions.cut import cut_batches
 
@@ -25,6 +27,7 @@ ROW = st.tuples(
     st.sampled_from(["view", "cart"]),
     st.integers(1, 6),
 )
+EVENTS = EventRules(weights=(("cart", 3.0),))
 NAMES = ("session_id", "item_id", "event_time", "user_id", "event_type", "event_id")
 FOLDERS = st.tuples(
     st.lists(ROW, min_size=1, max_size=25),
@@ -73,14 +76,16 @@ def _lake(folder, aside):
     ordered = rows.append_column("us", us).sort_by(
         [("session_id", "ascending"), ("us", "ascending"), ("arrival_seq", "ascending")]
     )
-    ordered = ordered.select(["session_id", "us", "item_id", "event_id", "split"])
+    ordered = ordered.select(["session_id", "us", "item_id", "event_id", "split", "event_type"])
+    config = FoldConfig(round(GAP_MINUTES * MINUTE_US), events=EVENTS)
     cut = [
         row
-        for batch in cut_batches(iter(ordered.to_batches()), round(GAP_MINUTES * MINUTE_US), staged.own_split)
+        for batch in cut_batches(iter(ordered.to_batches()), config, staged.own_split)
         for row in batch.to_pylist()
     ]
     sessions = Counter(
-        (row["split"], _plain(row["session_id"], row["split"]), tuple(row["items"])) for row in cut
+        (row["split"], _plain(row["session_id"], row["split"]), tuple(row["items"]), tuple(row["weights"]))
+        for row in cut
     )
     items = (
         {}
@@ -95,11 +100,14 @@ def _loader(folder):
     clicks, settled = _read(folder, NOW_US, heard)
     catalogue, _ = _catalogue(folder, clicks, heard)
     sessions = Counter()
+    counted = _counted(clicks, EVENTS, GAP_MINUTES * MINUTE_US)
     for split in ("train", "valid", "test"):
-        own = clicks.filter(pyarrow.compute.equal(clicks.column("split").cast("string"), split))
+        own = counted.filter(pyarrow.compute.equal(counted.column("split").cast("string"), split))
         made = _sequences(own, catalogue, GAP_MINUTES * MINUTE_US, 1) if own.num_rows else None
         for place, name in enumerate(made.session_ids if made else ()):
-            sessions[split, name, tuple(catalogue.item_ids[item] for item in made[place])] += 1
+            spoken = made.spoken[made.offsets[place] : made.offsets[place + 1]]
+            items = tuple(catalogue.item_ids[item] for item in made[place])
+            sessions[split, name, items, tuple(spoken.tolist())] += 1
     return clicks, settled, heard, sessions, dict(zip(catalogue.item_ids, catalogue.titles, strict=True))
 
 

@@ -5,13 +5,16 @@ tests/integration.
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import httpx
+import numpy as np
 import pytest
 
 from feature_repo.contract.session import FoldConfig
 from model.data.catalogue import Catalogue
+from model.recommender.limits import Shelf
 from model.recommender.loaded_model import LoadedModel
 from streaming.http.batcher import Batcher
 from streaming.http.board import AnswerBoard
@@ -42,6 +45,7 @@ class Scored(NamedTuple):
     items: tuple
     scores: tuple
     reasons: tuple
+    because: tuple = ()
 
 
 class LastFirst:
@@ -49,13 +53,23 @@ class LastFirst:
 
     version = "toy"
     item_ids = list(TITLES)
+    catalogue = Catalogue.build([*TITLES, "4"], [*TITLES.values(), "Gone"], ["Comedy"] * 3 + ["Gone"])
+    counts = np.ones(4, dtype=np.int64)
 
     def score(self, requests, k):
-        ranked = [tuple(reversed(request.items))[:k] for request in requests]
-        return [
-            Scored(items, tuple(1.0 / (n + 1) for n in range(len(items))), ("because",) * len(items))
-            for items in ranked
-        ]
+        ranked = [self.allowed(request)[:k] for request in requests]
+        answers = []
+        for items in ranked:
+            scores = tuple(1.0 / (n + 1) for n in range(len(items)))
+            answers.append(Scored(items, scores, ("because",) * len(items), ("",) * len(items)))
+        return answers
+
+    def allowed(self, request):
+        ranked = tuple(reversed(request.items))
+        if request.allowed is None:
+            return ranked
+        place_of = self.catalogue.index
+        return tuple(one for one in ranked if one not in place_of or request.allowed[place_of[one]])
 
 
 class Rows:
@@ -99,7 +113,8 @@ def _drive(
 
     async def run():
         rows, sent = Rows(), []
-        loaded = LoadedModel(LastFirst(), None, None) if model else None
+        shelf = Shelf(LastFirst.catalogue, LastFirst.counts, frozenset({"4"}))
+        loaded = LoadedModel(LastFirst(), None, None, SimpleNamespace(now=lambda: shelf)) if model else None
         engine = Engine(rows, lambda: loaded, FoldConfig(gap_us=600_000_000, max_items=3))
 
         def accept(batches):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,7 +21,7 @@ from feature_repo.contract.dataset.files.header import SEPARATORS, check_columns
 from feature_repo.contract.dataset.files.lines import COMPRESSIONS, plain_suffix
 
 PARQUET = ".parquet"
-ENDINGS = tuple(suffix + packed for suffix in SEPARATORS for packed in ("", *COMPRESSIONS)) + (PARQUET,)
+ENDINGS = (*map("".join, product(SEPARATORS, ("", *COMPRESSIONS))), PARQUET)
 _NAMES_SHOWN = 5  # of files, in a message
 _PARQUET_MAGIC = b"PAR1"
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive and Spark name the folder of rows without a value
@@ -82,7 +83,7 @@ def not_read(folder: Path, stems: Sequence[str], other: str) -> str | None:
     ...     not_read(Path(name), ("clicks", "clicks_test"), "sequences.txt").split(";")[0]
     'not read: clicks_test.csv.xz'
     """
-    read = {other, *(f"{stem}{ending}" for stem in stems for ending in ENDINGS)}
+    read = {other, *map("".join, product(stems, ENDINGS))}
     names = [name for name in names_in(folder) if name not in read and _like_a_table(name, (*stems, other))]
     if not names:
         return None

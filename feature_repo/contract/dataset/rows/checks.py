@@ -75,8 +75,8 @@ def records_of(table: pa.Table) -> list[dict[str, Any]]:
         records: list[dict[str, Any]] = table.to_pylist()
         return records
     except (OverflowError, ValueError):
-        columns = {name: [plain_value(value) for value in table.column(name)] for name in table.column_names}
-        return [{name: columns[name][row] for name in columns} for row in range(table.num_rows)]
+        columns = [map(plain_value, column) for column in table.columns]
+        return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def shown(table: pa.Table, name: str, row: int) -> str:

@@ -107,11 +107,8 @@ def is_text_list(kind: pa.DataType) -> bool:
 
 
 def _join(column: pa.Array) -> pa.Array:
-    texts = [
-        None if values is None else _LIST_SEPARATOR.join(value for value in values if value)
-        for values in column.to_pylist()
-    ]
-    return pa.array(texts, _S)
+    rows = column.to_pylist()
+    return pa.array([None if row is None else _LIST_SEPARATOR.join(filter(None, row)) for row in rows], _S)
 
 
 def _of_floats(column: pa.Array, name: str) -> TextColumn:

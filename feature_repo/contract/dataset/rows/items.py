@@ -27,7 +27,17 @@ from feature_repo.contract.spellings.missing import without_words
 
 MAX_TEXT_CHARACTERS = 1_000_000
 _S = pa.string()
-ITEM_ROWS = pa.schema([("item_id", _S), ("title", _S), ("category", _S), ("description", _S), ("raw", _S)])
+ITEM_ROWS = pa.schema(
+    [
+        ("item_id", _S),
+        ("title", _S),
+        ("category", _S),
+        ("description", _S),
+        ("raw", _S),
+        ("available", pa.bool_()),
+    ]
+)
+_YES, _NO = ("true", "1", "yes", "y", "t"), ("false", "0", "no", "n", "f")
 ITEM_TEXTS = ("title", "category", "description")
 
 
@@ -51,7 +61,8 @@ def parse_items(
     ----------
     batch : pa.RecordBatch or pa.Table
         Column ``item_id``, optional ``title``, ``category`` (a text, or a list of texts, joined by ``", "``),
-        ``description``. A blank text is a missing one.
+        ``description``. A blank text is a missing one. ``available`` (true or false, 1 or 0, yes or no; blank
+        = available).
     file : str
         Name for messages.
     lines : sequence of int, optional
@@ -95,7 +106,8 @@ def sort_items(
     for name, texts in given.items():
         valued, words[name] = without_words(texts)
         decoded[name] = decode_column(valued)
-    columns = [ids.texts, *(_clean(texts) for texts in decoded.values()), _raw_texts(given, decoded)]
+    beside = [_raw_texts(given, decoded), _available(table, file, problems)]
+    columns = [ids.texts, *(_clean(texts) for texts in decoded.values()), *beside]
     keep = np.ones(table.num_rows, dtype=bool)
     keep[list(problems)] = False
     rows = pa.Table.from_arrays(columns, schema=ITEM_ROWS).filter(pa.array(keep))
@@ -122,6 +134,25 @@ def _item_text(table: pa.Table, name: str, file: str, problems: dict[int, str]) 
             int(row), f"{name} '{start}...' has {lengths[int(row)]} characters; shorten it to {limit}"
         )
     return column.texts
+
+
+def _available(table: pa.Table, file: str, problems: dict[int, str]) -> pa.Array:
+    """Read whether items are available; null where the file does not say."""
+    if "available" not in table.column_names:
+        return pa.nulls(table.num_rows, pa.bool_())
+    given = one_array(table, "available")
+    if pa.types.is_boolean(given.type):
+        return given
+    column = text_column(table, "available", file)
+    for place, fault in column.faults.items():
+        problems.setdefault(place, fault)
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(column.texts))
+    yes, no = (pc.fill_null(pc.is_in(words, value_set=pa.array(known)), False) for known in (_YES, _NO))
+    said = pc.fill_null(pc.greater(pc.utf8_length(words), 0), False)
+    for row in np.flatnonzero(np.asarray(pc.and_not(said, pc.or_(yes, no)))):
+        text = str(column.texts[int(row)].as_py())[:32]
+        problems.setdefault(int(row), f"available '{text}' is neither true nor false; write one of them")
+    return pc.if_else(pc.or_(yes, no), yes, pa.scalar(None, pa.bool_()))
 
 
 def _raw_texts(given: dict[str, pa.Array], decoded: dict[str, pa.Array]) -> pa.Array:

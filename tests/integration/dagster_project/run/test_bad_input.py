@@ -5,7 +5,10 @@ ran.
 from __future__ import annotations
 
 import datetime
+import logging
 from concurrent.futures import ThreadPoolExecutor
+
+from secret_settings import ENDPOINT, KAFKA, REST, hushed, online
 
 from dagster_project.lake.days import Days
 from dagster_project.resources import SettingsResource
@@ -36,11 +39,9 @@ def test_day_without_clicks_stops_at_its_first_asset(graph):
     assert DeltaLog(graph.settings.table(columns.SESSIONS)).version() < 0
 
 
-def test_endpoint_that_is_down_stops_before_the_training_set_and_is_asked_again(graph):
-    down = (
-        '[intents]\nsource = "endpoint"\nmax_calls = 2\n[endpoint]\nurl = "http://127.0.0.1:9"\nmodel = '
-        '"m"\nattempts = 1\n'
-    )
+def test_endpoint_that_is_down_stops_before_the_training_set_and_says_no_secret(graph, capfd, caplog):
+    caplog.set_level(logging.DEBUG)
+    down = f"{KAFKA}{online(1)}{ENDPOINT}max_calls = 2\n{REST}"
     names = (
         "clicks",
         "items",
@@ -55,7 +56,10 @@ def test_endpoint_that_is_down_stops_before_the_training_set_and_is_asked_again(
     assert not good and "training_set" not in made and "session_intents" in made
     assert "intents: check session_intents/model_answers failed" in text and "endpoint" in text
     settings = SettingsResource(config=str(graph.shop.parent / "settings.toml")).load()
-    assert StepMemory(settings).unchanged(steps.step_of("session_intents")) is None  # not remembered as done
+    # not remembered as done
+    assert StepMemory(settings).unchanged(steps.step_of("session_intents")) is None
+    printed, files = capfd.readouterr(), graph.settings.home.rglob("*.log")
+    hushed("\n".join([text, printed.out, printed.err, caplog.text, *(file.read_text() for file in files)]))
 
 
 def test_broker_that_is_down_stops_the_live_half(graph, monkeypatch):

@@ -143,8 +143,8 @@ TABLES = {
 }
 
 
-@pytest.fixture(scope="module")
-def feast_store(spark, valkey, tmp_path_factory):
+@pytest.fixture(scope="module", params=["spark", "auto"])  # auto reads pandas rows without Spark
+def feast_store(request, spark, valkey, tmp_path_factory):
     lake = tmp_path_factory.mktemp("contract")
     for name, columns in TABLES.items():
         spark.createDataFrame(pa.table(columns)).coalesce(1).write.format("delta").save(str(lake / name))
@@ -153,7 +153,11 @@ def feast_store(spark, valkey, tmp_path_factory):
         provider="feature_repo.stores.PackedProvider",
         registry=str(lake / "registry.db"),
         entity_key_serialization_version=3,
-        offline_store={"type": "feature_repo.stores.DeltaOfflineStore", "lake": str(lake)},
+        offline_store={
+            "type": "feature_repo.stores.DeltaOfflineStore",
+            "lake": str(lake),
+            "engine": request.param,
+        },
         online_store={"type": "feature_repo.stores.PackedOnlineStore", "url": valkey.url},
     )
     store = FeatureStore(config=config)

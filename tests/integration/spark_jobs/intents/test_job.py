@@ -24,7 +24,7 @@ from feature_repo.contract.tables import (
     SESSION_TEXT,
     SESSIONS_SCHEMA,
 )
-from model.intent.ask.local import recipe_of
+from model.intent.ask.asker import recipe_of
 from model.intent.ground.live import LiveIntents
 from spark_jobs.intents import cache as intent_cache
 from spark_jobs.intents import job as intents

@@ -11,15 +11,21 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 from pydantic import SecretStr
+from retailrocket import write_log
 
+from feature_repo.contract import session as fold
+from feature_repo.contract.events.rules import event_type_of
 from feature_repo.contract.messages import decode_click
-from feature_repo.contract.session import FoldClick, FoldConfig, apply, empty, features
+from feature_repo.contract.session import FoldClick, FoldConfig, apply, empty, event_features
+from feature_repo.contract.settings import EventSettings
 from feature_repo.contract.tables import SCORE_LOG_SCHEMA
 from feature_repo.stores.packed.live import LiveFeatureWriter, LiveRow
 from spark_jobs.ingest import job as ingest
+from spark_jobs.items import popularity
 from spark_jobs.job import JobError
 from spark_jobs.lake.lake import Lake
 from spark_jobs.live import parity, replay
+from spark_jobs.sessions import cut, features
 
 TOPICS = (f"replay-{n}" for n in itertools.count())
 
@@ -84,12 +90,18 @@ def _serve(shop, change=lambda n, row: row):
         before = states.get(click.session_id, empty())
         state = apply(
             before,
-            FoldClick(click.event_id, click.item_id, click.event_time, record.timestamp * 1000),
+            FoldClick(
+                click.event_id,
+                click.item_id,
+                click.event_time,
+                record.timestamp * 1000,
+                event_type_of(click.extra),
+            ),
             config,
         )
-        if state is before:
-            continue
         states[click.session_id] = state
+        if not state.moved_since(before):
+            continue
         place = {
             "topic": record.topic,
             "partition": record.partition,
@@ -109,13 +121,22 @@ def _serve(shop, change=lambda n, row: row):
                 "session_id": click.session_id,
                 "item_id": click.item_id,
                 **instants,
-                **features(state),
+                **fold.features(state),
+                **event_features(state),
                 **ANSWER,
             },
         )
         if row:
             rows.append(row)
-        live.append(LiveRow(click.session_id, state.event_timestamp_us, state.created_us, features(state)))
+        live.append(
+            LiveRow(
+                click.session_id,
+                state.event_timestamp_us,
+                state.created_us,
+                fold.features(state),
+                event_features(state),
+            )
+        )
     folder = shop.settings.home / "score_log"
     folder.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist(rows, schema=SCORE_LOG_SCHEMA)
@@ -198,3 +219,44 @@ def test_no_topic_and_no_broker_are_one_line(spark, shop):
     )
     with pytest.raises(JobError, match="topic 'no-such-topic' does not exist"):
         ingest.run(Lake(spark, nowhere), kafka=True)
+
+
+def test_a_log_with_types_of_events_goes_through_by_settings_alone_and_parity_is_none(spark, shop, tmp_path):
+    folder = write_log(tmp_path / "retailrocket")
+    dataset = shop.settings.dataset.model_copy(update={"path": folder, "live_share": 0.2})
+    types = EventSettings(weights={"addtocart": 2.0, "transaction": 3.0})
+    session = shop.settings.session.model_copy(update={"gap_minutes": 30.0, "event_types": types})
+    settings = shop.settings.model_copy(update={"dataset": dataset, "session": session})
+    shop = dataclasses.replace(shop, settings=settings)
+    lake = Lake(spark, settings)
+    first = ingest.run(lake)
+    assert any(
+        "addtocart (cart), transaction (purchase, ends interest)" in note for note in first.details["notes"]
+    )
+    held = replay.run(lake, held_out=True, rate=5000.0).rows
+    ingest.run(lake, kafka=True)
+    clicks = lake.read("clicks")
+    kinds = {row["event_type"]: row["count"] for row in clicks.groupBy("event_type").count().collect()}
+    assert sum(kinds.values()) == 2_000 and set(kinds) == {"view", "addtocart", "transaction"}
+    live = _serve(shop)
+    writer = LiveFeatureWriter(shop.url)
+    writer.write(live)
+    writer.close()
+    served = ingest.run(lake, score_log=True).inserted
+    assert held > served > 0, "carts, and purchases outside a session, have no answer"
+    found = parity.run(lake).details
+    assert {kind: found[kind] for kind in parity.KINDS} == dict.fromkeys(parity.KINDS, 0), found["examples"]
+    features.run(lake)
+    moved = lake.read("session_features").join(clicks.select("event_id", "event_type"), "event_id")
+    by_type = {row["event_type"]: row["count"] for row in moved.groupBy("event_type").count().collect()}
+    assert by_type["view"] == kinds["view"] and "addtocart" not in by_type
+    assert 0 < by_type["transaction"] <= kinds["transaction"]
+    assert moved.where("array_contains(event_types, 'cart')").count() > 0
+    assert moved.where("event_type = 'transaction' AND size(ended_items) = 0").count() == 0
+    cut.run(lake)
+    rows = lake.read("sessions").select("items", "weights").collect()
+    assert sum(len(row["items"]) for row in rows) == kinds["view"]
+    assert {weight for row in rows for weight in row["weights"]} == {1.0, 2.0, 3.0}
+    popularity.run(lake)
+    counted = lake.read("item_popularity").groupBy("item_id").agg({"clicks_total": "max"}).collect()
+    assert sum(row[1] for row in counted) == kinds["view"]

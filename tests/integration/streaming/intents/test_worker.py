@@ -16,7 +16,7 @@ from feature_repo.contract.settings import Settings
 from feature_repo.stores.packed.client import PackedClient
 from feature_repo.stores.packed.keys import entity_key, storage_key
 from model.intent.ask.answers import Answer, Failure
-from model.intent.ask.local import recipe_of
+from model.intent.ask.asker import recipe_of
 from model.intent.ask.spool import spooled
 from model.intent.ground.live import LIVE_FILE, TITLES_FILE, LiveIntents, live_folder
 from model.intent.ground.localiser import Localiser

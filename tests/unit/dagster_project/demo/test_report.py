@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 from pathlib import Path
 
 from dagster_project.demo import report as demo_report
 from dagster_project.demo import sections as demo_sections
 from dagster_project.demo.sections import Section
+from feature_repo.contract import cli
+from intentstore.__main__ import app
 
 
 def summary(*sections, success=True):
@@ -16,6 +20,30 @@ def summary(*sections, success=True):
 def test_page_escapes_what_comes_from_data():
     page = demo_report.to_html(summary(Section("T", ("a",), [("<script>alert(1)</script>",)], "<b>")))
     assert "<script>" not in page and "&lt;script&gt;" in page and "&lt;b&gt;" in page
+
+
+def test_it_ends_with_three_lines_to_copy_each_a_command(settings, tmp_path):
+    home = settings.model_copy(update={"home": tmp_path / "a shop"})
+    tries = demo_report._tries(home, ["50", "o'hara", "181"])
+    shown = demo_report.to_text(dataclasses.replace(summary(), tries=tries), Path("x.html"))
+    lines = [line.removeprefix("try").strip() for line in shown.splitlines()[-3:]]
+    assert [shlex.split(line, comments=True)[:2] for line in lines] == [
+        ["intentstore", "recommend"],
+        ["intentstore", "features"],
+        ["intentstore", "ui"],
+    ]
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        assert str(home.home) in " ".join(words)
+        command = cli.command_of(app)
+        while getattr(command, "commands", None) is not None:
+            name, words = words[0], words[1:]
+            command = command.commands[name]
+        command.make_context(name, words)  # parses and checks; nothing is run
+
+
+def test_a_failed_run_asks_nobody_to_try():
+    assert "intentstore" not in demo_report.to_text(summary(success=False), Path("x.html"))
 
 
 def test_failure_is_plain_in_text_and_page():

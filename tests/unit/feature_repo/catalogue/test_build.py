@@ -40,9 +40,16 @@ def test_every_service_view_and_feature_is_there_with_owner_meaning_and_lineage(
         "item_text_v1",
         "session_intents_v1",
         "session_ranker_v1",
+        "session_ranker_v2",
     ]
     views = {view["name"]: view for view in built["views"]}
-    assert set(views) == {"session_features", "session_intents", "item_text", "item_popularity"}
+    assert set(views) == {
+        "session_features",
+        "session_events",
+        "session_intents",
+        "item_text",
+        "item_popularity",
+    }
     assert all(
         view["owner"] == definitions.OWNER and all(f["description"] for f in view["features"])
         for view in views.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 
 import pytest
@@ -9,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.partitioner import murmur2 as theirs
 
-from feature_repo.contract.key_partitions import KeyRule, Width, fnv1a, key_rule, murmur2, partition_of
+from feature_repo.contract.key_partitions import (
+    KeyRule,
+    Width,
+    fnv1a,
+    key_rule,
+    murmur2,
+    note_move,
+    partition_of,
+)
 from feature_repo.contract.messages import ClickError
 from feature_repo.contract.settings import KafkaSettings, SettingsError, load_settings
 
@@ -76,21 +85,38 @@ def test_what_was_written_before_the_topic_grew_stands_right_by_the_older_number
 
 def test_the_growth_is_noted_once_and_a_topic_made_anew_forgets_it(tmp_path):
     kafka = KafkaSettings()
-    first = key_rule(kafka, tmp_path, 4, dict.fromkeys(range(4), 50))
+    first = key_rule(kafka, tmp_path, "0a", 4, dict.fromkeys(range(4), 50))
     assert first.widths == (Width(4),)
-    grown = key_rule(kafka, tmp_path, 6, {**dict.fromkeys(range(4), 100), 4: 0, 5: 0})
+    grown = key_rule(kafka, tmp_path, "0a", 6, {**dict.fromkeys(range(4), 100), 4: 0, 5: 0})
     assert grown.widths == (Width(4), Width(6, dict.fromkeys(range(4), 100)))
-    assert key_rule(kafka, tmp_path, 6, dict.fromkeys(range(6), 900)).widths == grown.widths
-    assert key_rule(kafka, tmp_path, 6, dict.fromkeys(range(6), 99)).widths == (Width(6),)
-    assert key_rule(kafka, tmp_path, 3, dict.fromkeys(range(3), 9)).widths == (Width(3),)
+    assert key_rule(kafka, tmp_path, "0a", 6, dict.fromkeys(range(6), 900)).widths == grown.widths
+    assert key_rule(kafka, tmp_path, "0a", 6, dict.fromkeys(range(6), 99)).widths == (Width(6),)
+    assert key_rule(kafka, tmp_path, "0a", 3, dict.fromkeys(range(3), 9)).widths == (Width(3),)
 
 
-def test_a_damaged_note_is_said_and_written_anew(tmp_path, caplog):
+def test_a_topic_made_anew_has_no_past_even_where_it_holds_more_than_the_one_before(tmp_path):
+    kafka, file = KafkaSettings(), tmp_path / "topics" / "clicks.json"
+    key_rule(kafka, tmp_path, "0a", 4, dict.fromkeys(range(4), 50))
+    grown = key_rule(kafka, tmp_path, "0a", 6, dict.fromkeys(range(6), 100))
+    assert len(grown.widths) == 2
+    assert key_rule(kafka, tmp_path, "0b", 6, dict.fromkeys(range(6), 900)).widths == (Width(6),)
+    note_move(kafka, tmp_path, "0c", 8, dict.fromkeys(range(6), 10))
+    assert key_rule(kafka, tmp_path, "0c", 8, dict.fromkeys(range(8), 900)).widths == (Width(8),)
+    # a note of an older version has no id; it is of the topic that is there
+    file.write_text('[{"count": 4, "since": {}}, {"count": 6, "since": {"0": 100}}]')
+    assert key_rule(kafka, tmp_path, "0d", 6, {0: 100}).widths == (Width(4), Width(6, {0: 100}))
+    assert key_rule(kafka, tmp_path, "0e", 6, {0: 100}).widths == (Width(6),)
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"count": 4', "{}", "7", '{"topic_id": "0a", "widths": 3}', '"x"', "[1]", ""]
+)
+def test_every_damaged_note_is_said_and_written_anew(tmp_path, caplog, text):
     (tmp_path / "topics").mkdir()
-    (tmp_path / "topics" / "clicks.json").write_text('[{"count": 4')
-    assert key_rule(KafkaSettings(), tmp_path, 4, {}).widths == (Width(4),)
+    (tmp_path / "topics" / "clicks.json").write_text(text)
+    assert key_rule(KafkaSettings(), tmp_path, "0a", 4, {}).widths == (Width(4),)
     assert "damaged" in caplog.text
-    assert key_rule(KafkaSettings(), tmp_path, 4, {}).widths == (Width(4),)
+    assert json.loads((tmp_path / "topics" / "clicks.json").read_text())["topic_id"] == "0a"
 
 
 def test_another_partitioner_is_taken_only_where_it_is_adopted(tmp_path):
@@ -98,7 +124,8 @@ def test_another_partitioner_is_taken_only_where_it_is_adopted(tmp_path):
     with pytest.raises(SettingsError, match=r"kafka.partitioner' .*= 'crc32'.*partition_check = \"adopt\""):
         load_settings(None, named)
     adopted = load_settings(None, named | {"INTENTSTORE_KAFKA__PARTITION_CHECK": "adopt"}).kafka
-    assert key_rule(adopted, tmp_path, 4, {}).partitioner == "crc32"
+    assert key_rule(adopted, tmp_path, "0a", 4, {}).partitioner == "crc32"
     assert (
-        key_rule(adopted.model_copy(update={"partition_check": "off"}), tmp_path, 4, {}).partitioner is None
+        key_rule(adopted.model_copy(update={"partition_check": "off"}), tmp_path, "0a", 4, {}).partitioner
+        is None
     )

@@ -168,7 +168,19 @@ def test_a_number_is_read_as_its_field_says_and_nothing_else_is(name, kind, read
             assert type(read(name, text)) is type(value)
         except SettingsError as error:  # out of this field's range: read as a number, and refused as one
             assert "greater than" in str(error) or "less than" in str(error)
-    for text in ("7 # rest", "[a]", "[1]", "seven", "{x = 1}", '"7"', "7;", "2026-01-01"):
+    for text in (
+        "7 # rest",
+        "[a]",
+        "[1]",
+        "seven",
+        "{x = 1}",
+        '"7"',
+        "7;",
+        "2026-01-01",
+        "inf",
+        "-inf",
+        "nan",
+    ):
         with pytest.raises(SettingsError, match=f"'{name}'"):
             read(name, text)
 
@@ -180,6 +192,13 @@ def test_lists_and_tables_are_parsed_for_fields_of_that_type_alone(name, kind, r
         assert [token.get_secret_value() for token in read(name, '["1e5", "0x10"]')] == ["1e5", "0x10"]
         assert read(name, "[]") == ()
         wrong = ["1e5", "true", "[1e5]", "[a]", '{"a" = "b"}', '["a", "b"', '["a b"]', '[""]']
+    elif name == "session.event_types.weights":
+        assert read(name, '{"cart" = 2}') == read(name, '{"cart": 2.0}') == {"cart": 2.0}
+        wrong = ["1e5", "true", "[a]", '{"cart" = "much"}', '{"cart" = -1}', '{"cart": 1e9}']
+    elif name.startswith(("session.event_types", "streaming.limits")):
+        assert read(name, '["view", "1e5"]') == ("view", "1e5")
+        assert read(name, "[]") == ()
+        wrong = ["1e5", "true", "[1e5]", "[a]", '{"a" = "b"}', '["a", "b"', '[""]']
     else:
         assert read(name, '{"spark.a" = "1.10"}') == read(name, '{"spark.a": "1.10"}') == {"spark.a": "1.10"}
         wrong = ["1e5", "true", "[a]", "['a']", "{a"]

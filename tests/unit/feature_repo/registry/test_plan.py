@@ -68,7 +68,7 @@ def test_added_feature_is_shown_and_allowed():
 
 def test_removed_and_retyped_features_of_a_versioned_service_are_refused():
     removed = compare(NOW, edited(lambda fields: [field for field in fields if field.name != "click_count"]))
-    assert removed[0].used_by == ("session_ranker_v1",)
+    assert removed[0].used_by == ("session_ranker_v1", "session_ranker_v2")
     with pytest.raises(
         BreakingChangeError, match="removed session_features:click_count.*new version of the service"
     ):
@@ -98,7 +98,7 @@ def test_versioned_service_can_neither_shrink_nor_go():
 def test_changed_key_is_refused():
     changes = compare(NOW, replace(NOW, keys={**NOW.keys, "session_features": ("session_id Int64",)}))
     assert [(change.kind, change.what, change.used_by) for change in changes] == [
-        ("rekeyed", "session_features", ("session_ranker_v1",))
+        ("rekeyed", "session_features", ("session_ranker_v1", "session_ranker_v2"))
     ]
     with pytest.raises(BreakingChangeError):
         refuse_breaking(changes)

@@ -317,3 +317,22 @@ def test_files_of_before_are_named(tmp_path, capsys):
     (tmp_path / "out" / "clicks_test.parquet").touch()
     assert main([str(tmp_path), str(tmp_path / "out")]) == 0
     assert "holds files of before, which stay: clicks_test.parquet" in capsys.readouterr().out
+
+
+def test_purchases_in_a_file_of_their_own_stand_beside_the_clicks_with_their_type(tmp_path, capsys):
+    source = tmp_path / "yoochoose"
+    source.mkdir()
+    (source / "yoochoose-clicks.dat").write_text(
+        "1,2014-04-07T10:51:09.277Z,214536502,0\n1,2014-04-07T10:54:09.868Z,214536500,0\n"
+    )
+    (source / "yoochoose-buys.dat").write_text("1,2014-04-07T10:59:09.868Z,214536500,12462,1\n")
+    assert main([str(source), str(tmp_path / "out")]) == 0
+    rows = [row for block in read_clicks(tmp_path / "out") for row in block.rows.to_pylist()]
+    assert [(row["item_id"], row["event_type"]) for row in rows] == [
+        ("214536502", None),
+        ("214536500", None),
+        ("214536500", "buys"),
+    ]
+    said = capsys.readouterr().out
+    assert "1 events of type buys, put beside the clicks" in said
+    assert "kept aside: buys (purchase, ends interest)" in said and "left aside" not in said

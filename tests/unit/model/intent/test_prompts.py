@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.intent.ask.local import prompt_ids
+from model.intent.ask.llm import prompt_ids
 from model.intent.llm.chat import Chat
 from model.intent.prompts import (
     UNTITLED,

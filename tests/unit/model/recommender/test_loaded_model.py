@@ -15,6 +15,7 @@ from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from model.__main__ import main
 from model.config import make_config
+from model.data.sequences import Sequences, without_targets
 from model.intent.ground.live import (
     LIVE_FILE,
     TITLES_FILE,
@@ -27,7 +28,6 @@ from model.intent.ground.live import (
 from model.intent.ground.localiser import Localiser
 from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent, ViewIntent
-from model.recommender import answer as recommend
 from model.recommender import artifact
 from model.recommender.loaded_model import LoadedModel, load_model
 from model.recommender.recommender import Scorer
@@ -118,7 +118,8 @@ def test_the_command_shows_the_cached_answer_that_the_consumer_scores_with(
 def test_the_judge_ranks_as_the_entrances_do(trained: Trained, folder: Path, settings: Settings) -> None:
     model = load_model(settings, folder)
     intents = model.intents.infer([["i9", "i10", "i11"]])
-    cases = model.scorer._cases([[9, 10, 11]], [recommend.request_of(["i9", "i10", "i11"], intents[0])])
+    views = intents[0].long.vector[None], intents[0].short.vector[None]
+    cases = without_targets(Sequences.of([[9, 10, 11]]), *views)
     scores = Scorer.of(trained).scores(cases)[0].copy()
     scores[[9, 10, 11]] = -np.inf
     best = [f"i{place}" for place in np.argsort(-scores, kind="stable")[:K]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import synthetic
 from model.config import make_config
 from model.data.catalogue import Catalogue
 from model.evaluate.judge import evaluate
+from model.recommender.limits import NO_LIMITS, Limits
+from model.recommender.loaded_model import LoadedModel
 from model.recommender.reasons import BECAUSE, WHOLE
 from model.recommender.recommender import POPULAR, Scorer, ScoreRequest
 from model.recommender.train import train
@@ -152,3 +155,31 @@ def test_new_items_of_another_encoder_are_refused(scorer: Scorer) -> None:
 
 def test_known_items_change_nothing(scorer: Scorer) -> None:
     assert scorer.with_items(synthetic.catalogue()) is scorer
+
+
+def test_a_mask_takes_items_away_and_changes_no_order_and_no_score(scorer: Scorer) -> None:
+    items = scorer.item_ids
+    sessions = [items[:3], items[4:5], ["nobody"]]
+    draw = np.random.default_rng(5)
+    for session in sessions:
+        everything = scorer.score([ScoreRequest(session)], len(items))[0]
+        mask = draw.random(len(scorer.item_ids)) < 0.4
+        some = scorer.score([ScoreRequest(session, allowed=mask), ScoreRequest(session)], 5)
+        allowed = {item for item, free in zip(scorer.item_ids, mask, strict=True) if free}
+        kept = [place for place, item in enumerate(everything.items) if item in allowed][:5]
+        assert some[0].items == tuple(everything.items[place] for place in kept)
+        np.testing.assert_allclose(some[0].scores, [everything.scores[place] for place in kept], rtol=1e-6)
+        assert some[1].items == everything.items[:5]
+
+
+def test_rules_on_a_model_are_exact_and_the_reasons_stay(scorer: Scorer) -> None:
+    items = scorer.item_ids
+    model = LoadedModel(scorer, None, Path())
+    session = items[:2]
+    everything = scorer.score([ScoreRequest(session)], len(items))[0]
+    first = everything.items[0]
+    limits = Limits(exclude=frozenset({first}), min_score=everything.scores[4], per_category=len(items))
+    found, plain = model.recommend([session, session], 4, [limits, NO_LIMITS])
+    assert found.scored.items == everything.items[1:5]
+    assert found.scored.reasons == everything.reasons[1:5]
+    assert plain.scored.items == everything.items[:4]

@@ -166,6 +166,7 @@ def test_ml_100k_titles_carry_their_year_and_genres_are_the_category(tmp_path):
         "category": "Drama, Sci-Fi",
         "description": None,
         "raw": None,
+        "available": None,
     }
     assert staged.items.column("title").to_pylist()[1] == 'No "Year'
     click = _rows(staged.clicks)[0]

@@ -78,6 +78,55 @@ def test_valid_click_on_a_wrong_partition_is_a_letter_and_changes_no_state(store
     assert pipeline.process(right, {home: store}, check_key=rule.check).answered == 1
 
 
+def _event(offset: int, item: str, kind: str) -> RawRecord:
+    record = _click(offset, f"e{offset}", item=item)
+    assert record.value is not None
+    return record._replace(value=json.dumps(json.loads(record.value) | {"event_type": kind}).encode())
+
+
+def test_events_kept_aside_get_no_answer_and_are_counted_and_said_once(
+    store: PartitionStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    kinds = [
+        (0, "x", "impression"),
+        (1, "x", "view"),
+        (2, "x", "addtocart"),
+        (3, "y", "zap"),
+        (4, "z", "zap"),
+    ]
+    outcome = _pipeline().process({0: [_event(*kind) for kind in kinds]}, {0: store})
+    batch = outcome.partitions[0]
+    assert [offset for offset, _, _ in batch.outbox.answers] == [1]
+    assert (outcome.answered, dict(outcome.aside)) == (1, {"impression": 1, "cart": 1, "other": 2})
+    assert (batch.states["s"].items, batch.next_offset) == (("x",), 5)
+    assert sum("named by no rule" in message for message in caplog.messages) == 1
+
+
+def test_a_purchase_within_a_session_is_answered_and_one_before_it_is_kept(store: PartitionStore) -> None:
+    kinds = [(0, "x", "buy"), (1, "y", "view"), (2, "y", "transaction")]
+    outcome = _pipeline().process({0: [_event(*kind) for kind in kinds]}, {0: store})
+    batch = outcome.partitions[0]
+    assert [offset for offset, _, _ in batch.outbox.answers] == [1, 2]
+    rows = score_log.batch_of([row for _, row in batch.rows]).to_pylist()
+    assert [(row["items"], row["ended_items"]) for row in rows] == [(["y"], ["x"]), (["y"], ["x", "y"])]
+    assert rows[1]["event_types"] == ["purchase", "view"] and rows[1]["event_counts"] == [2, 1]
+
+
+def test_a_session_of_nothing_but_kept_events_has_no_features_to_write(store: PartitionStore) -> None:
+    outcome = _pipeline().process({0: [_event(0, "x", "buy")]}, {0: store})
+    batch = outcome.partitions[0]
+    assert (list(batch.states), batch.outbox.sessions, batch.outbox.answers) == (["s"], [], [])
+    store.write(batch.next_offset, batch.states, batch.outbox, [])
+    after = _pipeline().process({0: [_event(1, "y", "view")]}, {0: store}).partitions[0].states["s"]
+    assert after.ended == ("x",)
+
+
+def test_score_log_rows_of_the_version_before_are_read(store: PartitionStore) -> None:
+    outcome = _pipeline().process({0: [_click(0, "a")]}, {0: store})
+    row = score_log.pack(outcome.partitions[0].rows[0][1][:-3])
+    assert score_log.batch_of([score_log.unpack(row)]).to_pylist()[0]["event_types"] is None
+
+
 def test_duplicate_gets_no_answer_within_a_batch_or_later(store: PartitionStore) -> None:
     pipeline = _pipeline()
     first = pipeline.process({0: [_click(0, "a"), _click(1, "a")]}, {0: store})
@@ -121,9 +170,9 @@ def test_partitions_are_scored_in_one_call(store: PartitionStore, tmp_path: Path
     calls: list[int] = []
 
     class Counting(Answerer):
-        def __call__(self, prefixes: Any) -> Any:
+        def __call__(self, prefixes: Any, ended: Any = None) -> Any:
             calls.append(len(prefixes))
-            return super().__call__(prefixes)
+            return super().__call__(prefixes, ended)
 
     other = PartitionStore(tmp_path / "q")
     pipeline = Pipeline(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 
@@ -160,3 +161,53 @@ def test_metrics_count_by_route_and_status(drive):
     text = drive(scenario)
     assert 'intentstore_http_requests_total{route="GET /v1/recommend",status="200"} 1.0' in text
     assert 'intentstore_http_requests_total{route="GET /v1/recommend",status="400"} 1.0' in text
+
+
+def test_what_may_be_shown_holds_before_the_best_are_taken(drive):
+    async def scenario(setting):
+        answers = {}
+        for name, limits in {
+            "exclude": {"exclude": ["3"]},
+            "only": {"only": ["1", "2"]},
+            "category": {"category": "comedy"},
+            "nothing": None,
+        }.items():
+            body = {"items": ["1", "2", "3"], "k": 2, "limits": limits}
+            response = await setting.client.post("/v1/recommend", json=body)
+            answers[name] = [item["item_id"] for item in response.json()["items"]]
+        withdrawn = await setting.client.post("/v1/recommend", json={"items": ["1", "2", "4"], "k": 2})
+        return answers | {"withdrawn": [item["item_id"] for item in withdrawn.json()["items"]]}
+
+    assert drive(scenario) == {
+        "exclude": ["2", "1"],
+        "only": ["2", "1"],
+        "category": ["3", "2"],
+        "nothing": ["3", "2"],
+        "withdrawn": ["2", "1"],
+    }
+
+
+def test_an_item_whose_interest_ended_in_the_session_is_not_shown_again(drive):
+    async def scenario(setting):
+        before = await setting.client.get("/v1/recommend?session_id=s")
+        read = setting.rows.read_rows
+        ended = {"ended_items": [before.json()["scored"][-1]]}
+        setting.rows.read_rows = lambda ids: [
+            msgspec.structs.replace(row, features=row.features | ended) for row in read(ids)
+        ]
+        after = await setting.client.get("/v1/recommend?session_id=s")
+        return [[item["item_id"] for item in one.json()["items"]] for one in (before, after)]
+
+    before, after = drive(scenario)
+    assert after == before[1:]
+
+
+def test_rules_that_cannot_be_kept_fail_only_who_asked_for_them(drive):
+    async def scenario(setting):
+        return await asyncio.gather(
+            setting.client.get("/v1/recommend?session_id=s&category=Cars"),
+            setting.client.get("/v1/recommend?session_id=s"),
+            setting.client.get("/v1/recommend?session_id=s&category=Comedy&k=1"),
+        )
+
+    assert [response.status_code for response in drive(scenario)] == [400, 200, 200]

@@ -78,10 +78,10 @@ def test_who_reads_an_older_layout_to_its_end_goes_by_that_layout(watch):
 
 def test_late_click_of_the_older_number_is_refused_after_a_move_and_the_batch_side_agrees(watch, settings):
     watch.topic.count = 6
-    note_move(settings.kafka, settings.home, 6, dict.fromkeys(range(4), 50))
+    note_move(settings.kafka, settings.home, "0a", 6, dict.fromkeys(range(4), 50))
     watch.open(Layout("0a", 6, 0, True))
     old = partition_of("murmur2", MOVED, 4)
-    batch = key_rule(settings.kafka, settings.home, 6, dict.fromkeys(range(6), 100))
+    batch = key_rule(settings.kafka, settings.home, "0a", 6, dict.fromkeys(range(6), 100))
     for rule in (watch, batch):
         with pytest.raises(ClickError):
             rule.check(MOVED, old, 50)

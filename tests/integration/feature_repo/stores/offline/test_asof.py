@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from feature_repo.stores.offline import asof
 from oracles.asof import HistoryRow, as_of
+from oracles.asof_cases import any_asked, any_history, any_ttl_us, differences, numbered, random_world
 
-# Key parts that collide when they are joined without a separator: (1, 23) and (12, 3).
-PARTS = ["1", "12", "23", "3", "123", "", None]
 SCHEMA = pa.schema(
     [
         ("a", pa.string()),
@@ -70,38 +69,6 @@ def run(spark, history, asked, ttl_us=0, known_by_created=False, broadcast=True)
     return numbers
 
 
-def differences(found, right):
-    """Indices where what was found is not what the oracle allows."""
-    return [
-        i
-        for i, (n, ok) in enumerate(zip(found, right, strict=True))
-        if (n not in ok if ok else n is not None)
-    ]
-
-
-def random_world(seed, worlds, cases):
-    """Many small independent worlds in one frame, dense in ties, late creations, nulls and repeated entity
-    rows.
-    """
-    dice = random.Random(seed)
-    history, asked = [], []
-    for world in range(worlds):
-        keys = [(None if a is None else f"{world}|{a}", dice.choice(PARTS)) for a in dice.sample(PARTS, 3)]
-        for _ in range(dice.randint(0, 12)):
-            event = dice.randint(0, 8)
-            created = dice.choice([None, event, event + dice.randint(0, 6), event])
-            history.append(
-                HistoryRow(
-                    dice.choice(keys), event * 1000, None if created is None else created * 1000, len(history)
-                )
-            )
-        asked.extend(
-            (dice.choice(keys), dice.randint(-1, 10) * 1000 + dice.choice([0, 0, 1, -1]))
-            for _ in range(cases)
-        )
-    return history, asked
-
-
 @pytest.mark.parametrize(
     ("seed", "ttl_us", "known_by_created"), [(1, 0, False), (2, 3000, False), (3, 0, True), (4, 3000, True)]
 )
@@ -113,16 +80,7 @@ def test_50000_seeded_cases_equal_the_oracle(spark, seed, ttl_us, known_by_creat
     assert sum(bool(ok) for ok in right) > 9_000  # the cases are not empty ones
 
 
-times = st.integers(-2, 5).map(lambda second: second * 1_000_000)
-keys = st.tuples(st.sampled_from(PARTS), st.sampled_from(PARTS))
-
-
-@given(
-    rows=st.lists(st.tuples(keys, times, st.one_of(st.none(), times)), min_size=1, max_size=40),
-    asked=st.lists(st.tuples(keys, times), min_size=1, max_size=40),
-    ttl_us=st.sampled_from([0, 1, 1_000_000, 3_000_000]),
-    known_by_created=st.booleans(),
-)
+@given(rows=any_history, asked=any_asked, ttl_us=any_ttl_us, known_by_created=st.booleans())
 @settings(
     max_examples=12,
     deadline=None,
@@ -130,7 +88,7 @@ keys = st.tuples(st.sampled_from(PARTS), st.sampled_from(PARTS))
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_case_equals_the_oracle(spark, rows, asked, ttl_us, known_by_created):
-    history = [HistoryRow(key, event, created, number) for number, (key, event, created) in enumerate(rows)]
+    history = numbered(rows)
     found = run(spark, history, asked, ttl_us, known_by_created)
     assert differences(found, as_of(history, asked, ttl_us=ttl_us, known_by_created=known_by_created)) == []
 

@@ -10,8 +10,9 @@ from delta.tables import DeltaTable
 from feast.errors import FeatureViewNotFoundException
 
 from feature_repo.registry import store
-from feature_repo.stores.offline.entity_frame import EntityFrameError, FutureRowsWarning
-from feature_repo.stores.offline.sources import FeatureTableError
+from feature_repo.stores.offline.errors import EntityFrameError, FeatureTableError, FutureRowsWarning
+from feature_repo.stores.offline.local.reads import LocalRetrievalJob
+from feature_repo.stores.offline.retrieval import DeltaRetrievalJob
 
 START = dt.datetime(2024, 3, 10, 6, 0, tzinfo=dt.UTC)  # of the small lake
 
@@ -20,9 +21,26 @@ def at(seconds):
     return START + dt.timedelta(seconds=seconds)
 
 
+@pytest.fixture(scope="module", params=["spark", "auto"])  # auto reads pandas rows without Spark
+def engine(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def feast_store(lake):
-    return store.feature_store(lake)
+def lake(engine, spark, base_settings, small, tmp_path_factory, valkey):
+    return small.lake(spark, base_settings, tmp_path_factory.mktemp("lake"), valkey)
+
+
+@pytest.fixture(scope="module")
+def feast_store(lake, engine):
+    opened = store.feature_store(lake)
+    opened.config.offline_store.engine = engine
+    return opened
+
+
+def test_rows_of_pandas_are_read_by_the_engine_that_is_named(feast_store, engine):
+    kind = {"spark": DeltaRetrievalJob, "auto": LocalRetrievalJob}[engine]
+    assert type(ask(feast_store, entity_rows(("a", 2)))) is kind
 
 
 def ask(

@@ -9,8 +9,9 @@ import pytest
 
 from feature_repo.contract.dataset.folder import derive_event_id, read_clicks
 from feature_repo.contract.dataset.refusals import reason_kind
-from feature_repo.contract.dataset.rules import FolderRules, Settled
+from feature_repo.contract.dataset.rules import FolderRules
 from feature_repo.contract.dataset.session_cut import gap_note, lone_share
+from feature_repo.contract.dataset.settled import Settled
 
 START = 1_704_067_200
 

@@ -175,6 +175,17 @@ def test_an_answer_is_read_for_what_it_is(raw, name, kind):
         "Intel Core i7-4770K Quad-Core Desktop Processor (",
         "[THINK]",
         "",
+        "<unused94>thought The user",
+        "&lt;think&gt;The user",
+        "<think effort='low'>The user",
+        "< think >The user",
+        "<chain_of_thought>The user",
+        "assistantfinal space films",
+        "Chain of thought: the user",
+        "First, I need to look at the list",
+        "Wait, the clicks are about sharks",
+        "The user seems to be",
+        "The user has watched three westerns",
     ],
 )
 def test_misread_answers_are_recognised(kept):
@@ -190,6 +201,10 @@ def test_misread_answers_are_recognised(kept):
         "The Lion King",
         "Dr. Strangelove or: How I Learned",
         "thing 25",
+        "First Man (2018)",
+        "Wait Until Dark",
+        "sure-footed hiking boots",
+        "okay-ish comedies",
     ],
 )
 def test_right_answers_are_not_taken_for_misread(kept):

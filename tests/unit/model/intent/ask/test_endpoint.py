@@ -13,9 +13,9 @@ import pytest
 
 from feature_repo.contract.settings import Settings
 from model.intent.ask.answers import failure_kinds
+from model.intent.ask.asker import recipe_of
 from model.intent.ask.completion import retry_after
 from model.intent.ask.endpoint import EndpointError, EndpointLlm
-from model.intent.ask.local import recipe_of
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.llm.weights import ModelMissingError
 

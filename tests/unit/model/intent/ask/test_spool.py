@@ -14,7 +14,7 @@ import synthetic
 from title_server import TitleEncoder, serve
 
 from feature_repo.contract.settings import Settings
-from model.intent.ask.local import Answer
+from model.intent.ask.answers import Answer
 from model.intent.ask.spool import Spool, answer_row, spooled
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.ground.live import answers_table, read_answers, write_answers

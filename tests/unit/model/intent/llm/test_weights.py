@@ -6,7 +6,8 @@ import pytest
 
 from feature_repo.contract.settings import LlmSettings, Settings
 from model.intent.ask.answers import failure_kinds
-from model.intent.ask.local import LocalLlm, recipe_of, token_bound
+from model.intent.ask.asker import recipe_of
+from model.intent.ask.llm import LocalLlm, token_bound
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.llm.chat import Chat, clean_answer
 from model.intent.llm.weights import ModelMissingError, identity, load_network, prepare

@@ -348,12 +348,6 @@ def test_a_new_module_of_the_folder_is_a_backbone_by_its_name(tmp_path, monkeypa
     assert backbone_class("mine")(make_config({"dim": DIM})).encode
 
 
-def test_every_backbone_of_the_settings_is_there():
-    assert {name: backbone_class(name).needs_graph for name in BACKBONES} == {
-        "gru4rec": False,
-        "stamp": False,
-        "sasrec": False,
-        "srgnn": False,
-        "gcegnn": True,
-        "s2dhcn": True,
-    }
+def test_the_backbones_of_the_papers_are_there_and_two_of_them_need_the_graph():
+    assert {"gru4rec", "stamp", "sasrec", "srgnn", "gcegnn", "s2dhcn"} <= set(BACKBONES)
+    assert {name for name in BACKBONES if backbone_class(name).needs_graph} >= {"gcegnn", "s2dhcn"}

@@ -132,12 +132,19 @@ def test_every_example_is_answered_as_documented(drive, document):
         check(response, operation, document)
 
 
+def limited(limits):
+    return {"json": {"items": ["1"], "limits": limits}}
+
+
 BIG = b"x" * 10_001
 PROVOKED = [  # method, path, options of the request, what is wrong with the parts, the code
     ("GET", "/v1/recommend", {}, "", "missing_parameter"),
     ("GET", "/v1/recommend?session_id=%20", {}, "", "bad_id"),
     ("GET", "/v1/recommend?session_id=s&k=0", {}, "", "bad_parameter"),
     ("GET", "/v1/recommend?session_id=s&event_time=soon", {}, "", "bad_time"),
+    ("GET", "/v1/recommend?session_id=s&category=!", {}, "", "bad_category"),
+    ("GET", "/v1/recommend?session_id=s&category=Cars", {}, "", "unknown_category"),
+    ("GET", "/v1/recommend?session_id=s&category=Gone", {}, "", "no_item_left"),
     ("GET", "/v1/recommend?session_id=%ff", {}, "", "bad_query"),
     ("GET", "/v1/recommend?session_id=s", {}, "down", "online_store_unavailable"),
     ("GET", "/v1/recommend?session_id=other%20schema", {}, "", "features_unreadable"),
@@ -147,6 +154,12 @@ PROVOKED = [  # method, path, options of the request, what is wrong with the par
     ("POST", "/v1/recommend", {"json": {"items": ["1"] * 1001}}, "", "bad_count"),
     ("POST", "/v1/recommend", {"json": {"items": [""]}}, "", "bad_id"),
     ("POST", "/v1/recommend", {"json": {"items": [], "k": 501}}, "", "bad_parameter"),
+    ("POST", "/v1/recommend", limited({"category": "!"}), "", "bad_category"),
+    ("POST", "/v1/recommend", limited({"category": "Cars"}), "", "unknown_category"),
+    ("POST", "/v1/recommend", limited({"only": ["4"]}), "", "no_item_left"),
+    ("POST", "/v1/recommend", limited({"only": ["1", "nobody"]}), "", "unknown_items"),
+    ("POST", "/v1/recommend", limited({"only": ["1"], "exclude": ["1"]}), "", "contradicting_limits"),
+    ("POST", "/v1/recommend", limited({"new_share": 2}), "", "bad_limit"),
     ("POST", "/v1/recommend", {"content": BIG}, "", "too_large"),
     ("POST", "/v1/recommend", {"headers": {"content-encoding": "gzip"}}, "", "unsupported_encoding"),
     ("POST", "/v1/recommend", {"json": {"items": []}}, "no model", "no_model"),

@@ -1,8 +1,7 @@
-"""The local LLM as a whole: settings to recipe, titles to answers. Distribution and storage are the job's."""
+"""The intent source `llm`, a local LLM: titles to answers. Knows nothing of distribution and storage."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING
 from feature_repo.contract.lazy import lazy
 from feature_repo.contract.settings import Settings
 from model.intent.answer.reading import ANY_TITLE, read
-from model.intent.ask.answers import Answer, Failure
+from model.intent.ask.answers import Answer, Failure, Identity
 from model.intent.ground.known_titles import KnownTitles
 from model.intent.llm.chat import Chat
-from model.intent.llm.weights import ModelMissingError, identity, load_network, prepare, read_config
+from model.intent.llm.weights import identity, load_network, prepare, read_config
 from model.intent.prompts import UNTITLED, PromptTemplate, count_tokens, template
-from model.intent.recipe import Recipe
-from model.text.encoder import default_folder, encoder_name
+from model.text.encoder import default_folder
 
 if TYPE_CHECKING:
     from model.intent.llm import generate
@@ -61,53 +59,6 @@ def token_bound(settings: Settings, titles: KnownTitles = ANY_TITLE) -> int:
     return max(settings.llm.max_new_tokens, min(tokens + END_TOKENS, LONGEST_BOUND))
 
 
-def recipe_of(settings: Settings) -> Recipe | None:
-    """Return what answers under these settings depend on; None when no LLM is configured.
-
-    Raises
-    ------
-    ModelMissingError, EncoderError, PromptError
-        If the LLM, the encoder or the prompt version is missing.
-    """
-    source = settings.intents.source
-    if source in ("encoder", "none"):
-        return None
-    prompt_version = template(settings.intents.prompt_version).version
-    encoder = encoder_name(settings.encoder)
-    shown = settings.intents.max_items
-    if source == "endpoint":
-        if not settings.endpoint.url:
-            raise ModelMissingError(
-                "intents.source is 'endpoint', but endpoint.url is not set; give the server's address, "
-                "e.g. with INTENTSTORE_ENDPOINT__URL"
-            )
-        model = settings.endpoint.model or "default"
-        decoding = (
-            f"temperature 0, {settings.llm.max_new_tokens} tokens, titles "
-            f"{settings.intents.max_title_tokens}{_further(settings)}"
-        )
-        return Recipe(source, model, settings.llm.revision, prompt_version, decoding, encoder, shown)
-    folder = prepare(settings.llm, settings.assets_dir)
-    decoding = (
-        f"greedy, {settings.llm.max_new_tokens} tokens, {settings.llm.dtype}, titles "
-        f"{settings.intents.max_title_tokens}"
-    )
-    return Recipe(source, identity(folder), settings.llm.revision, prompt_version, decoding, encoder, shown)
-
-
-def _further(settings: Settings) -> str:
-    """Name what changes an endpoint's answers besides; nothing by default, so that keys stay. Bounds change
-    no answer that is whole.
-    """
-    structured = ", JSON" if settings.endpoint.structured_output == "auto" else ""
-    extra = (
-        json.dumps(settings.endpoint.extra_body, sort_keys=True, default=str)
-        if settings.endpoint.extra_body
-        else ""
-    )
-    return f"{structured}{', ' if extra else ''}{extra}"
-
-
 def tokenizer_file(settings: Settings) -> Path:
     """Return the tokenizer that cuts titles: the local LLM's own, or the encoder's where there is none or it
     is elsewhere.
@@ -134,6 +85,17 @@ class LocalLlm:
     ModelMissingError
         If the model cannot be loaded.
     """
+
+    name = "llm"
+
+    @staticmethod
+    def identity(settings: Settings) -> Identity:
+        """Return which weights answer, and how; raises ``ModelMissingError`` where they are missing."""
+        decoding = (
+            f"greedy, {settings.llm.max_new_tokens} tokens, {settings.llm.dtype}, titles "
+            f"{settings.intents.max_title_tokens}"
+        )
+        return Identity(identity(prepare(settings.llm, settings.assets_dir)), decoding)
 
     def __init__(self, settings: Settings, titles: KnownTitles = ANY_TITLE) -> None:
         import torch

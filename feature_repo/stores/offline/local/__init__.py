@@ -1,0 +1,1 @@
+"""The as-of join without a JVM: numpy and Arrow over the log of Delta tables in local folders."""
