@@ -70,7 +70,7 @@ def test_every_part_gives_probabilities_or_nothing(made):
 
 
 def test_a_network_that_knows_all_keeps_all_the_weight(made):
-    hybrid = Hybrid.fit(made, perfect, AUTO)
+    hybrid = Hybrid.fit(made, perfect, SimpleNamespace(parts=("popular",), remove_seen=None))
     assert hybrid.weights[NETWORK] == 1
     assert not hybrid.parts
     assert np.allclose(hybrid.scores(made.test, perfect(made.test)), perfect(made.test))
