@@ -225,7 +225,8 @@ def _limits(body: LimitsBody | None) -> Limits:
         return NO_LIMITS
     if max(len(body.only), len(body.exclude)) > MOST_LIMITED:
         raise ApiError(400, "bad_count", f"only and exclude hold {MOST_LIMITED:,} ids at most; send fewer")
-    only, exclude = (tuple(checked_id("item_id", item) for item in ids) for ids in (body.only, body.exclude))
+    only = tuple(checked_id("item_id", item) for item in body.only)
+    exclude = tuple(checked_id("item_id", item) for item in body.exclude)
     try:
         return checked(
             Limits(

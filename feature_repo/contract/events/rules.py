@@ -69,10 +69,8 @@ class EventRules(msgspec.Struct, frozen=True):
         >>> EventRules.from_settings(EventSettings(ends=("transaction",))).ends
         ('purchase',)
         """
-        fold, aside, ends = (
-            tuple(sorted({canonical(name) for name in names}))
-            for names in (settings.fold, settings.aside, settings.ends)
-        )
+        lists = (settings.fold, settings.aside, settings.ends)
+        fold, aside, ends = (tuple(sorted(set(map(canonical, names)))) for names in lists)
         weights = sorted((canonical(name), weight) for name, weight in settings.weights.items())
         return cls(fold, aside, ends, tuple(weights))
 
