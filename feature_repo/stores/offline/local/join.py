@@ -132,7 +132,7 @@ def _read_times(view: ViewColumns, table: LocalTable, asked: list[pa.ChunkedArra
     )
 
 
-def _chained(parts: Sequence[pa.ChunkedArray], kind: pa.DataType) -> pa.ChunkedArray:
+def _chained(parts: list[pa.ChunkedArray], kind: pa.DataType) -> pa.ChunkedArray:
     return pa.chunked_array([chunk for part in parts for chunk in part.chunks], kind)
 
 
