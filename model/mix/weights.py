@@ -74,7 +74,7 @@ def search(pool: Pool) -> Mix:
     """
     if not pool.values.shape[1]:
         return unguided(pool.names)
-    found = _crossed(pool)
+    found, none = _crossed(pool), dict.fromkeys(pool.names, 0.0)
     for name in PROVEN_ONLY:
         if found.mix.weights.get(name, 0.0) > 0 and len(pool.names) > 1:
             fewer = pool.without(name)
@@ -82,8 +82,8 @@ def search(pool: Pool) -> Mix:
             if proven(found.held - rest.held, pool.sessions):
                 continue
             pool = fewer
-            found = replace(rest, mix=replace(rest.mix, weights=rest.mix.weights | {name: 0.0}))
-    return found.mix
+            found = rest
+    return replace(found.mix, weights=none | found.mix.weights)
 
 
 def unguided(names: Sequence[str]) -> Mix:
