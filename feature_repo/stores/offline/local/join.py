@@ -14,7 +14,7 @@ from feature_repo.stores.offline.local import asof
 from feature_repo.stores.offline.local.asof import Found, Longs
 from feature_repo.stores.offline.local.content_hash import content_hashes
 from feature_repo.stores.offline.local.tables import LocalTable, spark_name
-from feature_repo.stores.offline.views import ViewColumns
+from feature_repo.stores.offline.view_columns import ViewColumns
 
 TABLE_ROWS = 20_000_000
 """Rows of one key and time each that are held at once, some 100 bytes each; more are Spark's work."""
