@@ -13,7 +13,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -174,8 +174,14 @@ def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
     try:
         with _only_writer(job, settings, given):
             result = module.run(lakes.Lake(spark, settings), date=given.date, **arguments)
-    finally:
+    except KeyboardInterrupt:
+        with suppress(Exception):  # a signal to the whole group has ended the JVM too
+            spark.stop()
+        raise
+    except Exception:
         spark.stop()
+        raise
+    spark.stop()
     return result
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from feature_repo.contract.settings import Settings
+from spark_jobs.gateway import launch
 from spark_jobs.job import JobError
 
 if TYPE_CHECKING:
@@ -103,16 +104,13 @@ def _check_java() -> None:
 
 def _start(conf: SparkConf, stream: IO[bytes], file: Path) -> SparkSession:
     # The gateway is launched here rather than by the builder so that the JVM's own output can go to a file.
-    # The JVM reads a pipe from us and ends when that breaks: whatever kills this process, Ctrl-C to kill -9,
-    # takes the JVM with it.
     from py4j.protocol import Py4JError
     from pyspark import SparkContext
     from pyspark.errors import PySparkException
-    from pyspark.java_gateway import launch_gateway
     from pyspark.sql import SparkSession
 
     try:
-        gateway = launch_gateway(conf, popen_kwargs={"stdout": stream, "stderr": stream})
+        gateway = launch(conf, stream)
         SparkContext(conf=conf, gateway=gateway)
         return SparkSession.builder.getOrCreate()
     except (PySparkException, Py4JError, OSError) as error:

@@ -246,7 +246,7 @@ def _stage_clicks(
     gap_minutes: float | None,
     events: EventRules,
 ) -> None:
-    rules, types = FolderRules(), TypeCounts(events)
+    rules, types, kept_types = FolderRules(), TypeCounts(events), TypeCounts(events)
     clicked: set[str] = set()
     rows = 0
     said = time.monotonic()
@@ -261,7 +261,8 @@ def _stage_clicks(
             said = time.monotonic()
             log.info("ingest: %s clicks parsed", f"{rows:,}")
     settled = rules.settle()
-    _settle_parts(staged, settled, source)
+    if _settle_parts(staged, settled, source, kept_types):
+        types = kept_types
     staged.own_split, staged.session_key = settled.own_split, settled.session_key
     gap = gap_note(settled.sessions, settled.rows.time, gap_minutes)
     known = () if staged.items is None else staged.items.column("item_id").to_pylist()
@@ -292,9 +293,10 @@ def _repeat(value: str | None, count: int) -> pa.Array:
     return pa.nulls(count, pa.string()) if value is None else pa.repeat(pa.scalar(value), count)
 
 
-def _settle_parts(staged: Staged, settled: Settled, source: str) -> None:
+def _settle_parts(staged: Staged, settled: Settled, source: str, types: TypeCounts) -> bool:
     """Apply what was decided, and make `arrival_seq` the rank by event time; equal times keep the order of
-    the file, so that it is the same at every run.
+    the file, so that it is the same at every run. Tells whether parts changed; `types` then counts what is
+    left.
     """
     kept = settled.kept()
     times = settled.rows.time[kept]
@@ -303,7 +305,7 @@ def _settle_parts(staged: Staged, settled: Settled, source: str) -> None:
     order = np.arange(len(times)) if sorted_already else np.argsort(times, kind="stable")
     staged.times = times[order]
     if sorted_already and not settled.changes:
-        return
+        return False
     ranks = np.empty(len(times), dtype=np.int64)
     ranks[order] = np.arange(len(times))
     first = 0
@@ -320,4 +322,6 @@ def _settle_parts(staged: Staged, settled: Settled, source: str) -> None:
         done = settled.apply(number, block, lake=True)
         _write_part(done, ranks[first : first + done.rows.num_rows], _part(staged, number))
         _write_refused(done.refused, staged, source, f"repeats-{number:05d}")
+        types.add(done.rows.column("event_type"))
         first += done.rows.num_rows
+    return True

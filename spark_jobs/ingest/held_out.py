@@ -37,7 +37,8 @@ def held_out_file(settings: Settings) -> Path:
 def hold_back(lake: Lake, clicks: DataFrame, times: np.ndarray, share: float) -> HeldOut:
     """Take out the clicks of sessions that begin in the newest share of the clicks.
 
-    The cut is the event time above which `share` of the clicks lie. Sessions (by the gap rule) that begin
+    The cut is the event time above which `share` of the clicks lie; the next one, where so many clicks have
+    that very time (a day without a time of day) that far more would go. Sessions (by the gap rule) that begin
     at or after it are held back; a session that began before it stays whole, and so does what `clicks` got
     from files before: older data that comes later moves the cut back, but what was known once cannot be
     replayed as if it were new.
@@ -66,7 +67,7 @@ def hold_back(lake: Lake, clicks: DataFrame, times: np.ndarray, share: float) ->
     if not share:
         file.unlink(missing_ok=True)
         return HeldOut(clicks, 0, file)
-    cut_us = int(times[min(len(times) - 1, int(len(times) * (1 - share)))])
+    cut_us = cut_of(times, share)
     # Few rows, read three times below: found once.
     starts = _new_sessions(clicks, cut_us, FoldConfig.from_settings(lake.settings.session).gap_us)
     if lake.exists(CLICKS):
@@ -87,6 +88,30 @@ def hold_back(lake: Lake, clicks: DataFrame, times: np.ndarray, share: float) ->
     with replacing(file) as part:
         pyarrow.parquet.write_table(held, part)
     return HeldOut(both.where(~live).drop("_begin"), held.num_rows, file)
+
+
+def cut_of(times: np.ndarray, share: float) -> int:
+    """Return the time from which on sessions are held back.
+
+    Parameters
+    ----------
+    times : ndarray int64
+        Microseconds UTC, sorted, one or more.
+    share : float
+        Of the clicks that may lie at or after it, 0 to 1; twice as many where they have one time.
+
+    Examples
+    --------
+    >>> cut_of(np.arange(100), 0.05)
+    95
+    >>> cut_of(np.repeat([10, 20], 50), 0.05)
+    21
+    """
+    cut = int(times[min(len(times) - 1, int(len(times) * (1 - share)))])
+    if len(times) - np.searchsorted(times, cut) <= 2 * share * len(times):
+        return cut
+    later = np.searchsorted(times, cut, side="right")
+    return int(times[later]) if later < len(times) else cut + 1
 
 
 def _known(lake: Lake, cut_us: int) -> DataFrame:

@@ -43,6 +43,17 @@ def parquet(name: str, **columns: pa.Array) -> Callable[[Path], None]:
     return make
 
 
+def sequences_and_a_test(folder: Path) -> None:
+    text("sequences.txt", "s i1 i2\n")(folder)
+    text("clicks_test.csv", GOOD)(folder)
+
+
+def parquet_of_no_row(folder: Path) -> None:
+    parquet("clicks.parquet")(folder)
+    table = pyarrow.parquet.read_table(folder / "clicks.parquet")
+    pyarrow.parquet.write_table(table.slice(0, 0), folder / "clicks.parquet")
+
+
 def cut(make: Callable[[Path], None]) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         make(folder)
@@ -93,6 +104,9 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         parquet("clicks.parquet", event_time=pa.array([1, 2, 3], pa.time64("us"))),
         "clicks.parquet",
     ),
+    "sequences and a test": (sequences_and_a_test, "clicks_test.csv"),
+    "no line of names": (text("clicks.csv", "7,1,7\n7,2,7\n"), "clicks.csv"),
+    "parquet without a row": (parquet_of_no_row, "click"),
     "items column twice": (text("items.csv", "item_id,title,title\na,b,c\n"), "items.csv"),
 }
 

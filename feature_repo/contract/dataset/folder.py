@@ -171,28 +171,29 @@ def click_files(folder: Path) -> list[tuple[str, Path]]:
     Raises
     ------
     DatasetFolderError
-        If the folder does not exist, or holds no clicks or both forms of them.
+        If the folder does not exist, or holds no clicks, or a table of clicks beside ``sequences.txt``.
     """
     if not folder.is_dir():
         raise DatasetFolderError(
             f"dataset folder '{folder}' does not exist; give a folder with clicks.csv, clicks.parquet or "
             f"{SEQUENCES}"
         )
-    sequences, clicks = folder / SEQUENCES, find_table(folder, "clicks")
-    if clicks is None and not sequences.is_file():
+    paths = ((split, find_table(folder, stem)) for split, stem in CLICK_STEMS.items())
+    tables = [(split, path) for split, path in paths if path is not None]
+    if (folder / SEQUENCES).is_file():
+        if tables:
+            raise DatasetFolderError(
+                f"dataset folder '{folder}' holds both {tables[0][1].name} and {SEQUENCES}; remove one of "
+                "them"
+            )
+        return [("train", folder / SEQUENCES)]
+    if not tables or tables[0][0] != "train":
         found = ", ".join(names_in(folder)[:5])
         raise DatasetFolderError(
             f"dataset folder '{folder}' holds no clicks{f' (found {found})' if found else ''}; put "
             f"clicks.csv, .tsv or .parquet, or {SEQUENCES} there"
         )
-    if clicks is None:
-        return [("train", sequences)]
-    if sequences.is_file():
-        raise DatasetFolderError(
-            f"dataset folder '{folder}' holds both {clicks.name} and {SEQUENCES}; remove one of them"
-        )
-    paths = ((split, find_table(folder, stem)) for split, stem in CLICK_STEMS.items())
-    return [(split, path) for split, path in paths if path is not None]
+    return tables
 
 
 def left_aside(folder: Path) -> str | None:

@@ -38,10 +38,11 @@ def look_at(folder: Path) -> None:
             next(read_sequences(path))
             continue
         holds = False
-        for block in islice(read_blocks(path), 1):
+        for block in read_blocks(path):
             table, _ = with_our_names(block.rows, (*REQUIRED, *OPTIONAL), block.file)
             sort_rows(table, file=block.file, lines=block.lines)
-            holds = bool(table.num_rows or block.refused)
+            if holds := bool(table.num_rows or block.refused):
+                break  # the first parts of a folder may be empty, as Spark writes them
         if split == "train" and not holds:
             raise DatasetFolderError(f"{path.name}: there is a header and no click; add a row a click")
     items = find_table(folder, "items")

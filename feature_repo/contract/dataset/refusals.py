@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 SHOWN = 3  # kinds of reason in a message
 EXAMPLE_CHARACTERS = 240
 _PLACE = re.compile(r"^.{1,255}? line \d+: ")
-_VALUE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?<![\w.])[+-]?\d[\d.,:]*(?:e[+-]?\d+)?")
+_VALUE = re.compile(
+    r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?<![\w.])[+-]?(?:\d[\d.,:]*(?:e[+-]?\d+)?|inf\b)|\bNone\b|\bnan\b"
+)
 
 
 def reason_kind(reason: str) -> str:
@@ -23,6 +25,8 @@ def reason_kind(reason: str) -> str:
     'event_time ... is no timestamp'
     >>> reason_kind("clicks.parquet line 5: item_id 1.23e+16 is no whole number below 9,007")
     'item_id ... is no whole number below ...'
+    >>> reason_kind("clicks.parquet line 5: item_id None is blank; give every click an item id")
+    'item_id ... is blank'
     """
     return _VALUE.sub("...", _PLACE.sub("", reason).split("; ", 1)[0])
 

@@ -23,7 +23,7 @@ class TypeCounts:
         """Count a column of types."""
         counted = types.combine_chunks() if isinstance(types, pa.ChunkedArray) else types
         for entry in counted.value_counts().to_pylist():
-            self.counts[entry["values"]] += entry["counts"]
+            self.counts[(entry["values"] or "").strip() or None] += entry["counts"]
 
     def notes(self) -> list[str]:
         """Say what was found, a line a fact; nothing where no event has a type.

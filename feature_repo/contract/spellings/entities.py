@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from html.entities import html5
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,11 +25,19 @@ def decode_entities(text: str) -> str:
     'Men\'s "Big" R&D hat & lid'
     """
     for _ in range(_MAX_ROUNDS):
-        decoded = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+        decoded = _ENTITY.sub(_decoded, text)
         if decoded == text:
             break
         text = decoded
     return text
+
+
+def _decoded(match: re.Match[str]) -> str:
+    """Decode one entity; a name that HTML does not have stays, where `html.unescape` takes its beginning for
+    one: ``&notes;`` is no ``¬``.
+    """
+    entity = match[0]
+    return html.unescape(entity) if entity[1] == "#" else html5.get(entity[1:], entity)
 
 
 def decode_column(texts: pa.Array) -> pa.Array:

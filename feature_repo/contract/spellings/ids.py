@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from decimal import Decimal, InvalidOperation
 
+from feature_repo.contract.spellings.entities import decode_entities
+
 SHOWN_FROM_SHARE = 0.5  # of the clicked items; a few unknown ones are usual
 
 
 def plain_id(spelling: str) -> str:
     """Return what spellings of one id have in common: numbers without leading zeros, ``.0`` or exponent,
-    texts without case and blanks.
+    texts without case, blanks and HTML entities.
 
     Examples
     --------
     >>> plain_id("4.0050025016e+10") == plain_id("40050025016.0") == plain_id("040050025016")
     True
+    >>> plain_id("A&amp;B") == plain_id("a&b ")
+    True
     """
-    text = spelling.strip()
+    text = decode_entities(spelling).strip()
     if text[:1].isdigit() and len(text) < 40 and text.isascii():
         try:
             number = Decimal(text)

@@ -137,7 +137,9 @@ def check_columns_once(names: Sequence[str], file: str) -> None:
     for place, name in enumerate(plain, start=1):
         first = plain.index(name) + 1
         if first != place:
+            remedy = "rename or remove one of them"
+            if name[:1].isdigit():
+                remedy = "if this line is a row, write one with the columns' names before it"
             raise DatasetFolderError(
-                f"{file}: column '{name}' stands twice (columns {first} and {place}); rename or remove one "
-                "of them"
+                f"{file}: column '{name}' stands twice (columns {first} and {place}); {remedy}"
             )

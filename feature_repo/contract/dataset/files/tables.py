@@ -96,7 +96,7 @@ def not_read(folder: Path, stems: Sequence[str], other: str) -> str | None:
 
 def _like_a_table(name: str, known: Sequence[str]) -> bool:
     plain = name.casefold()
-    return plain.endswith(ENDINGS) or plain.split(".")[0] in {one.split(".")[0] for one in known}
+    return plain.endswith(ENDINGS) or plain.startswith(tuple(one.split(".")[0] for one in known))
 
 
 @dataclass(frozen=True)
@@ -243,3 +243,5 @@ def _read_parquet(part: _Part) -> Iterator[Block]:
                 pa.Table.from_batches([batch]), np.arange(first, first + batch.num_rows), [], part.name
             )
             first += batch.num_rows
+        if first == 1:  # a table without a row is one all the same, as a text of a header alone
+            yield Block(table.schema_arrow.empty_table(), np.arange(0), [], part.name)

@@ -129,6 +129,16 @@ def test_a_test_file_without_a_click_does_not_change_the_protocol_without_a_word
     )
 
 
+def test_a_parquet_test_without_a_row_is_a_test_file_all_the_same(tmp_path):
+    rows = [f"s{number // 4},i{number % 5},2020-01-{number + 1:02d}" for number in range(28)]
+    folder = write(tmp_path, clicks__csv=clicks(*rows))
+    nothing = pa.table({name: pa.array([], pa.string()) for name in ("session_id", "item_id", "event_time")})
+    pyarrow.parquet.write_table(nothing, folder / "clicks_test.parquet")
+    dataset = load_folder(folder)
+    assert (dataset.protocol, dataset.own_split) == ("next-item", False)
+    assert "clicks_test.parquet: no click of it was taken" in "\n".join(dataset.notes)
+
+
 @pytest.mark.parametrize("test_rows", [None, []])
 def test_a_split_whose_test_is_not_the_users_is_not_called_the_users(tmp_path, test_rows):
     rows = [f"s{number // 4},i{number % 5},2020-01-{number + 1:02d}" for number in range(28)]

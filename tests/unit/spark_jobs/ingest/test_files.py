@@ -171,3 +171,18 @@ def test_ml_100k_titles_carry_their_year_and_genres_are_the_category(tmp_path):
     assert staged.items.column("title").to_pylist()[1] == 'No "Year'
     click = _rows(staged.clicks)[0]
     assert (click["session_id"], click["user_id"], click["split"]) == ("7", "7", None)
+
+
+def test_types_of_events_are_counted_after_repeats_are_refused(tmp_path):
+    rows = [f"s{row // 4},i{row % 5},{1_704_067_200 + row},{'view' if row % 2 else ''}\n" for row in range(8)]
+    clicks = "session_id,item_id,event_time,event_type\n" + "".join([*rows, rows[1]])
+    staged = _stage(tmp_path / "d", tmp_path, clicks_csv=clicks)
+    assert staged.repeats == 1
+    assert "event types: no type 4, view 4; 8 extend sessions" in staged.notes
+
+
+def test_a_column_of_blank_types_says_nothing_of_types(tmp_path):
+    clicks = "session_id,item_id,event_time,event_type\ns,a,1704067200,\ns,b,1704067201, \n"
+    assert not any(
+        "event types" in note for note in _stage(tmp_path / "d", tmp_path, clicks_csv=clicks).notes
+    )

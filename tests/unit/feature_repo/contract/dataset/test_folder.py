@@ -196,6 +196,7 @@ def test_an_item_without_an_id_is_not_called_a_click():
         (["clicks_test.csv.xz"], ["clicks_test.csv.xz"]),
         (["Items.CSV", "items.json"], ["Items.CSV", "items.json"]),
         (["test.csv", "clicks_val.parquet"], ["clicks_val.parquet", "test.csv"]),
+        (["sequences_test.txt", "clicks-test.txt"], ["clicks-test.txt", "sequences_test.txt"]),
         (["README.md", "notes.txt", ".clicks.csv.crc", "_SUCCESS", "clicks_test.csv.zst", "items.tsv"], None),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from feature_repo.contract.dataset.files.tables import find_table, read_blocks
 from feature_repo.contract.dataset.folder import DatasetFolderError, read_clicks
+from feature_repo.contract.dataset.look import look_at
 
 
 def part(path, *items, **columns):
@@ -121,6 +122,14 @@ def test_a_part_without_a_needed_column_is_named(tmp_path):
         DatasetFolderError, match=r"clicks.parquet/part-1.parquet: column 'event_time' is missing"
     ):
         list(read_clicks(tmp_path))
+
+
+def test_a_first_part_without_a_row_does_not_stop_the_look(tmp_path):
+    part(tmp_path / "clicks.parquet" / "part-1.parquet", "a", "b")
+    full = pyarrow.parquet.read_table(tmp_path / "clicks.parquet" / "part-1.parquet")
+    pyarrow.parquet.write_table(full.slice(0, 0), tmp_path / "clicks.parquet" / "part-0.parquet")
+    look_at(tmp_path)
+    assert sum(block.rows.num_rows for block in read_blocks(tmp_path / "clicks.parquet")) == 2
 
 
 def test_rows_count_from_one_in_each_part(tmp_path):

@@ -20,7 +20,7 @@ from feature_repo.contract.spellings.entities import decode_entities
         ("A &amp;amp; B &amp;quot;C&amp;quot; &amp;#39;", 'A & B "C" \''),
         ("5 &lt; 6&nbsp;cm", "5 < 6\xa0cm"),
         ("AT&T, R&D; rock&reggae &copy=2 & more", "AT&T, R&D; rock&reggae &copy=2 & more"),
-        ("&unknown; stays", "&unknown; stays"),
+        ("&unknown; stays, Fish &notes; too", "&unknown; stays, Fish &notes; too"),
         ("&#xD800;&#0;", "\ufffd\ufffd"),
     ],
 )
