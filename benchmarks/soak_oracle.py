@@ -66,6 +66,9 @@ class Session:
             "last_gap_seconds": (times[-1] - times[-2]) / 1e6 if len(times) > 1 else 0.0,
             "late_clicks": self.late,
             "session_start": self.start,
+            "event_types": ["click"],  # none of these clicks says a type
+            "event_counts": [self.count],
+            "ended_items": [],
             "event_timestamp_us": self.newest,
             "created_us": self.created,
         }

@@ -43,7 +43,8 @@ def of_session(settings: Settings, example: Mapping[str, Any], clicks: Sequence[
     items = DeltaLog(settings.table(columns.ITEM_VECTORS)).read(["item_id", "vector"])
     places = {item: place for place, item in enumerate(items.column("item_id").to_pylist())}
     answer = example["answer"]
-    intents = [item for intent in answer["intents"].values() for item in intent.get("items", ())]
+    views = [answer["intents"][view] for view in ("long", "short")]
+    intents = [item for view in views for item in view.get("items", ())]
     recommended = [item["item_id"] for item in answer["items"][:RECOMMENDED_SHOWN]]
     groups = (
         pictures.Dots("items", "faint", range(0, len(places), -(-len(places) // MAP_ITEMS) or 1), 1.6),

@@ -7,6 +7,7 @@ call mixes ids up.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ else:
 APPROXIMATE_FROM = 100_000  # 150 MB at 384 floats, some 20 ms a query on one core
 READ_AT_ONCE = 1000
 GRAPH_LINKS, GRAPH_EFFORT = 32, 128
+log = logging.getLogger("intentstore.vectors")
 Encode = Callable[[list[str]], np.ndarray]
 
 
@@ -294,8 +296,12 @@ def _entity_of(key: bytes) -> str:
 
 
 def _graph(vectors: np.ndarray) -> Any:
-    import faiss
-
+    """Build the graph of near vectors; None where faiss is not installed, and all are compared then."""
+    try:
+        import faiss
+    except ImportError:
+        log.info("faiss is not installed: every question is compared with all %d vectors", len(vectors))
+        return None
     graph = faiss.IndexHNSWFlat(vectors.shape[1], GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
     graph.hnsw.efSearch = GRAPH_EFFORT
     graph.add(vectors)

@@ -106,13 +106,10 @@ def load_folder(
         raise DatasetError(f"dataset folder '{folder}' has no valid click{why}; add rows to clicks.*")
     minutes = None if session is None or (folder / "sequences.txt").is_file() else session.gap_minutes
     gap_us = None if minutes is None else minutes * MINUTE_US
-    types = TypeCounts(EventRules() if session is None else EventRules.from_settings(session.event_types))
-    types.add(clicks.column("event_type"))
-    if nothing := types.nothing_folded():
-        raise DatasetError(f"dataset folder '{folder}': {nothing}")
+    types, taken = _types_of(folder, clicks, session), clicks.num_rows
     clicks = _counted(clicks, types.rules, gap_us)
     catalogue, spelling = _catalogue(folder, clicks, heard)
-    if stop := too_many(str(folder), tally, clicks.num_rows, max_refused_share):
+    if stop := too_many(str(folder), tally, taken, max_refused_share):
         raise DatasetError(stop)
     split_files = settled.own_split or bool(settled.empty)
     chosen = protocol or ("next-item" if split_files else "leave-one-out")
@@ -145,6 +142,15 @@ def load_folder(
         notes=notes,
     )
     return check_trainable(dataset)
+
+
+def _types_of(folder: Path, clicks: pa.Table, session: SessionSettings | None) -> TypeCounts:
+    """Count the types of events; a ``DatasetError`` where none of them is a click."""
+    types = TypeCounts(EventRules() if session is None else EventRules.from_settings(session.event_types))
+    types.add(clicks.column("event_type"))
+    if nothing := types.nothing_folded():
+        raise DatasetError(f"dataset folder '{folder}': {nothing}")
+    return types
 
 
 @dataclass

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -267,23 +265,6 @@ def best_items(scores: np.ndarray, count: int) -> np.ndarray:
     best = np.take_along_axis(chosen, order, axis=1).astype(np.int32)
     best[np.isneginf(np.take_along_axis(values, order, axis=1))] = -1
     return best
-
-
-def write_predictions(path: Path, evaluation: Evaluation, item_ids: Sequence[str], seen: Seen) -> None:
-    """Write ``predictions.jsonl``: one line a case, ``{"case", "target", "items"}``, items best first.
-
-    Metrics computed from the place of the target in ``items`` equal ``evaluation.metrics(seen)`` exactly.
-    """
-    top = evaluation.ranking(seen).top
-    with path.open("w", encoding="utf-8") as file:
-        for name, target, row in zip(
-            evaluation.cases.ids, evaluation.cases.targets.tolist(), top.tolist(), strict=True
-        ):
-            items = [item_ids[place] for place in row if place >= 0]
-            file.write(
-                json.dumps({"case": name, "target": item_ids[target], "items": items}, ensure_ascii=False)
-                + "\n"
-            )
 
 
 def speed(ranker: Ranker, cases: Cases, *, singles: int = 200) -> dict[str, float]:

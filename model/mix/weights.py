@@ -3,8 +3,8 @@ on the pool.
 
 Stacking with weights on held-out predictions (Wolpert, 1992; Breiman, 1996), shrunk towards the best single
 source: how much is chosen by cross-fitting, sessions as units. A mix that is not better out of fold than its
-best source is not used: that source serves alone. Intents take part only where the mix with them is proven
-better out of fold than the mix without.
+best source is not used: that source serves alone. Network and intents take part only where the mix with them
+is proven better out of fold than the mix without.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ DEAR_GAIN = {"neighbours": 3e-3}
 SHRINK = (0.0, 0.2, 0.4, 0.6, 0.8)
 FEWEST_COLD = 30  # targets without a click; fewer tell nothing of such items
 ONLY_PROVEN = 1.64  # standard errors: 95 % of one side
-# taken into the mix only where it is proven out of fold that the mix without them is worse: what is inferred
-# is worth its time, and its place in an explanation, where it adds to what was counted
-PROVEN_ONLY = ("intents",)
+# taken into the mix only where it is proven out of fold that the mix without them is worse: what is trained
+# or inferred is worth its time, and its place in an explanation, where it adds to what was counted
+PROVEN_ONLY = ("network", "intents")
 TEXT = ("titles", "words", "categories", "intents")  # they know an item by its title, clicked or not
 # logarithms of what a source counts times its weight for an item without a click
 TRUSTS = (-4.0, -2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -74,7 +74,7 @@ def search(pool: Pool) -> Mix:
     """
     if not pool.values.shape[1]:
         return unguided(pool.names)
-    found = _crossed(pool)
+    found, none = _crossed(pool), dict.fromkeys(pool.names, 0.0)
     for name in PROVEN_ONLY:
         if found.mix.weights.get(name, 0.0) > 0 and len(pool.names) > 1:
             fewer = pool.without(name)
@@ -82,8 +82,8 @@ def search(pool: Pool) -> Mix:
             if proven(found.held - rest.held, pool.sessions):
                 continue
             pool = fewer
-            found = replace(rest, mix=replace(rest.mix, weights=rest.mix.weights | {name: 0.0}))
-    return found.mix
+            found = rest
+    return replace(found.mix, weights=none | found.mix.weights)
 
 
 def unguided(names: Sequence[str]) -> Mix:
@@ -92,8 +92,8 @@ def unguided(names: Sequence[str]) -> Mix:
 
     Examples
     --------
-    >>> unguided(["network", "popular", "intents"]).weights
-    {'network': 0.5, 'popular': 0.5, 'intents': 0.0}
+    >>> unguided(["network", "popular", "words", "intents"]).weights
+    {'network': 0.0, 'popular': 0.5, 'words': 0.5, 'intents': 0.0}
     """
     taking_part = [name for name in names if name not in PROVEN_ONLY] or list(names)
     return Mix({name: round(1.0 / len(taking_part), 4) if name in taking_part else 0.0 for name in names})

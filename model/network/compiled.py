@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import ModelConfig
+from model.data.recency import HalfLives
 from model.data.sequences import Cases
 from model.kernels import sources
 from model.kernels.compiled import flat
@@ -21,8 +22,6 @@ from model.network.kernels import fusion as gates
 from model.network.text_space import TextSpace, unit
 from model.rankers.plan import Asked, Plan
 from model.rankers.tables import Record, Table
-
-HALF_LIVES = np.array([24.0, 3.0])  # clicks, of the long and the short view: as `Network.own_intents`
 
 
 class NetworkError(ValueError):
@@ -160,7 +159,8 @@ class CompiledNetwork(Table):
         else:
             found = np.empty_like(whole)
             switches = np.array([self.config.views in {"both", name} for name in ("long", "short")])
-            read = asked.items, asked.offsets, self.config.max_length, self.views, HALF_LIVES
+            half_lives = np.array(HalfLives.of(self.config.recency_half_life))
+            read = asked.items, asked.offsets, self.config.max_length, self.views, half_lives
             gates.fused(*read, asked.long, asked.short, switches, self._fusion, whole, local, found)
         return found
 

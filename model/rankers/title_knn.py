@@ -108,7 +108,7 @@ def tfidf(texts: Sequence[str]) -> sparse.csr_matrix:
 
     Examples
     --------
-    >>> tfidf(["red shoe", "Red", ""]).toarray().round(2).tolist()
+    >>> tfidf(["red shoe", "Red", ""]).toarray().astype(float).round(2).tolist()
     [[0.61, 0.8], [1.0, 0.0], [0.0, 0.0]]
     """
     words = [WORD.findall(text.lower()) for text in texts]

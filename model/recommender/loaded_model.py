@@ -123,7 +123,8 @@ class LoadedModel(NamedTuple):
         rules = [NO_LIMITS] * len(prefixes) if limits is None else limits
         everything = self.shelves is None and all(one is NO_LIMITS for one in rules)
         shelf = None if everything else self.shelf()
-        masks = [None if shelf is None else shelf.allowed(one) for one in rules]
+        # what a mask cannot say alone is chosen below, with its own
+        masks = [None if shelf is None or one.chooses else shelf.allowed(one) for one in rules]
         intents = [None] * len(prefixes) if self.intents is None else self.intents.infer(prefixes)
         requests = [request_of(*parts) for parts in zip(prefixes, intents, masks, strict=True)]
         plain = [place for place, one in enumerate(rules) if not one.chooses]

@@ -17,8 +17,9 @@ from typing import Any
 from feature_repo.contract.settings import SessionSettings, Settings
 from model.config import ModelConfig
 from model.data.folder import Dataset, Protocol, load_folder
-from model.evaluate.judge import Evaluation, Ranker, Seen, evaluate, speed, write_predictions
+from model.evaluate.judge import Evaluation, Ranker, Seen, evaluate, speed
 from model.evaluate.metrics import difference
+from model.evaluate.predictions import write_predictions
 from model.evaluate.slices import sliced
 from model.mix.hybrid import NETWORK, Hybrid
 from model.recommender import artifact

@@ -79,6 +79,8 @@ def run(
             started,
         )
     own_split = brings_split(lake)
+    if lake.exists(SESSIONS):
+        lake.add_new_columns(SESSIONS)
     with (
         lake.as_job_error(SESSIONS),
         lake.staged(cut(work.clicks, config, own_split)) as sessions,
@@ -96,7 +98,6 @@ def run(
         if fresh:
             result = lake.append(SESSIONS, split, metadata=work.metadata, has_rows=True)
         else:
-            lake.add_new_columns(SESSIONS)
             result = lake.synchronise(SESSIONS, split, metadata=work.metadata)
     return _result(lake, result, started)
 

@@ -225,13 +225,14 @@ def _limits(body: LimitsBody | None) -> Limits:
         return NO_LIMITS
     if max(len(body.only), len(body.exclude)) > MOST_LIMITED:
         raise ApiError(400, "bad_count", f"only and exclude hold {MOST_LIMITED:,} ids at most; send fewer")
-    only, exclude = (tuple(checked_id("item_id", item) for item in ids) for ids in (body.only, body.exclude))
+    for item in (*body.only, *body.exclude):
+        checked_id("item_id", item)
     try:
         return checked(
             Limits(
                 body.category,
-                only,
-                frozenset(exclude),
+                tuple(body.only),
+                frozenset(body.exclude),
                 body.min_score,
                 body.per_category,
                 body.new_share,

@@ -65,12 +65,15 @@ def test_features_read_the_history_of_a_lake_without_java(features_environment, 
     assert not packages_of(features_environment) & {"torch", "pyspark", "dagster", "transformers"}
     assert size_of(features_environment) < 600_000_000
     first = datetime(2024, 3, 10, 6, tzinfo=UTC)
-    defaults = {"items": ["i"], "last_item": "i", "session_start": first, "event_date": first.date()}
+    texts = {"last_item": "i", "session_start": first, "event_date": first.date(), "items": ["i"]}
+    gaps = ("duration_seconds", "mean_gap_seconds", "last_gap_seconds")
+    numbers = (*gaps, "distinct_items", "repeat_share", "late_clicks")
     rows = []
     for number in range(150):
         moment = first + timedelta(minutes=number // 50)
         key = {"session_id": f"s{number % 50}", "event_id": str(number), "click_count": number}
-        rows.append({**defaults, **key, "event_timestamp": moment, "created": moment})
+        times = {"event_timestamp": moment, "created": moment}
+        rows.append({**texts, **dict.fromkeys(numbers, 0), **key, **times})
     table = pa.Table.from_pylist(rows, schema=columns.SCHEMAS[columns.SESSION_FEATURES])
     delta_files.write(tmp_path / "home" / "lake" / columns.SESSION_FEATURES, [table])
     # a path on which there is no java, and no JAVA_HOME
@@ -81,7 +84,7 @@ def test_features_read_the_history_of_a_lake_without_java(features_environment, 
         env=surroundings,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,  # against hanging; a fresh environment compiles all of Feast first
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -55,6 +55,7 @@ def stored_features(settings: Settings, folders: Sequence[Path] = ()) -> dict[st
     return {
         name: {
             **session.features(state),
+            **session.event_features(state),
             "event_timestamp_us": state.event_timestamp_us,
             "created_us": state.created_us,
         }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 # Two different rows have one number once in 370,000 folders of ten million rows; such a row would be refused
 # with its reason, not lost.
@@ -42,17 +43,15 @@ def column_hash(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     >>> bool(found[0] == found[2] != found[3]), found[1].item(), found[4].item()
     (True, 0, 0)
     """
-    from pandas.util import hash_array  # half a second that a look at headers need not pay
-
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     encoded = array.dictionary_encode()
-    names = np.asarray(encoded.dictionary.to_pylist(), dtype=object)
-    hashes = (
-        hash_array(names, categorize=False).astype(np.uint64) if len(names) else np.zeros(0, dtype=np.uint64)
-    )
-    hashes[np.array([name == "" for name in names], dtype=bool)] = 0
+    hashes = np.fromiter(map(_hash, encoded.dictionary.to_pylist()), np.uint64, len(encoded.dictionary))
     codes = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
     return np.append(hashes, np.uint64(0))[codes]
+
+
+def _hash(text: str) -> int:
+    return int(xxhash.xxh3_64_intdigest(text.encode())) if text else 0
 
 
 def mixed(*columns: np.ndarray) -> np.ndarray:

@@ -69,10 +69,7 @@ class EventRules(msgspec.Struct, frozen=True):
         >>> EventRules.from_settings(EventSettings(ends=("transaction",))).ends
         ('purchase',)
         """
-        fold, aside, ends = (
-            tuple(sorted({canonical(name) for name in names}))
-            for names in (settings.fold, settings.aside, settings.ends)
-        )
+        fold, aside, ends = map(_canonicals, (settings.fold, settings.aside, settings.ends))
         weights = sorted((canonical(name), weight) for name, weight in settings.weights.items())
         return cls(fold, aside, ends, tuple(weights))
 
@@ -95,6 +92,10 @@ class EventRules(msgspec.Struct, frozen=True):
             "ends": list(self.ends),
             "weights": [list(pair) for pair in self.weights],
         }
+
+
+def _canonicals(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({canonical(name) for name in names}))
 
 
 # remembered, as a log has few types; bounded, as nothing bounds those of a broken sender

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from feast import FeatureView, OnDemandFeatureView
 
-from feature_repo.stores.offline.views import ViewColumns, columns_of
+from feature_repo.stores.offline.view_columns import ViewColumns
+from feature_repo.stores.offline.views import columns_of
 
 if TYPE_CHECKING:
     from feast.data_source import DataSource

@@ -22,6 +22,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import MapType, StructType
 
 from feature_repo.stores.offline.entity_rows import AT, ROW
+from feature_repo.stores.offline.view_columns import ViewColumns
 
 _EVENT, _CREATED, _BEST, _INSTANT, _SIDE, _HASH, _RANK = (
     "__event",
@@ -37,29 +38,10 @@ BROADCAST_ROWS = 400_000  # some 40 MB of keys and times: fits a 1 GB driver; mo
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """What one feature view contributes to a join.
-
-    Attributes
-    ----------
-    frame : DataFrame
-        The source.
-    keys : tuple of (entity column, source column)
-    features : tuple of (output column, source column)
-    event, created : str
-        Source columns of the event time and of the creation time (none where the source has none).
-    ttl_us : int
-        Greatest age in microseconds; 0 = no limit.
-    known_by_created : bool
-        Whether a row counts only from its creation time on (knowledge-time cut-off).
-    """
+    """What one feature view contributes to a join: its source, and the columns that are read of it."""
 
     frame: DataFrame
-    keys: tuple[tuple[str, str], ...]
-    features: tuple[tuple[str, str], ...]
-    event: str
-    created: str | None
-    ttl_us: int
-    known_by_created: bool
+    columns: ViewColumns
 
 
 def join(entities: DataFrame, plans: Sequence[ViewPlan], entity_rows: int) -> DataFrame:
@@ -88,17 +70,17 @@ def _one_view(entities: DataFrame, plan: ViewPlan, entity_rows: int) -> DataFram
     found = _find(entities, plan)
     if entity_rows <= BROADCAST_ROWS:
         found = F.broadcast(found)
-    names = [_key(number) for number in range(len(plan.keys))]
+    names = [_key(number) for number in range(len(plan.columns.keys))]
     payload = plan.frame.select(
         *_key_columns(plan),
-        _micros(plan.event).alias(_EVENT),
+        _micros(plan.columns.event).alias(_EVENT),
         _created(plan).alias(_CREATED),
-        *(_column(source).alias(output) for output, source in plan.features),
+        *(_column(source).alias(output) for output, source in plan.columns.features),
     )
     left, right = payload.alias("payload"), found.alias("found")
     same = [F.col(f"payload.{name}") == F.col(f"found.{name}") for name in [*names, _EVENT]]
     same.append(F.col(f"payload.{_CREATED}").eqNullSafe(F.col(f"found.{_CREATED}")))
-    outputs = [output for output, _ in plan.features]
+    outputs = [output for output, _ in plan.columns.features]
     matched = left.join(right, reduce(Column.__and__, same), "inner").select(
         F.col(f"found.{ROW}"), *(_column(output) for output in outputs)
     )
@@ -113,17 +95,17 @@ def _find(entities: DataFrame, plan: ViewPlan) -> DataFrame:
     """Steps 1 to 3: (row, keys, event time, created) of the feature row each entity row sees; rows that see
     none are left out.
     """
-    names = [_key(number) for number in range(len(plan.keys))]
-    known = F.greatest(_EVENT, _CREATED) if plan.known_by_created else F.col(_EVENT)
+    names = [_key(number) for number in range(len(plan.columns.keys))]
+    known = F.greatest(_EVENT, _CREATED) if plan.columns.known_by_created else F.col(_EVENT)
     # a row of unknown creation is never known to be known
-    needed = [*names, _EVENT, *([_CREATED] if plan.known_by_created else [])]
+    needed = [*names, _EVENT, *([_CREATED] if plan.columns.known_by_created else [])]
     history = plan.frame.select(
-        *_key_columns(plan), _micros(plan.event).alias(_EVENT), _created(plan).alias(_CREATED)
+        *_key_columns(plan), _micros(plan.columns.event).alias(_EVENT), _created(plan).alias(_CREATED)
     ).dropna(subset=needed)
     best, no_row = F.struct(_EVENT, _CREATED).alias(_BEST), F.lit(None).cast("bigint").alias(ROW)
     history = history.select(*names, known.alias(_INSTANT), F.lit(0).alias(_SIDE), best, no_row)
     asked = entities.select(
-        *(_column(entity).alias(_key(number)) for number, (entity, _) in enumerate(plan.keys)),
+        *(_column(entity).alias(_key(number)) for number, (entity, _) in enumerate(plan.columns.keys)),
         F.col(AT).alias(_INSTANT),
         F.lit(1).alias(_SIDE),
         F.lit(None).cast(f"struct<{_EVENT}:bigint,{_CREATED}:bigint>").alias(_BEST),
@@ -133,8 +115,8 @@ def _find(entities: DataFrame, plan: ViewPlan) -> DataFrame:
     running = window.orderBy(_INSTANT, _SIDE).rowsBetween(Window.unboundedPreceding, Window.currentRow)
     seen = history.unionByName(asked).withColumn(_BEST, F.max(_BEST).over(running))
     seen = seen.where((F.col(_SIDE) == 1) & F.col(_BEST).isNotNull())
-    if plan.ttl_us:
-        seen = seen.where(F.col(f"{_BEST}.{_EVENT}") >= F.col(_INSTANT) - F.lit(plan.ttl_us))
+    if plan.columns.ttl_us:
+        seen = seen.where(F.col(f"{_BEST}.{_EVENT}") >= F.col(_INSTANT) - F.lit(plan.columns.ttl_us))
     return seen.select(
         ROW, *names, F.col(f"{_BEST}.{_EVENT}").alias(_EVENT), F.col(f"{_BEST}.{_CREATED}").alias(_CREATED)
     )
@@ -172,7 +154,7 @@ def _key(number: int) -> str:
 
 
 def _key_columns(plan: ViewPlan) -> list[Column]:
-    return [_column(source).alias(_key(number)) for number, (_, source) in enumerate(plan.keys)]
+    return [_column(source).alias(_key(number)) for number, (_, source) in enumerate(plan.columns.keys)]
 
 
 def _column(name: str) -> Column:
@@ -184,7 +166,7 @@ def _micros(name: str) -> Column:
 
 
 def _created(plan: ViewPlan) -> Column:
-    return _micros(plan.created) if plan.created else F.lit(None).cast("bigint")
+    return _micros(plan.columns.created) if plan.columns.created else F.lit(None).cast("bigint")
 
 
 def _hashable(frame: DataFrame, name: str) -> Column:

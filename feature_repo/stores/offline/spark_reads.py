@@ -16,14 +16,14 @@ from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feature_repo.stores.offline import asof, entity_frame, views
+from feature_repo.stores.offline import asof, entity_frame
 from feature_repo.stores.offline.asks import Ask
 from feature_repo.stores.offline.entity_frame import EntityFrame
 from feature_repo.stores.offline.entity_rows import AT
 from feature_repo.stores.offline.errors import FeatureTableError
 from feature_repo.stores.offline.retrieval import DeltaRetrievalJob
 from feature_repo.stores.offline.sources import PinnedTable, open_source
-from feature_repo.stores.offline.views import ViewColumns
+from feature_repo.stores.offline.view_columns import ViewColumns, refuse_taken
 from feature_repo.stores.packed.keys import DUMMY_KEY
 from feature_repo.stores.packed.slots import EPOCH
 from feature_repo.stores.surroundings import lake_of, settings_here
@@ -53,8 +53,9 @@ def historical(config: RepoConfig, ask: Ask) -> DeltaRetrievalJob:
     for plan in plans:
         plan.columns.refuse_missing(plan.table.frame.columns, plan.table.version)
         entity_frame.check_keys(entities, plan.table.frame, plan.columns.keys, plan.columns.view)
-    views.refuse_taken(entities.columns, [plan.columns for plan in plans])
-    joined = asof.join(entities.frame, [_plan(plan) for plan in plans], entities.rows).drop(AT)
+    refuse_taken(entities.columns, [plan.columns for plan in plans])
+    views = [asof.ViewPlan(plan.table.frame, plan.columns) for plan in plans]
+    joined = asof.join(entities.frame, views, entities.rows).drop(AT)
     return DeltaRetrievalJob(
         spark,
         joined,
@@ -153,19 +154,6 @@ def open_table(spark: SparkSession, config: RepoConfig, source: DataSource) -> P
             f"source '{source.name}' is a {type(source).__name__}; this store reads SparkSource only"
         )
     return open_source(spark, source, lake_of(config), config.repo_path and Path(config.repo_path))
-
-
-def _plan(plan: _Planned) -> asof.ViewPlan:
-    view = plan.columns
-    return asof.ViewPlan(
-        frame=plan.table.frame,
-        keys=view.keys,
-        features=view.features,
-        event=view.event,
-        created=view.created,
-        ttl_us=view.ttl_us,
-        known_by_created=view.known_by_created,
-    )
 
 
 def _entities(spark: SparkSession, ask: Ask, plans: Sequence[_Planned]) -> EntityFrame:

@@ -18,12 +18,15 @@ logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 import datetime as dt
 import pandas as pd
 from feast import FeatureStore
+from pyspark.sql import SparkSession
 
 store = FeatureStore(sys.argv[1])
 print("views", len(store.list_feature_views()))
 rows = pd.DataFrame({"session_id": ["a"], "event_timestamp": [dt.datetime(2024, 3, 10, 7, tzinfo=dt.UTC)]})
-known = store.get_historical_features(rows, ["session_features:click_count"]).to_df()
-print("history", known["click_count"].tolist())
+known = store.get_historical_features(rows, ["session_features:click_count"])
+print("history", known.to_df()["click_count"].tolist())
+print("session", SparkSession.getActiveSession())
+print("frame", [row["click_count"] for row in known.to_spark_df().collect()])
 answer = store.get_online_features(["session_features:click_count"], [{"session_id": "a"}])
 print("online", sorted(answer.to_dict()))
 """
@@ -36,7 +39,7 @@ from feast import FeatureStore
 SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
 rows = pd.DataFrame({"session_id": ["a"], "event_timestamp": [pd.Timestamp("2024-03-10", tz="UTC")]})
 try:
-    FeatureStore(sys.argv[1]).get_historical_features(rows, ["session_features:click_count"])
+    FeatureStore(sys.argv[1]).get_historical_features(rows, ["session_features:click_count"]).to_spark_df()
 except Exception as error:
     print(type(error).__name__, error)
 """
@@ -67,6 +70,8 @@ def test_history_and_online_rows_without_a_step_of_ours(ask):
     said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     assert int(said["views"]) >= 4
     assert said["history"].startswith("[") and said["history"] not in ("[None]", "[nan]")
+    assert said["session"] == "None", "pandas rows are read without Spark"
+    assert said["frame"] == said["history"].replace(".0", "")
     assert said["online"] == "['click_count', 'session_id']"
     opened = [line for line in done.stderr.splitlines() if line.startswith("no Spark session is active")]
     assert len(opened) == 1

@@ -141,9 +141,9 @@ def test_a_training_set_without_a_case_names_the_gap_rule(spark, shop):
     lines = [f"s{session},i{day},2024-01-{day + 1:02d},\n" for session in range(6) for day in range(4)]
     (shop.dataset.path / "clicks.csv").write_text(COLUMNS + "".join(lines))
     result = ingest.run(Lake(spark, shop))
-    assert (
-        "100 % of sessions would have one click with session.gap_minutes = 10" in result.details["notes"][0]
-    )
+    days, gap = result.details["notes"]
+    assert "holds days without a time of day" in days
+    assert "100 % of sessions would have one click with session.gap_minutes = 10" in gap
     for job in (sessionise, session_features):
         job.run(Lake(spark, shop))
     with pytest.raises(JobError, match=r"no session has 2 clicks or more.*session.gap_minutes = 10"):

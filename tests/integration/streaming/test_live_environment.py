@@ -12,7 +12,7 @@ def test_clicks_are_answered_over_http_and_kafka(light_side: Any) -> None:
     assert answer["model_version"] == version
     assert answer["intents"]["source"] == "encoder"
     asked = light_side.client.post("/v1/recommend", json={"items": ["shoes-1"]}).json()
-    assert asked["items"] == answer["items"]
+    assert [item["item_id"] for item in asked["items"]] == [item["item_id"] for item in answer["items"]]
     near = light_side.client.get("/v1/items/nearest", params={"item_id": "shoes-1", "k": 3})
     assert near.status_code == 200, near.text
     assert len(near.json()["items"]) == 3

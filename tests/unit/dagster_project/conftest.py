@@ -31,7 +31,9 @@ def delta_type(kind: pa.DataType) -> Any:
         return {"type": "array", "elementType": delta_type(kind.value_type), "containsNull": True}
     if pa.types.is_timestamp(kind):
         return "timestamp"
-    return {"int32": "integer", "int64": "long", "date32[day]": "date"}.get(str(kind), str(kind))
+    return {"int32": "integer", "int64": "long", "date32[day]": "date", "bool": "boolean"}.get(
+        str(kind), str(kind)
+    )
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 
 from feature_repo.contract import cli
 from feature_repo.contract.tables import SCHEMAS
-from spark_jobs.__main__ import JOBS, app, main
+from spark_jobs.__main__ import app, main
+from spark_jobs.jobs import JOBS
 
 
 def _fails(capsys, *arguments):
@@ -105,7 +106,7 @@ def test_a_call_to_the_jvm_that_is_broken_off_by_a_signal_is_one_line(tmp_path):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 130

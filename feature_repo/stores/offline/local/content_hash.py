@@ -38,8 +38,11 @@ def content_hashes(table: pa.Table) -> list[int]:
 
     Examples
     --------
-    >>> content_hashes(pa.table({"n": pa.array([1], pa.int64()), "t": ["a"]}))
-    [4036388250437960571]
+    Spark's own example, ``xxhash64('Spark', array(123), 2)``:
+
+    >>> numbers = pa.array([[123]], pa.list_(pa.int32()))
+    >>> content_hashes(pa.table({"a": ["Spark"], "b": numbers, "c": pa.array([2], pa.int32())}))
+    [5602566077635097486]
     """
     if not table.num_columns:
         return [0] * table.num_rows

@@ -14,7 +14,7 @@ from feature_repo.stores.offline.local import asof
 from feature_repo.stores.offline.local.asof import Found, Longs
 from feature_repo.stores.offline.local.content_hash import content_hashes
 from feature_repo.stores.offline.local.tables import LocalTable, spark_name
-from feature_repo.stores.offline.views import ViewColumns
+from feature_repo.stores.offline.view_columns import ViewColumns
 
 TABLE_ROWS = 20_000_000
 """Rows of one key and time each that are held at once, some 100 bytes each; more are Spark's work."""
@@ -124,15 +124,16 @@ def _read_times(view: ViewColumns, table: LocalTable, asked: list[pa.ChunkedArra
         files.append(np.full(len(places), number))
         rows.append(places)
     return _Times(
-        keys=[
-            pa.chunked_array([chunk for part in parts for chunk in part.chunks], want.type)
-            for parts, want in zip(keys, asked, strict=True)
-        ],
+        keys=[_chained(parts, want.type) for parts, want in zip(keys, asked, strict=True)],
         event_us=_joined(events),
         created_us=_joined(created),
         file=_joined(files),
         row=_joined(rows),
     )
+
+
+def _chained(parts: list[pa.ChunkedArray], kind: pa.DataType) -> pa.ChunkedArray:
+    return pa.chunked_array([chunk for part in parts for chunk in part.chunks], kind)
 
 
 def _read_values(view: ViewColumns, table: LocalTable, times: _Times, found: Found) -> pa.Table:

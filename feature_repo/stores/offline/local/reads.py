@@ -17,13 +17,13 @@ from feast.data_source import DataSource
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.saved_dataset import SavedDatasetStorage
 
-from feature_repo.stores.offline import entity_rows, pins, views
+from feature_repo.stores.offline import entity_rows, pins
 from feature_repo.stores.offline.asks import Ask
 from feature_repo.stores.offline.entity_rows import EntityRows
 from feature_repo.stores.offline.errors import EntityFrameError, OnlySparkError
 from feature_repo.stores.offline.local import join
 from feature_repo.stores.offline.local.tables import LocalTable, open_table, spark_name
-from feature_repo.stores.offline.views import ViewColumns
+from feature_repo.stores.offline.view_columns import ViewColumns, refuse_taken
 from feature_repo.stores.packed.slots import EPOCH
 from feature_repo.stores.surroundings import lake_of
 
@@ -135,7 +135,7 @@ def historical(config: RepoConfig, ask: Ask, on_spark: Callable[[str], Retrieval
     entities = _entities(ask, plans)
     for plan in plans:
         join.check_keys(plan.columns, plan.table, entities)
-    views.refuse_taken(entities.table.column_names, [plan.columns for plan in plans])
+    refuse_taken(entities.table.column_names, [plan.columns for plan in plans])
     return LocalRetrievalJob(
         lambda: _read(entities, plans),
         on_spark,

@@ -76,11 +76,13 @@ def test_materialisation_writes_what_is_new_and_only_that(fresh, spark, small):
     first = materialize(fresh, spark)
     assert summary(first) == {
         "session_features": (None, 2, 2),
+        "session_events": (None, 2, 2),
         "session_intents": (None, 1, 1),
         "item_text": (None, 5, 5),
     }
     assert summary(materialize(fresh, spark)) == {
         "session_features": (0, 0, 0),
+        "session_events": (0, 0, 0),
         "session_intents": (0, 0, 0),
         "item_text": (0, 0, 0),
     }

@@ -244,7 +244,8 @@ def test_feasts_own_materialisation_serves_the_latest_with_true_statuses(feast_s
 def test_saved_set_is_what_was_read_and_is_not_overwritten(feast_store, spark):
     job = history(feast_store, RIDES, ["tips:tip"])
     # A set saved by path cannot be read back by Feast 0.67 itself: it makes a source of it that has no name.
-    table = SavedDatasetSparkStorage(table="saved_rides")
+    # one catalogue of tables for both engines
+    table = SavedDatasetSparkStorage(table=f"saved_rides_{feast_store.config.offline_store.engine}")
     saved = feast_store.create_saved_dataset(from_=job, name="rides", storage=table)
     again = saved.to_df().sort_values(["event_timestamp", "driver_id", "city_id"]).reset_index(drop=True)
     first = job.to_df().sort_values(["event_timestamp", "driver_id", "city_id"]).reset_index(drop=True)

@@ -102,7 +102,7 @@ def test_a_session_is_shown_among_the_items(settings, write_table):
     answer = {
         "session_id": "<s>",
         "items": [{"item_id": "i1"}, {"item_id": "gone"}],
-        "intents": {"long": {"items": ["i2"]}, "short": {}},
+        "intents": {"long": {"text": "", "items": ["i2"]}, "short": {}, "source": "encoder"},
     }
     (drawn,) = figures.of_session(settings, {"answer": answer}, ["i3", "i4"])
     assert "session &lt;s&gt;: 30 items, 2 clicked, 1 intents, 1 recommended" in drawn

@@ -7,7 +7,7 @@ import pytest
 
 from dagster_project.run import steps
 from feature_repo.contract.tables import ITEMS, TABLES, Field
-from spark_jobs.__main__ import JOBS
+from spark_jobs.jobs import JOBS
 
 
 def test_a_column_without_a_meaning_is_an_error():

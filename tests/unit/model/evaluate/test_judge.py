@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from model.data.sequences import Cases, Sequences, cases_at, expand
 from model.evaluate import judge as module
-from model.evaluate.judge import best_items, default_seen, evaluate, speed, write_predictions
+from model.evaluate.judge import best_items, default_seen, evaluate, speed
+from model.evaluate.predictions import write_predictions
 
 
 class Fixed:

@@ -70,10 +70,19 @@ def test_every_part_gives_probabilities_or_nothing(made):
 
 
 def test_a_network_that_knows_all_keeps_all_the_weight(made):
-    hybrid = Hybrid.fit(made, perfect, AUTO)
+    hybrid = Hybrid.fit(made, perfect, SimpleNamespace(parts=("popular",), remove_seen=None))
     assert hybrid.weights[NETWORK] == 1
     assert not hybrid.parts
     assert np.allclose(hybrid.scores(made.test, perfect(made.test)), perfect(made.test))
+
+
+def test_a_network_that_adds_nothing_proven_is_left_out(made):
+    found = Hybrid.fit(made, uniform, AUTO)
+    assert found.weights[NETWORK] == 0
+    blend = Hybrid.fit(made, None, AUTO)
+    assert {name for name, weight in found.weights.items() if weight} == {
+        name for name, weight in blend.weights.items() if weight
+    }
 
 
 def test_parts_take_over_from_a_network_that_knows_nothing(made):
@@ -240,8 +249,8 @@ def test_no_validation_case_lets_every_source_answer(made):
     bare = made.refit()
     found = Hybrid.fit(bare, uniform, SimpleNamespace(parts=None, remove_seen=None))
     weights = set(found.weights.values()) - {0.0}
-    assert len(weights) == 1 and found.weights["network"] > 0
-    assert found.weights["transitions"] > 0 and found.weights.get("intents", 0.0) == 0.0
+    assert len(weights) == 1 and found.weights["transitions"] > 0
+    assert found.weights["network"] == found.weights.get("intents", 0.0) == 0.0
 
 
 def test_validation_that_no_source_answers_is_as_good_as_none(made):
@@ -251,4 +260,4 @@ def test_validation_that_no_source_answers_is_as_good_as_none(made):
         return np.zeros((len(part), 4), dtype=np.float32)
 
     found = search(pool({"network": silent, "popular": silent, "intents": silent}, cases, "removed"))
-    assert found.weights == {"network": 0.5, "popular": 0.5, "intents": 0.0}
+    assert found.weights == {"network": 0.0, "popular": 1.0, "intents": 0.0}

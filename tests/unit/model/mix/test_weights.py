@@ -128,6 +128,22 @@ def test_intents_take_part_only_where_they_are_proven_out_of_fold() -> None:
     assert found.weights == {"network": 1.0, "intents": 0.0}
 
 
+def test_every_source_that_was_tried_has_a_weight_though_two_are_not_proven() -> None:
+    targets = np.random.default_rng(0).integers(1, ITEMS, 600)
+    words = noisy(targets, 0.4, 1)
+    missed = np.flatnonzero(words.argmax(1) != targets)
+    sources = {}
+    for place, name in enumerate(("network", "intents")):  # each rescues two cases of its own
+        sources[name] = np.full_like(words, 1 / ITEMS)
+        rescued = missed[2 * place : 2 * place + 2]
+        sources[name][rescued] = np.eye(ITEMS, dtype=np.float32)[targets[rescued]]
+    assert search(asked(targets, words=words, **sources)).weights == {
+        "words": 1.0,
+        "network": 0.0,
+        "intents": 0.0,
+    }
+
+
 def test_without_intents_the_pool_keeps_cases_and_candidates() -> None:
     targets = np.random.default_rng(0).integers(1, ITEMS, 50)
     whole = asked(targets, network=noisy(targets, 0.4, 1), intents=noisy(targets, 0.4, 2))

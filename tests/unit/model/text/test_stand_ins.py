@@ -12,6 +12,7 @@ from model.data.sequences import Sequences, without_targets
 from model.data.splits import Dataset, leave_one_out
 from model.mix.counts import Transitions, with_stand_ins
 from model.network.cold_items import by_stand_ins
+from model.rankers.plan import Asked, Plan
 from model.text.stand_ins import NEAREST, stand_ins
 
 TITLES = ["red shoe", "blue hat", "green scarf", "red shoe large", ""]
@@ -65,8 +66,12 @@ def test_a_cold_item_leads_where_its_like_leads_and_is_led_to_from_there() -> No
 
 def test_lent_transitions_name_no_click() -> None:
     lent = Transitions.fit(dataset()).lent(dataset())
-    cases = without_targets(Sequences.of([[2], [3]]))
-    assert lent.because(cases, np.array([0, 0, 1]), np.array([0, 3, 1])).tolist() == [0, -1, -1]
+    plan = Plan([lent.table], [1.0], len(lent.ranker.transitions.indptr) - 1)
+    best = plan.best(Asked.of(without_targets(Sequences.of([[2], [3]]))), 4, without_seen=True)
+    named = [
+        dict(zip(items, clicks, strict=True)) for items, clicks in zip(best.items, best.clicked, strict=True)
+    ]
+    assert named[0][0] == 2 and named[0][3] == -1 and named[1][1] == -1
 
 
 def test_items_that_join_get_stand_ins_and_older_folders_still_load() -> None:

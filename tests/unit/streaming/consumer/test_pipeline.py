@@ -258,6 +258,7 @@ def test_fold_and_soak_oracle_agree_on_what_is_a_duplicate(clicks: list[tuple[in
     if clicks:
         assert {
             **session.features(state),
+            **session.event_features(state),
             "event_timestamp_us": state.event_timestamp_us,
             "created_us": state.created_us,
         } == naive.features()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -10,8 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feature_repo.stores.offline import asof
-from oracles.asof import HistoryRow, as_of
-from oracles.asof_cases import any_asked, any_history, any_ttl_us, differences, numbered, random_world
+from oracles.asof import HistoryRow
+from oracles.asof_cases import (
+    WORLDS,
+    any_asked,
+    any_history,
+    any_ttl_us,
+    check_50000_seeded_cases,
+    check_case,
+    payloads,
+    view_of,
+)
 
 SCHEMA = pa.schema(
     [
@@ -50,34 +60,16 @@ def run(spark, history, asked, ttl_us=0, known_by_created=False, broadcast=True)
             }
         )
     )
-    plan = asof.ViewPlan(
-        frame,
-        (("x", "a"), ("y", "b")),
-        (("n", "n"), ("v", "v")),
-        "event",
-        "created",
-        ttl_us,
-        known_by_created,
-    )
+    plan = asof.ViewPlan(frame, view_of(ttl_us, known_by_created))
     joined = asof.join(entities, [plan], len(asked) if broadcast else asof.BROADCAST_ROWS + 1)
     answer = joined.select(asof.ROW, "n", "v").toArrow().sort_by(asof.ROW)
     assert answer.column(asof.ROW).to_pylist() == list(range(len(asked))), "rows in are rows out"
-    numbers = answer.column("n").to_pylist()
-    assert answer.column("v").to_pylist() == [None if n is None else [float(n)] * 3 for n in numbers], (
-        "a row is never mixed from two"
-    )
-    return numbers
+    return payloads(answer)
 
 
-@pytest.mark.parametrize(
-    ("seed", "ttl_us", "known_by_created"), [(1, 0, False), (2, 3000, False), (3, 0, True), (4, 3000, True)]
-)
+@pytest.mark.parametrize(("seed", "ttl_us", "known_by_created"), WORLDS)
 def test_50000_seeded_cases_equal_the_oracle(spark, seed, ttl_us, known_by_created):
-    history, asked = random_world(seed, 5000, 10)
-    found = run(spark, history, asked, ttl_us, known_by_created)
-    right = as_of(history, asked, ttl_us=ttl_us, known_by_created=known_by_created)
-    assert differences(found, right) == []
-    assert sum(bool(ok) for ok in right) > 9_000  # the cases are not empty ones
+    check_50000_seeded_cases(partial(run, spark), seed, ttl_us, known_by_created)
 
 
 @given(rows=any_history, asked=any_asked, ttl_us=any_ttl_us, known_by_created=st.booleans())
@@ -88,9 +80,7 @@ def test_50000_seeded_cases_equal_the_oracle(spark, seed, ttl_us, known_by_creat
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_case_equals_the_oracle(spark, rows, asked, ttl_us, known_by_created):
-    history = numbered(rows)
-    found = run(spark, history, asked, ttl_us, known_by_created)
-    assert differences(found, as_of(history, asked, ttl_us=ttl_us, known_by_created=known_by_created)) == []
+    check_case(partial(run, spark), rows, asked, ttl_us, known_by_created)
 
 
 def test_ties_give_the_same_row_whatever_the_layout_and_the_way_of_fetching(spark):

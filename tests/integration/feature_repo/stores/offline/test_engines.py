@@ -56,8 +56,8 @@ def values(dice, kind):
     elif pa.types.is_floating(kind):
         found = [0.0, -0.0, float("nan"), float("inf"), -1.5, 2.0**-20]
     elif pa.types.is_decimal(kind):
-        digits = Decimal("9" * (kind.precision - kind.scale))
-        found = [Decimal(0), Decimal("-1.25"), digits, -digits, Decimal("1.28")]
+        nines = "9" * (kind.precision - kind.scale)  # a sign in front of a Decimal would round it
+        found = [Decimal(0), Decimal("-1.25"), Decimal(nines), Decimal(f"-{nines}"), Decimal("1.28")]
     elif pa.types.is_timestamp(kind):
         moments = [dt.datetime(1700, 1, 2, 3), dt.datetime(2024, 5, 1, 2, 3, 4, 5), dt.datetime(3000, 1, 1)]
         found = [moment.replace(tzinfo=dt.UTC) if kind.tz else moment for moment in moments]

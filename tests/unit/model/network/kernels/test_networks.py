@@ -56,7 +56,7 @@ def pair(settings: dict[str, Any]) -> tuple[NetworkScorer, CompiledNetwork]:
 
 def cases(intents: bool = False) -> Cases:
     views = [random.normal(size=(len(PREFIXES), synthetic.TEXT_DIM)).astype(np.float32) for _ in range(2)]
-    views[0][0] = 0.0  # nothing known: the network's own
+    views[0][[0, 4]] = views[1][3] = 0.0  # nothing known: the network's own, of one click and of many
     return without_targets(Sequences.of(PREFIXES), *(views if intents else (None, None)))
 
 
@@ -75,6 +75,7 @@ def test_every_backbone_has_a_compiled_form() -> None:
         {"backbone": "gcegnn", "score": "cosine", "text": False},
         {"backbone": "s2dhcn", "score": "cosine", "layers": 2},
         {"backbone": "sasrec", "fusion": "paper", "views": "short", "score": "cosine"},
+        {"backbone": "stamp", "fusion": "paper", "recency_half_life": 0.5},
     ],
     ids=lambda settings: "-".join(map(str, settings.values())),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import delta_files
 import pandas as pd
@@ -16,9 +17,17 @@ from hypothesis import strategies as st
 from feature_repo.stores.offline import entity_rows
 from feature_repo.stores.offline.local import join
 from feature_repo.stores.offline.local.tables import open_table
-from feature_repo.stores.offline.views import ViewColumns
-from oracles.asof import HistoryRow, as_of
-from oracles.asof_cases import any_asked, any_history, any_ttl_us, differences, numbered, random_world
+from oracles.asof import HistoryRow
+from oracles.asof_cases import (
+    WORLDS,
+    any_asked,
+    any_history,
+    any_ttl_us,
+    check_50000_seeded_cases,
+    check_case,
+    payloads,
+    view_of,
+)
 
 TIME = pa.timestamp("us", tz="UTC")
 
@@ -55,35 +64,15 @@ def run(folder, history, asked, ttl_us=0, known_by_created=False, files=3):
             }
         )
     )
-    view = ViewColumns(
-        view="cases",
-        table="cases",
-        keys=(("x", "a"), ("y", "b")),
-        features=(("n", "n"), ("v", "v")),
-        event="event",
-        created="created",
-        ttl_us=ttl_us,
-        known_by_created=known_by_created,
-    )
+    view = view_of(ttl_us, known_by_created)
     join.check_table(view, table)
     join.check_keys(view, table, entities)
-    answer = join.features(view, table, entities)
-    numbers = answer.column("n").to_pylist()
-    assert answer.column("v").to_pylist() == [None if n is None else [float(n)] * 3 for n in numbers], (
-        "a row is never mixed from two"
-    )
-    return numbers
+    return payloads(join.features(view, table, entities))
 
 
-@pytest.mark.parametrize(
-    ("seed", "ttl_us", "known_by_created"), [(1, 0, False), (2, 3000, False), (3, 0, True), (4, 3000, True)]
-)
+@pytest.mark.parametrize(("seed", "ttl_us", "known_by_created"), WORLDS)
 def test_50000_seeded_cases_equal_the_oracle(tmp_path, seed, ttl_us, known_by_created):
-    history, asked = random_world(seed, 5000, 10)
-    found = run(tmp_path, history, asked, ttl_us, known_by_created)
-    right = as_of(history, asked, ttl_us=ttl_us, known_by_created=known_by_created)
-    assert differences(found, right) == []
-    assert sum(bool(ok) for ok in right) > 9_000  # the cases are not empty ones
+    check_50000_seeded_cases(partial(run, tmp_path), seed, ttl_us, known_by_created)
 
 
 @given(rows=any_history, asked=any_asked, ttl_us=any_ttl_us, known_by_created=st.booleans())
@@ -94,9 +83,7 @@ def test_50000_seeded_cases_equal_the_oracle(tmp_path, seed, ttl_us, known_by_cr
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_case_equals_the_oracle(tmp_path_factory, rows, asked, ttl_us, known_by_created):
-    history = numbered(rows)
-    found = run(tmp_path_factory.mktemp("case"), history, asked, ttl_us, known_by_created)
-    assert differences(found, as_of(history, asked, ttl_us=ttl_us, known_by_created=known_by_created)) == []
+    check_case(partial(run, tmp_path_factory.mktemp("case")), rows, asked, ttl_us, known_by_created)
 
 
 def test_ties_give_the_same_row_whatever_the_layout(tmp_path):
