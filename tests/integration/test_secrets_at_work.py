@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -33,9 +34,11 @@ FEATURES = ("apply", "plan", "materialize", "nearest Alien")
 # One process, and so one JVM, for all: at debug level, with a traceback where something gets out.
 COMMANDS = """
 import logging, sys, traceback
+from pyspark.sql import SparkSession
 from feature_repo.__main__ import main as features
 from spark_jobs.__main__ import main as jobs
 logging.basicConfig(level=logging.DEBUG, force=True)
+SparkSession.stop = lambda session: None
 config, mains = sys.argv[1], {"jobs": jobs, "features": features}
 for line in sys.stdin:
     program, *words = line.split()
@@ -117,10 +120,13 @@ def test_the_feature_server_on_an_applied_registry_says_no_secret(
     server = subprocess.Popen(
         command, env=environment(), cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    assert server.stdout is not None
-    lines = [server.stdout.readline()]
-    while str(port) not in lines[-1] and lines[-1]:
-        lines.append(server.stdout.readline())
+    answers = lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60)
+    while server.poll() is None:
+        try:
+            answers().close()
+            break
+        except urllib.error.URLError:
+            time.sleep(0.2)
     bodies = []
     for path in ("/health", "/nearest?words=alien", "/get-online-features", "/metrics", "/nowhere"):
         request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
@@ -130,6 +136,7 @@ def test_the_feature_server_on_an_applied_registry_says_no_secret(
         except urllib.error.HTTPError as error:
             bodies.append(f"{error} {error.read().decode()}")
     server.send_signal(signal.SIGTERM)
-    rest, _ = server.communicate(timeout=60)
-    hushed("\n".join([*lines, *bodies, rest]))
+    output, _ = server.communicate(timeout=60)
+    hushed("\n".join([*bodies, output]))
     assert len(bodies) == 5
+    assert server.returncode == 0
