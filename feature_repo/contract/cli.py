@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json as json_text
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -133,8 +134,11 @@ def settings_of(
     overrides: dict[str, Any] = {}
     for pair in pairs or ():
         key, sign, value = pair.partition("=")
-        if not sign:
-            raise SettingsError(f"--set '{pair}' is no KEY=VALUE; write e.g. --set session.gap_minutes=30")
+        if not sign:  # what was meant as the value may be a secret
+            key = re.match(r"[a-z_.]*", pair)
+            raise SettingsError(
+                f"--set '{key[0] if key else ''}...' is no KEY=VALUE; write e.g. --set session.gap_minutes=30"
+            )
         overrides[key.strip()] = value
     # a flag that was not given must not take the place of a --set of the same setting
     given = {"home": home, **flags}
