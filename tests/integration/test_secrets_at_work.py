@@ -30,7 +30,7 @@ JOBS = (
     "replay",
     "training-set",
 )
-FEATURES = ("apply", "plan", "materialize", "nearest Alien")
+FEATURES = ("apply", "plan", "materialize", "token shop --services *", "nearest Alien")
 # One process, and so one JVM, for all: at debug level, with a traceback where something gets out.
 COMMANDS = """
 import logging, os, pathlib, sys, traceback
