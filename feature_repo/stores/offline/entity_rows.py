@@ -25,7 +25,7 @@ class NullRows(NamedTuple):
     """The first row of a column that is null, and how many are."""
 
     first: int
-    count: int
+    number: int
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,13 @@ def _several_types(rows: pd.DataFrame, error: Exception) -> EntityFrameError:
     """Return the error of a column that Arrow cannot hold, by its first value of another type."""
     for name, column in rows.items():
         kinds = column[column.notna()].map(type)
-        other = np.flatnonzero(column.notna() & (column.map(type) != kinds.iloc[0])) if len(kinds) else []
-        if column.dtype == object and len(other):
-            return EntityFrameError(
-                f"entity_df row {other[0]}: '{name}' = {column.iloc[other[0]]!r:.60} is another type than "
-                f"{kinds.iloc[0].__name__}, that of the rows before; give the column one type"
-            )
+        if column.dtype != object or kinds.nunique() < 2:
+            continue
+        other = np.flatnonzero(column.notna() & (column.map(type) != kinds.iloc[0]))
+        return EntityFrameError(
+            f"entity_df row {other[0]}: '{name}' = {column.iloc[other[0]]!r:.60} is another type than "
+            f"{kinds.iloc[0].__name__}, that of the rows before; give the column one type"
+        )
     return EntityFrameError(f"entity_df cannot be read ({' '.join(str(error).split())[:200]})")
 
 
@@ -188,7 +189,7 @@ def tell_null_key(view: str, entity: str, nulls: Mapping[str, NullRows]) -> None
     """
     found = nulls.get(entity)
     if found is not None:
-        more = f" and {found.count - 1:,} more" if found.count > 1 else ""
+        more = f" and {found.number - 1:,} more" if found.number > 1 else ""
         warnings.warn(
             f"view '{view}': row {found.first}{more} of entity_df without '{entity}'; it comes back without "
             "features, fill it in or leave such rows out",
