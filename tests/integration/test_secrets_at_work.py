@@ -123,11 +123,10 @@ def test_the_feature_server_on_an_applied_registry_says_no_secret(
     server = subprocess.Popen(
         command, env=environment(), cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    answers = lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60)
     while server.poll() is None:
         try:
-            answers().close()
-            break
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60):
+                break
         except urllib.error.URLError:
             time.sleep(0.2)
     bodies = []
