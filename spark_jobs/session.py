@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("intentstore.spark")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+# names of settings that hold secrets, as `spark.redaction.regex` has them
+_SECRET = re.compile(r"secret|password|passphrase|token|access\.?key|credential|api\.?key", re.IGNORECASE)
 KEPT_LOGS = 50  # newest logs of the JVM, each of one start and rarely above 100 KB
 _LOG4J = """\
 rootLogger.level = error
@@ -103,14 +105,18 @@ def _check_java() -> None:
 
 
 def _start(conf: SparkConf, stream: IO[bytes], file: Path) -> SparkSession:
-    # The gateway is launched here rather than by the builder so that the JVM's own output can go to a file.
+    # The gateway is launched here rather than by the builder, so that the JVM's own output can go to a file and
+    # no secret is on its command line, which every user of the machine may read: the context hands them over
+    # later.
     from py4j.protocol import Py4JError
-    from pyspark import SparkContext
+    from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
     try:
-        gateway = launch(conf, stream)
+        shown = SparkConf(loadDefaults=False)
+        shown.setAll([(name, text) for name, text in conf.getAll() if not _SECRET.search(name)])
+        gateway = launch(shown, stream)
         SparkContext(conf=conf, gateway=gateway)
         return SparkSession.builder.getOrCreate()
     except (PySparkException, Py4JError, OSError) as error:

@@ -62,6 +62,18 @@ def shown(address: str) -> str:
     return f"{scheme_text}{whole['host'] or ''}{port}{whole['path'] or ''}"
 
 
+def shown_path(path: str) -> str:
+    """Return an address that was given as a path, as `shown` prints it; empty where it is none.
+
+    Examples
+    --------
+    >>> shown_path("s3a:/key:secret@bucket/shop"), shown_path("/data/shop")
+    ('s3a://bucket/shop', '')
+    """
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", path, re.DOTALL)
+    return shown(f"{found[1]}://{found[2]}") if found else ""
+
+
 def without_addresses(text: str) -> str:
     """Return another program's message with every address in it as `shown` prints it.
 

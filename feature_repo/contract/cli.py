@@ -11,8 +11,10 @@ one line and one exit code for each way to fail. Knows nothing of what a verb do
 
 from __future__ import annotations
 
+import itertools
 import json as json_text
 import os
+import string
 import sys
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+_KEY_LETTERS = string.ascii_lowercase + "_."
 
 Config = Annotated[
     Path | None,
@@ -133,8 +136,11 @@ def settings_of(
     overrides: dict[str, Any] = {}
     for pair in pairs or ():
         key, sign, value = pair.partition("=")
-        if not sign:
-            raise SettingsError(f"--set '{pair}' is no KEY=VALUE; write e.g. --set session.gap_minutes=30")
+        if not sign:  # what was meant as the value may be a secret
+            named = "".join(itertools.takewhile(lambda letter: letter in _KEY_LETTERS, pair))
+            raise SettingsError(
+                f"--set '{named}...' is no KEY=VALUE; write e.g. --set session.gap_minutes=30"
+            )
         overrides[key.strip()] = value
     # a flag that was not given must not take the place of a --set of the same setting
     given = {"home": home, **flags}

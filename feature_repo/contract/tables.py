@@ -519,7 +519,7 @@ _SCORE_LOG = Table(
         Field("scored_at", TIME, "When the answer was made."),
         *(field.made_of() for field in _EVENTS),
     ),
-    ("topic", "partition", "offset"),
+    ("topic", "partition", "offset", "event_id"),
     "ingest --score-log",
     "serving",
 )

@@ -4,10 +4,13 @@ bare key, an index, or without a word. What the stores see themselves, they refu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from feast import FeatureService, FeatureStore
+from feast import FeatureService, FeatureStore, FeatureView
+from feast.errors import FeastObjectNotFoundException
 
 from feature_repo.stores import asked
 from feature_repo.stores.online.provider import PackedProvider
@@ -46,6 +49,25 @@ class CheckedStore(FeatureStore):
         return super().get_historical_features(
             entity_df, features, full_feature_names, start_date, end_date, filter_by_created_timestamp
         )
+
+    def get_feature_service(self, name: str, *options: Any, **named: Any) -> FeatureService:
+        """Give a feature service; see Feast."""
+        with self._applied():
+            return super().get_feature_service(name, *options, **named)
+
+    def get_feature_view(self, name: str, *options: Any, **named: Any) -> FeatureView:
+        """Give a feature view; see Feast."""
+        with self._applied():
+            return super().get_feature_view(name, *options, **named)
+
+    @contextmanager
+    def _applied(self) -> Iterator[None]:
+        """Say that nothing was applied where Feast says that one thing is not there."""
+        try:
+            yield
+        except FeastObjectNotFoundException:
+            asked.refuse_unapplied(self.registry, self.project)
+            raise
 
     def write_to_online_store(
         self,

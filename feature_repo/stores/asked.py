@@ -4,7 +4,7 @@ line in our words names view, column and row where Feast's own error names none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -14,7 +14,7 @@ import pandas as pd
 from feast import FeatureService, FeatureView, utils
 from feast.errors import FeastObjectNotFoundException
 from feast.infra.registry.base_registry import BaseRegistry
-from feast.protos.feast.types.Value_pb2 import Value
+from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
 
 from feature_repo.stores.packed.keys import DUMMY_KEY
 
@@ -49,7 +49,9 @@ def refuse_unapplied(registry: BaseRegistry, project: str) -> None:
 
 def refuse_no_features(features: Asked, registry: BaseRegistry, project: str) -> None:
     """Raise a ``RequestError`` where a call names no feature."""
-    if isinstance(features, FeatureService) or (features is not None and len(features)):
+    if isinstance(features, FeatureService):
+        return
+    if isinstance(features, Sequence) and len(features) and all(isinstance(one, str) for one in features):
         return
     refuse_unapplied(registry, project)
     services = ", ".join(
@@ -62,20 +64,20 @@ def refuse_no_features(features: Asked, registry: BaseRegistry, project: str) ->
 
 
 def plain_rows(rows: Any) -> Any:
-    """Return columns of rows as lists where they are arrays or series, which Feast does not take."""
+    """Return rows of keys as the lists that Feast takes, where they are tuples, arrays or generators."""
+    if isinstance(rows, tuple | Iterator):
+        return list(rows)
     if not isinstance(rows, Mapping):
         return rows
-    return {
-        name: list(column) if isinstance(column, np.ndarray | pd.Series) else column
-        for name, column in rows.items()
-    }
+    other = (np.ndarray, pd.Series, pd.Index, pd.api.extensions.ExtensionArray, tuple, Iterator)
+    return {name: list(column) if isinstance(column, other) else column for name, column in rows.items()}
 
 
 def wrong_rows(rows: Any) -> bool:
     """Tell, at little cost, whether rows of keys are empty, no table, or lack a value."""
     if isinstance(rows, Mapping):
         return not rows or any(
-            isinstance(column, str | bytes) or any(map(_missing, values := _values(column))) or not values
+            not _is_column(column) or any(map(_missing, values := _values(column))) or not values
             for column in rows.values()
         )
     if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
@@ -111,6 +113,12 @@ def refuse_rows(features: Asked, rows: Any, registry: BaseRegistry, project: str
     if not count:
         raise RequestError(f"view '{view}': entity_rows is empty ({rows!r:.80}); {_ASKING % first}")
     for view, name in keys:
+        nested = [row for row, value in enumerate(columns.get(name, ())) if isinstance(value, list | Mapping)]
+        if nested:
+            raise RequestError(
+                f"view '{view}': row {nested[0]} of entity_rows has '{name}' = "
+                f"{columns[name][nested[0]]!r:.60}, which is no key; {_ASKING % name}"
+            )
         if name not in columns:
             raise RequestError(
                 f"view '{view}' needs the column '{name}'; entity_rows has {sorted(columns)}: rename or add "
@@ -145,9 +153,13 @@ def refuse_range(call: str, **times: Any) -> None:
             raise RequestError(f"{call}: {name} is {value!r}, no time; give a datetime with its zone")
 
 
+def _is_column(column: Any) -> bool:
+    return not isinstance(column, str | bytes | Mapping) and isinstance(column, Iterable | RepeatedValue)
+
+
 def _is_table(rows: Any) -> bool:
     if isinstance(rows, Mapping):
-        return not any(isinstance(column, str | bytes) for column in rows.values())
+        return all(map(_is_column, rows.values()))
     plain = isinstance(rows, Sequence) and not isinstance(rows, str)
     return plain and all(isinstance(row, Mapping) for row in rows)
 

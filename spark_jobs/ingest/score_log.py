@@ -9,16 +9,19 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.ipc
 
-from feature_repo.contract.tables import SCORE_LOG, SCORE_LOG_SCHEMA
+from feature_repo.contract.tables import SCORE_LOG, SCORE_LOG_SCHEMA, TABLES
 from spark_jobs.job import JobResult
 from spark_jobs.lake.lake import Lake
 
 log = logging.getLogger("intentstore.ingest")
+KEY = TABLES[SCORE_LOG].key
 FILES_PER_COMMIT = 500  # bounds the driver's memory: a file holds one flush of the consumer
 
 
 def run(lake: Lake) -> JobResult:
-    """Commit the files under ``home/score_log`` by (topic, partition, offset), then remove them.
+    """Commit the files under ``home/score_log`` by topic, partition, offset and event, then remove them.
+
+    The event is part of the key since a topic made anew gives its offsets again.
 
     Parameters
     ----------
@@ -50,7 +53,7 @@ def run(lake: Lake) -> JobResult:
         tables = {file: table for file, table in read.items() if table is not None}
         if tables:
             every = pa.concat_tables(tables.values())
-            frame = lake.spark.createDataFrame(every).dropDuplicates(["topic", "partition", "offset"])
+            frame = lake.spark.createDataFrame(every).dropDuplicates(list(KEY))
             inserted += lake.merge(SCORE_LOG, frame, update_changed=False).inserted
             for file in tables:
                 file.unlink()

@@ -1,5 +1,5 @@
-"""What the consumer does beside batches: score-log files, session expiry, lag, sizes, and the watchdog for
-partitions that stand still.
+"""What the consumer does beside batches: score-log files, what a killed process left of them, session expiry,
+lag, sizes, and the watchdog for partitions that stand still.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 from feature_repo.contract.settings import Settings
 from streaming.consumer.partitions import Partitions
 from streaming.consumer.score_log import ScoreLog
+from streaming.consumer.stranded import Stranded
 from streaming.errors import StuckError
 from streaming.metrics import ConsumerMetrics
 
@@ -42,6 +43,7 @@ class Housekeeping:
         )
         self._progress: dict[int, tuple[int, float]] = {}
         self._restoring = False
+        self._stranded = Stranded(settings, score_log)
 
     def run(self, consumer: Any, busy: bool) -> None:
         """Do what is due.
@@ -56,6 +58,9 @@ class Housekeeping:
         if now >= self._roll_at or self._score_log.full():
             self._roll_at = now + ROLL_SECONDS
             self.roll_all()
+            self._look_for_stranded()
+        elif not busy:
+            self._look_for_stranded()
         if now >= self._sweep_at and not busy:
             self._sweep_at = now + SWEEP_SECONDS
             self._sweep()
@@ -74,6 +79,13 @@ class Housekeeping:
         with self._partitions.lock:
             for partition, store in self._partitions.stores.items():
                 self._metrics.score_rows.inc(self._score_log.roll(partition, store))
+
+    def _look_for_stranded(self) -> None:
+        """Once partitions are given out, the other stores of this disk are nobody's."""
+        with self._partitions.lock:
+            held = set(self._partitions.stores)
+        if held:
+            self._metrics.score_rows.inc(self._stranded.turn(held))
 
     def _sweep(self) -> None:
         oldest = time.time_ns() // 1000 - round(self._settings.streaming.session_ttl_hours * _HOUR_US)

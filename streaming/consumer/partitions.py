@@ -8,6 +8,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from feature_repo.contract.settings import Settings
@@ -18,6 +19,7 @@ from streaming.consumer.recovery import Plan
 from streaming.consumer.score_log import ScoreLog
 from streaming.consumer.sinks import KafkaSink, SendError
 from streaming.consumer.state import PartitionStore
+from streaming.errors import StreamingError
 from streaming.metrics import ConsumerMetrics
 from streaming.topics.layout import Layout
 
@@ -74,34 +76,47 @@ class Partitions:
         self.newest_us: dict[int, int] = {}
 
     def release(self, partitions: Iterable[int], kind: str) -> None:
-        """Close the stores of partitions that go; everything of them is on disk already. Any thread."""
+        """Close the stores of partitions that go; everything of them is on disk already, and their score-log
+        rows are written to files, as the store may not be opened here again. Any thread.
+        """
         with self.lock:
-            if kind == "revoked":
-                self._wait()
+            sent = self._wait() if kind == "revoked" else False
             for partition in partitions:
                 self._given.pop(partition, None)
                 self.waiting.discard(partition)
-                self._drop(partition, kind)
+                self._drop(partition, kind, sent)
 
     def give(self, partitions: Iterable[int]) -> None:
         """Note partitions that came; ``adopt`` opens their stores. Any thread."""
         with self.lock:
             self._given.update((partition, next(self._gifts)) for partition in partitions)
 
-    def _drop(self, partition: int, kind: str) -> None:
+    def _drop(self, partition: int, kind: str, sent: bool = False) -> None:
         store = self.stores.pop(partition, None)
         self.plans.pop(partition, None)
         if store is not None:
             self._score_log.forget(partition)
+            self._write_rows(partition, store, sent)
             store.close()
             self._metrics.rebalances.labels(kind).inc()
             log.info("%s-%d %s at offset %s", self._topic, partition, kind, store.next_offset)
 
-    def _wait(self) -> None:
+    def _write_rows(self, partition: int, store: PartitionStore, sent: bool) -> None:
+        """Write score-log rows to a file, without those of a batch that the broker may not have taken."""
+        try:
+            unsure = set() if sent else {offset for offset, _, _ in store.outbox().answers}
+            self._metrics.score_rows.inc(self._score_log.hand_over(partition, store, unsure))
+        except StreamingError as error:
+            log.warning("%s; the rows stay in the store", error)
+
+    def _wait(self) -> bool:
+        """Give whether the broker has taken everything."""
         try:
             self.before_release()
         except SendError as error:
             log.warning("%s; the next owner sends it from the outbox", error)
+            return False
+        return True
 
     def adopt(self, consumer: Any, sink: KafkaSink) -> list[tuple[int, Outbox]]:
         """Open the stores of partitions that came, seek to where they go on, and send what a crash left
@@ -226,7 +241,7 @@ class Partitions:
         """Close every store."""
         self.release(list(self.stores), "closed")
 
-    def _folder(self, partition: int) -> Any:
+    def _folder(self, partition: int) -> Path:
         return self._settings.state_dir / self._group / f"{self._topic}-{partition}"
 
     def _seek(self, consumer: Any, plans: Mapping[int, Plan]) -> None:

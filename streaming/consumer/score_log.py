@@ -4,9 +4,10 @@ offset range. No gap, no double.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _COLUMNS = tuple(SCORE_LOG_SCHEMA.names)
 _EVENT_ID = _COLUMNS.index("event_id")
 Row = tuple[Any, ...]
 _ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
-_NAME = re.compile(r"(?P<topic>.+)-(?P<partition>\d+)-(?P<first>\d{20})-(?P<last>\d{20})\.arrow")
+_NAME = re.compile(r"(?P<topic>.+)-(?P<partition>\d+)-(?P<first>\d{20})-(?P<last>\d{20})(?:\.\d+)?\.arrow")
 
 
 def row_of(
@@ -98,7 +99,8 @@ def batch_of(rows: Sequence[Row]) -> pa.RecordBatch:
 
 
 class ScoreLog:
-    """Collects the rows of each partition and writes them to files ``topic-partition-first-last.arrow``.
+    """Collects the rows of each partition and writes them to files ``topic-partition-first-last.arrow`` (with
+    a number behind it where a topic made anew gives the same offsets again).
 
     The rows are also in the partition's store until their file is there, so a killed process loses none.
 
@@ -159,6 +161,37 @@ class ScoreLog:
         self._ready.pop(partition, None)
         self._fresh.pop(partition, None)
 
+    def hand_over(self, partition: int, store: PartitionStore, unsure: Collection[int] = ()) -> int:
+        """Write the rows of a store that may stay on this disk for good, as its partition is another's now.
+
+        Parameters
+        ----------
+        partition : int
+        store : PartitionStore
+        unsure : collection of int
+            Offsets whose answer may not be out: another consumer may give it, so their rows stay.
+
+        Returns
+        -------
+        int
+            Rows written.
+
+        Raises
+        ------
+        StreamingError
+            No room for the file; nothing is lost, the rows stay in the store.
+        """
+        rows = [(offset, unpack(row)) for offset, row in store.rows() if offset not in unsure]
+        if not rows:
+            return 0
+        written = self._written(partition, rows[0][0], rows[-1][0])
+        left = [(offset, row) for offset, row in rows if (offset, row[_EVENT_ID]) not in written]
+        if left:
+            batch = batch_of([row for _, row in left])
+            self._write(self._file(partition, left[0][0], left[-1][0]), pa.Table.from_batches([batch]))
+        store.drop_rows_at([offset for offset, _ in rows])
+        return len(left)
+
     def full(self) -> bool:
         """Whether some partition has as many rows as a file should have."""
         return any(map(self._is_full, self._ready))
@@ -185,7 +218,7 @@ class ScoreLog:
             return 0
         first, last = parts[0][0], parts[-1][1]
         table = pa.Table.from_batches([part for _, _, part in parts])
-        self._write(self._folder / f"{self._topic}-{partition}-{first:020d}-{last:020d}.arrow", table)
+        self._write(self._file(partition, first, last), table)
         store.drop_rows(last)
         self._ready[partition] = []
         return int(table.num_rows)
@@ -196,6 +229,13 @@ class ScoreLog:
             batch = batch_of([row for _, row in fresh])
             self._ready.setdefault(partition, []).append((fresh[0][0], fresh[-1][0], batch))
             self._fresh[partition] = []
+
+    def _file(self, partition: int, first: int, last: int) -> Path:
+        """Return the path of a new file; one that is there has rows of another log with these offsets."""
+        name = f"{self._topic}-{partition}-{first:020d}-{last:020d}"
+        names = itertools.chain([name], (f"{name}.{number}" for number in itertools.count(2)))
+        paths = (self._folder / f"{one}.arrow" for one in names)
+        return next(path for path in paths if not path.exists())
 
     def _match(self, name: str, partition: int) -> re.Match[str] | None:
         match = _NAME.fullmatch(name)

@@ -48,19 +48,23 @@ class PartitionStore:
         The store's own folder; made when missing.
     cached : int
         Event ids in the decoded states kept in memory.
+    lock_seconds : float
+        How long another process is waited for that holds it.
 
     Raises
     ------
     StreamingError
-        Another process holds it for longer than ``LOCK_WAIT_SECONDS``, or it is damaged.
+        Another process holds it for longer, or it is damaged.
     """
 
-    def __init__(self, folder: Path, cached: int = CACHED_EVENTS) -> None:
+    def __init__(
+        self, folder: Path, cached: int = CACHED_EVENTS, lock_seconds: float = LOCK_WAIT_SECONDS
+    ) -> None:
         self.folder = folder
         self._cached = cached
         self._cache: dict[str, SessionState] = {}
         self._weight = 0  # of the cache
-        self._db = _open(folder)
+        self._db = _open(folder, lock_seconds)
         raw = self._db.get(_NEXT)
         self.next_offset: int | None = None if raw is None else int.from_bytes(raw, "big")
         marks = self._db.get(_MARKS)
@@ -277,7 +281,7 @@ class PartitionStore:
             self._weight -= _SESSION_WEIGHT + len(state.seen)
 
 
-def _open(folder: Path) -> Any:
+def _open(folder: Path, lock_seconds: float) -> Any:
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
@@ -288,7 +292,7 @@ def _open(folder: Path) -> Any:
     table.set_block_cache(Cache(_BLOCK_CACHE_BYTES))
     options.set_block_based_table_factory(table)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    deadline = time.monotonic() + lock_seconds
     while True:
         try:
             return Rdict(str(folder), options)

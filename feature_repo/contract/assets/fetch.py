@@ -20,6 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from feature_repo.contract.addresses import without_addresses
 from feature_repo.contract.assets.jars import Jar, JarError, retrieve
 from feature_repo.contract.assets.java import JavaError
 from feature_repo.contract.files import only_one
@@ -232,7 +233,7 @@ def _wheel(name: str, pinned: Wheel, part: Path) -> Path:
             "again"
         ) from None
     if done.returncode != 0 or not file.is_file():
-        said = [line for line in done.stderr.splitlines() if "ERROR" in line]
+        said = [without_addresses(line) for line in done.stderr.splitlines() if "ERROR" in line]
         raise AssetError(
             f"asset '{name}': pip could not fetch {pinned.requirement} "
             f"({said[-1] if said else 'no reason told'}); check the network and run it again"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+from feature_repo.contract.addresses import without_addresses
 from feature_repo.contract.assets.java import find_java
 
 log = logging.getLogger("intentstore.assets")
@@ -133,7 +134,7 @@ def retrieve(jars: list[Jar], cache: Path, target: Path, java: Path | None = Non
 
 def _complaints(text: str) -> str:
     wanted = [
-        line.strip()
+        without_addresses(line.strip())
         for line in text.splitlines()
         if "UNRESOLVED" in line or "FAILED" in line or "ERROR" in line or "UnknownHost" in line
     ]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from feature_repo.contract.addresses import shown_path
 from feature_repo.contract.dataset.files.blocks import Block, DatasetFolderError, Refused
 from feature_repo.contract.dataset.files.lines import text_lines
 from feature_repo.contract.dataset.files.tables import find_table, names_in, not_read, read_blocks
@@ -174,6 +175,10 @@ def click_files(folder: Path) -> list[tuple[str, Path]]:
         If the folder does not exist, or holds no clicks, or a table of clicks beside ``sequences.txt``.
     """
     if not folder.is_dir():
+        if address := shown_path(str(folder)):
+            raise DatasetFolderError(
+                f"dataset folder {address} is an address; copy it to this machine, or mount it"
+            )
         raise DatasetFolderError(
             f"dataset folder '{folder}' does not exist; give a folder with clicks.csv, clicks.parquet or "
             f"{SEQUENCES}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import IntegralType, TimestampNTZType, TimestampType
 
 from feature_repo.stores.offline import entity_rows
-from feature_repo.stores.offline.entity_rows import AT, ROW
+from feature_repo.stores.offline.entity_rows import AT, ROW, NullRows
 from feature_repo.stores.offline.errors import EntityFrameError
 from feature_repo.stores.packed.slots import EPOCH
 
@@ -40,6 +40,8 @@ class EntityFrame:
         Number of consecutive ranges of `asof.ROW`, for ordering without a sort over all rows.
     sequence : bool
         Whether `asof.ROW` is 0, 1, 2, ... rather than Spark's increasing id.
+    nulls : mapping
+        Columns of a pandas frame that have nulls, and where.
     """
 
     frame: DataFrame
@@ -50,6 +52,7 @@ class EntityFrame:
     last: datetime
     places: int
     sequence: bool
+    nulls: Mapping[str, NullRows] = field(default_factory=dict)
 
     def place(self) -> Column:
         """Number of the range that a row belongs to, from 0 to `places` - 1, never falling with
@@ -106,16 +109,17 @@ def _from_pandas(spark: SparkSession, rows: pd.DataFrame) -> EntityFrame:
         last=checked.last,
         places=int(spark.conf.get("spark.sql.shuffle.partitions") or 1),
         sequence=True,
+        nulls=checked.nulls(),
     )
 
 
 def _from_spark(rows: DataFrame) -> EntityFrame:
     event = entity_rows.time_column(
         {
-            field.name: np.dtype("datetime64[ns]")
-            if isinstance(field.dataType, TimestampType)
-            else field.dataType
-            for field in rows.schema
+            column.name: np.dtype("datetime64[ns]")
+            if isinstance(column.dataType, TimestampType)
+            else column.dataType
+            for column in rows.schema
         }
     )
     kind = rows.schema[event].dataType
@@ -208,6 +212,7 @@ def check_keys(entities: EntityFrame, source: DataFrame, keys: Sequence[tuple[st
     """
     for entity, column in keys:
         entity_rows.refuse_missing_key(view, entity, entities.columns)
+        entity_rows.tell_null_key(view, entity, entities.nulls)
         given, wanted = entities.frame.schema[entity].dataType, source.schema[column].dataType
         if given != wanted and not (isinstance(given, IntegralType) and isinstance(wanted, IntegralType)):
             raise entity_rows.wrong_key(view, entity, given.simpleString(), wanted.simpleString())

@@ -17,6 +17,10 @@ class FutureRowsWarning(UserWarning):
     """Entity rows of a time that is yet to come."""
 
 
+class NullKeyWarning(UserWarning):
+    """Entity rows without the key of a view: they come back without its features."""
+
+
 class OnlySparkError(RuntimeError):
     """A read that is answered by Spark only; the text says why."""
 

@@ -202,6 +202,16 @@ class DeltaOfflineStore(_Store):
 
 
 def _read(config: RepoConfig, ask: Ask) -> RetrievalJob:
+    """Read with the engine that is set; an error of the entity rows names the views that they are for."""
+    try:
+        return _read_by_engine(config, ask)
+    except EntityFrameError as error:
+        views = ", ".join(f"'{view.projection.name_to_use()}'" for view in ask.wanted)
+        told = str(error) if "view '" in str(error) else f"view {views}: {error}"
+    raise EntityFrameError(told)
+
+
+def _read_by_engine(config: RepoConfig, ask: Ask) -> RetrievalJob:
     engine = config.offline_store.engine
     if ask.rows is not None and not isinstance(ask.rows, str | pd.DataFrame) and not _of_spark(ask.rows):
         raise EntityFrameError(

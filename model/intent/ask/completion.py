@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 LONGEST_ERROR_BYTES: Final = 20_000  # of a body that is no answer; its message stands before
@@ -135,6 +136,8 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
     --------
     >>> retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:30 GMT", "date": "Wed, 21 Oct 2015 07:28:00 GMT"})
     30.0
+    >>> retry_after({"retry-after": "Wed Oct 21 07:28:30 2015", "date": "Wed, 21 Oct 2015 07:28:00 GMT"})
+    30.0
     >>> retry_after({"retry-after": "2"}), retry_after({"retry-after": "soon"})
     (2.0, 0.0)
     """
@@ -150,10 +153,14 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
 
 
 def _moment(text: str) -> float | None:
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
+    """Read a date in any of HTTP's three forms, or in ISO 8601; without a zone it is UTC, as HTTP says."""
+    for read in (email.utils.parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = read(text)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None
 
 
 def _loaded(raw: bytes) -> Any:

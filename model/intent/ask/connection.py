@@ -7,11 +7,13 @@ from __future__ import annotations
 import logging
 import urllib.request
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 import httpx
 
 from feature_repo.contract.addresses import AddressError, checked, shown, without_addresses
 from feature_repo.contract.settings import EndpointSettings
+from model.intent.ask import remedies
 
 _PATH = "/chat/completions"
 SLOW_REMEDY = "raise endpoint.timeout_seconds or lower endpoint.concurrency"
@@ -30,6 +32,8 @@ class Connection:
         The same as it may be printed.
     proxy : str or None
         That of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, without the hosts of NO_PROXY).
+    secrets : tuple of str
+        What no message of a server may bring into a log: key, password, and what the query holds.
     """
 
     url: str = field(repr=False)
@@ -37,6 +41,7 @@ class Connection:
     headers: dict[str, str] = field(repr=False)
     login: tuple[str, str] | None = field(repr=False)
     proxy: str | None = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
 
     @classmethod
     def of(cls, settings: EndpointSettings) -> Connection:
@@ -58,7 +63,9 @@ class Connection:
             path += _PATH if path.endswith("/v1") else f"/v1{_PATH}"
         login = (whole.username, whole.password) if whole.userinfo else None
         url = str(whole.copy_with(path=path, username=None, password=None))
-        return cls(url, shown(url), _key_header(settings), login, _proxy(whole))
+        proxy = _proxy(whole)
+        secrets = _secrets(settings, whole, proxy)
+        return cls(url, shown(url), _key_header(settings), login, proxy, secrets)
 
     def client(self, timeout_seconds: float, connections: int) -> httpx.Client:
         """Open a client.
@@ -89,20 +96,45 @@ class Connection:
         raise AddressError(reason)
 
     def reason(self, error: BaseException) -> str:
-        """Say in one line why a call failed: the setting, the address asked, the proxy used; never the
-        key.
+        """Say in one line why a call failed: the setting, the address asked, the proxy used; never a
+        secret.
         """
-        text = " ".join(without_addresses(str(error)).split()) or type(error).__name__
-        if isinstance(error, httpx.HTTPError):
-            slow = isinstance(error, httpx.TimeoutException)
-            remedy = SLOW_REMEDY if slow else "check that the server runs and that endpoint.url names it"
-            text = f"endpoint.url {self.address}: {type(error).__name__}: {text}; {remedy}"
+        text = self.without_secrets(" ".join(without_addresses(str(error)).split())) or type(error).__name__
+        of_http = isinstance(error, httpx.HTTPError)
+        if of_http:
+            text = f"endpoint.url {self.address}: {type(error).__name__}: {text}; {self._remedy(error)}"
         if self.proxy is None:
             return text
+        asked = "" if of_http else f"{self.address} was "
         return (
-            f"{text} (asked through the proxy {shown(self.proxy)} of the environment; name the host in "
-            "NO_PROXY if it is to be asked directly)"
+            f"{text} ({asked}asked through the proxy {shown(self.proxy)} of the environment; name the host "
+            "in NO_PROXY if it is to be asked directly)"
         )
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text without the secrets of this endpoint; servers quote the key that they refuse."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def _remedy(self, error: BaseException) -> str:
+        if isinstance(error, httpx.TimeoutException):
+            return SLOW_REMEDY
+        if isinstance(error, httpx.ProxyError):
+            return remedies.of_proxy(str(error))
+        runs = "the server runs" if self.proxy is None else "the proxy and the server run"
+        return f"check that {runs} and that endpoint.url names it"
+
+
+def _secrets(settings: EndpointSettings, url: httpx.URL, proxy: str | None) -> tuple[str, ...]:
+    """Return what is secret, as it is and percent-encoded, the longest first."""
+    found = {url.password, *(value for name, value in url.params.multi_items() if "version" not in name)}
+    if settings.api_key is not None:
+        found.add(settings.api_key.get_secret_value())
+    if proxy is not None:
+        found.add(httpx.URL(proxy).password)
+    every = {form for secret in found if secret for form in (secret, quote(secret, safe=""))}
+    return tuple(sorted(every, key=len, reverse=True))
 
 
 def _key_header(settings: EndpointSettings) -> dict[str, str]:

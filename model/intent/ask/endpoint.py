@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -209,11 +208,12 @@ class EndpointLlm:
                 try:
                     answer = call.result()
                 except _UnusableError as error:  # the server is up, so it counts for nothing else
-                    failures.append(Failure(calls[call], str(error)))
+                    reason = self._connection.without_secrets(str(error))
+                    failures.append(Failure(calls[call], reason))
                     self._failed_in_a_row = 0
                     continue
                 except (EndpointError, _TransientError, httpx.HTTPError) as error:
-                    reason = self._without_secrets(self._connection.reason(error))
+                    reason = self._connection.reason(error)
                     failures.append(Failure(calls[call], reason))
                     self._failed_in_a_row += 1
                     continue
@@ -272,7 +272,7 @@ class EndpointLlm:
                 break
         if status == httpx.codes.OK:
             return self._read(raw, user)
-        words = self._without_secrets(said(raw))
+        words = self._connection.without_secrets(said(raw))
         line = f"status {status}{f' ({words})' if words else ''}; {remedies.remedy(status, words)}"
         if status in RETRIED_STATUS:
             raise _TransientError(f"the endpoint answered {line}", retry_after(headers))
@@ -302,7 +302,9 @@ class EndpointLlm:
         try:
             completion = completion_of(raw)
         except NoCompletionError as error:
-            raise _TransientError(f"the endpoint's answer is {self._without_secrets(str(error))}") from None
+            raise _TransientError(
+                f"the endpoint's answer is {self._connection.without_secrets(str(error))}"
+            ) from None
         reading = read(completion.text, self._titles, cut=completion.cut)
         if completion.refused or reading.failed:
             self._refuse(completion, REFUSAL if completion.refused else reading.kind)
@@ -333,9 +335,3 @@ class EndpointLlm:
                 f"the endpoint's answer is a refusal{shown}; another endpoint.model may answer"
             )
         raise _TransientError(f"the endpoint's answer is empty{shown}")
-
-    def _without_secrets(self, text: str) -> str:
-        """Servers quote the key that they refuse; it must not reach a log."""
-        key = self._settings.api_key
-        secret = key.get_secret_value() if key else ""
-        return re.sub(re.escape(secret), "***", text) if secret else text

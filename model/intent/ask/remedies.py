@@ -17,8 +17,8 @@ _BY_STATUS: Final = {
     ),
     405: "endpoint.url is no address of chat completions; it ends in /v1",
     407: (
-        "a proxy wants a password; take the server of endpoint.url out of the proxy (NO_PROXY), or give "
-        "the proxy's own"
+        "a proxy wants user and password; write them into HTTP_PROXY or HTTPS_PROXY, "
+        "http://user:password@proxy:3128, or take the server of endpoint.url out of the proxy (NO_PROXY)"
     ),
     413: "the prompt is too long for the server; lower intents.max_items or intents.max_title_tokens",
     429: "lower endpoint.requests_per_minute or endpoint.concurrency, or raise endpoint.attempts",
@@ -97,6 +97,21 @@ def remedy(status: int, words: str) -> str:
     if status >= 500:
         return "look into the server's log; it stands at endpoint.url"
     return "check endpoint.model and endpoint.extra_body against what the server of endpoint.url takes"
+
+
+def of_proxy(words: str) -> str:
+    """Return what to do about a proxy that does not let a request through, by the status in its words.
+
+    Examples
+    --------
+    >>> of_proxy("403 Forbidden")
+    'the proxy does not let this host pass; allow it there, or name it in NO_PROXY'
+    """
+    if words.startswith("407"):
+        return _BY_STATUS[407]
+    if words.startswith("403"):
+        return "the proxy does not let this host pass; allow it there, or name it in NO_PROXY"
+    return "check that endpoint.url names a server which the proxy reaches"
 
 
 def refused_field(words: str, fields: tuple[str, ...]) -> str:

@@ -84,6 +84,10 @@ ROWS = {
     "other columns by row": ([{"session_id": "a"}, {"id": "a"}], "row 1 of entity_rows has ['id']"),
     "other lengths": ({"session_id": ["a"], "x": [1, 2]}, "differ in length"),
     "a text": ({"session_id": "abc"}, "no rows"),
+    "no list": ({"session_id": None}, "no rows"),
+    "a number": ({"session_id": 7}, "no rows"),
+    "a list as key": ({"session_id": ["a", ["b"]]}, "row 1 of entity_rows has 'session_id' = ['b']"),
+    "no rows of a tuple": ((), "entity_rows is empty"),
     "none": (None, "no rows"),
 }
 
@@ -107,6 +111,8 @@ def test_rows_that_name_no_entity_are_one_line(applied, kind, whose, call):
     [
         {"session_id": ["a"]},
         [{"session_id": "a"}],
+        ({"session_id": "a"},),
+        {"session_id": ("a",)},
         {"session_id": np.array(["a"])},
         {"session_id": pd.Series(["a"])},
         {"session_id": RepeatedValue(val=[Value(string_val="a")])},

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.stores.offline.entity_rows import EntityRows, refuse_missing_key, wrong_key
+from feature_repo.stores.offline.entity_rows import EntityRows, refuse_missing_key, tell_null_key, wrong_key
 from feature_repo.stores.offline.errors import OnlySparkError
 from feature_repo.stores.offline.local import asof
 from feature_repo.stores.offline.local.asof import Found, Longs
@@ -64,8 +64,10 @@ def check_keys(view: ViewColumns, table: LocalTable, entities: EntityRows) -> No
     EntityFrameError
         A key column is missing or of another type.
     """
+    nulls = entities.nulls()
     for entity, column in view.keys:
         refuse_missing_key(view.view, entity, entities.table.column_names)
+        tell_null_key(view.view, entity, nulls)
         given, wanted = entities.table.schema.field(entity).type, table.types[column]
         if given != wanted and not (pa.types.is_integer(given) and pa.types.is_integer(wanted)):
             raise wrong_key(view.view, entity, spark_name(given), spark_name(wanted))

@@ -27,7 +27,11 @@ def test_without_a_model_it_is_alive_but_not_ready_and_says_why(side_without_a_m
         "the reason",
     )
     assert side.client.get("/readyz").status_code == 503
-    assert (side.settings.home / "serve.log").read_text().count("answered by popularity") == 1
+    side.consume()
+    side.answer("nobody", side.click("nobody", "shoes-1"))
+    side.answer("nobody", side.click("nobody", "shoes-2"))
+    for log in ("serve.log", "consume.log"):
+        assert (side.settings.home / log).read_text().count("answered by popularity") == 1
 
 
 def test_a_promoted_model_is_picked_up_and_it_becomes_ready(side: Any, wait: Any) -> None:

@@ -4,11 +4,14 @@ connects.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.contract.addresses import AddressError, checked, checked_brokers, shown, without_addresses
+from feature_repo.contract.dataset.folder import DatasetFolderError, click_files
 
 HUSH = "HUSH"
 pieces = st.text(alphabet="ab1@/%?#:;,&=.-_[]\\ \n\té", max_size=6)
@@ -104,3 +107,12 @@ def test_addresses_inside_of_foreign_messages_are_shown_likewise():
         "Client error '401' for url 'http://u:hush@host:1/v1?key=hush'\nsee redis://:hu/sh@host"
     )
     assert told == "Client error '401' for url 'http://host:1/v1'\nsee redis://(hidden)"
+
+
+@pytest.mark.parametrize(
+    "address", [f"s3a://key:{HUSH}@bucket/shop", f"s3://key:a@/:%#{HUSH}@bucket", f"hdfs://u:{HUSH}/x@h/p"]
+)
+def test_a_folder_that_is_an_address_is_refused_without_its_password(address):
+    with pytest.raises(DatasetFolderError, match="is an address; copy it to this machine") as caught:
+        click_files(Path(address))
+    assert HUSH not in str(caught.value)

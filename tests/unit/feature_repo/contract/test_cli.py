@@ -29,5 +29,8 @@ def test_a_home_of_a_set_pair_holds_unless_the_flag_is_given(given: str | None) 
 
 
 def test_a_pair_without_a_sign_is_one_line() -> None:
-    with pytest.raises(SettingsError, match="--set 'home' is no KEY=VALUE"):
+    with pytest.raises(SettingsError, match=r"--set 'home\.\.\.' is no KEY=VALUE"):
         cli.settings_of(NOTHING, pairs=["home"])
+    with pytest.raises(SettingsError) as caught:
+        cli.settings_of(NOTHING, pairs=["endpoint.api_key:HUSH"])
+    assert "endpoint.api_key" in str(caught.value) and "HUSH" not in str(caught.value)

@@ -100,3 +100,40 @@ def test_rows_that_another_consumer_did_not_write_are_kept_beside_its_files(tmp_
         log.roll(3, store)
         store.close()
     assert sorted(_read(tmp_path / "log")) == [1, 2, 3, 8]
+
+
+def test_rows_of_a_partition_that_goes_are_written_but_for_those_whose_answer_may_not_be_out(
+    store: PartitionStore, tmp_path: Path
+) -> None:
+    store.write(9, {}, Outbox(), _packed([_row(1), _row(2), _row(8)]))
+    log = ScoreLog(tmp_path / "log", "clicks")
+    assert log.hand_over(3, store, {8}) == 2
+    assert [offset for offset, _ in store.rows()] == [8]
+    assert log.hand_over(3, store) == 1
+    assert log.hand_over(3, store) == 0
+    assert sorted(_read(tmp_path / "log")) == [1, 2, 8]
+
+
+def test_handing_over_again_after_a_crash_doubles_nothing(store: PartitionStore, tmp_path: Path) -> None:
+    log, rows = ScoreLog(tmp_path / "log", "clicks"), [_row(1), _row(2)]
+    store.write(9, {}, Outbox(), _packed(rows))
+    log.hand_over(3, store)
+    store.write(9, {}, Outbox(), _packed([*rows, _row(5)]))  # as if they had not been forgotten
+    assert log.hand_over(3, store) == 1
+    assert sorted(_read(tmp_path / "log")) == [1, 2, 5]
+
+
+def test_a_topic_made_anew_writes_no_file_over_one_of_the_same_offsets(
+    store: PartitionStore, tmp_path: Path
+) -> None:
+    log = ScoreLog(tmp_path / "log", "clicks")
+    for event in ("before", "after"):
+        offset, row = _row(1)
+        place = score_log._EVENT_ID
+        store.write(2, {}, Outbox(), _packed([(offset, (*row[:place], event, *row[place + 1 :]))]))
+        log.adopt(3, store)
+        assert log.roll(3, store) == 1
+    names = sorted(file.name for file in (tmp_path / "log").iterdir())
+    assert names == [f"clicks-3-{1:020d}-{1:020d}.2.arrow", f"clicks-3-{1:020d}-{1:020d}.arrow"]
+    assert _read(tmp_path / "log") == [1, 1]
+    assert log._written(3, 1, 1) == {(1, "before"), (1, "after")}

@@ -10,7 +10,12 @@ from delta.tables import DeltaTable
 from feast.errors import FeatureViewNotFoundException
 
 from feature_repo.registry import store
-from feature_repo.stores.offline.errors import EntityFrameError, FeatureTableError, FutureRowsWarning
+from feature_repo.stores.offline.errors import (
+    EntityFrameError,
+    FeatureTableError,
+    FutureRowsWarning,
+    NullKeyWarning,
+)
 from feature_repo.stores.offline.local.reads import LocalRetrievalJob
 from feature_repo.stores.offline.retrieval import DeltaRetrievalJob
 
@@ -222,11 +227,42 @@ def test_feast_never_writes_delta(lake, spark, feast_store):
         ),
         (pd.DataFrame({"session_id": ["a"], "event_timestamp": pd.to_datetime([None], utc=True)}), "is null"),
         (pd.DataFrame({"session_id": ["a"]}), "none is named 'event_timestamp'"),
+        (
+            pd.DataFrame({"session_id": ["a", "b"], "event_timestamp": [at(1), pd.NaT]}),
+            "row 1: 'event_timestamp' is null",
+        ),
+        (
+            pd.DataFrame({"session_id": ["a", "b"], "event_timestamp": ["2024-03-10", "yesterday"]}),
+            "row 1: 'event_timestamp' = 'yesterday' is no time",
+        ),
+        (
+            pd.DataFrame({"session_id": ["a"], "event_timestamp": [1_710_050_400]}),
+            "column 'event_timestamp' is int64, no times",
+        ),
+        (
+            pd.DataFrame({"session_id": ["a", 1], "event_timestamp": [at(1), at(1)]}),
+            "row 1: 'session_id' = 1 is another type than str",
+        ),
+        (pd.DataFrame({"session_id": [None], "event_timestamp": [at(1)]}), "is void, view"),
+        (
+            pd.DataFrame([["a", "b", at(1)]], columns=["session_id", "session_id", "event_timestamp"]),
+            "every column a name of its own",
+        ),
+        ([{"session_id": "a"}], "entity_df is a list"),
     ],
 )
 def test_bad_entity_rows_are_refused_in_one_line(feast_store, frame, words):
-    with pytest.raises(EntityFrameError, match=words):
+    with pytest.raises(EntityFrameError, match=words) as caught:
         ask(feast_store, frame, features=["session_features:click_count"])
+    assert "view 'session_features'" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_rows_without_a_key_come_back_empty_with_a_warning(feast_store):
+    asked = pd.DataFrame({"session_id": ["a", None, None], "event_timestamp": [at(3600)] * 3})
+    words = "view 'session_features': row 1 and 1 more of entity_df without 'session_id'"
+    with pytest.warns(NullKeyWarning, match=words):
+        frame = ask(feast_store, asked, features=["session_features:click_count"]).to_df()
+    assert counts(frame)[0] is not None and counts(frame)[1:] == [None, None]
 
 
 def test_rows_of_a_time_to_come_are_answered_with_a_warning(feast_store):

@@ -5,6 +5,7 @@ may be, and never shown.
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,7 +82,64 @@ def test_a_failure_names_setting_address_and_proxy(server, monkeypatch):
     reason = failure(llm(f"http://u:{HUSH}@models.invalid/v1?key={HUSH}"))
     assert f"asked through the proxy http://127.0.0.1:{server.server_port} of the environment" in reason
     assert "NO_PROXY" in reason
+    assert "http://models.invalid/v1/chat/completions was asked through" in reason
     assert server.asked[0][0] == f"http://models.invalid/v1/chat/completions?key={HUSH}"
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (407, "wants user and password"),
+        (403, "does not let this host pass"),
+        (502, "which the proxy reaches"),
+    ],
+)
+def test_a_proxy_that_opens_no_way_to_a_server_is_told_by_its_own_status(monkeypatch, status, remedy):
+    class Proxy(BaseHTTPRequestHandler):
+        def do_CONNECT(self):
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *words):
+            """Say nothing."""
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HTTPS_PROXY", f"http://shop:{HUSH}%40@127.0.0.1:{running.server_port}")
+    try:
+        reason = failure(llm(f"https://models.invalid/v1?key={HUSH}"))
+    finally:
+        running.shutdown()
+        running.server_close()
+    assert reason.startswith(f"endpoint.url https://models.invalid/v1/chat/completions: ProxyError: {status}")
+    assert remedy in reason and f"through the proxy http://127.0.0.1:{running.server_port}" in reason
+
+
+@pytest.mark.parametrize(
+    "quoted", [f"bad key {HUSH}", f"user u has not {HUSH}@", f"no such key={HUSH}-query", f"?{HUSH}%40"]
+)
+def test_secrets_that_a_server_quotes_reach_no_message(quoted, monkeypatch):
+    class Quoting(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            body = json.dumps({"error": {"message": quoted}}).encode()
+            self.send_response(401)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words):
+            """Say nothing."""
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Quoting)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    try:
+        address = f"http://u:{HUSH}%40@127.0.0.1:{running.server_port}/v1?key={HUSH}-query"
+        assert "***" in failure(llm(address))
+    finally:
+        running.shutdown()
+        running.server_close()
 
 
 def test_hosts_of_no_proxy_are_asked_directly(server, monkeypatch):

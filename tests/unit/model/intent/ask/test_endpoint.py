@@ -269,6 +269,8 @@ def test_usage_under_other_names_is_counted(serve, usage):
         ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT"}, 30.0),
         ({"retry-after": "Wed, 21 Oct 2026 07:27:30 GMT"}, 0.0),
         ({"retry-after": "Wednesday, 21-Oct-26 07:28:30 GMT"}, 30.0),
+        ({"retry-after": "Wed Oct 21 07:28:30 2026"}, 30.0),
+        ({"retry-after": "2026-10-21T07:28:30Z"}, 30.0),
         ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:20 GMT"}, 10.0),
         ({}, 0.0),
         ({"retry-after": ""}, 0.0),
@@ -279,7 +281,11 @@ def test_usage_under_other_names_is_counted(serve, usage):
         ({"retry-after": "Wed, 99 Oct 2026"}, 0.0),
     ],
 )
-def test_retry_after_is_read_as_seconds_and_as_a_date(headers, seconds):
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_retry_after_is_read_as_seconds_and_as_a_date(headers, seconds, zone, monkeypatch, request):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    request.addfinalizer(lambda: (monkeypatch.undo(), time.tzset()))
     now = datetime.datetime(2026, 10, 21, 7, 28, tzinfo=datetime.UTC).timestamp()
     assert retry_after(headers, now) == seconds
 
