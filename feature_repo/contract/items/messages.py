@@ -135,6 +135,26 @@ def _decoded(value: bytes, key: bytes | None) -> ItemUpdate:
     )
 
 
+def read_attributes(text: str) -> dict[str, Value]:
+    """Read attributes as a column of a file holds them.
+
+    Raises
+    ------
+    ItemError
+        It is no JSON object, or breaks the rules for attributes.
+
+    Examples
+    --------
+    >>> read_attributes('{"price": 9.5, "languages": ["en", "de"]}')
+    {'price': 9.5, 'languages': ('en', 'de')}
+    """
+    try:
+        given = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        given = text
+    return _attributes(given) or {}
+
+
 def _text(name: str, fields: Mapping[str, Any]) -> str | None:
     text = fields.get(name)
     if text is None:
