@@ -240,3 +240,24 @@ def test_the_topic_is_compacted_and_keeps_withdrawals(live: Settings) -> None:
     finally:
         admin.close()
     assert "compact" in text and str(2**62) in text
+
+
+def test_a_letter_goes_back_only_where_the_topic_has_nothing_later_of_its_item(shop: Any, wait: Any) -> None:
+    put(
+        shop,
+        ("typo", {"item_id": "lamps-12", "available": False}),
+        ("typo", {"item_id": "lamps-13", "available": False}),
+    )
+    put(shop, ("lamps-13", {"item_id": "lamps-13", "available": True}))
+    topic = shop.settings.kafka.items_topic
+
+    def wrong() -> list[str]:
+        found = [one for one in dead_letters.read(shop.settings, reason="wrong_key") if one.topic == topic]
+        return [json.loads(one.value or b"")["item_id"] for one in found]
+
+    wait(lambda: {"lamps-12", "lamps-13"} <= set(wrong()), "the letters")
+    done = dead_letters.redrive(shop.settings, reason="wrong_key", rekey=True)
+    assert done.refused[dead_letters.SUPERSEDED] == 2  # lamps-13, and lamps-9 of before
+    assert done.sent == 1
+    wait(lambda: "lamps-12" not in asked(shop, "lamps-3", only=["lamps-12", "lamps-13"]), "lamps-12")
+    assert asked(shop, "lamps-3", only=["lamps-12", "lamps-13"]) == ["lamps-13"]
