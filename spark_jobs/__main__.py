@@ -165,7 +165,7 @@ def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
     if not job.spark:
         result = module.run(settings, **arguments)
         return result
-    if word == "ingest" and not (given.kafka or given.score_log):
+    if word == "ingest" and not (given.kafka or given.items or given.score_log):
         module.look(settings)  # before Spark, whose start takes seconds
         arguments["max_refused_share"] = settings.dataset.max_refused_share
 
@@ -187,6 +187,7 @@ def _run(word: str, settings: Settings, given: SimpleNamespace) -> JobResult:
 
 def _only_writer(job: Job, settings: Settings, given: SimpleNamespace) -> AbstractContextManager[None]:
     table = tables.SCORE_LOG if getattr(given, "score_log", False) else job.table
+    table = tables.ITEMS if getattr(given, "items", False) else table
     return files.only_writer(settings, table) if table else nullcontext()
 
 

@@ -60,10 +60,11 @@ JOBS: dict[str, Job] = {
         (
             Flag("dataset", "dataset folder (clicks.*, items.*); none = ML-100K", Path, "dataset.path"),
             Flag("kafka", "read the clicks topic from where the table stops, instead of files", bool),
+            Flag("items", "read the items topic from where the table stops: the live catalogue", bool),
             Flag(
                 "score-log", "commit what the consumer served (HOME/score_log) to the table score_log", bool
             ),
-            Flag("max-offsets", "with --kafka: at most so many records of each partition", int),
+            Flag("max-offsets", "with --kafka or --items: at most so many records of each partition", int),
             _BROKER,
             _UNTIL,
         ),

@@ -102,7 +102,7 @@ def dlq_list(settings: Settings, options: Options) -> int:
         print(
             (
                 f"{foreign} of these are foreign: records of '{where}' that are no dead letters of "
-                f"'{settings.kafka.clicks_topic}'"
+                f"'{settings.kafka.clicks_topic}' or '{settings.kafka.items_topic}'"
             ),
             file=sys.stderr,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.process_collector import ProcessCollector
@@ -149,6 +150,18 @@ class ConsumerMetrics:
         self.intent_requests = Counter(
             "intentstore_intent_requests", "Sessions sent to the near-line intent worker", registry=registry
         )
+        self.items_refused = Counter(
+            "intentstore_items_refused",
+            "Records of the items topic sent to the dead letters",
+            ["reason"],
+            registry=registry,
+        )
+        self.items = Gauge(
+            "intentstore_items",
+            "Items that the items topic speaks of (live), and items that are not available (withdrawn)",
+            ["state"],
+            registry=registry,
+        )
         self._stages = {name: self.stage.labels(name) for name in STAGES}
         self._mark = time.perf_counter()
 
@@ -161,6 +174,11 @@ class ConsumerMetrics:
         now = time.perf_counter()
         self._stages[stage].observe(now - self._mark)
         self._mark = now
+
+    def follow_items(self, live: Callable[[], int], withdrawn: Callable[[], int]) -> None:
+        """Tell what is known of items, whenever it is asked for."""
+        self.items.labels("live").set_function(live)
+        self.items.labels("withdrawn").set_function(withdrawn)
 
     def use_model(self, version: str) -> None:
         """Tell which model answers."""

@@ -41,7 +41,7 @@ def _tables() -> dict[str, Entry]:
     """Words on the assets that are tables, as the contract has them; the score log is filled by the live
     half.
     """
-    made = (table for name, table in columns.TABLES.items() if name != columns.SCORE_LOG)
+    made = (table for name, table in columns.TABLES.items() if name not in columns.LIVE_TABLES)
     return {table.name: Entry(table.group, (*table.kinds, "deltalake"), table.text) for table in made}
 
 

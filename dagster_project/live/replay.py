@@ -254,8 +254,9 @@ def measure(settings: Settings, before: Ends) -> dict[str, Any]:
             if (after := draw.followed.get(place)) is not None:
                 hits.append(after.item in [item.item_id for item in answer.items])
     for record in _records(settings, settings.kafka.dead_letter_topic, before.dead):
-        ours = dlq.letter_of(record, settings.kafka.clicks_topic).reason != dlq.FOREIGN
-        dead, strangers = dead + ours, strangers + (not ours)
+        letter = dlq.letter_of(record, settings.kafka.clicks_topic, settings.kafka.items_topic)
+        strangers += letter.reason == dlq.FOREIGN
+        dead += letter.reason != dlq.FOREIGN and letter.topic == settings.kafka.clicks_topic
     span = (max(stamps) - min(stamps)) / 1000 if len(stamps) > 1 else 0.0
     return {
         "clicks": len(sent),

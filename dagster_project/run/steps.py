@@ -189,7 +189,7 @@ TABLES: dict[str, str] = {
             columns.SESSION_FEATURES,
         )
     },
-    **{name: name for name in columns.SCHEMAS if name != columns.SCORE_LOG},
+    **{name: name for name in columns.SCHEMAS if name not in columns.LIVE_TABLES},
 }
 
 

@@ -214,7 +214,7 @@ def decode_click(value: bytes | None, key: bytes | None, now_us: int) -> Click:
     >>> decode_click(raw, b"s", 1_800_000_000_000_000).item_id
     'i'
     """
-    fields = _decode_object(value)
+    fields = decode_object(value, "event_id, session_id, item_id, event_time")
     version = fields.get("schema_version", SCHEMA_VERSION)
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise ClickError(
@@ -283,7 +283,21 @@ def check_time(time_us: int, now_us: int) -> None:
         )
 
 
-def _decode_object(value: bytes | None) -> dict[str, Any]:
+def decode_object(value: bytes | None, expected: str) -> dict[str, Any]:
+    """Read a record's value as a JSON object.
+
+    Parameters
+    ----------
+    value : bytes or None
+        As Kafka holds it.
+    expected : str
+        Names of its fields, for the message.
+
+    Raises
+    ------
+    ClickError
+        With reason ``null_value``, ``too_large``, ``not_utf8``, ``not_json`` or ``wrong_shape``.
+    """
     if value is None:
         raise ClickError("null_value", "the record has no value; expected a JSON object")
     if len(value) > MAX_VALUE_BYTES:
@@ -303,10 +317,7 @@ def _decode_object(value: bytes | None) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ClickError(
             "wrong_shape",
-            (
-                f"the value is a JSON {type(fields).__name__}; expected an object with event_id, "
-                "session_id, item_id, event_time"
-            ),
+            f"the value is a JSON {type(fields).__name__}; expected an object with {expected}",
         )
     return fields
 

@@ -134,6 +134,7 @@ class KafkaSettings(Section):
     recommendations_topic: str = "recommendations"
     dead_letter_topic: str = "clicks.dlq"
     intent_requests_topic: str = "intent.requests"
+    items_topic: str = Field("items", description="Compacted; the live catalogue, key = item_id.")
     partitions: int = Field(4, ge=1)
     replication_factor: int = Field(1, ge=1)
     create_partitions: bool = Field(
@@ -271,6 +272,16 @@ class IntentSettings(Section):
     )
 
 
+class AttributeSettings(Section):
+    """What an attribute of an item must be to be shown; an item without it is not."""
+
+    equal: bool | int | float | str | tuple[bool | int | float | str, ...] | None = Field(
+        None, description="One value, or a list of which one must be met."
+    )
+    below: float | None = None
+    above: float | None = None
+
+
 class LimitSettings(Section):
     """What may be shown in every answer on Kafka; an HTTP request brings its own."""
 
@@ -281,6 +292,9 @@ class LimitSettings(Section):
     per_category: int | None = Field(None, ge=1, description="Most items of one category.")
     new_share: float = Field(0.0, ge=0, le=1, description="Least share of items without a training click.")
     seed: int = Field(0, description="Of the draw among new items.")
+    attributes: dict[str, AttributeSettings] = Field(
+        default_factory=dict, description="Only items whose attributes are so, by name."
+    )
 
     @field_validator("only", "exclude")
     @classmethod

@@ -17,6 +17,7 @@ TEXT_DIM = 384
 
 CLICKS = "clicks"
 ITEMS = "items"
+ITEM_UPDATES = "item_updates"
 ITEM_VECTORS = "item_vectors"
 SESSIONS = "sessions"
 SESSION_TEXT = "session_text"
@@ -28,6 +29,7 @@ SCORE_LOG = "score_log"
 SESSION_EVENTS = "session_events"  # a view of session_features
 QUARANTINE = "quarantine"
 INTENT_CACHE = "intent_cache"
+LIVE_TABLES = (SCORE_LOG, ITEM_UPDATES)  # filled out of what happens live, by no step of the batch half
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,36 @@ _ITEMS = Table(
             "Whether the item may be recommended; null = the source does not say, so it may.",
             False,
         ),
+        Field("attributes", _S, "Price, language and the like, JSON by name; null = not said.", False),
+        Field("extra", _S, "Further fields of the items topic, as JSON.", False),
     ),
     ("item_id",),
     "ingest",
+    "ingest",
+)
+
+_ITEM_UPDATES = Table(
+    ITEM_UPDATES,
+    (
+        "Every record of the items topic that was accepted, once: what was said of an item, from when on. "
+        "Of an item the latest offset counts."
+    ),
+    (
+        Field("topic", _S, "Kafka topic."),
+        Field("partition", _I, "Kafka partition."),
+        Field("offset", _L, "Kafka offset."),
+        _ITEM_ID,
+        Field("title", _S, "Name of the item; null = the record does not say.", False),
+        Field("category", _S, "Category of the item; null = the record does not say.", False),
+        Field("available", pa.bool_(), "Whether the item may be recommended from then on."),
+        Field("withdrawn", pa.bool_(), "Whether it was a record without a value."),
+        Field("attributes", _S, "Price, language and the like, JSON by name.", False),
+        Field("extra", _S, "Further fields, as JSON.", False),
+        Field("arrival_time", TIME, "Time of the Kafka record: from when on this was known."),
+        Field("ingest_time", TIME, "When the row was written."),
+    ),
+    ("topic", "partition", "offset"),
+    "ingest --items",
     "ingest",
 )
 
@@ -572,6 +601,7 @@ TABLES: dict[str, Table] = _by_name(
     (
         _CLICKS,
         _ITEMS,
+        _ITEM_UPDATES,
         _ITEM_VECTORS,
         _SESSIONS,
         _SESSION_TEXT,

@@ -102,6 +102,17 @@ class CompiledNetwork(Table):
             self.config, self.weights, flat(np.concatenate([self.raw, raw]), np.float32), grown
         )
 
+    def moved(self, places: list[int], by: Floats, views: Floats | None) -> CompiledNetwork:
+        """Return the network with some item vectors moved, by rows of shape (len(places), dim), and other
+        centred text vectors of these items, shape (len(places), text_dim).
+        """
+        raw, seen = self.raw.copy(), self.views
+        raw[places] += by
+        if len(seen) and views is not None:
+            seen = seen.copy()
+            seen[places] = views
+        return CompiledNetwork(self.config, self.weights, flat(raw, np.float32), flat(seen, np.float32))
+
     @property
     def residual(self) -> Floats:
         """What clicks taught about every item of training, float32, shape (items, dim)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.contract.categories import Categories, CategoryError
+from feature_repo.contract.items.messages import Attributes
 from feature_repo.contract.settings import LimitSettings
 from model.data.catalogue import Catalogue
+from model.recommender.attributes import AttributeRule, Column
+from model.recommender.stock import Stock
 
 SHOWN_IDS = 3  # of unknown ids in a message
-MOST_CATEGORIES = 256  # masks that are remembered; requests may name any words
+MOST_MASKS = 256  # of categories, and of attributes, that are remembered; requests may name any words
 DRAWN_AT_ONCE = 64
 Mask = NDArray[np.bool_]
 
@@ -58,6 +61,8 @@ class Limits:
         At least this share of the answer, rounded up, are items without a training click, drawn by `seed` and
         the session; 0 = none is asked for.
     seed : int
+    attributes : tuple of AttributeRule
+        Only items that keep all of them.
     """
 
     category: str | None = None
@@ -67,6 +72,7 @@ class Limits:
     per_category: int | None = None
     new_share: float = 0.0
     seed: int = 0
+    attributes: tuple[AttributeRule, ...] = ()
 
     def without(self, ended: Sequence[str]) -> Limits:
         """Return the same rules without some more items, such as those that were bought."""
@@ -100,12 +106,23 @@ class Shelf:
         Training clicks; items without one are new.
     withdrawn : frozenset of str
         Items that are not available: never shown.
+    attributes : mapping of str to attributes
+        By item; of those that have any.
     """
 
     catalogue: Catalogue
     counts: NDArray[np.int64]
     withdrawn: frozenset[str] = frozenset()
+    attributes: Mapping[str, Attributes] = field(default_factory=dict)
     _of_category: dict[str, Mask] = field(default_factory=dict, compare=False, repr=False)
+    _of_rule: dict[AttributeRule, Mask] = field(default_factory=dict, compare=False, repr=False)
+    _columns: dict[str, Column] = field(default_factory=dict, compare=False, repr=False)
+
+    def stocked(self, stock: Stock) -> Shelf:
+        """Give the same catalogue with what is available now; masks that stay true are kept."""
+        if stock.attributes is self.attributes:
+            return replace(self, withdrawn=stock.withdrawn)
+        return replace(self, withdrawn=stock.withdrawn, attributes=stock.attributes, _of_rule={}, _columns={})
 
     @cached_property
     def available(self) -> Mask:
@@ -133,9 +150,9 @@ class Shelf:
         Raises
         ------
         LimitsError
-            An unknown category or id of `only`, or rules that leave no item.
+            An unknown category, id of `only` or attribute, or rules that leave no item.
         """
-        narrowed = limits.category is not None or bool(limits.only)
+        narrowed = limits.category is not None or bool(limits.only) or bool(limits.attributes)
         if not narrowed and not limits.exclude and not self.withdrawn:
             return None
         mask = self.available.copy()
@@ -143,6 +160,8 @@ class Shelf:
             mask &= self._in_category(limits.category)
         if limits.only:
             mask &= self._only(limits.only)
+        for rule in limits.attributes:
+            mask &= self._keeping(rule)
         mask[self.catalogue.known(list(limits.exclude))] = False
         if narrowed and not mask.any():
             raise LimitsError("no_item_left", f"{_said(limits)} leave no available item; widen them")
@@ -162,8 +181,25 @@ class Shelf:
                 )
             found = np.zeros(len(self.catalogue), dtype=bool)
             found[places] = True
-            if len(self._of_category) < MOST_CATEGORIES:
+            if len(self._of_category) < MOST_MASKS:
                 self._of_category[category] = found
+        return found
+
+    def _keeping(self, rule: AttributeRule) -> Mask:
+        found = self._of_rule.get(rule)
+        if found is None:
+            column = self._columns.get(rule.name) or Column(
+                self.catalogue.item_ids, self.attributes, rule.name
+            )
+            if column.empty:
+                raise LimitsError(
+                    "unknown_attribute",
+                    f"attribute {rule.name[:60]!r} is of no item; GET /v1/items?id= shows them",
+                )
+            self._columns[rule.name] = column
+            found = column.mask(rule)
+            if len(self._of_rule) < MOST_MASKS:
+                self._of_rule[rule] = found
         return found
 
     def _only(self, ids: Sequence[str]) -> Mask:
@@ -282,6 +318,7 @@ class _Kept:
 def _said(limits: Limits) -> str:
     words = [f"category {limits.category!r}"] if limits.category is not None else []
     words += [f"only ({len(limits.only)} ids)"] if limits.only else []
+    words += [f"attribute {rule.name[:60]!r}" for rule in limits.attributes]
     words += [f"exclude ({len(limits.exclude)} ids)"] if limits.exclude else []
     return " and ".join(words)
 
@@ -294,8 +331,11 @@ def limits_of(settings: LimitSettings) -> Limits:
     LimitsError
         They contradict each other.
     """
-    values = settings.model_dump()
-    return checked(Limits(**values | {"exclude": frozenset(settings.exclude)}))
+    rules = tuple(
+        AttributeRule(name, one.equal, one.below, one.above) for name, one in settings.attributes.items()
+    )
+    values = settings.model_dump(exclude={"attributes"})
+    return checked(Limits(**values | {"exclude": frozenset(settings.exclude), "attributes": rules}))
 
 
 def checked(limits: Limits) -> Limits:
@@ -319,4 +359,12 @@ def checked(limits: Limits) -> Limits:
         raise LimitsError("bad_limit", f"new_share = {limits.new_share}; give a share from 0 to 1")
     if limits.min_score is not None and not math.isfinite(limits.min_score):
         raise LimitsError("bad_limit", f"min_score = {limits.min_score}; give a finite number")
+    for rule in limits.attributes:
+        if problem := rule.problem():
+            raise LimitsError("bad_limit", problem)
+        if rule.contradicts:
+            raise LimitsError(
+                "contradicting_limits",
+                f"attribute {rule.name[:60]!r}: nothing is below {rule.below} and above {rule.above}",
+            )
     return limits

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from model.recommender.limits import NO_LIMITS, Limits, Mask, Shelf, Shown
-from model.recommender.withdrawn import Withdrawn, file_of
+from model.recommender.stock import Stock, Stocks, file_of
 
 if TYPE_CHECKING:
     from feature_repo.contract.settings import Settings
@@ -47,20 +47,21 @@ class Shelves:
     Parameters
     ----------
     scorer : Scorer
-    withdrawn : Withdrawn
+    stocks : Stocks
         Is followed.
     """
 
-    def __init__(self, scorer: Scorer, withdrawn: Withdrawn) -> None:
-        self._withdrawn = withdrawn
-        self._shelf = Shelf(scorer.catalogue, scorer.counts)
+    def __init__(self, scorer: Scorer, stocks: Stocks) -> None:
+        self.stocks = stocks
+        self._made: tuple[Stock | None, Shelf] = None, Shelf(scorer.catalogue, scorer.counts)
 
     def now(self) -> Shelf:
         """Give the shelf of this moment."""
-        gone = self._withdrawn.ids()
-        if gone is not self._shelf.withdrawn:
-            self._shelf = Shelf(self._shelf.catalogue, self._shelf.counts, gone)
-        return self._shelf
+        stock, (made_of, shelf) = self.stocks.now(), self._made
+        if stock is not made_of:
+            shelf = shelf.stocked(stock)
+            self._made = stock, shelf  # exchanged as one, so that no request meets half of each
+        return shelf
 
 
 class LoadedModel(NamedTuple):
@@ -164,7 +165,7 @@ def _chosen(scorer: Scorer, shelf: Shelf, request: ScoreRequest, limits: Limits,
     return Scored(items, scores, reasons, because)
 
 
-def load_model(settings: Settings, path: Path) -> LoadedModel:
+def load_model(settings: Settings, path: Path, stocks: Stocks | None = None) -> LoadedModel:
     """Load a model folder with its intents, and the new items beside it.
 
     Parameters
@@ -173,6 +174,8 @@ def load_model(settings: Settings, path: Path) -> LoadedModel:
         For the intents and their cache.
     path : Path
         Folder of one model version.
+    stocks : Stocks, optional
+        What is available; none = as the lake knows it.
 
     Raises
     ------
@@ -184,7 +187,7 @@ def load_model(settings: Settings, path: Path) -> LoadedModel:
 
     scorer = new_items.load(path)
     intents = LiveIntents.load(settings, path, scorer.catalogue)
-    model = LoadedModel(scorer, intents, path, Shelves(scorer, Withdrawn(file_of(settings))))
+    model = LoadedModel(scorer, intents, path, Shelves(scorer, stocks or Stocks(file_of(settings))))
     # the first call pays for what is built, read or compiled lazily
     scorer.warm()
     model.recommend([[], scorer.item_ids[:2]], 1)

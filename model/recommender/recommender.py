@@ -262,7 +262,7 @@ class Scorer:
         places = [place for place, item in enumerate(new.item_ids) if item not in self.catalogue.index]
         if not places:
             return self
-        vectors, table = self._new_vectors(new, places)
+        vectors, table = self._placed_vectors(new, places)
         old = self.catalogue
         catalogue = Catalogue(
             old.item_ids + [new.item_ids[place] for place in places],
@@ -273,19 +273,50 @@ class Scorer:
         counts = np.concatenate([self.counts, np.zeros(len(places), dtype=np.int64)])
         table = table + self._new_residuals(catalogue, vectors, counts)
         network = self.network.extended(table, None if self.space is None else self.space.centred(vectors))
-        hybrid = None
-        if self.hybrid is not None:
-            settings, tensors = self.hybrid.state()
-            hybrid = type(self.hybrid).restore(settings, tensors, catalogue)
         return replace(
-            self,
-            catalogue=catalogue,
-            network=network,
-            hybrid=hybrid,
-            counts=counts,
+            self, catalogue=catalogue, network=network, hybrid=self._hybrid_over(catalogue), counts=counts
         )
 
-    def _new_vectors(self, new: Catalogue, places: list[int]) -> tuple[Floats, Floats]:
+    def retitled(self, changed: Catalogue) -> Scorer:
+        """Return a scorer in which some known items have other titles, categories and text vectors; what
+        clicks taught about them stays.
+
+        Parameters
+        ----------
+        changed : Catalogue
+            With text vectors of the same encoder; ids that are not known are passed over.
+
+        Raises
+        ------
+        ValueError
+            If the vectors are of another length.
+        """
+        index, old = self.catalogue.index, self.catalogue
+        places = [place for place, item in enumerate(changed.item_ids) if item in index]
+        if not places:
+            return self
+        here = [index[changed.item_ids[place]] for place in places]
+        vectors, table = self._placed_vectors(changed, places)
+        titles, categories = list(old.titles), list(old.categories)
+        for at, place in zip(here, places, strict=True):
+            titles[at], categories[at] = changed.titles[place], changed.categories[place]
+        before = np.zeros_like(vectors) if old.vectors is None else old.vectors[here]
+        whole = None if old.vectors is None else old.vectors.copy()
+        if whole is not None:
+            whole[here] = vectors
+        if self.config.text and self.space is not None:
+            table = table - self.space.apply(before)
+        catalogue = Catalogue(old.item_ids, titles, categories, whole)
+        network = self.network.moved(here, table, None if self.space is None else self.space.centred(vectors))
+        return replace(self, catalogue=catalogue, network=network, hybrid=self._hybrid_over(catalogue))
+
+    def _hybrid_over(self, catalogue: Catalogue) -> Hybrid | None:
+        if self.hybrid is None:
+            return None
+        settings, tensors = self.hybrid.state()
+        return type(self.hybrid).restore(settings, tensors, catalogue)
+
+    def _placed_vectors(self, new: Catalogue, places: list[int]) -> tuple[Floats, Floats]:
         width = self.text_dim or 0
         vectors = np.zeros((len(places), width), dtype=np.float32)
         table = np.zeros((len(places), self.config.dim), dtype=np.float32)
@@ -307,8 +338,9 @@ class Scorer:
         if self.cold_map is None or self.space is None or not self.config.text:
             return np.zeros((len(vectors), self.config.dim), dtype=np.float32)
         shares = stand_ins(catalogue.texts, np.arange(old, len(catalogue)), counts > 0)[old:, :old]
+        learned = self.network.residual
         return by_stand_ins(
             shares,
-            self.network.residual,
+            np.pad(learned, ((0, old - len(learned)), (0, 0))),  # nobody clicked what joined before
             self.space.centred(vectors) @ self.cold_map,
         )

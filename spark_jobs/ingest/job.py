@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from feature_repo.contract.dataset.folder import DatasetFolderError
 from feature_repo.contract.dataset.look import look_at
 from feature_repo.contract.dataset.refusals import too_many
 from feature_repo.contract.events.rules import EventRules
 from feature_repo.contract.settings import Settings
-from feature_repo.contract.tables import CLICKS, ITEMS, QUARANTINE
-from model.recommender import withdrawn
+from feature_repo.contract.tables import CLICKS, ITEM_UPDATES, ITEMS, QUARANTINE
+from spark_jobs.ingest import items_topic
 from spark_jobs.ingest import kafka as ingest_kafka
 from spark_jobs.ingest import score_log as ingest_score_log
 from spark_jobs.ingest.files import STAGED_REFUSED, Staged, stage
 from spark_jobs.ingest.held_out import HeldOut, hold_back
 from spark_jobs.ingest.refused import quarantine
+from spark_jobs.ingest.stock import publish_stock
 from spark_jobs.job import JobError, JobResult
 from spark_jobs.lake.changes import on_days
 from spark_jobs.lake.errors import explain
@@ -48,6 +48,7 @@ def run(
     date: datetime.date | None = None,
     until: datetime.date | None = None,
     kafka: bool = False,
+    items: bool = False,
     score_log: bool = False,
     max_offsets: int | None = None,
     max_refused_share: float | None = None,
@@ -64,10 +65,12 @@ def run(
         With `date`: clicks of any day from that one to this.
     kafka : bool
         Read the clicks topic by offset range, each record once.
+    items : bool
+        Read the items topic so, into `item_updates` and `items`.
     score_log : bool
         Commit the files that the consumer wrote under ``home/score_log``.
     max_offsets : int, optional
-        With `kafka`: at most so many records of each partition in this run.
+        With `kafka` or `items`: at most so many records of each partition in this run.
     max_refused_share : float, optional
         Of a dataset's rows; more refused ones stop the run once they are in the quarantine, before anything
         else is written. None = no limit here: in Dagster the check `refused_share` judges the tables.
@@ -75,23 +78,25 @@ def run(
     Returns
     -------
     JobResult
-        Of the table `clicks` (or `score_log`). `details` of a dataset: ``dataset``, ``items``, ``held_out``,
-        ``duplicates``, ``refused_by`` (kind of reason to rows), ``own_split``, ``notes``, ``unknown_items``,
-        ``unknown_item_clicks``.
+        Of the table `clicks` (or `items`, `score_log`). `details` of a dataset: ``dataset``, ``items``,
+        ``held_out``, ``duplicates``, ``refused_by`` (kind of reason to rows), ``own_split``, ``notes``,
+        ``unknown_items``, ``unknown_item_clicks``.
 
     Raises
     ------
     JobError
         The input cannot be read, or a table not be written; one line.
     """
-    if kafka or score_log:
-        if kafka and score_log:
-            raise JobError("--kafka and --score-log are two runs; give one of them")
+    if kafka or items or score_log:
+        if kafka + items + score_log > 1:
+            raise JobError("--kafka, --items and --score-log are runs of their own; give one of them")
         if date is not None:
             raise JobError(
-                f"--date {date} does not go with --kafka or --score-log, which go on from where the table "
-                "stops; leave it out"
+                f"--date {date} does not go with --kafka, --items or --score-log, which go on from where the "
+                "table stops; leave it out"
             )
+        if items:
+            return items_topic.run(lake, max_offsets=max_offsets)
         if kafka:
             return ingest_kafka.run(lake, max_offsets=max_offsets)
         return ingest_score_log.run(lake)
@@ -247,8 +252,6 @@ def _commit_items(lake: Lake, staged: Staged, now: datetime.datetime) -> int:
     """Merge the catalogue. Texts are valid since ever (1970): a catalogue has no dates, and an as-of join
     must find them for old clicks.
     """
-    from pyspark.sql import functions as F
-
     if staged.items is None:
         log.info("ingest: the dataset has no items file; going on without titles, on behaviour alone")
         lake.create(ITEMS)
@@ -258,25 +261,32 @@ def _commit_items(lake: Lake, staged: Staged, now: datetime.datetime) -> int:
             "ingest: no item has a title (0 of %s); intents need titles, the rest works on behaviour alone",
             f"{staged.items.num_rows:,}",
         )
-    available = staged.items.column("available")
-    gone = staged.items.filter(pc.equal(available, False)).column("item_id").to_pylist()
-    if withdrawn.write(lake.settings, gone):
-        log.info("ingest: %s items are not available; answers follow", f"{len(gone):,}")
+    rows = _commit_catalogue(lake, staged.items, now)
+    publish_stock(lake.settings)
+    return rows
+
+
+def _commit_catalogue(lake: Lake, items: pa.Table, now: datetime.datetime) -> int:
+    from pyspark.sql import functions as F
+
     # so that a lake of before is not written anew
     unsaid = [
-        name for name in ("raw", "available") if staged.items.column(name).null_count == staged.items.num_rows
+        name for name in ("raw", "available", "attributes") if items.column(name).null_count == items.num_rows
     ]
-    same = {"catalogue": _digest(staged.items.drop_columns(unsaid))}
+    same = {"catalogue": _digest(items.drop_columns(unsaid))}
     if lake.metadata(ITEMS) == same:
-        return int(staged.items.num_rows)
+        return int(items.num_rows)
     lake.create(ITEMS)
     lake.add_new_columns(ITEMS)
-    frame = lake.spark.createDataFrame(staged.items)
+    frame = lake.spark.createDataFrame(items)
     frame = frame.withColumn("event_timestamp", F.timestamp_seconds(F.lit(0))).withColumn(
         "created", F.lit(now)
     )
-    lake.merge(ITEMS, frame, metadata=same)
-    return int(staged.items.num_rows)
+    if lake.exists(ITEM_UPDATES):  # of these items the topic has the word
+        told = lake.read(ITEM_UPDATES).select("item_id").distinct()
+        frame = frame.join(told, "item_id", "left_anti")
+    lake.merge(ITEMS, frame.withColumn("extra", F.lit(None).cast("string")), metadata=same)
+    return int(items.num_rows)
 
 
 def _digest(table: pa.Table) -> str:

@@ -66,10 +66,10 @@ def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
     """
     started = time.monotonic()
     topic = lake.settings.kafka.clicks_topic
-    topic_id, begin, end = _bounds(lake.settings, topic)
+    topic_id, begin, end = bounds(lake.settings, topic, "kafka.clicks_topic")
     lake.create(CLICKS)
     rule = key_rule(lake.settings.kafka, lake.settings.home, topic_id, len(end), end)
-    position = _start(_held(lake, topic), begin, end, topic)
+    position = first_unread(held(lake, CLICKS, topic), begin, end, topic, "kafka.clicks_topic")
     if max_offsets is not None:
         end = {partition: min(last, position[partition] + max_offsets) for partition, last in end.items()}
     totals = dict.fromkeys(("records", "inserted", "refused", "duplicates"), 0)
@@ -95,7 +95,7 @@ def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
     )
 
 
-class _Bounds(NamedTuple):
+class Bounds(NamedTuple):
     """Of a topic: Kafka's own id of it, and of each partition the first offset and the end."""
 
     topic_id: str
@@ -103,7 +103,14 @@ class _Bounds(NamedTuple):
     end: Offsets
 
 
-def _bounds(settings: Settings, topic: str) -> _Bounds:
+def bounds(settings: Settings, topic: str, setting: str) -> Bounds:
+    """Ask the broker for a topic; `setting` names it in messages.
+
+    Raises
+    ------
+    JobError
+        No broker, or no such topic.
+    """
     from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
     from kafka.errors import KafkaError
 
@@ -116,9 +123,7 @@ def _bounds(settings: Settings, topic: str) -> _Bounds:
         try:
             partitions = consumer.partitions_for_topic(topic)
             if not partitions:
-                raise JobError(
-                    f"topic '{topic}' does not exist on {servers}; create it, or set kafka.clicks_topic"
-                )
+                raise JobError(f"topic '{topic}' does not exist on {servers}; create it, or set {setting}")
             with KafkaAdminClient(**options) as admin:
                 topic_id = str(admin.describe_topics([topic])[0]["topic_id"])
             every = [TopicPartition(topic, partition) for partition in sorted(partitions)]
@@ -130,18 +135,19 @@ def _bounds(settings: Settings, topic: str) -> _Bounds:
             f"broker {servers} does not answer ({type(error).__name__}: {str(error)[:120]}); is it running? "
             "`python -m streaming up`"
         ) from None
-    return _Bounds(
+    return Bounds(
         topic_id,
         {place.partition: int(offset) for place, offset in begin.items()},
         {place.partition: int(offset) for place, offset in end.items()},
     )
 
 
-def _held(lake: Lake, topic: str) -> Offsets:
+def held(lake: Lake, table: str, topic: str) -> Offsets:
+    """Give the highest offset of each partition that a table holds."""
     from pyspark.sql import functions as F
 
     rows = (
-        lake.read(CLICKS)
+        lake.read(table)
         .where(F.col("topic") == topic)
         .groupBy("partition")
         .agg(F.max("offset").alias("offset"))
@@ -150,15 +156,24 @@ def _held(lake: Lake, topic: str) -> Offsets:
     return {int(row["partition"]): int(row["offset"]) for row in rows}
 
 
-def _start(held: Offsets, begin: Offsets, end: Offsets, topic: str) -> Offsets:
+def first_unread(
+    known: Offsets, begin: Offsets, end: Offsets, topic: str, setting: str = "kafka.clicks_topic"
+) -> Offsets:
+    """Give the offset of each partition that follows what a table holds.
+
+    Raises
+    ------
+    JobError
+        The topic does not hold the records that follow.
+    """
     position = {}
     for partition, first in begin.items():
-        following = held.get(partition, first - 1) + 1
+        following = known.get(partition, first - 1) + 1
         if following > end[partition]:
             raise JobError(
                 f"topic '{topic}' partition {partition} ends at offset {end[partition]}, but the table "
                 f"holds offset {following - 1}: the topic was made anew; give it another name "
-                "(kafka.clicks_topic), or start with an empty lake"
+                f"({setting}), or start with an empty lake"
             )
         if following < first:
             raise JobError(
@@ -211,10 +226,19 @@ def _first_of_each(clicks: DataFrame) -> DataFrame:
 
 
 def _decoded(lake: Lake, rule: KeyRule, first: Offsets, until: Offsets) -> DataFrame:
-    from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import from_arrow_schema
 
     topic = lake.settings.kafka.clicks_topic
+    records = records_between(lake, topic, first, until)
+    return records.mapInArrow(lambda batches: decode_batches(batches, rule), from_arrow_schema(DECODED))
+
+
+def records_between(lake: Lake, topic: str, first: Offsets, until: Offsets) -> DataFrame:
+    """Read a topic from one offset of each partition to another: columns ``topic``, ``partition``,
+    ``offset``, ``arrival_us``, ``key``, ``value``.
+    """
+    from pyspark.sql import functions as F
+
     reader = (
         lake.spark.read.format("kafka")
         .options(**spark_options(lake.settings))
@@ -224,10 +248,9 @@ def _decoded(lake: Lake, rule: KeyRule, first: Offsets, until: Offsets) -> DataF
     reader = reader.option("startingOffsets", _as_json(topic, first)).option(
         "endingOffsets", _as_json(topic, until)
     )
-    records = reader.load().select(
+    return reader.load().select(
         "topic", "partition", "offset", F.unix_micros("timestamp").alias("arrival_us"), "key", "value"
     )
-    return records.mapInArrow(lambda batches: decode_batches(batches, rule), from_arrow_schema(DECODED))
 
 
 def _as_json(topic: str, offsets: Offsets) -> str:

@@ -15,7 +15,7 @@ from types import FrameType
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from model.recommender.limits import Limits, LimitsError, limits_of
-from model.recommender.withdrawn import Withdrawn, file_of
+from model.recommender.stock import Stocks, file_of
 from streaming.consumer.consumer import Consumer
 from streaming.consumer.moves.repartition import Drain, Moved
 from streaming.consumer.moves.turns import follow
@@ -27,6 +27,7 @@ from streaming.serving.answers import Answerer, Popularity
 from streaming.serving.models import Models, open_models
 from streaming.topics import ensure as topics
 from streaming.topics.fence import Fence
+from streaming.topics.item_letters import ItemLetters
 from streaming.topics.layout import Layout
 
 log = logging.getLogger("intentstore.consumer")
@@ -85,6 +86,8 @@ def main(
     if settings.streaming.metrics_port is not None:
         log.info("metrics on http://127.0.0.1:%d/metrics", metrics.serve(settings.streaming.metrics_port))
     models = open_models(settings, model_dir, shadow_dir, metrics)
+    letters = ItemLetters(settings, lambda reason: metrics.items_refused.labels(reason).inc())
+    letters.start()
     try:
         consumer = assemble(
             settings, models, metrics, accept_loss=accept_loss, until_idle_seconds=until_idle_seconds
@@ -94,6 +97,7 @@ def main(
         gc.freeze()  # what was loaded so far lives as long as the process: the collector need not walk it
         consumer.run()
     finally:
+        letters.close()
         models.close()
     print(json.dumps(consumer.totals), flush=True)
     return 0
@@ -170,14 +174,14 @@ def assemble(
     drain : tuple of (Layout, Fence), optional
         See ``Consumer``.
     """
-    streaming = settings.streaming
+    streaming, stocks = settings.streaming, models.stocks or Stocks(file_of(settings))
     answerer = Answerer(
         models.current,
         Popularity(),
         streaming.top_k,
         models.shadow,
         limits=_limits(settings),
-        withdrawn=Withdrawn(file_of(settings)).ids,
+        withdrawn=lambda: stocks.now().withdrawn,
         on_failure=metrics.model_failures.inc,
         on_shadow=metrics.shadow.observe,
     )

@@ -4,23 +4,17 @@ key.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from feature_repo.contract.messages import Click, ClickError, decode_click
-from streaming.http.wire.errors import ApiError, ErrorDetail
+from streaming.http.wire.bodies import raw_records
+from streaming.http.wire.errors import ErrorDetail
+from streaming.http.wire.sender import Outgoing, Place, Sender
 
-log = logging.getLogger("intentstore.http")
-MAX_CLICKS = 1_000  # in one request
-# below the 15 s after which shops' clients commonly give up; the click is then reported as failed
-SEND_SECONDS = 10.0
-_SHAPE = msgspec.json.Decoder(list[msgspec.Raw])
 _SESSION = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -73,23 +67,9 @@ def check_clicks(body: bytes, now_us: int | None = None) -> tuple[list[CheckedCl
     >>> clicks[0].reason, single
     ('bad_id', False)
     """
-    body = body.strip()
     now = time.time_ns() // 1000 if now_us is None else now_us
-    if not body.startswith(b"["):
-        return [_check(body, now)], True
-    try:
-        raws = _SHAPE.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError(
-            400,
-            "not_json",
-            f"the body is no JSON list of clicks ({error}); send one click object or a list of them",
-        ) from None
-    if not 1 <= len(raws) <= MAX_CLICKS:
-        raise ApiError(
-            400, "bad_count", f"the list holds {len(raws):,} clicks; send 1 to {MAX_CLICKS:,} in one request"
-        )
-    return [_check(bytes(raw), now) for raw in raws], False
+    raws, single = raw_records(body, "click")
+    return [_check(raw, now) for raw in raws], single
 
 
 def _check(value: bytes, now_us: int) -> CheckedClick | ClickError:
@@ -117,47 +97,27 @@ class ClickSender:
     """
 
     def __init__(self, make_producer: Callable[[], Any], topic: str) -> None:
-        self._make, self._topic = make_producer, topic
-        self._producer: Any = None
-        self.counts: Counter[str] = Counter()
+        self._sender = Sender(make_producer, topic)
 
     def __call__(self, batches: list[list[CheckedClick]]) -> Sequence[list[ClickResult] | Exception]:
         """Send all clicks of some requests in one burst; see ``Batcher``."""
-        if self._producer is None:
-            try:
-                self._producer = self._make()
-            except Exception as error:  # noqa: BLE001 - every click gets it as its result
-                log.warning(
-                    "the producer of '%s' cannot connect: %s: %s", self._topic, type(error).__name__, error
-                )
-                failed = partial(_failed, error=error)
-                return [list(map(failed, batch)) for batch in batches]
-        under_way = [list(map(self._send, batch)) for batch in batches]
-        outcome = partial(self._outcome, deadline=time.monotonic() + SEND_SECONDS)
-        return [list(map(outcome, batch, futures)) for batch, futures in zip(batches, under_way, strict=True)]
+        outgoing = [list(map(_outgoing, batch)) for batch in batches]
+        placed = self._sender.send(outgoing)
+        return [list(map(_result, batch, places)) for batch, places in zip(batches, placed, strict=True)]
 
     def close(self) -> None:
         """Close the connection."""
-        if self._producer is not None:
-            self._producer.close(timeout=5)
+        self._sender.close()
 
-    def _send(self, checked: CheckedClick) -> Any:
-        try:
-            return self._producer.send(
-                self._topic, value=checked.value, key=checked.click.session_id.encode()
-            )
-        except Exception as error:  # noqa: BLE001 - full buffer, no metadata: the result of this click
-            return error
 
-    def _outcome(self, checked: CheckedClick, future: Any, deadline: float) -> ClickResult:
-        if isinstance(future, Exception):
-            return _failed(checked, future)
-        try:
-            placed = future.get(timeout=max(0.001, deadline - time.monotonic()))
-        except Exception as error:  # noqa: BLE001
-            # the broker's or the client's reason, reported for this click
-            return _failed(checked, error)
-        return ClickResult("accepted", checked.click.event_id, placed.partition, placed.offset)
+def _outgoing(checked: CheckedClick) -> Outgoing:
+    return Outgoing(checked.click.session_id.encode(), checked.value)
+
+
+def _result(checked: CheckedClick, place: Place | Exception) -> ClickResult:
+    if isinstance(place, Exception):
+        return _failed(checked, place)
+    return ClickResult("accepted", checked.click.event_id, place.partition, place.offset)
 
 
 def refused(error: ClickError) -> ClickResult:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from feature_repo.contract.categories import Categories, CategoryError
+from model.recommender.stock import Stock
 from streaming.http.wire.errors import ApiError
 
 if TYPE_CHECKING:
@@ -22,13 +23,27 @@ MAX_QUERY_CHARACTERS = 200
 
 class Item(msgspec.Struct, frozen=True):
     """One item; title and category are empty where unknown, ``known`` is False for an id that the model never
-    met.
+    met; ``available`` is false for what may not be shown now, and left out otherwise, as no attributes are.
     """
 
     item_id: str
     title: str
     category: str
     known: bool = True
+    available: bool | msgspec.UnsetType = msgspec.UNSET
+    attributes: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+def stocked(items: Iterable[Item], stock: Stock) -> list[Item]:
+    """Say of each item whether it may be shown now, and its attributes."""
+    return [
+        msgspec.structs.replace(
+            item,
+            available=False if item.item_id in stock.withdrawn else msgspec.UNSET,
+            attributes=dict(stock.attributes.get(item.item_id, {})) or msgspec.UNSET,
+        )
+        for item in items
+    ]
 
 
 class ItemSearch:

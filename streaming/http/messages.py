@@ -21,6 +21,7 @@ from streaming.http.wire.errors import ErrorDetail
 DEFAULT_K, MOST_K = 20, 500
 MOST_ITEMS = 1_000  # of one session in a POST; the fold keeps fewer
 MOST_LIMITED = 10_000  # ids of `only` and of `exclude`
+MOST_RULES = 20  # on attributes
 # Bounds stand in the document only: `checked_id` and `checked_count` refuse in the API's own words.
 ID_BOUNDS = {"minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": r"\S"}
 COUNT_BOUNDS = {"minimum": 1, "maximum": MOST_K}
@@ -34,9 +35,20 @@ ClickTime = Annotated[
 _KINDS: dict[pa.DataType, Any] = {pa.string(): str, pa.int64(): int, pa.int32(): int, pa.float64(): float}
 
 
+class AttributeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an attribute must be: equal to a value or to one of a list, below a number, above a number. An
+    item without it is not shown.
+    """
+
+    equal: str | float | bool | list[str | float | bool] | None = None
+    below: float | None = None
+    above: float | None = None
+
+
 class LimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may be shown: a category (whole words, in any case), only some ids, never some, a least score,
-    most items of one category, a least share of items without a training click (drawn by the seed).
+    most items of one category, a least share of items without a training click (drawn by the seed), rules on
+    attributes such as a price.
     """
 
     category: str | None = None
@@ -46,6 +58,9 @@ class LimitsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     per_category: Annotated[int, Meta(extra_json_schema={"minimum": 1})] | None = None
     new_share: Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})] = 0.0
     seed: int = 0
+    attributes: Annotated[
+        dict[str, AttributeBody], Meta(extra_json_schema={"maxProperties": MOST_RULES})
+    ] = {}
 
 
 class RecommendBody(msgspec.Struct, forbid_unknown_fields=True):

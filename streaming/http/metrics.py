@@ -62,6 +62,12 @@ class Metrics:
             ["result"],
             registry=self.registry,
         )
+        self.items = Counter(
+            "intentstore_http_items",
+            "Items sent or withdrawn by result: accepted, or why not.",
+            ["result"],
+            registry=self.registry,
+        )
         self.errors = Counter(
             "intentstore_http_errors",
             "Requests that failed on our side, by type of error.",

@@ -15,11 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
+from model.recommender.stock import Stock
 from streaming.http.batcher import Batcher
 from streaming.http.board import AnswerBoard
+from streaming.http.catalogue.routes import CatalogueRoutes
+from streaming.http.catalogue.updates import CheckedItem, ItemResult
 from streaming.http.clicks import CheckedClick, ClickResult
 from streaming.http.engine import Ask, Outcome
-from streaming.http.items import ItemSearch
+from streaming.http.items import ItemSearch, stocked
 from streaming.http.messages import Alive, Id, Items, NearestItems, Readiness
 from streaming.http.metrics import CONTENT_TYPE, Metrics
 from streaming.http.nearest import NearItem
@@ -72,6 +75,10 @@ class Parts:
         Gives what finds the nearest items of the model in use (from text, item id, k and category; runs in a
         worker thread), or None.
     max_body_bytes : int
+    updates : Batcher
+        Of the item sender.
+    stock : callable
+        Gives what may be shown now.
     """
 
     questions: Batcher[Ask, Outcome]
@@ -83,6 +90,8 @@ class Parts:
     items: Callable[[], ItemSearch | None]
     nearest: Callable[[], Nearest | None]
     max_body_bytes: int
+    updates: Batcher[list[CheckedItem], list[ItemResult]]
+    stock: Callable[[], Stock]
 
 
 def _text(name: str, text: str) -> str:
@@ -104,7 +113,9 @@ class OtherRoutes:
 
     def __init__(self, parts: Parts) -> None:
         self._parts, self._page = parts, Page.load()
-        self._document = Json(document([*handlers_of(SessionRoutes), *handlers_of(OtherRoutes)]))
+        self._document = Json(
+            document([*handlers_of(SessionRoutes), *handlers_of(OtherRoutes), *handlers_of(CatalogueRoutes)])
+        )
 
     @Operation(
         "GET",
@@ -117,9 +128,10 @@ class OtherRoutes:
         """Find items by words of their titles, or look ids up."""
         search = self._known(self._parts.items())
         if ids := LOOK_UP.every(request):
-            return Json(Items(search.of(str(item_id) for item_id in ids)))
+            return Json(Items(stocked(search.of(str(item_id) for item_id in ids), self._parts.stock())))
         words, k, category = WORDS(request), K(request), CATEGORY(request)
-        return Json(Items(await asyncio.to_thread(search.find, words, k, category)))
+        found = await asyncio.to_thread(search.find, words, k, category)
+        return Json(Items(stocked(found, self._parts.stock())))
 
     @Operation(
         "GET",
@@ -198,10 +210,11 @@ def application(parts: Parts, lifespan: Lifespan = lambda app: nullcontext({})) 
         Gives the context in which it runs; what that yields is the state of the connections.
     """
     sessions = SessionRoutes(parts.questions, parts.clicks, parts.board, parts.metrics, parts.max_body_bytes)
+    catalogue = CatalogueRoutes(parts.updates, parts.metrics, parts.max_body_bytes)
     made = Starlette(
         routes=[
             route
-            for group in (sessions, OtherRoutes(parts))
+            for group in (sessions, OtherRoutes(parts), catalogue)
             for route in routes_of(group, parts.guard, parts.metrics)
         ],
         middleware=[Middleware(Observed, parts.metrics)],

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from feature_repo.contract import endpoints
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
 from model.recommender.loaded_model import LoadedModel, load_model
+from model.recommender.stock import Stocks, file_of
 from streaming.clients import click_partitioner, client_options
 from streaming.http.batcher import Batcher
 from streaming.http.board import AnswerBoard, StoredAnswer
-from streaming.http.clicks import SEND_SECONDS, ClickSender
+from streaming.http.catalogue.updates import ItemSender
+from streaming.http.clicks import ClickSender
 from streaming.http.engine import Engine
 from streaming.http.features import LiveRows
 from streaming.http.items import ItemSearch, search_of
@@ -30,13 +32,19 @@ from streaming.http.protocol import END_STREAMS
 from streaming.http.reader import AnswerReader
 from streaming.http.routes import Parts, application
 from streaming.http.wire.guard import Guard
+from streaming.http.wire.sender import SEND_SECONDS
 from streaming.serving.loaded_model import ModelWatch
+from streaming.serving.models import finder
+from streaming.topics.items import ItemFeed
 
 log = logging.getLogger("intentstore.http")
 PROBE_SECONDS = 2.0
 SWITCH_SECONDS = 0.0002  # between threads; the default of 5 ms would by itself break a p99 of 5 ms
 # a broker that is silent for so long is told as gone; the client's own 30 s would outlast the shop's patience
 BROKER_MS = 5_000
+ITEMS_SECONDS = (
+    10.0  # a model is not used before what may be shown is known, but a broker may be away for long
+)
 _RECONNECT = {"bootstrap_timeout_ms": BROKER_MS, "reconnect_backoff_max_ms": 1_000}
 
 
@@ -60,8 +68,10 @@ class Server:
         self.metrics, self.board = Metrics(metrics_dir), AnswerBoard()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = threading.Event()
+        self.feed = ItemFeed(settings)
+        self._stocks = Stocks(file_of(settings), self.feed.now)
         self.watch = ModelWatch(
-            _finder(settings, model_dir), lambda path: load_model(settings, path), self._model_changed
+            finder(settings, model_dir), self._load, self._model_changed, items=self.feed.now
         )
         self._items: ItemSearch | None = None
         self._nearest: NearestItems | None = None
@@ -75,6 +85,8 @@ class Server:
         self._questions = Batcher(engine, "questions", on_batch=self.metrics.batch.observe)
         self._sender = ClickSender(lambda: _producer(settings), settings.kafka.clicks_topic)
         self._clicks = Batcher(self._sender, "clicks")
+        self._item_sender = ItemSender(lambda: _producer(settings), settings.kafka.items_topic)
+        self._updates = Batcher(self._item_sender, "item updates")
         self.reader = AnswerReader(
             lambda: _consumer(settings), settings.kafka.recommendations_topic, self._deliver
         )
@@ -90,6 +102,8 @@ class Server:
             items=lambda: self._items,
             nearest=lambda: self._nearest,
             max_body_bytes=settings.http.max_body_bytes,
+            updates=self._updates,
+            stock=self._stocks.now,
         )
         self.api = application(parts, self._lifespan)
 
@@ -101,6 +115,7 @@ class Server:
             "online_store": self._store_problem,
             "broker": self.reader.broker_problem,
             "answers": self.reader.problem,
+            "catalogue": self.feed.problem,
         }
 
     @asynccontextmanager
@@ -116,6 +131,8 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._questions.start()
         self._clicks.start()
+        self._updates.start()
+        self.feed.start()
         self.watch.start(load_first=False)
         self.reader.start()
         self._prober.start()
@@ -124,8 +141,25 @@ class Server:
 
     def _down(self) -> None:
         self._stop.set()
-        for part in (self.watch, self.reader, self._questions, self._clicks, self._sender, self._rows):
+        batchers = self._questions, self._clicks, self._updates
+        for part in (
+            self.watch,
+            self.feed,
+            self.reader,
+            *batchers,
+            self._sender,
+            self._item_sender,
+            self._rows,
+        ):
             part.close()
+
+    def _load(self, path: Path) -> LoadedModel:
+        """Load a model, and first what may be shown: a broker that is away leaves what the lake and this home
+        know, and /readyz says so.
+        """
+        if not self.feed.wait(ITEMS_SECONDS):
+            log.warning("%s; items are shown as this home knows them", self.feed.problem)
+        return load_model(self._settings, path, self._stocks)
 
     def _model_changed(self, model: LoadedModel) -> None:
         self._items, self._nearest = search_of(model.scorer), NearestItems(self._settings, model)
@@ -149,18 +183,6 @@ class Server:
             if self._stop.wait(PROBE_SECONDS):
                 self._probe_rows.close()
                 return
-
-
-def _finder(settings: Settings, model_dir: Path | None) -> Callable[[], Path | None]:
-    if model_dir is not None:
-        return lambda: model_dir
-
-    def promoted() -> Path | None:
-        from model.recommender import artifact
-
-        return artifact.promoted_dir(settings.models_dir)
-
-    return promoted
 
 
 def _reader(settings: Settings) -> Any:

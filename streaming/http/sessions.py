@@ -5,14 +5,13 @@ and no online store.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import msgspec
 from starlette.responses import Response
 
 from feature_repo.contract.messages import ClickError, Recommendation, format_time, parse_time
 from feature_repo.contract.tables import SESSION_FEATURE_FIELDS
-from model.recommender.limits import NO_LIMITS, Limits, LimitsError, checked
+from model.recommender.limits import NO_LIMITS, Limits
 from streaming.http.batcher import Batcher
 from streaming.http.board import AnswerBoard, EventStream
 from streaming.http.clicks import CheckedClick, ClickResult, check_clicks, refused
@@ -22,19 +21,19 @@ from streaming.http.messages import (
     DEFAULT_K,
     MOST_ITEMS,
     MOST_K,
-    MOST_LIMITED,
     ClickBody,
     ClickResults,
     Count,
     Events,
     Features,
     Id,
-    LimitsBody,
     RecommendBody,
     SessionFeatures,
 )
 from streaming.http.metrics import Metrics
-from streaming.http.wire.errors import NO_STORE, ApiError, Error, ErrorDetail, Json, checked_count, checked_id
+from streaming.http.wire.bodies import outcome
+from streaming.http.wire.errors import NO_STORE, ApiError, Error, Json, checked_count, checked_id
+from streaming.http.wire.limits import limits_of, rules_of, sensible
 from streaming.http.wire.operation import Answer, ApiRequest, Body, Operation, Parameter
 
 
@@ -60,8 +59,14 @@ CATEGORY = MaybeText("category", _IN_CATEGORY, str, lambda name, text: text, Non
 PER_CATEGORY = Parameter[int | None](
     "per_category", "at most so many items of one category", Count, _count, None, 2
 )
-LIST_ERRORS = "unknown_items contradicting_limits bad_limit"
-LIMIT_ERRORS = "bad_category unknown_category no_item_left"
+_RULE = "only items with an attribute NAME:VALUE, may be repeated"
+EQUAL = MaybeText(
+    "equal", f"{_RULE}; true, false and numbers as such", list[str], lambda name, text: text, None, []
+)
+BELOW = MaybeText("below", f"{_RULE} below a number", list[str], lambda name, text: text, None, [])
+ABOVE = MaybeText("above", f"{_RULE} above a number", list[str], lambda name, text: text, None, [])
+LIST_ERRORS = "unknown_items bad_limit"
+LIMIT_ERRORS = "bad_category unknown_category no_item_left unknown_attribute contradicting_limits"
 LISTENER = MaybeText("session_id", "whose answers", Id, checked_id, None, "s", required=True)
 _SLASH = "the session; a slash of its own is written %2F"
 PATH_SESSION = MaybeText("id", _SLASH, Id, checked_id, None, "s", True, "path")
@@ -104,10 +109,10 @@ class SessionRoutes:
         "/v1/recommend",
         SCORED,
         {
-            400: f"missing_parameter bad_id bad_parameter bad_time {LIMIT_ERRORS}",
+            400: f"missing_parameter bad_id bad_parameter bad_time bad_count {LIMIT_ERRORS}",
             503: f"{LIVE_ERRORS} no_model",
         },
-        (SESSION, NEXT_ITEM, K, NEXT_TIME, CATEGORY, PER_CATEGORY),
+        (SESSION, NEXT_ITEM, K, NEXT_TIME, CATEGORY, PER_CATEGORY, EQUAL, BELOW, ABOVE),
     )
     async def recommend_next(self, request: ApiRequest) -> Response:
         """Score a session as if an item were its next click."""
@@ -117,7 +122,10 @@ class SessionRoutes:
             raise ApiError(400, "missing_parameter", text)
         items = () if item_id is None else (item_id,)
         category, most = CATEGORY(request), PER_CATEGORY(request)
-        limits = NO_LIMITS if category is None and most is None else Limits(category, per_category=most)
+        rules = rules_of(*(parameter.every(request) for parameter in (EQUAL, BELOW, ABOVE)))
+        limits = NO_LIMITS
+        if category is not None or most is not None or rules:
+            limits = sensible(Limits(category, per_category=most, attributes=rules))
         ask = Ask(session_id, items, K(request), NEXT_TIME(request), limits)
         return Json((await self._questions.submit(ask)).answer)
 
@@ -144,7 +152,7 @@ class SessionRoutes:
             text = f"items holds {len(body.items):,} ids; send the latest {MOST_ITEMS:,} at most"
             raise ApiError(400, "bad_count", text)
         items = tuple(checked_id("item_id", item_id) for item_id in body.items)
-        ask = Ask(None, items, checked_count("k", body.k, MOST_K), None, _limits(body.limits))
+        ask = Ask(None, items, checked_count("k", body.k, MOST_K), None, limits_of(body.limits))
         return Json((await self._questions.submit(ask)).answer)
 
     @Operation(
@@ -204,7 +212,7 @@ class SessionRoutes:
             code = result.error.code if result.error else result.status
             self._metrics.clicks.labels(code).inc()
         counts = Counter(result.status for result in results)
-        status, error = _outcome(results, counts, single)
+        status, error = outcome(results, counts, single, "click")
         body = ClickResults(results, counts["accepted"], counts["refused"], counts["failed"], error)
         return Json(body, status)
 
@@ -218,40 +226,3 @@ class SessionRoutes:
     async def events(self, request: ApiRequest) -> Response:
         """Stream a session's answers as server-sent events."""
         return EventStream(self._board, str(LISTENER(request)))
-
-
-def _limits(body: LimitsBody | None) -> Limits:
-    if body is None:
-        return NO_LIMITS
-    if max(len(body.only), len(body.exclude)) > MOST_LIMITED:
-        raise ApiError(400, "bad_count", f"only and exclude hold {MOST_LIMITED:,} ids at most; send fewer")
-    for item in (*body.only, *body.exclude):
-        checked_id("item_id", item)
-    try:
-        return checked(
-            Limits(
-                body.category,
-                tuple(body.only),
-                frozenset(body.exclude),
-                body.min_score,
-                body.per_category,
-                body.new_share,
-                body.seed,
-            )
-        )
-    except LimitsError as error:
-        raise ApiError(400, error.reason, str(error)) from None
-
-
-def _outcome(
-    results: Sequence[ClickResult], counts: Counter[str], single: bool
-) -> tuple[int, ErrorDetail | None]:
-    """Give the status of a request with clicks, and its error where none was accepted."""
-    if counts["accepted"]:
-        return (202 if counts["accepted"] == len(results) else 207), None
-    if counts["failed"]:
-        return 503, next(result.error for result in results if result.status == "failed")
-    if single:
-        return 400, results[0].error
-    text = f"all {len(results)} clicks are refused; 'results' says why, one by one"
-    return 400, ErrorDetail("all_refused", text)

@@ -7,17 +7,29 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from feature_repo.contract.items.fold import NO_ITEMS, LiveItems
+from feature_repo.contract.lazy import lazy
 from model.recommender.loaded_model import LoadedModel
+
+if TYPE_CHECKING:
+    from model.recommender import live_items
+else:
+    live_items = lazy("model.recommender.live_items")
 
 log = logging.getLogger("intentstore.http")
 CHECK_SECONDS = 2.0  # a promotion or a new item is seen within this; two stat calls each
+# A large catalogue takes seconds to grow; a shop that sends titles all the time must leave time for answers.
+GROW_SHARE = 0.25
+MOST_REST_SECONDS = 5.0
 
 
 class ModelWatch:
-    """Holds the promoted model and picks up a newly promoted one, and new items of the catalogue.
+    """Holds the promoted model and picks up a newly promoted one, and new items and titles of the catalogue.
 
     Parameters
     ----------
@@ -29,6 +41,8 @@ class ModelWatch:
         Called with each model that comes into use, the first one too.
     seconds : float
         Time between two looks.
+    items : callable
+        Gives what the items topic says now; its new items and titles are in the model at the next look.
 
     Attributes
     ----------
@@ -44,8 +58,12 @@ class ModelWatch:
         load: Callable[[Path], LoadedModel],
         on_change: Callable[[LoadedModel], object] = lambda model: None,
         seconds: float = CHECK_SECONDS,
+        items: Callable[[], LiveItems] = lambda: NO_ITEMS,
     ) -> None:
         self._find, self._load, self._on_change, self._seconds = find, load, on_change, seconds
+        self._items = items
+        self._base: LoadedModel | None = None  # as its folder has it
+        self._texts, self._grow_at = 0, 0.0  # what of the topic is in it, and when it may be looked at again
         self._seen: tuple[Path, int, tuple[int, int]] | None = None
         self._said = False  # that there is no model: once, not every two seconds
         self._stop = threading.Event()
@@ -54,7 +72,8 @@ class ModelWatch:
         self.problem = "the promoted model has not been looked at yet"
 
     def check(self) -> bool:
-        """Look once; load and exchange when another folder is promoted, or other new items stand beside it.
+        """Look once; load and exchange when another folder is promoted, other new items stand beside it, or
+        the items topic brought new items or titles.
 
         Returns
         -------
@@ -77,8 +96,9 @@ class ModelWatch:
             manifest.stat().st_mtime_ns if manifest.is_file() else 0,
             new_items.stamp(path),
         )
+        items = self._items()
         if mark == self._seen:
-            return False
+            return self._grow(items)
         self._seen = mark  # a refused folder is tried again only when it changes
         try:
             model = self._load(path.resolve())
@@ -88,12 +108,43 @@ class ModelWatch:
             without = "clicks are answered by popularity; train and promote another"
             log.error("%s; %s", self.problem, "the model before goes on" if self.current else without)
             return False
-        self.current, self.problem = model, ""
+        self._base, self.problem = model, ""
+        self._use(self._grown(model, items))
+        log.info("model %s is in use", model.version)
+        return True
+
+    def _grow(self, items: LiveItems) -> bool:
+        """Exchange the model for one that knows what the topic brought since; gives whether it was."""
+        if self._base is None or items.texts == self._texts or time.monotonic() < self._grow_at:
+            return False
+        model = self._grown(self._base, items)
+        if model is self.current:
+            return False
+        self._use(model)
+        return True
+
+    def _grown(self, base: LoadedModel, items: LiveItems) -> LoadedModel:
+        started, self._texts = time.monotonic(), items.texts
+        if not items.items:
+            return base
+        try:
+            return live_items.grown(base, items.items)
+        except Exception as error:  # noqa: BLE001
+            # whatever is wrong with a title, the model goes on answering as it did
+            text = " ".join(str(error).split())[:300]
+            log.error(
+                "titles of the items topic are left out, model %s stays as it was: %s", base.version, text
+            )
+            return base if self.current is None or self.current.version != base.version else self.current
+        finally:
+            took = time.monotonic() - started
+            self._grow_at = started + took + min(took / GROW_SHARE, MOST_REST_SECONDS)
+
+    def _use(self, model: LoadedModel) -> None:
+        self.current = model  # exchanged as one
         gc.collect()
         gc.freeze()  # the collector would walk the model's objects again and again, in the middle of requests
-        log.info("model %s is in use", model.version)
         self._on_change(model)
-        return True
 
     def start(self, *, load_first: bool = True) -> None:
         """Keep watching in a thread.

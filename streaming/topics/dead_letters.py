@@ -1,5 +1,5 @@
-"""Dead letters: read them, and send those that are valid now back to the clicks topic, in order, once.
-Deletes nothing.
+"""Dead letters of clicks and items: read them, and send those that are valid now back to their topic, in
+order, once. Deletes nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from feature_repo.contract.items.messages import decode_item
 from feature_repo.contract.messages import ClickError, decode_click, format_time
 from feature_repo.contract.settings import Settings
 from streaming.clients import TOOL_TIMEOUT_MS, click_partitioner, client_options
@@ -21,7 +22,8 @@ from streaming.topics.ensure import MAX_MESSAGE_BYTES
 from streaming.topics.foreign import header_map, whole_number
 from streaming.topics.tails import read_between, reader_of
 
-FOREIGN = "foreign"  # reason shown for a record that is no dead letter of the clicks topic
+FOREIGN = "foreign"  # reason shown for a record that is no dead letter of one of our topics
+SUPERSEDED = "superseded"  # why an item's letter is not sent back: the topic says something newer of it
 # compacted topic beside the dead letters: which were sent back; written in one transaction with the click
 LEDGER_SUFFIX = ".redriven"
 _SHOWN = 80
@@ -121,7 +123,7 @@ def read(settings: Settings, *, reason: str | None = None, limit: int | None = N
         _records(settings, settings.kafka.dead_letter_topic),
         key=lambda one: (one.timestamp, one.partition, one.offset),
     ):
-        letter = letter_of(record, settings.kafka.clicks_topic)
+        letter = letter_of(record, settings.kafka.clicks_topic, settings.kafka.items_topic)
         if letter.name in seen or (reason is not None and letter.reason != reason):
             continue
         if limit is not None and len(seen) >= limit:
@@ -133,7 +135,8 @@ def read(settings: Settings, *, reason: str | None = None, limit: int | None = N
 def redrive(
     settings: Settings, *, reason: str | None = None, rekey: bool = False, dry_run: bool = False
 ) -> Redriven:
-    """Check dead letters by today's rules and send the valid ones back.
+    """Check dead letters by today's rules and send the valid ones back; an item's only where the topic has no
+    later record of it.
 
     Parameters
     ----------
@@ -170,9 +173,10 @@ def redrive(
             outcome.before += 1
             continue
         try:
-            ready.append((letter, _valid_key(letter, rekey)))
+            ready.append((letter, _valid_key(letter, rekey, settings.kafka.items_topic)))
         except ClickError as error:
             outcome.refused[error.reason] += 1
+    ready = _latest(settings, ready, outcome)
     ready.sort(key=lambda pair: (pair[0].topic, pair[0].partition, pair[0].offset))
     try:
         if ready and not dry_run:
@@ -185,21 +189,45 @@ def redrive(
     return outcome
 
 
-def _valid_key(letter: DeadLetter, rekey: bool) -> bytes | None:
-    key = letter.key
+def _latest(
+    settings: Settings, ready: list[tuple[DeadLetter, bytes | None]], outcome: Redriven
+) -> list[tuple[DeadLetter, bytes | None]]:
+    """Leave out letters of items of which the topic has a later record: sent back, they would be the newest
+    word.
+    """
+    topic = settings.kafka.items_topic
+    if not any(letter.topic == topic for letter, _ in ready):
+        return ready
+    last: dict[tuple[int, bytes | None], int] = {}
+    for record in _records(settings, topic, missing_is_empty=True):
+        last[record.partition, record.key] = record.offset
+    kept = []
+    for letter, key in ready:
+        if letter.topic == topic and last.get((letter.partition, key), -1) > letter.offset:
+            outcome.refused[SUPERSEDED] += 1
+        else:
+            kept.append((letter, key))
+    return kept
+
+
+def _valid_key(letter: DeadLetter, rekey: bool, items_topic: str) -> bytes | None:
+    key, of_item = letter.key, letter.topic == items_topic
     if rekey and letter.reason == "wrong_key" and letter.value is not None:
-        key = _session_key(letter.value) or key
+        key = _own_key(letter.value, "item_id" if of_item else "session_id") or key
+    if of_item:
+        decode_item(letter.value, key)
+        return key
     decode_click(letter.value, key, time.time_ns() // 1000)
     return key
 
 
-def _session_key(value: bytes) -> bytes | None:
+def _own_key(value: bytes, field: str) -> bytes | None:
     try:
         fields = msgspec.json.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    session_id = fields.get("session_id") if isinstance(fields, dict) else None
-    return session_id.encode(errors="replace") if isinstance(session_id, str) else None
+    own = fields.get(field) if isinstance(fields, dict) else None
+    return own.encode(errors="replace") if isinstance(own, str) else None
 
 
 def _send(settings: Settings, ready: list[tuple[DeadLetter, bytes | None]]) -> None:
@@ -271,15 +299,15 @@ def _records(settings: Settings, topic: str, missing_is_empty: bool = False) -> 
         raise StreamingError(f"topic '{topic}' cannot be read ({error}); is the broker running?") from None
 
 
-def letter_of(record: Any, clicks_topic: str) -> DeadLetter:
+def letter_of(record: Any, *topics: str) -> DeadLetter:
     """Read one record of the dead letter topic.
 
     Parameters
     ----------
     record : kafka ConsumerRecord
         As the client gives it.
-    clicks_topic : str
-        Only its letters are ours.
+    *topics : str
+        Only their letters are ours.
 
     Returns
     -------
@@ -291,11 +319,11 @@ def letter_of(record: Any, clicks_topic: str) -> DeadLetter:
     partition, offset = (whole_number(headers.get(name)) for name in ("partition", "offset"))
     text = {name: value.decode(errors="replace") for name, value in headers.items()}
     missing = [name for name in ("reason", "topic", "failed_at") if name not in text]
-    if partition is not None and offset is not None and not missing and text["topic"] == clicks_topic:
+    if partition is not None and offset is not None and not missing and text["topic"] in topics:
         return DeadLetter(
             text["reason"],
             text.get("detail", ""),
-            clicks_topic,
+            text["topic"],
             partition,
             offset,
             text["failed_at"],

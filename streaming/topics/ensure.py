@@ -16,6 +16,14 @@ MAX_MESSAGE_BYTES = 4 << 20  # poison of 1 MB must get in, to get out again as a
 # The broker's clock, not the sender's: refusing by time and the order of features must not depend on what a
 # sender claims.
 _CLICKS_CONFIG = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+# One partition, so that every record has its place among all; a record without a value is kept for ever, as
+# it is all that says that an item is withdrawn.
+_ITEMS_CONFIG = {
+    "cleanup.policy": "compact",
+    "message.timestamp.type": "LogAppendTime",
+    "max.message.bytes": str(MAX_MESSAGE_BYTES),
+    "delete.retention.ms": str(2**62),
+}
 _TIMEOUT_MS = 5_000
 _RETRY_SECONDS = 0.5
 log = logging.getLogger("intentstore.topics")
@@ -29,6 +37,7 @@ def wanted(settings: Settings) -> dict[str, dict[str, str]]:
         kafka.recommendations_topic: {},
         kafka.dead_letter_topic: {"max.message.bytes": str(MAX_MESSAGE_BYTES)},
         kafka.intent_requests_topic: {},
+        kafka.items_topic: _ITEMS_CONFIG,
     }
 
 
@@ -102,6 +111,21 @@ def layout(settings: Settings) -> Layout:
             "again, which makes it"
         )
     return Layout(str(described[0]["topic_id"]), len(described[0]["partitions"]))
+
+
+def topic_id(settings: Settings, name: str) -> str:
+    """Give Kafka's own id of a topic; empty where there is none.
+
+    Raises
+    ------
+    KafkaError
+        The broker does not answer.
+    """
+    admin = connect(settings)
+    try:
+        return next((str(one["topic_id"]) for one in admin.describe_topics([name]) if one["partitions"]), "")
+    finally:
+        admin.close()
 
 
 def connect(settings: Settings, **options: Any) -> Any:
@@ -180,7 +204,7 @@ def _make_missing(admin: Any, settings: Settings) -> None:
     )
     for name in sorted(missing):
         options = {
-            "num_partitions": partitions,
+            "num_partitions": 1 if name == settings.kafka.items_topic else partitions,
             "replication_factor": settings.kafka.replication_factor,
             "configs": wanted(settings)[name],
         }

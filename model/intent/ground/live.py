@@ -88,6 +88,7 @@ class LiveIntents:
         self.recipe = recipe
         self._titles = prompt_titles or {}
         self._answers = dict(answers or {})
+        self._guesses_by = {"half_life": half_life, "student": student, "fallback": fallback}
         self._fallback = Fallback(fallback, localiser, half_life, student)
         self.counts: dict[str, int] = {}
 
@@ -146,6 +147,27 @@ class LiveIntents:
             catalogue.item_ids, catalogue.titles, catalogue.vectors, chosen.vectors, chosen.top_r
         )
         return cls(localiser, half_life=chosen.recency_half_life)
+
+    def over(self, changed: Catalogue) -> LiveIntents:
+        """Return the same intents over a catalogue in which some items are new or have other titles.
+
+        Parameters
+        ----------
+        changed : Catalogue
+            These items, with vectors of the same encoder. Answers that were cached for their old titles are
+            not theirs any more, and are not found.
+        """
+        if self.localiser is None or changed.vectors is None:
+            return self
+        titles = {item: title for item, title in zip(changed.item_ids, changed.titles, strict=True) if title}
+        known = {item: titles[item] for item in titles if item in self._titles or self.recipe is not None}
+        return LiveIntents(
+            self.localiser.over(changed.item_ids, changed.titles, changed.vectors),
+            recipe=self.recipe,
+            prompt_titles=self._titles | known,
+            answers=self._answers,
+            **self._guesses_by,  # type: ignore[arg-type]
+        )
 
     def key(self, prefix: Sequence[str]) -> str:
         """Return the content key of a prefix, the same that the batch job gives it; empty without an LLM or a

@@ -100,6 +100,30 @@ class Localiser:
         self._blocked: BlockedSearch | None = None
         self._lists = ListSearch.load(index, self.vectors) if index is not None else None
 
+    def over(self, item_ids: Sequence[str], titles: Sequence[str], vectors: NDArray[np.float32]) -> Localiser:
+        """Return a localiser over the same space in which some items are new, or have other titles and
+        vectors.
+
+        Parameters
+        ----------
+        item_ids, titles : sequences of str
+            The new and changed items.
+        vectors : array, float32, shape (n, dim)
+            As the encoder gave them; an item with a row of zeros is left out.
+        """
+        gone = set(item_ids)
+        kept = [row for row, item in enumerate(self.item_ids) if item not in gone]
+        return Localiser(
+            [*(self.item_ids[row] for row in kept), *item_ids],
+            [*(self.titles[row] for row in kept), *titles],
+            np.concatenate([self.vectors[kept], self.space(vectors)]),
+            self.mode,
+            self.top_r,
+            centre=self.centre,
+            transform=self.transform,
+            in_space=True,
+        )
+
     def __len__(self) -> int:
         return len(self.item_ids)
 

@@ -66,14 +66,29 @@ class ApiRequest(Request):
         HTTPException
             404 when the path has further parts.
         """
+        return self._path_id("session_id", len(("", "v1", "sessions", "{id}", "features")))
+
+    def item_id(self) -> str:
+        """Read the id in ``/v1/items/{id}``; a slash of its own stands there as ``%2F``.
+
+        Raises
+        ------
+        ApiError
+            400 when it is no id.
+        HTTPException
+            404 when the path has further parts.
+        """
+        return self._path_id("item_id", len(("", "v1", "items", "{id}")))
+
+    def _path_id(self, name: str, length: int) -> str:
         raw = self.scope.get("raw_path") or self.scope["path"].encode()
         parts = raw.decode("latin-1").split("/")
-        if len(parts) != len(("", "v1", "sessions", "{id}", "features")):
+        if len(parts) != length:
             raise HTTPException(404)
         try:
-            return checked_id("session_id", unquote(parts[3], errors="strict"))
+            return checked_id(name, unquote(parts[3], errors="strict"))
         except UnicodeDecodeError:
-            text = f"the session id {parts[3][:60]!r} is not UTF-8 in percent encoding"
+            text = f"the {name.replace('_', ' ')} {parts[3][:60]!r} is not UTF-8 in percent encoding"
             raise ApiError(400, "bad_id", text) from None
 
     async def limited_body(self, limit: int) -> bytes:

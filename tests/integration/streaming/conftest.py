@@ -106,7 +106,13 @@ class Side:
 
     def _start(self, *words: str) -> tuple[subprocess.Popen[str], str]:
         assert self.settings.online.url is not None
-        names = ("bootstrap_servers", "clicks_topic", "recommendations_topic", "dead_letter_topic")
+        names = (
+            "bootstrap_servers",
+            "clicks_topic",
+            "recommendations_topic",
+            "dead_letter_topic",
+            "items_topic",
+        )
         kafka = [f"{key} = {json.dumps(getattr(self.settings.kafka, key))}" for key in names]
         online = ["[online]", f"url = {json.dumps(self.settings.online.url.get_secret_value())}"]
         config = self.settings.home / "intentstore.toml"

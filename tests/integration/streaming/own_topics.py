@@ -34,6 +34,7 @@ def on_own_topics(settings: Settings, services: Any, **changes: Any) -> Settings
         "clicks_topic": f"clicks-{name}",
         "recommendations_topic": f"answers-{name}",
         "dead_letter_topic": f"dead-{name}",
+        "items_topic": f"items-{name}",
     }
     online = {"url": services.online_store_url}
     return Settings.model_validate({**settings.model_dump(), "kafka": kafka, "online": online, **changes})

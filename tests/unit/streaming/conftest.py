@@ -16,8 +16,10 @@ from feature_repo.contract.session import FoldConfig
 from model.data.catalogue import Catalogue
 from model.recommender.limits import Shelf
 from model.recommender.loaded_model import LoadedModel
+from model.recommender.stock import Stock
 from streaming.http.batcher import Batcher
 from streaming.http.board import AnswerBoard
+from streaming.http.catalogue.updates import ItemResult
 from streaming.http.clicks import ClickResult
 from streaming.http.engine import Engine, SessionRow
 from streaming.http.items import ItemSearch
@@ -108,6 +110,7 @@ def _drive(
     send=None,
     waiting=500,
     max_body_bytes=10_000,
+    stock=Stock,
 ):
     """Run a scenario against an application on its own event loop; ``send`` stands in for Kafka."""
 
@@ -124,6 +127,13 @@ def _drive(
                 for batch in batches
             ]
 
+        def take_items(batches):
+            sent.extend(checked for batch in batches for checked in batch)
+            return [
+                [ItemResult("accepted", one.update.item_id, 0, n) for n, one in enumerate(batch)]
+                for batch in batches
+            ]
+
         search = ItemSearch(Catalogue.build(list(TITLES), list(TITLES.values())))
         parts = Parts(
             Batcher(engine, "q", waiting=waiting),
@@ -135,9 +145,12 @@ def _drive(
             (lambda: search) if model else (lambda: None),
             lambda: None,
             max_body_bytes,
+            Batcher(send or take_items, "i", waiting=waiting),
+            stock,
         )
         parts.questions.start()
         parts.clicks.start()
+        parts.updates.start()
         transport = httpx.ASGITransport(application(parts))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as connection:
             try:
@@ -145,6 +158,7 @@ def _drive(
             finally:
                 parts.questions.close()
                 parts.clicks.close()
+                parts.updates.close()
 
     return asyncio.run(asyncio.wait_for(run(), PATIENCE_SECONDS))
 

@@ -22,6 +22,7 @@ from feature_repo.contract.dataset.rows.checks import (
     require_columns,
 )
 from feature_repo.contract.dataset.rows.columns import is_text_list, one_array, text_column
+from feature_repo.contract.items.messages import ItemError, read_attributes
 from feature_repo.contract.spellings.entities import decode_column
 from feature_repo.contract.spellings.missing import without_words
 
@@ -35,6 +36,7 @@ ITEM_ROWS = pa.schema(
         ("description", _S),
         ("raw", _S),
         ("available", pa.bool_()),
+        ("attributes", _S),
     ]
 )
 _YES, _NO = ("true", "1", "yes", "y", "t"), ("false", "0", "no", "n", "f")
@@ -62,7 +64,7 @@ def parse_items(
     batch : pa.RecordBatch or pa.Table
         Column ``item_id``, optional ``title``, ``category`` (a text, or a list of texts, joined by ``", "``),
         ``description``. A blank text is a missing one. ``available`` (true or false, 1 or 0, yes or no; blank
-        = available).
+        = available), ``attributes`` (a JSON object of texts, numbers, truth values or lists of these).
     file : str
         Name for messages.
     lines : sequence of int, optional
@@ -106,7 +108,11 @@ def sort_items(
     for name, texts in given.items():
         valued, words[name] = without_words(texts)
         decoded[name] = decode_column(valued)
-    beside = [_raw_texts(given, decoded), _available(table, file, problems)]
+    beside = [
+        _raw_texts(given, decoded),
+        _available(table, file, problems),
+        _attributes(table, file, problems),
+    ]
     columns = [ids.texts, *(_clean(texts) for texts in decoded.values()), *beside]
     keep = np.ones(table.num_rows, dtype=bool)
     keep[list(problems)] = False
@@ -153,6 +159,23 @@ def _available(table: pa.Table, file: str, problems: dict[int, str]) -> pa.Array
         text = str(column.texts[int(row)].as_py())[:32]
         problems.setdefault(int(row), f"available '{text}' is neither true nor false; write one of them")
     return pc.if_else(pc.or_(yes, no), yes, pa.scalar(None, pa.bool_()))
+
+
+def _attributes(table: pa.Table, file: str, problems: dict[int, str]) -> pa.Array:
+    """Read attributes by the contract of the items topic; null where the file does not say."""
+    if "attributes" not in table.column_names:
+        return pa.nulls(table.num_rows, _S)
+    column = text_column(table, "attributes", file)
+    for place, fault in column.faults.items():
+        problems.setdefault(place, fault)
+    read: list[str | None] = []
+    for row, text in enumerate(column.texts.to_pylist()):
+        try:
+            read.append(as_json(read_attributes(text)) if text and text.strip() else None)
+        except ItemError as error:
+            problems.setdefault(row, str(error))
+            read.append(None)
+    return pa.array(read, _S)
 
 
 def _raw_texts(given: dict[str, pa.Array], decoded: dict[str, pa.Array]) -> pa.Array:

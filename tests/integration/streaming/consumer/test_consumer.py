@@ -1,8 +1,10 @@
 """The consumer against the real broker and valkey, judged by the independent oracle of the soak."""
 
+import contextlib
 import json
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -180,12 +182,25 @@ def answers(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.fixture
+def opened(live: Settings) -> Iterator[Callable[..., Models]]:
+    """Opens models, and ends what follows the topic for them."""
+    with contextlib.ExitStack() as ending:
+
+        def open_(*words: Any) -> Models:
+            models = open_models(live, *words)
+            ending.callback(models.close)
+            return models
+
+        yield open_
+
+
 def test_shadow_model_is_compared_and_never_answered_from_even_when_it_fails(
-    live: Settings, side: Any
+    live: Settings, side: Any, opened: Callable[..., Models]
 ) -> None:
     first, second = side.versions
     metrics = ConsumerMetrics()
-    models = open_models(live, first, second, metrics)
+    models = opened(first, second, metrics)
     assert models.shadow is not None
     send(
         live,
@@ -212,9 +227,11 @@ def test_shadow_model_is_compared_and_never_answered_from_even_when_it_fails(
     assert soak.faults_of(judge(live)) == {}
 
 
-def test_model_that_fails_while_scoring_loses_no_click(live: Settings, side: Any) -> None:
+def test_model_that_fails_while_scoring_loses_no_click(
+    live: Settings, side: Any, opened: Callable[..., Models]
+) -> None:
     metrics = ConsumerMetrics()
-    good = open_models(live, side.versions[0], None, metrics).current()
+    good = opened(side.versions[0], None, metrics).current()
     assert good is not None
     broken = good._replace(scorer=replace(good.scorer, catalogue=None))
     send(

@@ -34,6 +34,7 @@ class Workers:
         values |= {"KAFKA__CLICKS_TOPIC": kafka.clicks_topic, "KAFKA__PARTITIONS": "2"}
         values |= {"KAFKA__RECOMMENDATIONS_TOPIC": kafka.recommendations_topic}
         values |= {"KAFKA__DEAD_LETTER_TOPIC": kafka.dead_letter_topic}
+        values |= {"KAFKA__ITEMS_TOPIC": kafka.items_topic}
         values |= {"ONLINE__URL": settings.online.url.get_secret_value()}
         environ = {name: value for name, value in os.environ.items() if not name.startswith("INTENTSTORE_")}
         environ |= {f"INTENTSTORE_{name}": value for name, value in values.items()}

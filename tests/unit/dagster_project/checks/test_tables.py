@@ -162,7 +162,9 @@ def test_missing_table_is_a_failed_check_not_a_crash(settings):
 
 
 def test_every_table_of_the_contract_is_checked():
-    assert set(columns.SCHEMAS) - {entry.asset for entry in expectations.EXPECTATIONS} <= {columns.SCORE_LOG}
+    assert set(columns.SCHEMAS) - {entry.asset for entry in expectations.EXPECTATIONS} <= {
+        *columns.LIVE_TABLES
+    }
 
 
 def test_thresholds_are_shares():

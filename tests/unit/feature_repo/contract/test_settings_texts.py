@@ -195,6 +195,19 @@ def test_lists_and_tables_are_parsed_for_fields_of_that_type_alone(name, kind, r
     elif name == "session.event_types.weights":
         assert read(name, '{"cart" = 2}') == read(name, '{"cart": 2.0}') == {"cart": 2.0}
         wrong = ["1e5", "true", "[a]", '{"cart" = "much"}', '{"cart" = -1}', '{"cart": 1e9}']
+    elif name == "streaming.limits.attributes":
+        found = read(name, '{"price" = {below = 5}, "language" = {equal = ["en", "5"]}}')
+        assert found == read(name, '{"price": {"below": 5}, "language": {"equal": ["en", "5"]}}')
+        assert (found["price"].below, found["language"].equal) == (5.0, ("en", "5"))
+        assert read(name, '{"new" = {equal = true}, "size" = {equal = 5}}')["new"].equal is True
+        wrong = [
+            "1e5",
+            "true",
+            "[a]",
+            '{"price" = 5}',
+            '{"price" = {under = 5}}',
+            '{"price" = {below = "5 euros"}}',
+        ]
     elif name.startswith(("session.event_types", "streaming.limits")):
         assert read(name, '["view", "1e5"]') == ("view", "1e5")
         assert read(name, "[]") == ()

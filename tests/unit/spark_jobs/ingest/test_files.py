@@ -167,6 +167,7 @@ def test_ml_100k_titles_carry_their_year_and_genres_are_the_category(tmp_path):
         "description": None,
         "raw": None,
         "available": None,
+        "attributes": None,
     }
     assert staged.items.column("title").to_pylist()[1] == 'No "Year'
     click = _rows(staged.clicks)[0]

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from feature_repo.contract.key_partitions import KeyRule, Width, partition_of
-from spark_jobs.ingest.kafka import DECODED, _start, decode_batches, decode_record
+from spark_jobs.ingest.kafka import DECODED, decode_batches, decode_record, first_unread
 from spark_jobs.job import JobError
 
 PLACE = {"topic": "clicks", "partition": 1, "offset": 7, "arrival_us": 1_704_067_200_000_000}
@@ -62,7 +62,7 @@ def test_batches_keep_good_and_bad_records_side_by_side():
 
 
 def test_reading_starts_after_the_table():
-    assert _start({0: 4}, {0: 0, 1: 3}, {0: 9, 1: 9}, "clicks") == {0: 5, 1: 3}
+    assert first_unread({0: 4}, {0: 0, 1: 3}, {0: 9, 1: 9}, "clicks") == {0: 5, 1: 3}
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_reading_starts_after_the_table():
 )
 def test_a_gap_between_table_and_topic_stops_the_job(begin, end, words):
     with pytest.raises(JobError, match=words):
-        _start({0: 4}, begin, end, "clicks")
+        first_unread({0: 4}, begin, end, "clicks")

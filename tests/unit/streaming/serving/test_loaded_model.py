@@ -8,8 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from feature_repo.contract.items.fold import NO_ITEMS, LiveItems
+from feature_repo.contract.items.messages import ItemUpdate
 from model.recommender import new_items
 from model.recommender.loaded_model import LoadedModel
+from streaming.serving import loaded_model
 from streaming.serving.loaded_model import ModelWatch
 
 
@@ -108,3 +111,46 @@ def test_new_items_beside_the_model_are_taken_as_a_promotion_is(folders):
     file.unlink()
     assert watch.check()
     assert len(tries) == 4
+
+
+def test_what_the_topic_brings_is_in_the_model_and_a_title_that_breaks_it_costs_nothing(
+    folders, monkeypatch, caplog
+):
+    path, said, told = folders("one"), [NO_ITEMS], []
+
+    def grown(model, items):
+        if "broken" in items:
+            raise ValueError("a title that nobody can read")
+        return model._replace(intents=tuple(items))
+
+    monkeypatch.setattr(loaded_model.live_items, "grown", grown)
+    watch = ModelWatch(lambda: path, load, lambda model: told.append(model.intents), items=lambda: said[0])
+    assert watch.check() and watch.current.intents is None
+    assert not watch.check()
+
+    def bring(texts, *items):
+        said[0] = LiveItems({item: ItemUpdate(item, "a title") for item in items}, texts)
+        watch._grow_at = 0.0
+        return watch.check()
+
+    assert bring(1, "a") and watch.current.intents == ("a",)
+    assert not bring(1, "a", "b")  # no title or category changed
+    assert bring(2, "a", "b") and watch.current.intents == ("a", "b")
+    assert not bring(3, "a", "broken")
+    assert watch.current.intents == ("a", "b") and "left out, model one stays" in caplog.text
+    assert bring(4, "c") and told == [None, ("a",), ("a", "b"), ("c",)]
+    assert bring(5) and watch.current.intents is None  # the topic was made anew
+    assert watch.problem == ""
+
+
+def test_a_newly_promoted_model_knows_the_topic_at_once(folders, monkeypatch):
+    monkeypatch.setattr(
+        loaded_model.live_items, "grown", lambda model, items: model._replace(intents=tuple(items))
+    )
+    promoted = [folders("one")]
+    items = LiveItems({"a": ItemUpdate("a", "a title")}, 1)
+    watch = ModelWatch(lambda: promoted[0], load, items=lambda: items)
+    watch.check()
+    promoted[0] = folders("two")
+    assert watch.check()
+    assert (watch.current.version, watch.current.intents) == ("two", ("a",))

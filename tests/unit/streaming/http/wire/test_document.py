@@ -20,6 +20,7 @@ from openapi_document import check, mismatch, operations, resolved
 from streaming import http
 from streaming.http import board as boards
 from streaming.http.board import StoredAnswer
+from streaming.http.catalogue.updates import CheckedItem, ItemResult
 from streaming.http.clicks import ClickResult
 from streaming.http.nearest import NearItem
 from streaming.http.wire.errors import ApiError, ErrorDetail
@@ -30,6 +31,7 @@ ANSWER = (
     b'"offset":1},"click_time":"2024-01-01T00:00:00Z","scored_at":"2024-01-01T00:00:00Z"}'
 )
 CLICK = {"event_id": "e", "session_id": "s", "item_id": "i", "event_time": "2024-01-01T00:00:00Z"}
+ITEM = {"item_id": "i", "title": "Shoe"}
 CONNECTION_CODES = {"request_timeout", "head_too_large", "bad_request"}  # test_protocol.py provokes them
 UNDELIVERABLE = {"incomplete_body"}  # its client is gone
 
@@ -85,7 +87,7 @@ def test_it_is_a_valid_openapi_document(document):
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(names) == len(set(names))
     for path, method, operation in operations(document):
-        assert path.startswith("/") and method in {"GET", "POST"} and operation["summary"]
+        assert path.startswith("/") and method in {"GET", "POST", "DELETE"} and operation["summary"]
         allowed = {"summary", "operationId", "parameters", "requestBody", "responses", "security"}
         assert set(operation) <= allowed
         in_path = {one["name"] for one in operation["parameters"] if one["in"] == "path" and one["required"]}
@@ -145,6 +147,10 @@ PROVOKED = [  # method, path, options of the request, what is wrong with the par
     ("GET", "/v1/recommend?session_id=s&category=!", {}, "", "bad_category"),
     ("GET", "/v1/recommend?session_id=s&category=Cars", {}, "", "unknown_category"),
     ("GET", "/v1/recommend?session_id=s&category=Gone", {}, "", "no_item_left"),
+    ("GET", "/v1/recommend?session_id=s&equal=nobody:5", {}, "", "unknown_attribute"),
+    ("GET", "/v1/recommend?session_id=s&below=price:1&above=price:2", {}, "", "contradicting_limits"),
+    ("GET", "/v1/recommend?session_id=s&below=price:NaN", {}, "", "bad_parameter"),
+    ("GET", "/v1/recommend?session_id=s" + "".join(f"&equal=a{n}:1" for n in range(21)), {}, "", "bad_count"),
     ("GET", "/v1/recommend?session_id=%ff", {}, "", "bad_query"),
     ("GET", "/v1/recommend?session_id=s", {}, "down", "online_store_unavailable"),
     ("GET", "/v1/recommend?session_id=other%20schema", {}, "", "features_unreadable"),
@@ -160,6 +166,9 @@ PROVOKED = [  # method, path, options of the request, what is wrong with the par
     ("POST", "/v1/recommend", limited({"only": ["1", "nobody"]}), "", "unknown_items"),
     ("POST", "/v1/recommend", limited({"only": ["1"], "exclude": ["1"]}), "", "contradicting_limits"),
     ("POST", "/v1/recommend", limited({"new_share": 2}), "", "bad_limit"),
+    ("POST", "/v1/recommend", limited({"attributes": {"price": {}}}), "", "bad_limit"),
+    ("POST", "/v1/recommend", limited({"attributes": {"price": {"below": 5}}}), "", "unknown_attribute"),
+    ("POST", "/v1/recommend", limited({"attributes": {f"a{n}": {} for n in range(21)}}), "", "bad_count"),
     ("POST", "/v1/recommend", {"content": BIG}, "", "too_large"),
     ("POST", "/v1/recommend", {"headers": {"content-encoding": "gzip"}}, "", "unsupported_encoding"),
     ("POST", "/v1/recommend", {"json": {"items": []}}, "no model", "no_model"),
@@ -205,6 +214,24 @@ PROVOKED = [  # method, path, options of the request, what is wrong with the par
     ("GET", "/v1/items/nearest?text=a", {}, "no model", "no_model"),
     ("GET", "/v1/items/nearest?text=no+vectors", {}, "", "no_vectors"),
     ("GET", "/v1/items/nearest?text=other+encoder", {}, "", "other_encoder"),
+    ("POST", "/v1/items", {"content": b"[1,"}, "", "not_json"),
+    ("POST", "/v1/items", {"json": []}, "", "bad_count"),
+    ("POST", "/v1/items", {"json": [5]}, "", "all_refused"),
+    ("POST", "/v1/items", {"json": 5}, "", "wrong_shape"),
+    ("POST", "/v1/items", {"content": b"\xff"}, "", "not_utf8"),
+    ("POST", "/v1/items", {"json": {**ITEM, "title": "x" * 10_001}}, "large bodies", "too_large"),
+    ("POST", "/v1/items", {"json": {**ITEM, "schema_version": 2}}, "", "unknown_schema_version"),
+    ("POST", "/v1/items", {"json": {**ITEM, "item_id": " "}}, "", "bad_id"),
+    ("POST", "/v1/items", {"json": {**ITEM, "available": "no"}}, "", "bad_available"),
+    ("POST", "/v1/items", {"json": {**ITEM, "attributes": 5}}, "", "bad_attributes"),
+    ("POST", "/v1/items", {"content": BIG}, "", "too_large"),
+    ("POST", "/v1/items", {"headers": {"content-encoding": "br"}}, "", "unsupported_encoding"),
+    ("POST", "/v1/items", {"json": ITEM}, "broker away", "broker_unavailable"),
+    ("POST", "/v1/items", {"json": ITEM}, "full", "overloaded"),
+    ("DELETE", "/v1/items/%20", {}, "", "bad_id"),
+    ("DELETE", "/v1/items/a/b", {}, "", "no_such_route"),
+    ("DELETE", "/v1/items/3", {}, "broker away", "broker_unavailable"),
+    ("DELETE", "/v1/items/3", {}, "full", "overloaded"),
     ("GET", "/readyz", {}, "not ready", "not_ready"),
 ]
 
@@ -229,11 +256,15 @@ def path_of(url, document):
     path = url.partition("?")[0]
     if path in document["paths"]:
         return path
+    if path.startswith("/v1/items/"):
+        return "/v1/items/{id}"
     return "/v1/sessions/{id}/" + path.rpartition("/")[2]
 
 
 def refusing(batches):
     error = ErrorDetail("broker_unavailable", "the broker is away; send it again")
+    if isinstance(batches[0][0], CheckedItem):
+        return [[ItemResult("failed", item.update.item_id, error=error) for item in one] for one in batches]
     return [
         [ClickResult("failed", checked.click.event_id, error=error) for checked in one] for one in batches
     ]
@@ -295,7 +326,7 @@ def test_what_every_route_refuses_is_as_documented(drive, document, monkeypatch,
         answers = {}
         for path, method, operation in operations(document):
             place, example = example_of(path, operation)
-            asked = "DELETE" if code == "method_not_allowed" else method
+            asked = "PATCH" if code == "method_not_allowed" else method
             answers[path, method] = await setting.client.request(asked, place, **{**example, **options})
         return answers
 
