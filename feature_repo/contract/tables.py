@@ -26,6 +26,7 @@ ITEM_POPULARITY = "item_popularity"
 TRAINING_SET = "training_set"
 SCORE_LOG = "score_log"
 SESSION_EVENTS = "session_events"  # a view of session_features
+SESSION_INTENT_NAMES = "session_intent_names"  # a view of session_intents
 QUARANTINE = "quarantine"
 INTENT_CACHE = "intent_cache"
 
@@ -316,6 +317,34 @@ def _view(view: str, of_what: str) -> tuple[Field, ...]:
     )
 
 
+def _named(view: str) -> tuple[Field, ...]:
+    nearest = ("item_vectors.item_id", f"session_text.{view}_prompt")
+    return (
+        Field(
+            f"{view}_name",
+            _S,
+            f"What the items shown for the {view} intent have in common and the catalogue has not: "
+            "categories and title words; never a clicked title.",
+            False,
+            ("items.category", "items.title", *nearest),
+        ),
+        Field(
+            f"{view}_shown",
+            _TEXTS,
+            f"Items that stand for the {view} intent, nearest first; at least half were not clicked.",
+            False,
+            nearest,
+        ),
+    )
+
+
+# A Feast view of its own over the same table, so that rows and readers of the view above stay as they are.
+# Tables made by earlier versions get these columns at their next write.
+_NAMES = (*_named("long"), *_named("short"))
+SESSION_INTENT_NAME_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple(
+    (field.name, field.kind) for field in _NAMES
+)
+
 _SESSION_INTENTS = Table(
     SESSION_INTENTS,
     "Long and short intent of each session: text, the items it is grounded on, its vector. "
@@ -331,6 +360,7 @@ _SESSION_INTENTS = Table(
         *_view("long", "the whole session"),
         *_view("short", "the latest clicks"),
         Field("session_date", _DATE, "Day of the session's end, UTC."),
+        *_NAMES,
     ),
     ("session_id", "event_timestamp"),
     "intents",

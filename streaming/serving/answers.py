@@ -13,7 +13,7 @@ from feature_repo.contract.messages import Intents, IntentView, RecommendedItem
 from model.recommender.limits import NO_LIMITS, Limits, LimitsError
 
 if TYPE_CHECKING:
-    from model.intent.types import SessionIntent
+    from model.intent.types import SessionIntent, ViewIntent
     from model.recommender.loaded_model import LoadedModel
 
 log = logging.getLogger("intentstore.answers")
@@ -195,8 +195,8 @@ class Answerer:
 
 def on_the_wire(intent: SessionIntent) -> Intents:
     """Give an intent as it goes over the wire."""
-    return Intents(
-        IntentView(intent.long.text, list(intent.long.items)),
-        IntentView(intent.short.text, list(intent.short.items)),
-        intent.source,
-    )
+    return Intents(_view(intent.long), _view(intent.short), intent.source)
+
+
+def _view(view: ViewIntent) -> IntentView:
+    return IntentView(view.text, list(view.items), view.name, list(view.shown))
