@@ -44,10 +44,12 @@ class _Term(NamedTuple):
     rarity: float
 
 
-# log(count / shown) of every count, by the number of shown items
-_LOGS: Final = [
-    [log(max(count, 1) / max(shown, 1)) for count in range(shown + 1)] for shown in range(SHOWN_ITEMS + 1)
-]
+def _logs(shown: int) -> list[float]:
+    """log(count / shown) of every count that a term can have."""
+    return [log(max(count, 1) / max(shown, 1)) for count in range(shown + 1)]
+
+
+_LOGS: Final = [_logs(shown) for shown in range(SHOWN_ITEMS + 1)]
 
 
 def _by_weight(one: tuple[float, int]) -> tuple[float, int]:
