@@ -131,6 +131,19 @@ _AS_OF = Field(
 _CREATED = Field("created", TIME, "When the row was written; decides between rows of the same instant.")
 _EVENT_ID = Field("event_id", _S, "Id of the click.")
 
+# What a source says of a click. Folder, Kafka, replay and model read these columns by this list; a further
+# column of text is one more line here, and what public logs call it stands in `spellings.columns`.
+CLICK_FIELDS = (
+    _EVENT_ID,
+    _SESSION_ID,
+    Field("item_id", _S, "Item that was clicked; it need not be in the catalogue."),
+    Field("event_time", TIME, "When the visitor clicked."),
+    Field("user_id", _S, "User, where the source names one.", False),
+    Field("event_type", _S, "Kind of event as the source names it: click, view, purchase ...", False),
+)
+CLICK_COLUMNS = tuple(field.name for field in CLICK_FIELDS)
+OPTIONAL_CLICK_COLUMNS = tuple(field.name for field in CLICK_FIELDS if not field.required)
+
 # Arrival order of a session's clicks = (ingest_time, arrival_seq).
 _CLICKS = Table(
     CLICKS,
@@ -139,12 +152,7 @@ _CLICKS = Table(
         "folder (`dataset.path`) or ML-100K."
     ),
     (
-        _EVENT_ID,
-        _SESSION_ID,
-        Field("item_id", _S, "Item that was clicked; it need not be in the catalogue."),
-        Field("event_time", TIME, "When the visitor clicked."),
-        Field("user_id", _S, "User, where the source names one.", False),
-        Field("event_type", _S, "Kind of event as the source names it: click, view, purchase ...", False),
+        *CLICK_FIELDS,
         Field("split", _S, "Split file the click came from; null where the split is by time.", False),
         Field("extra", _S, "Further columns of the source, as JSON.", False),
         Field("topic", _S, "Kafka topic; null for files.", False),

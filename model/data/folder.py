@@ -30,6 +30,7 @@ from feature_repo.contract.events.found import TypeCounts
 from feature_repo.contract.events.rules import EventRules, RuledColumn, counted_clicks, ruled
 from feature_repo.contract.settings import SessionSettings
 from feature_repo.contract.spellings.ids import spelling_note
+from feature_repo.contract.tables import CLICK_COLUMNS
 from model.data.catalogue import Catalogue
 from model.data.lake import from_tables
 from model.data.sequences import Cases, Sequences, expand
@@ -51,10 +52,9 @@ DatasetError = DatasetFolderError
 MINUTE_US = 60_000_000
 log = logging.getLogger("intentstore.model.data")
 MOST_KINDS = 5  # kinds of refused rows that are named one by one
-_CLICK_COLUMNS = ["event_id", "session_id", "item_id", "event_time", "user_id", "event_type"]
 _SPLIT = pa.dictionary(pa.int32(), pa.string())
 _EMPTY = pa.schema(
-    [*(CLICK_ROWS.field(name) for name in _CLICK_COLUMNS), ("split", _SPLIT), ("again", pa.bool_())]
+    [*(CLICK_ROWS.field(name) for name in CLICK_COLUMNS), ("split", _SPLIT), ("again", pa.bool_())]
 ).empty_table()
 
 
@@ -174,7 +174,7 @@ def _read(folder: Path, now_us: int | None, heard: Heard) -> tuple[pa.Table, Set
     blocks: list[FolderClicks] = []
     for block in rules.watch(read_clicks(folder, now_us)):
         heard.add(block)
-        blocks.append(replace(block, rows=block.rows.select(_CLICK_COLUMNS)))
+        blocks.append(replace(block, rows=block.rows.select(list(CLICK_COLUMNS))))
     settled = rules.settle()
     tables = [_EMPTY]
     for number, block in enumerate(blocks):

@@ -28,10 +28,10 @@ from feature_repo.contract.events.found import TypeCounts
 from feature_repo.contract.events.rules import EventRules
 from feature_repo.contract.files import replace_file, replacing
 from feature_repo.contract.settings import SettingsError, load_settings
-from feature_repo.contract.spellings.columns import ITEM_COLUMNS, KNOWN_NAMES, matched
+from feature_repo.contract.spellings.columns import ITEM_COLUMNS, known_names, matched
+from feature_repo.contract.tables import CLICK_COLUMNS
 from feature_repo.contract.times import holds_times
 from model.data.prepare_sources import (
-    CLICK_COLUMNS,
     REQUIRED,
     Choices,
     blocks_of,
@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in names:
         parser.add_argument(
             f"--{name.replace('_', '-')}",
-            help=f"source column of {name} (found by itself: {', '.join(KNOWN_NAMES[name])})",
+            help=f"source column of {name} (found by itself: {', '.join(known_names(name))})",
         )
     parser.add_argument("--separator", help="of text files; none = by the extension and the first line")
     parser.add_argument(

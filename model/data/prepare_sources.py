@@ -12,10 +12,11 @@ from pathlib import Path
 from feature_repo.contract.dataset.files.blocks import Block
 from feature_repo.contract.dataset.files.lines import COMPRESSIONS
 from feature_repo.contract.dataset.folder import DatasetFolderError, read_blocks
+from feature_repo.contract.dataset.rows.clicks import REQUIRED as CLICKS_NEED
 from feature_repo.contract.spellings.columns import ITEM_COLUMNS, matched
+from feature_repo.contract.tables import CLICK_COLUMNS
 
-CLICK_COLUMNS = ("session_id", "item_id", "event_time", "user_id", "event_type", "event_id")
-REQUIRED = {CLICK_COLUMNS: CLICK_COLUMNS[:3], ITEM_COLUMNS: ITEM_COLUMNS[:1]}
+REQUIRED = {CLICK_COLUMNS: CLICKS_NEED, ITEM_COLUMNS: ITEM_COLUMNS[:1]}
 STEMS = {
     "train": (
         "clicks",

@@ -11,22 +11,13 @@ import numpy as np
 from feature_repo.contract.files import replacing
 from feature_repo.contract.session import FoldConfig
 from feature_repo.contract.settings import Settings
-from feature_repo.contract.tables import CLICKS
+from feature_repo.contract.tables import CLICK_COLUMNS, CLICKS
 from spark_jobs.lake.lake import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-HELD_OUT_COLUMNS = (
-    "event_id",
-    "session_id",
-    "item_id",
-    "event_time",
-    "user_id",
-    "event_type",
-    "extra",
-    "arrival_seq",
-)
+HELD_OUT_COLUMNS = (*CLICK_COLUMNS, "extra", "arrival_seq")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from feature_repo.contract.key_partitions import KeyRule, key_rule
 from feature_repo.contract.messages import ClickError, decode_click
 from feature_repo.contract.settings import Settings
-from feature_repo.contract.tables import CLICKS, TIME
+from feature_repo.contract.tables import CLICK_FIELDS, CLICKS, OPTIONAL_CLICK_COLUMNS, TIME
 from spark_jobs.ingest.kafka_options import python_options, spark_options
 from spark_jobs.ingest.refused import quarantine
 from spark_jobs.job import JobError, JobResult
@@ -30,12 +30,7 @@ BATCH_OFFSETS = 1_000_000  # records of one partition in one commit: bounds memo
 _S = pa.string()
 DECODED = pa.schema(
     [
-        ("event_id", _S),
-        ("session_id", _S),
-        ("item_id", _S),
-        ("event_time", TIME),
-        ("user_id", _S),
-        ("event_type", _S),
+        *((field.name, field.kind) for field in CLICK_FIELDS),
         ("extra", _S),
         ("topic", _S),
         ("partition", pa.int32()),
@@ -307,8 +302,7 @@ def decode_record(
         }
     extra = dict(click.extra)
     lifted = {
-        name: extra.pop(name) if isinstance(extra.get(name), str) else None
-        for name in ("user_id", "event_type")
+        name: extra.pop(name) if isinstance(extra.get(name), str) else None for name in OPTIONAL_CLICK_COLUMNS
     }
     kept = json.dumps(extra, ensure_ascii=False) if extra else None
     return (

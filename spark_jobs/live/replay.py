@@ -8,7 +8,7 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow as pa
 from feature_repo.contract.key_partitions import partition_of, partitioner_of
 from feature_repo.contract.messages import Click, encode_click, parse_time
 from feature_repo.contract.settings import Settings
-from feature_repo.contract.tables import CLICKS
+from feature_repo.contract.tables import CLICK_COLUMNS, CLICKS, OPTIONAL_CLICK_COLUMNS
 from spark_jobs.ingest.held_out import HELD_OUT_COLUMNS, held_out_file
 from spark_jobs.ingest.kafka_options import python_options
 from spark_jobs.job import JobError, JobResult
@@ -173,10 +173,11 @@ def held_out_clicks(settings: Settings) -> Iterator[Click]:
 
 def clicks_of(rows: pa.Table | pa.RecordBatch) -> Iterator[Click]:
     """Read rows with the columns of `HELD_OUT_COLUMNS` as clicks."""
-    columns = [rows.column(name) for name in HELD_OUT_COLUMNS[:7]]
-    columns[3] = columns[3].cast("int64")
-    for values in zip(*(column.to_pylist() for column in columns), strict=True):
-        yield _click(*values)
+    # a file of an earlier version may lack a column
+    present = [name for name in HELD_OUT_COLUMNS if name in rows.schema.names]
+    moments = rows.column("event_time").cast("int64")
+    for click, moment in zip(rows.select(present).to_pylist(), moments.to_pylist(), strict=True):
+        yield _click(click, moment)
 
 
 def _table(lake: Lake, pin: int | None, first_us: int | None, end_us: int | None) -> Iterator[Click]:
@@ -189,24 +190,16 @@ def _table(lake: Lake, pin: int | None, first_us: int | None, end_us: int | None
     if end_us is not None:
         frame = frame.where(moment < end_us)
     ordered = frame.orderBy("ingest_time", "arrival_seq", "event_id")
-    columns = ["event_id", "session_id", "item_id", moment.alias("us"), "user_id", "event_type", "extra"]
+    columns = [*CLICK_COLUMNS, "extra", moment.alias("us")]
     for row in ordered.select(*columns).toLocalIterator(prefetchPartitions=True):
-        yield _click(*row)
+        click = row.asDict()
+        yield _click(click, click["us"])
 
 
-def _click(
-    event_id: str,
-    session_id: str,
-    item_id: str,
-    event_time_us: int,
-    user_id: str | None,
-    event_type: str | None,
-    extra: str | None,
-) -> Click:
-    more: dict[str, Any] = json.loads(extra) if extra else {}
-    known = {"user_id": user_id, "event_type": event_type}
-    more |= {name: value for name, value in known.items() if value is not None}
-    return Click(event_id, session_id, item_id, event_time_us, extra=more)
+def _click(row: Mapping[str, Any], event_time_us: int) -> Click:
+    more: dict[str, Any] = json.loads(row["extra"]) if row["extra"] else {}
+    more |= {name: row[name] for name in OPTIONAL_CLICK_COLUMNS if row.get(name) is not None}
+    return Click(row["event_id"], row["session_id"], row["item_id"], event_time_us, extra=more)
 
 
 def _send(

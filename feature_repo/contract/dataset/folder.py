@@ -22,7 +22,6 @@ from feature_repo.contract.dataset.rows.clicks import (
     CLICK_ROWS,
     OPTIONAL,
     REQUIRED,
-    TIME,
     derive_event_id,
     parse_rows,
     sort_rows,
@@ -31,6 +30,7 @@ from feature_repo.contract.dataset.rows.items import ITEM_ROWS, parse_items, sor
 from feature_repo.contract.dataset.rows.times import TimeFacts, judged
 from feature_repo.contract.spellings.columns import ITEM_COLUMNS, with_our_names
 from feature_repo.contract.spellings.missing import NO_VALUE, add_words, words_note
+from feature_repo.contract.tables import TIME
 
 __all__ = [
     "CLICK_ROWS",

@@ -11,18 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from feature_repo.contract.tables import CLICK_COLUMNS
+
 # Two different rows have one number once in 370,000 folders of ten million rows; such a row would be refused
 # with its reason, not lost.
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(31)
-GIVEN = (
-    "session_id",
-    "item_id",
-    "event_time",
-    "user_id",
-    "event_type",
-    "extra",
-)  # what a row says besides its event id
+GIVEN = (*CLICK_COLUMNS[1:], "extra")  # what a row says besides its event id
 
 
 def column_hash(column: pa.ChunkedArray | pa.Array) -> np.ndarray:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-# In order of preference. MovieLens, RecBole, Yoochoose, REES46, RetailRocket, OTTO, Diginetica, Coveo,
-# Amazon, H&M, Tmall and Taobao write so.
+# In order of preference; a name of ours that is not here is known by itself alone. So write MovieLens,
+# RecBole, Yoochoose, REES46, RetailRocket, OTTO, Diginetica, Coveo, Amazon, H&M, Tmall and Taobao.
 KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "session_id": (
         "session_id",
@@ -77,7 +77,6 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
         "date",
         "Date",
     ),
-    "event_id": ("event_id",),
     "user_id": ("user_id", "userId", "UserId", "userid", "visitorid", "visitorId", "customer_id"),
     "event_type": ("event_type", "event", "type", "behavior", "behavior_type", "action_type"),
     "title": (
@@ -109,6 +108,17 @@ _USERS = ("user_id", "userId", "UserId", "userid", "user", "uid", "customer_id",
 _TYPED = re.compile(r":(token|float|token_seq|float_seq)$")  # RecBole writes the type behind the name
 
 
+def known_names(ours: str) -> tuple[str, ...]:
+    """Return what files call a column of ours, the most probable name first.
+
+    Examples
+    --------
+    >>> known_names("event_id"), known_names("description")
+    (('event_id',), ('description', 'detail_desc'))
+    """
+    return KNOWN_NAMES.get(ours, (ours,))
+
+
 def plain_name(name: str) -> str:
     """Return a column's name without white space around it and without RecBole's type.
 
@@ -130,7 +140,7 @@ def matched(
     present : sequence of str
         Columns of the file.
     wanted : sequence of str
-        Our names, keys of ``KNOWN_NAMES``.
+        Our names.
     named : dict, optional
         Our name to the file's, where the user says it.
 
@@ -149,7 +159,7 @@ def matched(
         plain.setdefault(plain_name(column), column)
     found: dict[str, str] = {}
     for ours in wanted:
-        candidates = (named[ours],) if named and ours in named else KNOWN_NAMES[ours]
+        candidates = (named[ours],) if named and ours in named else known_names(ours)
         theirs = next(
             (plain[name] for name in candidates if name in plain and plain[name] not in found.values()), None
         )

@@ -25,24 +25,14 @@ from feature_repo.contract.dataset.rows.columns import text_column
 from feature_repo.contract.dataset.rows.times import TimeFacts, check_times, click_times, time_facts
 from feature_repo.contract.messages import EARLIEST_US
 from feature_repo.contract.spellings.missing import without_words
+from feature_repo.contract.tables import CLICK_FIELDS, OPTIONAL_CLICK_COLUMNS, TIME
 from feature_repo.contract.times import EXPECTED
 
-TIME = pa.timestamp("us", tz="UTC")
 REQUIRED = ("session_id", "item_id", "event_time")
-OPTIONAL = ("event_id", "user_id", "event_type")
+OPTIONAL = ("event_id", *OPTIONAL_CLICK_COLUMNS)
 
 _S = pa.string()
-CLICK_ROWS = pa.schema(
-    [
-        ("event_id", _S),
-        ("session_id", _S),
-        ("item_id", _S),
-        ("event_time", TIME),
-        ("user_id", _S),
-        ("event_type", _S),
-        ("extra", _S),
-    ]
-)
+CLICK_ROWS = pa.schema([*((field.name, field.kind) for field in CLICK_FIELDS), ("extra", _S)])
 
 
 @dataclass(frozen=True)
@@ -189,16 +179,12 @@ def _accepted(table: pa.Table, texts: dict[str, pa.Array], times: np.ndarray, ke
     if others:
         records = records_of(table.select(others).filter(mask))
         extra = pa.array([as_json(record) for record in records], _S)
-    columns = [
-        _given_ids(taken.get("event_id", nothing)),
-        taken["session_id"],
-        taken["item_id"],
-        pa.array(moments, pa.int64()).cast(TIME),
-        taken.get("user_id", nothing),
-        taken.get("event_type", nothing),
-        extra,
-    ]
-    return pa.Table.from_arrays(columns, schema=CLICK_ROWS)
+    columns = taken | {
+        "event_id": _given_ids(taken.get("event_id", nothing)),
+        "event_time": pa.array(moments, pa.int64()).cast(TIME),
+        "extra": extra,
+    }
+    return pa.Table.from_arrays([columns.get(name, nothing) for name in CLICK_ROWS.names], schema=CLICK_ROWS)
 
 
 def _given_ids(given: pa.Array) -> pa.Array:
