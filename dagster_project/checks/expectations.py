@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dagster_project.checks.days import every_day, features_of_days, has_clicks
 from dagster_project.checks.intents import calls_answered, model_answers
+from dagster_project.checks.live import quality_holds
 from dagster_project.checks.tables import (
     Outcome,
     cache_covers,
@@ -153,6 +154,13 @@ EXPECTATIONS: tuple[Expectation, ...] = (
     ),
     Expectation(
         "live/parity", "parity", "Live features equal batch features in every row.", True, parity_holds
+    ),
+    Expectation(
+        columns.LIVE_QUALITY,
+        "holds",
+        "No model is worth less live than on its own test, by more than both intervals.",
+        False,
+        quality_holds,
     ),
 )
 

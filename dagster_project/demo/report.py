@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagster_project.demo import sections as demo_sections
+from dagster_project.demo.live import live_quality
 from dagster_project.demo.named import named_intents
 from dagster_project.demo.sections import Section
 from dagster_project.models import train as training_run
@@ -113,6 +114,7 @@ def collect(settings: Settings, result: dg.ExecuteInProcessResult, seconds: floa
         demo_sections.streaming(facts),
         demo_sections.parity(facts),
         demo_sections.sessions(settings, facts),
+        live_quality(settings),
         named_intents(settings),
         demo_sections.checks(results),
     )

@@ -149,6 +149,13 @@ LIVE: tuple[Step, ...] = (
         ("session",),
         "spark_jobs.live.parity",
     ),
+    Step(
+        "live_quality",
+        (columns.LIVE_QUALITY,),
+        ("live/score_log", "live/clicks"),
+        ("session",),
+        "spark_jobs.live.quality",
+    ),
 )
 
 # The same jobs for some days; each partition is a day of UTC.

@@ -25,6 +25,7 @@ SESSION_FEATURES = "session_features"
 ITEM_POPULARITY = "item_popularity"
 TRAINING_SET = "training_set"
 SCORE_LOG = "score_log"
+LIVE_QUALITY = "live_quality"
 SESSION_EVENTS = "session_events"  # a view of session_features
 SESSION_INTENT_NAMES = "session_intent_names"  # a view of session_intents
 QUARANTINE = "quarantine"
@@ -528,6 +529,7 @@ _TRAINING_SET = Table(
     ("spark", "feast"),
 )
 
+_MODEL_VERSION = Field("model_version", _S, "Model that answered; none = popularity.")
 _SCORE_LOG = Table(
     SCORE_LOG,
     "What the consumer served, with the features that it used; one row an answered click.",
@@ -544,10 +546,16 @@ _SCORE_LOG = Table(
         Field("recommended", _TEXTS, "Recommended items, best first."),
         Field("scores", pa.list_(_D), "Their scores."),
         Field("intent_source", _S, "What inferred the intents that were scored with."),
-        Field("model_version", _S, "Model that answered; none = popularity."),
+        _MODEL_VERSION,
         Field("click_time", TIME, "Event time of the click."),
         Field("scored_at", TIME, "When the answer was made."),
         *(field.made_of() for field in _EVENTS),
+        Field(
+            "reason_sources",
+            _TEXTS,
+            "Source that gave most of each recommended item's score, in their order.",
+            False,
+        ),
     ),
     ("topic", "partition", "offset"),
     "ingest --score-log",
@@ -594,6 +602,61 @@ _INTENT_CACHE = Table(
 )
 
 
+def _measured(metric: str, k: int) -> tuple[Field, ...]:
+    what = "Share of cases whose next click is" if metric == "hit" else "Mean of 1 / rank of next clicks"
+    return (
+        Field(f"{metric}_{k}", _D, f"{what} among the first {k}; null without a case.", False),
+        Field(
+            f"{metric}_{k}_low", _D, f"Lower end of its 95 % interval over sessions ({metric}@{k}).", False
+        ),
+        Field(
+            f"{metric}_{k}_high", _D, f"Upper end of its 95 % interval over sessions ({metric}@{k}).", False
+        ),
+    )
+
+
+LIVE_CUTOFFS = (5, 10, 20)
+_LIVE_QUALITY = Table(
+    LIVE_QUALITY,
+    "What answers were worth: each judged by the next click of its session, by hour and day, model version "
+    "and slice.",
+    (
+        Field("period", _S, "hour or day."),
+        Field(
+            "start",
+            TIME,
+            "Its beginning, UTC; an answer counts where it was made.",
+            True,
+            ("score_log.scored_at",),
+        ),
+        _MODEL_VERSION.made_of("score_log.model_version"),
+        Field(
+            "slice",
+            _S,
+            "What the cases have in common: all, basis (what was taken as shown), intents (their source), "
+            "target (cold or warm), reason (source of a shown item), position (of a shown item), session "
+            "(first click or later).",
+        ),
+        Field("value", _S, "Which one of the slice; empty for all."),
+        Field("answers", _L, "Answers of the period, judged or not; only for all.", False),
+        Field(
+            "cases",
+            _L,
+            "Answers with a next click; for reason and position those that showed such an item.",
+            True,
+            ("clicks.event_time", "score_log.offset"),
+        ),
+        Field("sessions", _L, "Session ids that these cases are of."),
+        *(field for k in LIVE_CUTOFFS for field in _measured("hit", k)),
+        *(field for k in LIVE_CUTOFFS for field in _measured("mrr", k)),
+        Field("day", _DATE, "Day of the period, UTC."),
+    ),
+    ("period", "start", "model_version", "slice", "value"),
+    "live-quality",
+    "serving",
+)
+
+
 def _by_name(tables: Iterable[Table]) -> dict[str, Table]:
     return {table.name: table for table in tables}
 
@@ -610,6 +673,7 @@ TABLES: dict[str, Table] = _by_name(
         _ITEM_POPULARITY,
         _TRAINING_SET,
         _SCORE_LOG,
+        _LIVE_QUALITY,
         _QUARANTINE,
         _INTENT_CACHE,
     )

@@ -46,6 +46,7 @@ class Scored(NamedTuple):
     scores: tuple
     reasons: tuple
     because: tuple = ()
+    sources: tuple = ()
 
 
 class LastFirst:
