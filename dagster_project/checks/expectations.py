@@ -62,7 +62,8 @@ class Expectation:
     test: Callable[[Settings, Mapping[str, Any]], Outcome]
 
 
-UNCHECKED = (columns.QUARANTINE, columns.INTENT_CACHE, columns.SCORE_LOG)  # appended to, and read by no step
+# appended to, and read by no step; or checked under the name of their asset
+UNCHECKED = (columns.QUARANTINE, columns.INTENT_CACHE, columns.SCORE_LOG, columns.LIVE_QUALITY)
 
 
 def _of_contract() -> list[Expectation]:
@@ -156,7 +157,14 @@ EXPECTATIONS: tuple[Expectation, ...] = (
         "live/parity", "parity", "Live features equal batch features in every row.", True, parity_holds
     ),
     Expectation(
-        columns.LIVE_QUALITY,
+        "live/quality",
+        "keys",
+        "The key of the table is never blank and never repeats.",
+        True,
+        keys_whole(columns.LIVE_QUALITY),
+    ),
+    Expectation(
+        "live/quality",
         "holds",
         "No model is worth less live than on its own test, by more than both intervals.",
         False,

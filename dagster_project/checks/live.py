@@ -36,11 +36,13 @@ def tested_figures(settings: Settings, version: str) -> dict[str, Figure]:
         manifest = json.loads((settings.models_dir / version / "manifest.json").read_text(encoding="utf-8"))
         rows = manifest["metrics"]["rows"]
         own = next(row for row in rows if row["role"] == "with_intents")["metrics"]["metrics"]
-        return {
-            name: Figure(**{end: own[test][end] for end in Figure._fields}) for name, test in COMPARED.items()
-        }
+        return {name: _figure(own[test]) for name, test in COMPARED.items()}
     except (OSError, ValueError, KeyError, TypeError, StopIteration):
         return {}
+
+
+def _figure(found: Mapping[str, float]) -> Figure:
+    return Figure(found["mean"], found["low"], found["high"])
 
 
 def live_days(settings: Settings) -> list[dict[str, Any]]:

@@ -151,7 +151,7 @@ LIVE: tuple[Step, ...] = (
     ),
     Step(
         "live_quality",
-        (columns.LIVE_QUALITY,),
+        ("live/quality",),
         ("live/score_log", "live/clicks"),
         ("session",),
         "spark_jobs.live.quality",
@@ -186,6 +186,7 @@ TABLES: dict[str, str] = {
     "live/clicks": columns.CLICKS,
     "live/score_log": columns.SCORE_LOG,
     "live/session_features": columns.SESSION_FEATURES,
+    "live/quality": columns.LIVE_QUALITY,
     **{
         f"daily/{name}": name
         for name in (
@@ -196,7 +197,7 @@ TABLES: dict[str, str] = {
             columns.SESSION_FEATURES,
         )
     },
-    **{name: name for name in columns.SCHEMAS if name != columns.SCORE_LOG},
+    **{name: name for name in columns.SCHEMAS if name not in {columns.SCORE_LOG, columns.LIVE_QUALITY}},
 }
 
 

@@ -80,5 +80,5 @@ def test_nothing_live_says_so_and_the_check_passes(settings):
 
 def test_the_asset_shows_the_figures_over_time(settings, live):
     live(0.29)
-    found = run_metadata("live_quality", settings, Report("live_quality", 3))
+    found = run_metadata("live/quality", settings, Report("live_quality", 3))
     assert "data:image/png;base64," in found["quality_over_time"].value
