@@ -24,6 +24,12 @@ NO_LIMIT = timedelta(0)
 KEYS = {"session_id", "item_id"}
 FOLD_FIELDS = tuple(name for name, _ in columns.SESSION_FEATURE_FIELDS)
 EVENT_FIELDS = tuple(name for name, _ in columns.SESSION_EVENT_FIELDS)
+NAME_FIELDS = tuple(name for name, _ in columns.SESSION_INTENT_NAME_FIELDS)
+INTENT_FIELDS = tuple(
+    field.name
+    for field in columns.TABLES[columns.SESSION_INTENTS].fields
+    if field.name not in {"session_id", *NAME_FIELDS}
+)
 _PRIMITIVES: dict[pa.DataType, FeastType] = {
     pa.string(): String,
     pa.int32(): Int32,
@@ -156,9 +162,20 @@ session_intents = FeatureView(
     online=True,
     source=session_intents_source,
     owner=OWNER,
-    schema=_fields(columns.SESSION_INTENTS, "session_date"),
+    schema=_fields(columns.SESSION_INTENTS, "session_date", *NAME_FIELDS),
     tags={"table": columns.SESSION_INTENTS, "job": "intents", "freshness": "each run", "stage": "production"},
     description="What a session seems to look for, in words, items and vectors.",
+)
+session_intent_names = FeatureView(
+    name=columns.SESSION_INTENT_NAMES,
+    entities=[session],
+    ttl=NO_LIMIT,
+    online=True,
+    source=session_intents_source,
+    owner=OWNER,
+    schema=_fields(columns.SESSION_INTENTS, *INTENT_FIELDS),
+    tags={"table": columns.SESSION_INTENTS, "job": "intents", "freshness": "each run", "stage": "production"},
+    description="What a session's intents are called, and the items that stand for them.",
 )
 item_text = FeatureView(
     name="item_text",
@@ -214,6 +231,13 @@ session_intents_v1 = FeatureService(
     tags={"version": "1"},
     description="A session's intents in full: words, grounding items, vectors.",
 )
+session_intents_v2 = FeatureService(
+    name="session_intents_v2",
+    features=[session_intents, session_intent_names],
+    owner=OWNER,
+    tags={"version": "2"},
+    description="What version 1 holds, and the names of the intents with the items that stand for them.",
+)
 item_text_v1 = FeatureService(
     name="item_text_v1",
     features=[item_text[["text", "category", "encoder", "vector"]], item_popularity],
@@ -234,10 +258,12 @@ OBJECTS = (
     session_features,
     session_events,
     session_intents,
+    session_intent_names,
     item_text,
     item_popularity,
     session_ranker_v1,
     session_ranker_v2,
     session_intents_v1,
+    session_intents_v2,
     item_text_v1,
 )

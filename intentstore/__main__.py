@@ -49,6 +49,7 @@ VERBS: dict[str, Verb] = {
     "dlq": Verb("streaming.__main__", "dlq"),
     "replay": Verb("spark_jobs.__main__", "replay"),
     "parity": Verb("spark_jobs.__main__", "parity"),
+    "quality": Verb("spark_jobs.__main__", "live-quality"),
     "ui": Verb("dagster_project.__main__", "ui"),
     "doctor": Verb("intentstore.verbs", "doctor"),
 }

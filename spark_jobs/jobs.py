@@ -132,6 +132,9 @@ JOBS: dict[str, Job] = {
         "features served live against a batch recomputation",
         (Flag("no-online", "leave the online store out", bool),),
     ),
+    "live-quality": Job(
+        "live.quality", "what answers were worth, by the next click of their session", table="live_quality"
+    ),
 }
 
 
@@ -141,4 +144,5 @@ EXAMPLES = {
     "intents": "intentstore intents --source llm --max-calls 500",
     "replay": "intentstore replay --held-out --rate 50",
     "parity": "intentstore parity --json",
+    "live-quality": "intentstore quality --json",
 }

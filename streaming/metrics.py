@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from prometheus_client.process_collector import ProcessCollector
 
 from streaming.errors import StreamingError
+from streaming.running import RunningFigure
 
 _SECONDS = (
     0.0001,
@@ -145,6 +146,22 @@ class ConsumerMetrics:
             "intentstore_shadow_overlap",
             "Share of items the shadow model also gives",
             buckets=_SHARES,
+            registry=registry,
+        )
+        self.judged = Counter(
+            "intentstore_answers_judged", "Answers whose next click came", ["model"], registry=registry
+        )
+        self.hits = Counter(
+            "intentstore_answers_hit",
+            "Answers whose next click was among their first k items",
+            ["model", "k"],
+            registry=registry,
+        )
+        self.running = RunningFigure()
+        self.quality = Gauge(
+            "intentstore_live_quality",
+            "Running hit rate and MRR at k over the latest judged answers of a model",
+            ["model", "metric", "k"],
             registry=registry,
         )
         self.intent_requests = Counter(

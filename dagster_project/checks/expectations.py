@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dagster_project.checks.days import every_day, features_of_days, has_clicks
 from dagster_project.checks.intents import calls_answered, model_answers
+from dagster_project.checks.live import quality_holds
 from dagster_project.checks.tables import (
     Outcome,
     cache_covers,
@@ -61,7 +62,8 @@ class Expectation:
     test: Callable[[Settings, Mapping[str, Any]], Outcome]
 
 
-UNCHECKED = (columns.QUARANTINE, columns.INTENT_CACHE, *columns.LIVE_TABLES)  # appended to, read by no step
+# appended to, and read by no step; or checked under the name of their asset
+UNCHECKED = (columns.QUARANTINE, columns.INTENT_CACHE, *columns.LIVE_TABLES)
 
 
 def _of_contract() -> list[Expectation]:
@@ -153,6 +155,20 @@ EXPECTATIONS: tuple[Expectation, ...] = (
     ),
     Expectation(
         "live/parity", "parity", "Live features equal batch features in every row.", True, parity_holds
+    ),
+    Expectation(
+        "live/quality",
+        "keys",
+        "The key of the table is never blank and never repeats.",
+        True,
+        keys_whole(columns.LIVE_QUALITY),
+    ),
+    Expectation(
+        "live/quality",
+        "holds",
+        "No model is worth less live than on its own test, by more than both intervals.",
+        False,
+        quality_holds,
     ),
 )
 

@@ -38,8 +38,8 @@ class Entry:
 
 
 def _tables() -> dict[str, Entry]:
-    """Words on the assets that are tables, as the contract has them; the score log is filled by the live
-    half.
+    """Words on the assets that are tables, as the contract has them; those of the live half have names of
+    their own.
     """
     made = (table for name, table in columns.TABLES.items() if name not in columns.LIVE_TABLES)
     return {table.name: Entry(table.group, (*table.kinds, "deltalake"), table.text) for table in made}
@@ -79,6 +79,7 @@ CATALOGUE: dict[str, Entry] = {
         ("spark",),
         "Served features against recomputed ones, row by row. Anything but zero differences is a fault.",
     ),
+    "live/quality": Entry("serving", ("spark", "deltalake"), columns.TABLES[columns.LIVE_QUALITY].text),
     "daily/clicks": Entry("daily", ("spark", "deltalake"), "One day of the dataset into the table `clicks`."),
     "daily/sessions": Entry("daily", ("spark", "deltalake"), "Sessions of one day."),
     "daily/session_text": Entry("daily", ("spark", "deltalake"), "Prompts of one day's sessions."),

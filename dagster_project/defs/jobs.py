@@ -9,15 +9,13 @@ from dagster_project.defs.training import PROMOTED
 from dagster_project.instance.console import short_console
 from dagster_project.models import new_items, promotion
 from dagster_project.resources import SettingsResource
+from dagster_project.run import steps
 
 LOGGERS = {"console": short_console}
 _DAILY = dg.AssetSelection.groups("daily")
 _EVERYTHING = dg.AssetSelection.all(include_sources=False) - _DAILY
 _LIVE = dg.AssetSelection.assets(
-    *(
-        dg.AssetKey(["live", name])
-        for name in ("replay", "recommendations", "clicks", "score_log", "session_features", "parity")
-    )
+    *(dg.AssetKey(name.split("/")) for step in steps.LIVE for name in step.assets),
 )
 _BACK = _LIVE - dg.AssetSelection.assets(
     dg.AssetKey(["live", "replay"]), dg.AssetKey(["live", "recommendations"])

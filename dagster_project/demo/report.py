@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagster_project.demo import sections as demo_sections
+from dagster_project.demo.live import live_quality
+from dagster_project.demo.named import named_intents
 from dagster_project.demo.sections import Section
 from dagster_project.models import train as training_run
 from feature_repo.contract.files import replace_file
@@ -112,6 +114,8 @@ def collect(settings: Settings, result: dg.ExecuteInProcessResult, seconds: floa
         demo_sections.streaming(facts),
         demo_sections.parity(facts),
         demo_sections.sessions(settings, facts),
+        live_quality(settings),
+        named_intents(settings),
         demo_sections.checks(results),
     )
     tries = _tries(settings, demo_sections.clicked(settings, facts)) if result.success else ()

@@ -223,7 +223,7 @@ def sessions(settings: Settings, facts: Facts) -> Section:
     examples = known.get("examples") or []
     if not examples or known.get("unchanged"):
         return Section("Live sessions", ("",), [(NOT_MADE,)])
-    titles = _titles(settings)
+    titles = titles_of(settings)
     prefixes = _prefixes(settings, examples)
     rows = []
     for entry in examples:
@@ -260,9 +260,9 @@ def sessions(settings: Settings, facts: Facts) -> Section:
 
 
 def _named(intent: Mapping[str, Any], titles: Mapping[str, str]) -> str:
-    """Return an intent's words, or the titles that it stands for."""
+    """Return an intent's name, or its words, or the titles that it stands for."""
     grounded = ", ".join(titles.get(item, item) for item in (intent.get("items") or [])[:2])
-    return str(intent.get("text") or grounded or "-")
+    return str(intent.get("name") or intent.get("text") or grounded or "-")
 
 
 def _recommended(item: Mapping[str, Any], titles: Mapping[str, str]) -> str:
@@ -270,7 +270,8 @@ def _recommended(item: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     return f"{titles.get(item['item_id'], item['item_id'])}{reason}"
 
 
-def _titles(settings: Settings) -> dict[str, str]:
+def titles_of(settings: Settings) -> dict[str, str]:
+    """Return what each item is called; its id where it has no title."""
     if DeltaLog(settings.table(columns.ITEMS)).version() < 0:
         return {}
     items = DeltaLog(settings.table(columns.ITEMS)).read(["item_id", "title"])

@@ -126,3 +126,43 @@ def calibration(found: Mapping[str, Any]) -> Figure:
     axes[0].grid(alpha=0.3)
     drawn.tight_layout()
     return drawn
+
+
+def over_time(
+    days: Sequence[Mapping[str, Any]], tests: Mapping[str, Mapping[str, tuple[float, float, float]]]
+) -> Figure:
+    """Draw live hit rate and MRR at 20 over the days, with intervals, and each model's own test figure.
+
+    Parameters
+    ----------
+    days : sequence of mapping
+        Rows of `live_quality` of whole days, oldest first.
+    tests : mapping
+        Model version to ``hit_20`` and ``mrr_20`` as (mean, low, high); empty where none is known.
+
+    Returns
+    -------
+    matplotlib Figure
+        One panel a figure, one colour a model; the test figure is dashed.
+    """
+    drawn, axes = panels(WIDTH_INCHES, WIDTH_INCHES * 0.4, 2)
+    versions = sorted({row["model_version"] for row in days})
+    for axis, name in zip(axes, ("hit_20", "mrr_20"), strict=True):
+        for number, version in enumerate(versions):
+            rows = [row for row in days if row["model_version"] == version and row["cases"]]
+            means = [row[name] for row in rows]
+            spread = [
+                [row[name] - row[f"{name}_low"] for row in rows],
+                [row[f"{name}_high"] - row[name] for row in rows],
+            ]
+            colour = f"C{number}"
+            dates = [row["day"].isoformat() for row in rows]
+            axis.errorbar(dates, means, yerr=spread, fmt="o-", color=colour, capsize=3, label=version)
+            if name in tests.get(version, {}):
+                axis.axhline(tests[version][name][0], color=colour, linestyle="--")
+        axis.set_title(f"{name.replace('_', '@')}, 95 % interval; dashed: own test", fontsize=9)
+        axis.tick_params(axis="x", labelrotation=45, labelsize=7)
+        axis.grid(axis="y", alpha=0.3)
+    axes[0].legend(fontsize=7)
+    drawn.tight_layout()
+    return drawn

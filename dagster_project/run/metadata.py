@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from dagster_project.checks.live import live_days, tested_figures
 from dagster_project.checks.tables import delta_type
 from dagster_project.run import steps
 from dagster_project.run.memory import Report, plain
@@ -119,6 +120,11 @@ def run_metadata(asset: str, settings: Settings, report: Report) -> dict[str, dg
         found["dagster/row_count"] = figure(report.rows)
     if asset == steps.step_of(asset).assets[0]:
         found |= {name: figure(getattr(report, name)) for name in ("inserted", "updated", "refused")}
+    if table == columns.LIVE_QUALITY and (days := live_days(settings)):
+        from dagster_project.models.plots import over_time
+
+        known = {row["model_version"]: tested_figures(settings, row["model_version"]) for row in days}
+        found["quality_over_time"] = picture(over_time(days, known), "live hit rate and MRR by day")
     return found | {name: figure(value) for name, value in report.details.items()}
 
 

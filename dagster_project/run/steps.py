@@ -149,6 +149,13 @@ LIVE: tuple[Step, ...] = (
         ("session",),
         "spark_jobs.live.parity",
     ),
+    Step(
+        "live_quality",
+        ("live/quality",),
+        ("live/score_log", "live/clicks"),
+        ("session",),
+        "spark_jobs.live.quality",
+    ),
 )
 
 # The same jobs for some days; each partition is a day of UTC.
@@ -179,6 +186,7 @@ TABLES: dict[str, str] = {
     "live/clicks": columns.CLICKS,
     "live/score_log": columns.SCORE_LOG,
     "live/session_features": columns.SESSION_FEATURES,
+    "live/quality": columns.LIVE_QUALITY,
     **{
         f"daily/{name}": name
         for name in (

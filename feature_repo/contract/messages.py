@@ -61,10 +61,16 @@ class RecommendedItem(msgspec.Struct, frozen=True, gc=False):
 
 
 class IntentView(msgspec.Struct, frozen=True, gc=False):
-    """One view's intent: what was guessed, and the catalogue items it was grounded on."""
+    """One view's intent: what was guessed, and the catalogue items it was grounded on.
+
+    ``name`` says what those have in common that the catalogue has not, and never a clicked title; ``shown``
+    are the items to show for it, at least half of them outside the session.
+    """
 
     text: str
     items: list[str]
+    name: str = ""
+    shown: list[str] = []
 
 
 class Intents(msgspec.Struct, frozen=True, gc=False):

@@ -26,10 +26,13 @@ SESSION_FEATURES = "session_features"
 ITEM_POPULARITY = "item_popularity"
 TRAINING_SET = "training_set"
 SCORE_LOG = "score_log"
+LIVE_QUALITY = "live_quality"
 SESSION_EVENTS = "session_events"  # a view of session_features
+SESSION_INTENT_NAMES = "session_intent_names"  # a view of session_intents
 QUARANTINE = "quarantine"
 INTENT_CACHE = "intent_cache"
-LIVE_TABLES = (SCORE_LOG, ITEM_UPDATES)  # filled out of what happens live, by no step of the batch half
+# filled out of what happens live, by no step of the batch half
+LIVE_TABLES = (SCORE_LOG, ITEM_UPDATES, LIVE_QUALITY)
 
 
 @dataclass(frozen=True)
@@ -353,6 +356,34 @@ def _view(view: str, of_what: str) -> tuple[Field, ...]:
     )
 
 
+def _named(view: str) -> tuple[Field, ...]:
+    nearest = ("item_vectors.item_id", f"session_text.{view}_prompt")
+    return (
+        Field(
+            f"{view}_name",
+            _S,
+            f"What the items shown for the {view} intent have in common and the catalogue has not: "
+            "categories and title words; never a clicked title.",
+            False,
+            ("items.category", "items.title", *nearest),
+        ),
+        Field(
+            f"{view}_shown",
+            _TEXTS,
+            f"Items that stand for the {view} intent, nearest first; at least half were not clicked.",
+            False,
+            nearest,
+        ),
+    )
+
+
+# A Feast view of its own over the same table, so that rows and readers of the view above stay as they are.
+# Tables made by earlier versions get these columns at their next write.
+_NAMES = (*_named("long"), *_named("short"))
+SESSION_INTENT_NAME_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple(
+    (field.name, field.kind) for field in _NAMES
+)
+
 _SESSION_INTENTS = Table(
     SESSION_INTENTS,
     "Long and short intent of each session: text, the items it is grounded on, its vector. "
@@ -368,6 +399,7 @@ _SESSION_INTENTS = Table(
         *_view("long", "the whole session"),
         *_view("short", "the latest clicks"),
         Field("session_date", _DATE, "Day of the session's end, UTC."),
+        *_NAMES,
     ),
     ("session_id", "event_timestamp"),
     "intents",
@@ -527,6 +559,7 @@ _TRAINING_SET = Table(
     ("spark", "feast"),
 )
 
+_MODEL_VERSION = Field("model_version", _S, "Model that answered; none = popularity.")
 _SCORE_LOG = Table(
     SCORE_LOG,
     "What the consumer served, with the features that it used; one row an answered click.",
@@ -543,10 +576,16 @@ _SCORE_LOG = Table(
         Field("recommended", _TEXTS, "Recommended items, best first."),
         Field("scores", pa.list_(_D), "Their scores."),
         Field("intent_source", _S, "What inferred the intents that were scored with."),
-        Field("model_version", _S, "Model that answered; none = popularity."),
+        _MODEL_VERSION,
         Field("click_time", TIME, "Event time of the click."),
         Field("scored_at", TIME, "When the answer was made."),
         *(field.made_of() for field in _EVENTS),
+        Field(
+            "reason_sources",
+            _TEXTS,
+            "Source that gave most of each recommended item's score, in their order.",
+            False,
+        ),
     ),
     ("topic", "partition", "offset", "event_id"),
     "ingest --score-log",
@@ -593,6 +632,61 @@ _INTENT_CACHE = Table(
 )
 
 
+def _measured(metric: str, k: int) -> tuple[Field, ...]:
+    what = "Share of cases whose next click is" if metric == "hit" else "Mean of 1 / rank of next clicks"
+    return (
+        Field(f"{metric}_{k}", _D, f"{what} among the first {k}; null without a case.", False),
+        Field(
+            f"{metric}_{k}_low", _D, f"Lower end of its 95 % interval over sessions ({metric}@{k}).", False
+        ),
+        Field(
+            f"{metric}_{k}_high", _D, f"Upper end of its 95 % interval over sessions ({metric}@{k}).", False
+        ),
+    )
+
+
+LIVE_CUTOFFS = (5, 10, 20)
+_LIVE_QUALITY = Table(
+    LIVE_QUALITY,
+    "What answers were worth: each judged by the next click of its session, by hour and day, model version "
+    "and slice.",
+    (
+        Field("period", _S, "hour or day."),
+        Field(
+            "start",
+            TIME,
+            "Its beginning, UTC; an answer counts where it was made.",
+            True,
+            ("score_log.scored_at",),
+        ),
+        _MODEL_VERSION.made_of("score_log.model_version"),
+        Field(
+            "slice",
+            _S,
+            "What the cases have in common: all, basis (what was taken as shown), intents (their source), "
+            "target (cold or warm), reason (source of a shown item), position (of a shown item), session "
+            "(first click or later).",
+        ),
+        Field("value", _S, "Which one of the slice; empty for all."),
+        Field("answers", _L, "Answers of the period, judged or not; only for all.", False),
+        Field(
+            "cases",
+            _L,
+            "Answers with a next click; for reason and position those that showed such an item.",
+            True,
+            ("clicks.event_time", "score_log.offset"),
+        ),
+        Field("sessions", _L, "Session ids that these cases are of."),
+        *(field for k in LIVE_CUTOFFS for field in _measured("hit", k)),
+        *(field for k in LIVE_CUTOFFS for field in _measured("mrr", k)),
+        Field("day", _DATE, "Day of the period, UTC."),
+    ),
+    ("period", "start", "model_version", "slice", "value"),
+    "live-quality",
+    "serving",
+)
+
+
 def _by_name(tables: Iterable[Table]) -> dict[str, Table]:
     return {table.name: table for table in tables}
 
@@ -610,6 +704,7 @@ TABLES: dict[str, Table] = _by_name(
         _ITEM_POPULARITY,
         _TRAINING_SET,
         _SCORE_LOG,
+        _LIVE_QUALITY,
         _QUARANTINE,
         _INTENT_CACHE,
     )

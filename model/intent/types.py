@@ -26,12 +26,23 @@ class ViewIntent:
         Their cosines with the answer, in the localiser's space.
     vector : array, float32, shape (dim,)
         Unit vector in the localiser's space; all zeros when nothing is known.
+    name : str
+        What is common to the shown items and rare in the catalogue: categories and title words. Never a
+        clicked title. Empty until `model.intent.ground.names` gave it, or where nothing can be said.
+    shown : tuple of str
+        Ids of the items that stand for the intent, nearest first; at least half were not clicked in the
+        session.
+    further : tuple of str
+        Ids of the items next to ``items``, as far as the look-up gave them; not stored.
     """
 
     text: str
     items: tuple[str, ...]
     cosines: tuple[float, ...]
     vector: NDArray[np.float32]
+    name: str = ""
+    shown: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +66,9 @@ class SessionIntent:
 
     def to_row(self) -> dict[str, Any]:
         """Return the columns that tables, live files and the online store hold of an intent: ``source``,
-        ``cache_key``, and ``text``, ``items``, ``cosines`` and ``vector`` of both views with the view's name
-        before them; a vector is the array itself, which each place brings to its own form.
+        ``cache_key``, and ``text``, ``items``, ``cosines``, ``vector``, ``name`` and ``shown`` of both views
+        with the view's name before them; a vector is the array itself, which each place brings to its own
+        form.
         """
         row: dict[str, Any] = {"source": self.source, "cache_key": self.cache_key}
         for name, view in (("long", self.long), ("short", self.short)):
@@ -65,6 +77,8 @@ class SessionIntent:
                 f"{name}_items": list(view.items),
                 f"{name}_cosines": list(view.cosines),
                 f"{name}_vector": view.vector,
+                f"{name}_name": view.name,
+                f"{name}_shown": list(view.shown),
             }
         return row
 
@@ -75,7 +89,7 @@ class SessionIntent:
         Parameters
         ----------
         row : mapping
-            With these columns, and others maybe.
+            With these columns, and others maybe; names and shown items may be missing or null.
         vector : callable
             Reads the form that vectors have in this place.
 
@@ -94,6 +108,8 @@ def _view(row: Mapping[str, Any], name: str, vector: Callable[[Any], NDArray[np.
         tuple(row[f"{name}_items"]),
         tuple(row[f"{name}_cosines"]),
         vector(row[f"{name}_vector"]),
+        row.get(f"{name}_name") or "",
+        tuple(row.get(f"{name}_shown") or ()),
     )
 
 

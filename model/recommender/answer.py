@@ -87,14 +87,21 @@ def answer(model: LoadedModel, items: Sequence[str], k: int) -> dict[str, Any]:
     -------
     dict
         ``items`` (item_id, title, score, reason, shares: source name to its part of the score), ``intents``
-        (long and short: text, items), ``source`` of the intents, ``unknown`` (ids the model does not know),
-        ``model_version``.
+        (long and short: name, shown, text, items), ``source`` of the intents, ``unknown`` (ids the model does
+        not know), ``model_version``.
     """
     catalogue = model.scorer.catalogue
     scored, intent = model.recommend([items], k)[0]
-    intents: dict[str, dict[str, Any]] = {view: {"text": "", "items": []} for view in ("long", "short")}
+    intents: dict[str, dict[str, Any]] = {
+        view: {"name": "", "shown": [], "text": "", "items": []} for view in ("long", "short")
+    }
     for view, part in (("long", intent.long), ("short", intent.short)) if intent is not None else ():
-        intents[view] = {"text": part.text, "items": list(part.items)}
+        intents[view] = {
+            "name": part.name,
+            "shown": list(part.shown),
+            "text": part.text,
+            "items": list(part.items),
+        }
     titles = [catalogue.titles[catalogue.index[item]] for item in scored.items]
     shares = model.scorer.shares(request_of(items, intent), scored.items)
     rows = [

@@ -151,18 +151,18 @@ def _chosen(scorer: Scorer, shelf: Shelf, request: ScoreRequest, limits: Limits,
     """Answer one session by rules that no mask can say."""
     from model.recommender.reasons import Scored
 
-    known: dict[int, tuple[str, float, str, str]] = {}
+    known: dict[int, tuple[str, float, str, str, str]] = {}
     place_of = scorer.catalogue.index
 
     def ranked(mask: Mask | None, count: int) -> list[Shown]:
         best = scorer.score([replace(request, allowed=mask)], count)[0]
-        rows = list(zip(best.items, best.scores, best.reasons, best.because, strict=True))
+        sources = best.sources or ("",) * len(best.items)
+        rows = list(zip(best.items, best.scores, best.reasons, best.because, sources, strict=True))
         known.update({place_of[row[0]]: row for row in rows})
         return [Shown(place_of[row[0]], row[1]) for row in rows]
 
     rows = [known[one.place] for one in shelf.choose(limits, request.items, k, ranked)]
-    items, scores, reasons, because = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return Scored(items, scores, reasons, because)
+    return Scored(*zip(*rows, strict=True)) if rows else Scored((), (), (), ())
 
 
 def load_model(settings: Settings, path: Path, stocks: Stocks | None = None) -> LoadedModel:

@@ -41,13 +41,15 @@ BECAUSE = {
 
 class Scored(NamedTuple):
     """An answer, best item first; ``reasons[i]`` says in a few words why ``items[i]`` is there,
-    ``because[i]`` which click it goes back to (or is empty).
+    ``because[i]`` which click it goes back to (or is empty), ``sources[i]`` which source gave most of its
+    score.
     """
 
     items: tuple[str, ...]
     scores: tuple[float, ...]
     reasons: tuple[str, ...]
     because: tuple[str, ...]
+    sources: tuple[str, ...] = ()
 
 
 NO_ANSWER = Scored((), (), (), ())
@@ -100,6 +102,7 @@ class Explainer:
                     tuple(scores),
                     tuple(reasons),
                     tuple([ids[click] for click in clicked]),
+                    tuple([sources[source] for source in strongest]),
                 )
             )
         return answers

@@ -239,6 +239,7 @@ class Scorer:
             tuple(float(self.counts[item]) / total for item in order),
             (POPULAR,) * len(order),
             ("",) * len(order),
+            ("popular",) * len(order),
         )
 
     def with_items(self, new: Catalogue) -> Scorer:

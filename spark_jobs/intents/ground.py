@@ -24,6 +24,7 @@ from model.intent.ground.fallback import Fallback
 from model.intent.ground.grounded import ground_answers
 from model.intent.ground.live import ANSWERS_FILE, LIVE_FILE, TITLES_FILE, live_folder
 from model.intent.ground.localiser import ITEMS_FILE, Localiser, LocaliserError
+from model.intent.ground.names import NAMES_VERSION, Namer
 from model.intent.ground.student import STUDENT_FILE, Student
 from model.intent.recipe import Recipe
 from model.intent.types import SessionIntent
@@ -68,7 +69,7 @@ def publish_localiser(
     if known.get("state") == state and (folder / ITEMS_FILE).is_file():
         return Localiser.load(folder)
     rows = arrow_of(
-        lake.read(ITEM_VECTORS).select("item_id", "vector").orderBy("item_id"),
+        lake.read(ITEM_VECTORS).select("item_id", "vector", "category").orderBy("item_id"),
         lake.settings,
     )
     if not rows.num_rows:
@@ -85,6 +86,7 @@ def publish_localiser(
         lake.settings.intents.top_r,
         centre=None if before is None else before.centre,
         transform=None if before is None else before.transform,
+        categories=rows.column("category").to_pylist(),
     )
     localiser.build_index()
     content = {
@@ -123,6 +125,7 @@ def _state(lake: Lake, recipe: Recipe | None) -> dict[str, Any]:
         "top_r": intents.top_r,
         "half_life": intents.recency_half_life,
         "recipe": recipe.to_dict() if recipe else None,
+        "names": NAMES_VERSION,
     }
 
 
@@ -141,11 +144,12 @@ def _before(folder: Path) -> Localiser | None:
 
 
 def space_of(localiser: Localiser, settings: Settings, student: Student | None) -> str:
-    """Return a digest of everything that rows depend on besides the answer: space, r, half-life and the
-    student.
+    """Return a digest of everything that rows depend on besides the answer: space, r, half-life, the way of
+    naming and the student.
     """
     digest = hashlib.blake2b(localiser.centre.tobytes(), digest_size=12)
     digest.update(f"{localiser.mode}:{localiser.top_r}:{settings.intents.recency_half_life}".encode())
+    digest.update(f":names {NAMES_VERSION}".encode())
     if student is not None and settings.intents.fallback == "student":
         digest.update(json.dumps(vars(student.agreement)).encode())
     return digest.hexdigest()
@@ -194,6 +198,7 @@ def _grounder(
     localiser = Localiser.load(folder)
     student = Student.load(folder / STUDENT_FILE) if (folder / STUDENT_FILE).is_file() else None
     fallback = Fallback(intents.fallback, localiser, intents.recency_half_life, student)
+    namer = Namer(localiser)
 
     def ground_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = batch.to_pylist()
@@ -206,6 +211,10 @@ def _grounder(
                 found[place] = intent
         rest = [place for place, intent in enumerate(found) if intent is None]
         for place, intent in zip(rest, fallback.infer([rows[place]["items"] for place in rest]), strict=True):
+            found[place] = intent
+        known = [(place, intent) for place, intent in enumerate(found) if intent is not None]
+        named = namer.named([intent for _, intent in known], [rows[place]["items"] for place, _ in known])
+        for (place, _), intent in zip(known, named, strict=True):
             found[place] = intent
         return _batch(rows, found)
 

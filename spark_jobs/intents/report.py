@@ -205,6 +205,10 @@ def _case(row: dict[str, Any]) -> Case:
         np.asarray(row["long_vector"], np.float32),
         np.asarray(row["short_vector"], np.float32),
         row["cache_key"],
+        row["long_name"] or "",
+        row["short_name"] or "",
+        tuple(row["long_shown"] or ()),
+        tuple(row["short_shown"] or ()),
     )
 
 
@@ -216,8 +220,12 @@ def _samples(cases: list[Case], titles: dict[str, str]) -> list[dict[str, Any]]:
         {
             "session_id": case.session_id,
             "session": named(case.items),
+            "long_name": case.long_name,
+            "long_shown": named(case.long_shown),
             "long": case.long_text,
             "long_items": named(case.long_items),
+            "short_name": case.short_name,
+            "short_shown": named(case.short_shown),
             "short": case.short_text,
             "short_items": named(case.short_items),
             "next": titles.get(case.target, case.target),

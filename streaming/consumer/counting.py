@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from model.evaluate.metrics import CUTOFFS
 from streaming.consumer.pipeline import Outcome, RawRecord
 from streaming.metrics import ConsumerMetrics
+from streaming.running import Judged
 
 
 def count(
@@ -38,6 +41,7 @@ def count(
         metrics.refused.labels(reason).inc(number)
     for source, number in outcome.intent_sources.items():
         metrics.intents.labels(source).inc(number)
+    _count_quality(metrics, outcome.judged)
     now = time.time()
     for batch in records.values():
         metrics.click_age.observe(max(now - batch[0].timestamp_us / 1e6, 0.0))
@@ -50,3 +54,17 @@ def count(
         "restored": outcome.restored,
         "aside": sum(outcome.aside.values()),
     }
+
+
+def _count_quality(metrics: ConsumerMetrics, judged: Sequence[Judged]) -> None:
+    """Tell what answers turned out to be worth; a version that has not answered for long goes."""
+    for version, number in Counter(one.model_version for one in judged).items():
+        metrics.judged.labels(version).inc(number)
+        ranks = [one.rank for one in judged if one.model_version == version]
+        for k in CUTOFFS:
+            metrics.hits.labels(version, str(k)).inc(sum(0 < rank <= k for rank in ranks))
+    for gone in filter(None, map(metrics.running.add, judged)):
+        metrics.quality.remove_by_labels({"model": gone})
+    for version in {one.model_version for one in judged} & metrics.running.versions():
+        for (metric, k), value in metrics.running.figures(version).items():
+            metrics.quality.labels(version, metric, k).set(value)

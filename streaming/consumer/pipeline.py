@@ -22,10 +22,12 @@ from feature_repo.contract.messages import (
 )
 from feature_repo.contract.session import FoldClick, FoldConfig, SessionState
 from streaming.consumer import score_log
+from streaming.consumer.quality import NextClicks
 from streaming.consumer.records import Letter, Outbox
 from streaming.consumer.recovery import EVERYTHING, Plan
 from streaming.consumer.state import PartitionStore
 from streaming.errors import BreakerError
+from streaming.running import Judged
 from streaming.serving.answers import Answer, Answerer
 
 log = logging.getLogger("intentstore.pipeline")
@@ -69,6 +71,8 @@ class Outcome:
     newest_click_us: int = 0
     # answered: session, state, source of its intents
     sessions: list[tuple[str, SessionState, str]] = field(default_factory=list)
+    # answers of before, by the clicks of this batch
+    judged: list[Judged] = field(default_factory=list)
 
 
 class _Folded(NamedTuple):
@@ -80,6 +84,7 @@ class _Folded(NamedTuple):
     item_id: str
     click_time_us: int
     state: SessionState
+    folded: bool  # whether it is a click; an event that ends interest is answered too
 
 
 class Breaker:
@@ -151,6 +156,7 @@ class Pipeline:
         self._topic, self._config = topic, config
         self._answerer, self._breaker, self._clock, self._on_stage = answerer, breaker, clock, on_stage
         self._said: set[str | None] = set()  # types that no rule names, each told once
+        self._next_clicks = NextClicks(config.gap_us)
 
     def process(
         self,
@@ -196,11 +202,19 @@ class Pipeline:
         shown = format_time(scored_at)
         for one, answer in zip(folded, answers, strict=True):
             self._put(outcome.partitions[one.record.partition], one, answer, scored_at, shown)
+            self._judge(one, answer, outcome)
             outcome.intent_sources[answer.intents.source] += 1
             outcome.sessions.append((one.session_id, one.state, answer.intents.source))
         outcome.answered = len(folded)
         self._on_stage("encode")
         return outcome
+
+    def _judge(self, one: _Folded, answer: Answer, outcome: Outcome) -> None:
+        if one.folded:
+            judged = self._next_clicks.click(one.session_id, one.item_id, one.click_time_us)
+            if judged is not None:
+                outcome.judged.append(judged)
+        self._next_clicks.answer(one.session_id, one.state.event_timestamp_us, answer)
 
     def check_breaker(self) -> None:
         """Raise ``BreakerError`` when too many were refused; called after the batch is stored and sent."""
@@ -248,15 +262,17 @@ class Pipeline:
             if not state.moved_since(before):
                 self._count_aside(event_type, answers, outcome)
             elif answers:
-                folded.append(
-                    _Folded(record, click.event_id, click.session_id, click.item_id, click.event_time, state)
-                )
+                ids, is_click = (click.event_id, click.session_id, click.item_id), self._is_click(event_type)
+                folded.append(_Folded(record, *ids, click.event_time, state, is_click))
             else:
                 outcome.restored += 1
             outcome.newest_click_us = max(outcome.newest_click_us, click.event_time)
         mine.outbox.sessions.extend(name for name, state in mine.states.items() if state.count)
         self._answerer.popularity.count([one.item_id for one in folded])
         return folded
+
+    def _is_click(self, event_type: str | None) -> bool:
+        return self._config.events.of(event_type).folded
 
     def _count_aside(self, event_type: str | None, answers: bool, outcome: Outcome) -> None:
         if not answers:

@@ -75,6 +75,7 @@ def row_of(
         answer.model_version,
         *times,
         *[events[name] for name in _EVENTS],
+        list(answer.sources),
     )
 
 

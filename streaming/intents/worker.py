@@ -16,7 +16,12 @@ import msgspec
 
 from feature_repo.contract.endpoints import online_store_url
 from feature_repo.contract.settings import ASKED_SOURCES, Settings
-from feature_repo.contract.tables import SESSION_INTENTS, SESSION_INTENTS_SCHEMA
+from feature_repo.contract.tables import (
+    SESSION_INTENT_NAME_FIELDS,
+    SESSION_INTENT_NAMES,
+    SESSION_INTENTS,
+    SESSION_INTENTS_SCHEMA,
+)
 from feature_repo.stores.packed.client import PackedClient
 from feature_repo.stores.packed.codec import PackedSchema
 from feature_repo.stores.packed.keys import entity_key, storage_key
@@ -102,7 +107,7 @@ class NearLine:
         self._encoder: TextEncoder | None = None
         self.left = settings.intents.max_calls if max_calls is None else max_calls
         self._client = PackedClient(online_store_url(settings), settings.online.cluster)
-        self._schema = intents_schema()
+        self._schemas = {SESSION_INTENTS: intents_schema(), SESSION_INTENT_NAMES: names_schema()}
         self.answers = read_answers(live_folder(settings) / ANSWERS_FILE, live.localiser.dim)
         self.called = self.cached = 0
 
@@ -173,18 +178,21 @@ class NearLine:
         return self._asker
 
     def _write_online(self, known: Sequence[Answered]) -> None:
+        named = self._live.named([one.intent for one in known], [one.request.items for one in known])
         rows = []
-        for request, intent in known:
-            packed = self._schema.encode(intent.to_row(), request.event_time_us, time.time_ns() // 1000)
-            key = storage_key(PROJECT, SESSION_INTENTS, entity_key({"session_id": request.session_id}))
-            rows.append((key, packed))
+        for (request, _), intent in zip(known, named, strict=True):
+            row, entity = intent.to_row(), entity_key({"session_id": request.session_id})
+            for view, schema in self._schemas.items():
+                packed = schema.encode(row, request.event_time_us, time.time_ns() // 1000)
+                rows.append((storage_key(PROJECT, view, entity), packed))
         if rows:
             self._client.write(rows, 0)
 
 
 def intents_schema() -> PackedSchema:
     """Schema of the view `session_intents` as it is packed online, from the contract's fields."""
-    left_out = {"session_id", "event_timestamp", "created", "session_date"}
+    names = {name for name, _ in SESSION_INTENT_NAME_FIELDS}
+    left_out = {"session_id", "event_timestamp", "created", "session_date", *names}
     return PackedSchema(
         SESSION_INTENTS,
         tuple(
@@ -193,6 +201,12 @@ def intents_schema() -> PackedSchema:
             if field.name not in left_out
         ),
     )
+
+
+def names_schema() -> PackedSchema:
+    """Schema of the view `session_intent_names`, from the contract's fields."""
+    fields = tuple((name, kind_of(kind)) for name, kind in SESSION_INTENT_NAME_FIELDS)
+    return PackedSchema(SESSION_INTENT_NAMES, fields)
 
 
 def main(settings: Settings, *, until_idle_seconds: float | None = None, max_calls: int | None = None) -> int:

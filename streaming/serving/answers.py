@@ -13,22 +13,26 @@ from feature_repo.contract.messages import Intents, IntentView, RecommendedItem
 from model.recommender.limits import NO_LIMITS, Limits, LimitsError
 
 if TYPE_CHECKING:
-    from model.intent.types import SessionIntent
+    from model.intent.types import SessionIntent, ViewIntent
     from model.recommender.loaded_model import LoadedModel
 
 log = logging.getLogger("intentstore.answers")
 NO_MODEL = "none"
+POPULAR = "popular"  # source of the reason of answers without a model
 COUNTED_ITEMS = 10_000  # popularity without a model keeps no more than the most clicked
 _NO_VIEW = IntentView("", [])
 NO_INTENTS = Intents(_NO_VIEW, _NO_VIEW, "none")
 
 
 class Answer(NamedTuple):
-    """What one prefix gets: items best first, both intents, and which model said so."""
+    """What one prefix gets: items best first, both intents, which model said so, and for each item the source
+    of its reason.
+    """
 
     items: list[RecommendedItem]
     intents: Intents
     model_version: str
+    sources: tuple[str, ...] = ()
 
 
 class Popularity:
@@ -160,10 +164,8 @@ class Answerer:
 
     def _popular(self, limits: Sequence[Limits]) -> list[Answer]:
         gone = self._withdrawn()
-        return [
-            Answer(self.popularity.top_without(self._k, one.exclude | gone), NO_INTENTS, NO_MODEL)
-            for one in limits
-        ]
+        found = [self.popularity.top_without(self._k, one.exclude | gone) for one in limits]
+        return [Answer(items, NO_INTENTS, NO_MODEL, (POPULAR,) * len(items)) for items in found]
 
     def _with(
         self, model: LoadedModel, prefixes: Sequence[Sequence[str]], limits: Sequence[Limits]
@@ -171,9 +173,8 @@ class Answerer:
         answers = []
         for scored, intent in model.recommend(prefixes, self._k, limits):
             items = list(map(RecommendedItem, scored.items, scored.scores, scored.reasons))
-            answers.append(
-                Answer(items, NO_INTENTS if intent is None else on_the_wire(intent), model.version)
-            )
+            wire = NO_INTENTS if intent is None else on_the_wire(intent)
+            answers.append(Answer(items, wire, model.version, scored.sources))
         return answers
 
     def _compare(
@@ -195,8 +196,8 @@ class Answerer:
 
 def on_the_wire(intent: SessionIntent) -> Intents:
     """Give an intent as it goes over the wire."""
-    return Intents(
-        IntentView(intent.long.text, list(intent.long.items)),
-        IntentView(intent.short.text, list(intent.short.items)),
-        intent.source,
-    )
+    return Intents(_view(intent.long), _view(intent.short), intent.source)
+
+
+def _view(view: ViewIntent) -> IntentView:
+    return IntentView(view.text, list(view.items), view.name, list(view.shown))

@@ -18,6 +18,7 @@ from model.kernels.compiled import flat
 Vectors = NDArray[np.float32]
 
 CANDIDATES = 12  # beyond the titles that are kept: two products of one pair may differ in the last place
+FURTHER = 16  # items beyond those that are kept, from which a view's shown ones are chosen
 SMALL_CATALOGUE = 2_048  # items; 17 MB of products
 
 
@@ -62,7 +63,7 @@ class EncoderSource:
         if self.products is None:
             views = self.views(self._means(rows, offsets).reshape(2 * len(prefixes), -1))
         else:
-            shape = 2, len(prefixes), min(self._kept, len(self.products))
+            shape = 2, len(prefixes), min(self._kept + FURTHER, len(self.products))
             places, cosines = np.empty(shape, np.int32), np.empty(shape, np.float32)
             means = np.empty((2, len(prefixes), self._localiser.dim), np.float32)
             read = rows, offsets, self._half_lives, self._localiser.vectors, self.products, CANDIDATES
@@ -114,7 +115,7 @@ class EncoderSource:
         """Explain vectors of the localiser's space by their nearest titles; a row of zeros has nothing to
         explain.
         """
-        places, cosines = self._localiser.search(vectors, self._kept)
+        places, cosines = self._localiser.search(vectors, self._kept + FURTHER)
         places[~np.any(vectors, axis=1)] = -1
         return self._explained(vectors, places.tolist(), cosines.tolist())
 
@@ -122,10 +123,16 @@ class EncoderSource:
         self, vectors: Vectors, places: list[list[int]], cosines: list[list[float]]
     ) -> list[ViewIntent]:
         """Nearest titles of each vector; none where the first place is -1."""
-        ids, titles = self._localiser.item_ids, self._localiser.titles
+        ids, titles, kept = self._localiser.item_ids, self._localiser.titles, self._kept
         nothing = no_view(self._localiser.dim)
         return [
-            ViewIntent(titles[near[0]], tuple(map(ids.__getitem__, near)), tuple(close), vector)
+            ViewIntent(
+                titles[near[0]],
+                tuple(map(ids.__getitem__, near[:kept])),
+                tuple(close[:kept]),
+                vector,
+                further=tuple(map(ids.__getitem__, near[kept:])),
+            )
             if near[0] >= 0
             else nothing
             for vector, near, close in zip(vectors, places, cosines, strict=True)

@@ -20,6 +20,7 @@ from model.intent.answer.reasoning import shows_reasoning
 from model.intent.ask.spool import put_aside
 from model.intent.ground.fallback import Fallback
 from model.intent.ground.localiser import ITEMS_FILE, Localiser
+from model.intent.ground.names import Namer
 from model.intent.ground.student import STUDENT_FILE, Student
 from model.intent.prompts import recent_titles
 from model.intent.recipe import Recipe
@@ -90,6 +91,7 @@ class LiveIntents:
         self._answers = dict(answers or {})
         self._guesses_by = {"half_life": half_life, "student": student, "fallback": fallback}
         self._fallback = Fallback(fallback, localiser, half_life, student)
+        self._namer = None if localiser is None else Namer(localiser)
         self.counts: dict[str, int] = {}
 
     @classmethod
@@ -144,7 +146,12 @@ class LiveIntents:
             return cls(None)
         chosen = settings.intents
         localiser = Localiser(
-            catalogue.item_ids, catalogue.titles, catalogue.vectors, chosen.vectors, chosen.top_r
+            catalogue.item_ids,
+            catalogue.titles,
+            catalogue.vectors,
+            chosen.vectors,
+            chosen.top_r,
+            categories=catalogue.categories,
         )
         return cls(localiser, half_life=chosen.recency_half_life)
 
@@ -193,7 +200,7 @@ class LiveIntents:
         Returns
         -------
         list of SessionIntent
-            ``source`` says where each comes from; ``counts`` adds up how often.
+            Named; ``source`` says where each comes from; ``counts`` adds up how often.
         """
         keys = [self.key(prefix) for prefix in prefixes]
         found = [self._answers.get(key) if key else None for key in keys]
@@ -208,7 +215,13 @@ class LiveIntents:
         result = [intent for intent in found if intent is not None]
         for intent in result:
             self.counts[intent.source] = self.counts.get(intent.source, 0) + 1
-        return result
+        return self.named(result, prefixes)
+
+    def named(
+        self, intents: Sequence[SessionIntent], prefixes: Sequence[Sequence[str]]
+    ) -> list[SessionIntent]:
+        """Give intents the names that they have in these sessions; as they are where there are no titles."""
+        return list(intents) if self._namer is None else self._namer.named(intents, prefixes)
 
 
 def _holds(localiser: Localiser, catalogue: Catalogue) -> bool:

@@ -51,6 +51,9 @@ class Localiser:
     index : Path, optional
         File of inverted lists over these vectors, as `build_index` made them; none = searched in blocks.
 
+    categories : sequence of str, optional
+        Of the items, for names of intents; none = without.
+
     Raises
     ------
     LocaliserError
@@ -74,6 +77,7 @@ class Localiser:
         transform: NDArray[np.float32] | None = None,
         in_space: bool = False,
         index: Path | None = None,
+        categories: Sequence[str] | None = None,
     ) -> None:
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or not len(item_ids) == len(titles) == len(vectors):
@@ -90,6 +94,7 @@ class Localiser:
         kept = [int(row) for row in np.flatnonzero(np.abs(vectors).sum(1) > 0)]
         self.item_ids = [item_ids[row] for row in kept]
         self.titles = [titles[row] for row in kept]
+        self.categories = [categories[row] or "" for row in kept] if categories else [""] * len(kept)
         self.mode = cast(Mode, mode)
         self.top_r = top_r
         self.dim = vectors.shape[1]
@@ -245,7 +250,13 @@ class Localiser:
         save_file(
             {name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / VECTORS_FILE
         )
-        content = {"mode": self.mode, "top_r": self.top_r, "item_ids": self.item_ids, "titles": self.titles}
+        content = {
+            "mode": self.mode,
+            "top_r": self.top_r,
+            "item_ids": self.item_ids,
+            "titles": self.titles,
+            "categories": self.categories,
+        }
         (folder / ITEMS_FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         if self._lists is not None:
             self._lists.save(folder / INDEX_FILE)
@@ -276,6 +287,7 @@ class Localiser:
                 transform=tensors.get("transform"),
                 in_space=True,
                 index=index if index.exists() else None,
+                categories=content.get("categories"),
             )
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise LocaliserError(

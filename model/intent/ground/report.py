@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model.intent.ground.encoder import EncoderSource
 from model.intent.ground.localiser import Localiser
+from model.intent.ground.names import repeats_title
 
 HIT_AT: Final = 20
 # in the centred space two unrelated titles lie below 0.2; an answer below this names nothing of the catalogue
@@ -42,6 +43,10 @@ class Case:
         Intent vectors.
     cache_key : str
         Of the LLM's answer; empty without one.
+    long_name, short_name : str
+        What the views are called.
+    long_shown, short_shown : tuple of str
+        Items that stand for them.
     """
 
     session_id: str
@@ -57,6 +62,10 @@ class Case:
     long: NDArray[np.float32]
     short: NDArray[np.float32]
     cache_key: str = ""
+    long_name: str = ""
+    short_name: str = ""
+    long_shown: tuple[str, ...] = ()
+    short_shown: tuple[str, ...] = ()
 
 
 def shares(cases: Sequence[Case], titles: Callable[[str], str]) -> dict[str, float]:
@@ -66,8 +75,9 @@ def shares(cases: Sequence[Case], titles: Callable[[str], str]) -> dict[str, flo
     -------
     dict
         ``exact_title`` (the text is a title's), ``copies_session`` (nearest item was clicked in the session),
-        ``long_equals_short``, ``no_match`` (nearest item's cosine below ``NO_MATCH_COSINE``); empty without
-        cases.
+        ``long_equals_short``, ``no_match`` (nearest item's cosine below ``NO_MATCH_COSINE``), ``named``,
+        ``name_repeats`` (the name holds a clicked title), ``names_differ`` (long from short, of all cases),
+        ``shown_outside`` (of the shown items, not clicked in the session); empty without cases.
     """
     if not cases:
         return {}
@@ -83,6 +93,24 @@ def shares(cases: Sequence[Case], titles: Callable[[str], str]) -> dict[str, flo
         "copies_session": sum(bool(items) and items[0] in case.items for case, _, items, _ in views) / total,
         "long_equals_short": sum(_same(case.long_text, case.short_text) for case in cases) / len(cases),
         "no_match": sum(cosine < NO_MATCH_COSINE for *_, cosine in views) / total,
+        **_of_names(cases, titles),
+    }
+
+
+def _of_names(cases: Sequence[Case], titles: Callable[[str], str]) -> dict[str, float]:
+    views = [
+        (case, getattr(case, f"{view}_name"), getattr(case, f"{view}_shown"))
+        for case in cases
+        for view in ("long", "short")
+    ]
+    shown = sum(len(items) for *_, items in views)
+    outside = sum(len(set(items) - set(case.items)) for case, _, items in views)
+    return {
+        "named": sum(bool(name) for _, name, _ in views) / len(views),
+        "name_repeats": sum(repeats_title(name, list(map(titles, case.items))) for case, name, _ in views)
+        / len(views),
+        "names_differ": sum(case.long_name != case.short_name for case in cases) / len(cases),
+        "shown_outside": outside / max(shown, 1),
     }
 
 

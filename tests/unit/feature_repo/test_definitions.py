@@ -20,6 +20,7 @@ def test_names_are_the_fixed_ones():
         "session_features",
         "session_events",
         "session_intents",
+        "session_intent_names",
         "item_text",
         "item_popularity",
     }
@@ -27,6 +28,7 @@ def test_names_are_the_fixed_ones():
         "session_ranker_v1",
         "session_ranker_v2",
         "session_intents_v1",
+        "session_intents_v2",
         "item_text_v1",
     }
     assert {(entity.name, entity.join_key) for entity in (definitions.session, definitions.item)} == {

@@ -33,6 +33,7 @@ WRONG = {
     "dlq": ["dlq", "lst"],
     "replay": ["replay", "--rate", "fast"],
     "parity": ["parity", "--set", "session.gap_minutes"],
+    "quality": ["quality", "--set", "session.gap_minutes"],
     "ui": ["ui", "--port", "x"],
     "doctor": ["doctor", "--config", "none.toml"],
 }

@@ -48,6 +48,7 @@ class Scored(NamedTuple):
     scores: tuple
     reasons: tuple
     because: tuple = ()
+    sources: tuple = ()
 
 
 class LastFirst:

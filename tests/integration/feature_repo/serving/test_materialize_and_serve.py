@@ -78,12 +78,14 @@ def test_materialisation_writes_what_is_new_and_only_that(fresh, spark, small):
         "session_features": (None, 2, 2),
         "session_events": (None, 2, 2),
         "session_intents": (None, 1, 1),
+        "session_intent_names": (None, 1, 1),
         "item_text": (None, 5, 5),
     }
     assert summary(materialize(fresh, spark)) == {
         "session_features": (0, 0, 0),
         "session_events": (0, 0, 0),
         "session_intents": (0, 0, 0),
+        "session_intent_names": (0, 0, 0),
         "item_text": (0, 0, 0),
     }
     late = [small.feature_row("a", 1.5, 9, 4), small.feature_row("c", 7, 7, 5)]

@@ -39,6 +39,7 @@ def test_every_service_view_and_feature_is_there_with_owner_meaning_and_lineage(
     assert [service["name"] for service in built["services"]] == [
         "item_text_v1",
         "session_intents_v1",
+        "session_intents_v2",
         "session_ranker_v1",
         "session_ranker_v2",
     ]
@@ -47,6 +48,7 @@ def test_every_service_view_and_feature_is_there_with_owner_meaning_and_lineage(
         "session_features",
         "session_events",
         "session_intents",
+        "session_intent_names",
         "item_text",
         "item_popularity",
     }

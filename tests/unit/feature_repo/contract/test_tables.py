@@ -34,7 +34,7 @@ def test_origins_keys_and_jobs_of_a_table_exist(table):
 
 def test_every_table_that_a_step_makes_is_an_asset_of_it():
     made = {asset for step in steps.BATCH for asset in step.assets}
-    assert set(TABLES) - made == {"score_log", "item_updates"}
+    assert set(TABLES) - made == {"score_log", "item_updates", "live_quality"}
 
 
 def test_a_missing_column_is_named_with_its_table():

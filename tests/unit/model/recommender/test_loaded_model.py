@@ -112,7 +112,8 @@ def test_the_command_shows_the_cached_answer_that_the_consumer_scores_with(
 ) -> None:
     answer = by_command(folder, settings, ASKED, capsys)
     assert answer["source"] == "llm"
-    assert answer["intents"]["long"] == {"text": "thing 23", "items": ["i23"]}
+    long = answer["intents"]["long"]
+    assert (long["text"], long["items"], len(long["shown"])) == ("thing 23", ["i23"], 5)
 
 
 def test_the_judge_ranks_as_the_entrances_do(trained: Trained, folder: Path, settings: Settings) -> None:

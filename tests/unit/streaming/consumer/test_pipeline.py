@@ -123,8 +123,11 @@ def test_a_session_of_nothing_but_kept_events_has_no_features_to_write(store: Pa
 
 def test_score_log_rows_of_the_version_before_are_read(store: PartitionStore) -> None:
     outcome = _pipeline().process({0: [_click(0, "a")]}, {0: store})
-    row = score_log.pack(outcome.partitions[0].rows[0][1][:-3])
-    assert score_log.batch_of([score_log.unpack(row)]).to_pylist()[0]["event_types"] is None
+    whole = outcome.partitions[0].rows[0][1]
+    before = score_log.batch_of([score_log.unpack(score_log.pack(whole[:-4]))]).to_pylist()[0]
+    assert before["event_types"] is before["reason_sources"] is None
+    latest = score_log.batch_of([score_log.unpack(score_log.pack(whole[:-1]))]).to_pylist()[0]
+    assert latest["event_types"] == ["click"] and latest["reason_sources"] is None
 
 
 def test_duplicate_gets_no_answer_within_a_batch_or_later(store: PartitionStore) -> None:
