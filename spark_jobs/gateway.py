@@ -27,7 +27,8 @@ def launch(conf: SparkConf, stream: IO[bytes]) -> JavaGateway:
 
     before = children(os.getpid())
     try:
-        return launch_gateway(conf, popen_kwargs={"stdout": stream, "stderr": stream})
+        gateway: JavaGateway = launch_gateway(conf, popen_kwargs={"stdout": stream, "stderr": stream})
+        return gateway
     except BaseException:
         for pid in children(os.getpid()) - before:
             end_tree(pid)
