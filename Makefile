@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile -q --generate-hashes --python-version 3.11 --no-
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets demo plan test test-unit lint bench ui clean lock
+.PHONY: help setup assets demo plan test test-unit lint bench ui docs clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -47,6 +47,9 @@ bench: $(STAMP) assets  ## every benchmark; writes benchmarks/results
 
 ui: $(STAMP)  ## dagster dev on the demo's state
 	@$(BIN)/python -m dagster_project ui
+
+docs: $(STAMP)  ## pages and API reference as files: build/docs/index.html
+	@$(BIN)/mkdocs build --quiet
 
 lock:  ## compile pyproject.toml to the hashed locks of `all`, `live` and `features`: names, versions, hashes, no addresses
 	@$(COMPILE) --extra all --group dev pyproject.toml -o requirements.lock

@@ -95,15 +95,12 @@ def load_folder(
         If the folder cannot be read, no click is valid, too many rows were refused, or there is nothing to
         train on; one line with the remedy.
     """
-    if protocol is not None and protocol not in PROTOCOLS:
-        raise DatasetError(f"protocol '{protocol}' is unknown; use one of {', '.join(PROTOCOLS)}")
+    _require_known(protocol)
     folder = Path(path)
     heard = Heard()
     tally = heard.refused
     clicks, settled = _read(folder, now_us, heard)
-    if clicks.num_rows == 0:
-        why = f" ({tally.total:,} rows refused: {tally.summary()})" if tally.total else ""
-        raise DatasetError(f"dataset folder '{folder}' has no valid click{why}; add rows to clicks.*")
+    _require_clicks(folder, clicks, tally)
     minutes = None if session is None or (folder / "sequences.txt").is_file() else session.gap_minutes
     gap_us = None if minutes is None else minutes * MINUTE_US
     types, taken = _types_of(folder, clicks, session), clicks.num_rows
@@ -142,6 +139,17 @@ def load_folder(
         notes=notes,
     )
     return check_trainable(dataset)
+
+
+def _require_known(protocol: Protocol | None) -> None:
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise DatasetError(f"protocol '{protocol}' is unknown; use one of {', '.join(PROTOCOLS)}")
+
+
+def _require_clicks(folder: Path, clicks: pa.Table, refused: Tally) -> None:
+    if clicks.num_rows == 0:
+        why = f" ({refused.total:,} rows refused: {refused.summary()})" if refused.total else ""
+        raise DatasetError(f"dataset folder '{folder}' has no valid click{why}; add rows to clicks.*")
 
 
 def _types_of(folder: Path, clicks: pa.Table, session: SessionSettings | None) -> TypeCounts:

@@ -7,6 +7,7 @@ import numpy as np
 from model.kernels.compiled import kernel, step
 
 NOTHING = np.float32(-np.inf)
+PIECE = 32  # scores that are passed over at once where none of them is among the best
 
 
 @step
@@ -31,13 +32,22 @@ def sink(scores, places, root, count):
         root = child
 
 
-@kernel
-def best_of(row, scores, places):
-    """Write a row's best items and their scores, best first, and return how many there are: -inf and NaN are
-    no scores, equal scores go by the place in the catalogue.
+@step
+def some_above(row, begin, end, least):
+    """Whether some score of a piece is above another; counted, because that runs in lanes."""
+    count = np.int32(0)
+    for item in range(begin, end):
+        count += np.int32(row[item] > least)
+    return count > 0
+
+
+@step
+def take(row, begin, end, count, scores, places):
+    """Put the scores of a piece where they belong among the ``count`` best so far, a heap once no room is
+    left, and return how many there are then.
     """
-    most, count = len(scores), 0
-    for item in range(len(row)):
+    most = len(scores)
+    for item in range(begin, end):
         score = row[item]
         if count < most:
             if score > NOTHING:
@@ -49,6 +59,19 @@ def best_of(row, scores, places):
         elif score > scores[0]:
             scores[0], places[0] = score, item
             sink(scores, places, 0, most)
+    return count
+
+
+@kernel
+def best_of(row, scores, places):
+    """Write a row's best items and their scores, best first, and return how many there are: -inf and NaN are
+    no scores, equal scores go by the place in the catalogue.
+    """
+    most, count = len(scores), 0
+    for begin in range(0, len(row), PIECE):
+        end = min(begin + PIECE, len(row))
+        if count < most or some_above(row, begin, end, scores[0]):
+            count = take(row, begin, end, count, scores, places)
     if count < most:
         for root in range(count // 2 - 1, -1, -1):
             sink(scores, places, root, count)

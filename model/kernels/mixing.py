@@ -182,7 +182,8 @@ def mix(plan, numbers, weights, mixed, said, asked, without_seen, allowed, room,
     allowed : bool, shape (sessions, items) or (0, 0)
         Items that may be in an answer; empty = all.
     room : tuple
-        votes (sources, items), products (multiplying sources, at least sessions, items), scratch int32.
+        votes (sources, items), products (multiplying sources, at least sessions, items), scratch of
+        `neighbours.nearest`.
     totals : out, shape (sessions, items) or (0, items)
         Scores of all items, nothing left out.
     kept : tuple, out

@@ -15,6 +15,7 @@ import numpy as np
 from model.kernels.best import best_of, worse
 from model.kernels.compiled import kernel, step, summing
 from model.kernels.cosines import TINY, dot
+from model.kernels.sums import add_rows
 
 LARGEST = np.float32(127)
 ROUNDING = np.float32(1e-5)  # of a length: what float32 itself may lose, so that a margin stays one
@@ -122,14 +123,7 @@ def mean_of(rows, begin, end, factor, vectors, out):
         Weight of a click, per click after it.
     vectors : shape (n, dim)
     """
-    out[:] = 0
-    weight = 1.0
-    for place in range(end - 1, begin - 1, -1):
-        if rows[place] >= 0:
-            vector, share = vectors[rows[place]], np.float32(weight)
-            for column in range(len(out)):
-                out[column] += share * vector[column]
-        weight *= factor
+    add_rows(rows, begin, end, factor, vectors, out)
     length = np.sqrt(dot(out, out))
     for column in range(len(out)):
         out[column] /= max(length, TINY)
@@ -173,20 +167,14 @@ def nearest_of_means(rows, offsets, half_lives, vectors, products, extra, means,
     width, k = len(products), places.shape[2]
     row = np.empty(width, np.float32)
     found, best = np.empty(min(k + extra, width), np.int32), np.empty(min(k + extra, width), np.float32)
-    for view in range(len(half_lives)):
-        factor = 0.5 ** (1.0 / half_lives[view])
-        for session in range(len(offsets) - 1):
-            begin, end, known = offsets[session], offsets[session + 1], False
+    for session in range(len(offsets) - 1):
+        begin, end, known = offsets[session], offsets[session + 1], False
+        for place in range(begin, end):
+            known |= rows[place] >= 0
+        for view in range(len(half_lives)):
+            factor = 0.5 ** (1.0 / half_lives[view])
             mean_of(rows, begin, end, factor, vectors, means[view, session])
-            row[:] = 0
-            weight = 1.0
-            for place in range(end - 1, begin - 1, -1):
-                if rows[place] >= 0:
-                    known = True
-                    given, share = products[rows[place]], np.float32(weight)
-                    for column in range(width):
-                        row[column] += share * given[column]
-                weight *= factor
+            add_rows(rows, begin, end, factor, products, row)
             count = best_of(row, best, found)
             for one in range(count):
                 best[one] = dot(means[view, session], vectors[found[one]])

@@ -59,7 +59,10 @@ def nearest(items, begin, end, moment, index, knn, settings, scratch):
         See `neighbour_votes`.
     settings : float64
         STAN's l2 in microseconds, sessions that vote, whether the age of the match counts once more.
-    scratch : int32, shape (sessions,), all 0 before and after
+    scratch : tuple
+        Room, one place a training session: marks int32, all 0 before and after; sessions, match and age
+        int64; closeness float64. Then int64, shape (2,): address of the index whose votes it holds, and the
+        number of neighbours.
 
     Returns
     -------
@@ -68,26 +71,22 @@ def nearest(items, begin, end, moment, index, knn, settings, scratch):
     """
     bounds, entries, weights, clicks = index
     ages, ended, days_us, most = knn[0], knn[1], settings[0], int(settings[1])
-    met = 0
-    for place in range(begin, end):
-        met += bounds[items[place] + 1] - bounds[items[place]]
-    sessions, match, age = np.empty(met, np.int64), np.empty(met, np.int64), np.empty(met, np.int64)
-    closeness = np.zeros(met, np.float64)
+    marks, sessions, match, age, closeness = scratch[:5]
     count = 0
     for place in range(begin, end):
         back = end - 1 - place
         weight = ages[back] if back < len(ages) else 0.0
         for entry in range(bounds[items[place]], bounds[items[place] + 1]):
             session = entries[entry]
-            if scratch[session] == 0:
-                sessions[count] = session
+            if marks[session] == 0:
+                sessions[count], closeness[count] = session, 0.0
                 count += 1
-                scratch[session] = count
-            found = scratch[session] - 1
+                marks[session] = count
+            found = marks[session] - 1
             closeness[found] += weight * weights[entry]
             match[found], age[found] = clicks[entry], back
     for found in range(count):
-        scratch[sessions[found]] = 0
+        marks[sessions[found]] = 0
         if np.isfinite(days_us):
             closeness[found] *= np.exp(-abs(moment - ended[sessions[found]]) / days_us)
     if count <= most:
@@ -108,17 +107,21 @@ def nearest(items, begin, end, moment, index, knn, settings, scratch):
 
 
 @step
-def vote_of(closeness, age, place, match, item, ages, linear, rarity, away):
-    """Return what a neighbour's click gives to its item."""
-    weight = closeness * (ages[age] if age < len(ages) else 0.0) if linear > 0 else closeness
+def weight_of(closeness, age, ages, linear):
+    """Return what a neighbour's clicks weigh."""
+    return closeness * (ages[age] if age < len(ages) else 0.0) if linear > 0 else closeness
+
+
+@step
+def share_of(place, match, away):
+    """Return the weight of a neighbour's click by its distance from the match."""
     reach = len(away) // 2
-    distance = min(max(place - match, -reach), reach)
-    return weight * rarity[item] * away[distance + reach]
+    return away[min(max(place - match + reach, 0), 2 * reach)]
 
 
 @step
 def neighbour_votes(items, begin, end, moment, index, knn, settings, scratch, row):
-    """Votes of the neighbours.
+    """Votes of the neighbours, who stay in ``scratch`` for `neighbour_clicks`.
 
     Parameters
     ----------
@@ -132,12 +135,13 @@ def neighbour_votes(items, begin, end, moment, index, knn, settings, scratch, ro
     ages, _, train_items, train_offsets, rarity, away = knn
     row[:] = 0
     found, match, age, closeness = nearest(items, begin, end, moment, index, knn, settings, scratch)
+    scratch[5][0], scratch[5][1] = index[0].ctypes.data, len(found)
     for one in range(len(found)):
+        weight = weight_of(closeness[one], age[one], ages, settings[2])
         for place in range(train_offsets[found[one]], train_offsets[found[one] + 1]):
-            item = train_items[place]
-            row[item] += np.float32(
-                vote_of(closeness[one], age[one], place, match[one], item, ages, settings[2], rarity, away)
-            )
+            row[train_items[place]] += np.float32(weight * share_of(place, match[one], away))
+    for item in range(len(row)):
+        row[item] *= np.float32(rarity[item])
     return shares(row)
 
 
@@ -147,6 +151,8 @@ def neighbour_clicks(items, begin, end, moment, index, knn, settings, scratch, c
 
     Parameters
     ----------
+    scratch : tuple
+        As `neighbour_votes` left it for this prefix; after votes of another source they are found again.
     chosen : bool, shape (k,)
         Which recommendations are asked for.
     best : int32, shape (k,)
@@ -155,19 +161,21 @@ def neighbour_clicks(items, begin, end, moment, index, knn, settings, scratch, c
         The clicked item; left as it is where none was found.
     """
     ages, _, train_items, train_offsets, rarity, away = knn
-    found, match, age, closeness = nearest(items, begin, end, moment, index, knn, settings, scratch)
+    if scratch[5][0] != index[0].ctypes.data:
+        scratch[5][1] = len(nearest(items, begin, end, moment, index, knn, settings, scratch)[0])
+        scratch[5][0] = index[0].ctypes.data
+    found, match, age, closeness = scratch[1][: scratch[5][1]], scratch[2], scratch[3], scratch[4]
     slot = np.zeros(len(rarity), np.int32)
     for rank in range(len(best)):
         if chosen[rank]:
             slot[best[rank]] = rank + 1
     table = np.zeros((len(best), end - begin), np.float64)
     for one in range(len(found)):
+        weight = weight_of(closeness[one], age[one], ages, settings[2])
         for place in range(train_offsets[found[one]], train_offsets[found[one] + 1]):
-            item = train_items[place]
-            if slot[item] > 0:
-                table[slot[item] - 1, age[one]] += vote_of(
-                    closeness[one], age[one], place, match[one], item, ages, settings[2], rarity, away
-                )
+            rank = slot[train_items[place]] - 1
+            if rank >= 0:
+                table[rank, age[one]] += weight * share_of(place, match[one], away)
     for rank in range(len(best)):
         most = 0.0
         for back in range(end - begin):

@@ -103,6 +103,20 @@ def query_of(row, numbers, items, begin, end, session, long, short, count, query
 
 
 @step
+def word_votes(row, numbers, items, begin, end, votes):
+    """Votes of titles that share words; see `votes_of`."""
+    count = len(votes)
+    if row[10]:
+        sums.add_rows(items, begin, end, numbers[0], table(row[10], count, count), votes)
+        length = cosines.product_length(items, begin, end, numbers[0], votes)
+    else:
+        by_word = floats(row[6], row[5]), places(row[7], row[5]), bounds(row[8], row[9] + 1)
+        words = csr_of(row, 2, count)
+        length = cosines.word_products(items, begin, end, numbers[0], words, by_word, votes)
+    return cosines.sharpen(votes, length, np.float32(numbers[1]), floats(0, 0))
+
+
+@step
 def votes_of(row, numbers, items, begin, end, moment, length, scratch, votes):
     """Write one source's votes for the prefix ``items[begin:end]``, shape (items,), and return their scale.
 
@@ -114,7 +128,8 @@ def votes_of(row, numbers, items, begin, end, moment, length, scratch, votes):
         Time of the last click, microseconds; 0 = now.
     length : float32
         Of the query of a multiplying source, whose products ``votes`` holds already.
-    scratch : int32, zeros before and after
+    scratch
+        As of `neighbours.nearest`.
     """
     kind, count = row[KIND], len(votes)
     if kind == SPARSE:
@@ -133,14 +148,7 @@ def votes_of(row, numbers, items, begin, end, moment, length, scratch, votes):
     if kind == VIEWS:
         return cosines.sharpen(votes, length, np.float32(numbers[1]), named_of(row[4], count))
     if kind == WORDS:
-        if row[10]:
-            sums.add_rows(items, begin, end, numbers[0], table(row[10], count, count), votes)
-            length = cosines.product_length(items, begin, end, numbers[0], votes)
-        else:
-            by_word = floats(row[6], row[5]), places(row[7], row[5]), bounds(row[8], row[9] + 1)
-            words = csr_of(row, 2, count)
-            length = cosines.word_products(items, begin, end, numbers[0], words, by_word, votes)
-        return cosines.sharpen(votes, length, np.float32(numbers[1]), floats(0, 0))
+        return word_votes(row, numbers, items, begin, end, votes)
     if kind == CONSTANT:
         constant = floats(row[2], count)
         for item in range(count):

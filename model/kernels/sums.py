@@ -15,15 +15,48 @@ LEAST = np.float32(1e-30)
 
 
 @step
-def add_rows(items, begin, end, decay, table, out):
-    """``out = sum_i decay ** (clicks after i) * table[items[i]]``; shape (columns,)."""
-    out[:] = 0
-    weight = 1.0
+def weigh(items, begin, end, decay, rows, factors):
+    """Write the known clicks of a prefix, newest first, each with ``decay ** (clicks after it)``, and return
+    how many there are; -1 = unknown, which still makes older ones a click older.
+    """
+    weight, count = 1.0, 0
     for place in range(end - 1, begin - 1, -1):
-        row, factor = table[items[place]], np.float32(weight)
+        if items[place] >= 0:
+            rows[count], factors[count] = items[place], np.float32(weight)
+            count += 1
+        weight *= decay
+    return count
+
+
+@step
+def add_weighted(rows, factors, table, out):
+    """``out = sum_i factors[i] * table[rows[i]]``; shape (columns,).
+
+    Four rows at a time, in their order: so many are on their way from memory at once, and the sums are read
+    and written once for four.
+    """
+    out[:] = 0
+    whole = len(rows) // 4 * 4
+    for place in range(0, whole, 4):
+        first, second = table[rows[place]], table[rows[place + 1]]
+        third, fourth = table[rows[place + 2]], table[rows[place + 3]]
+        a, b, c, d = factors[place], factors[place + 1], factors[place + 2], factors[place + 3]
+        for column in range(len(out)):
+            out[column] = (
+                ((out[column] + a * first[column]) + b * second[column]) + c * third[column]
+            ) + d * fourth[column]
+    for place in range(whole, len(rows)):
+        row, factor = table[rows[place]], factors[place]
         for column in range(len(out)):
             out[column] += factor * row[column]
-        weight *= decay
+
+
+@step
+def add_rows(items, begin, end, decay, table, out):
+    """``out = sum_i decay ** (clicks after i) * table[items[i]]`` over known clicks; shape (columns,)."""
+    rows, factors = np.empty(end - begin, np.int32), np.empty(end - begin, np.float32)
+    count = weigh(items, begin, end, decay, rows, factors)
+    add_weighted(rows[:count], factors[:count], table, out)
 
 
 @summing

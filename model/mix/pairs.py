@@ -4,7 +4,7 @@ cosines, sparse, for any number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Self
 
@@ -25,6 +25,7 @@ REGULARISERS = (50.0, 150.0, 500.0, 1500.0)
 SLIT: dict[str, tuple[Any, ...]] = {
     "regulariser": (1000.0, 300.0, 100.0, 3000.0, 10000.0),
     "query_decay": (0.9, 0.7),
+    "ridge_power": (0.5, 0.0),
 }
 DECAYS = (0.8, 0.6, 0.9, 0.97)  # of older clicks
 COSINES: dict[str, tuple[Any, ...]] = {
@@ -78,17 +79,24 @@ class Items(Part):
 
 @dataclass(frozen=True)
 class Sequels(Items):
-    """The next click as a linear function of the clicks before it (SLIT); read as EASE is."""
+    """The next click as a linear function of the clicks before it (SLIT); read as EASE is.
+
+    Attributes
+    ----------
+    settings : dict
+        How it was solved; empty where it was loaded.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, dataset: Dataset) -> Self:
         """Solve, with the settings that rank best on validation."""
-        return cls(climb(dataset, SLIT, slit)[0])
+        return cls(*climb(dataset, SLIT, slit))
 
     def refit(self, dataset: Dataset) -> Self:
         """Solve again with the same settings."""
-        chosen = self.ranker
-        return type(self)(slit(dataset, regulariser=chosen.regulariser, query_decay=chosen.query_decay))
+        return type(self)(slit(dataset, **self.settings), self.settings)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from model.data.splits import Dataset
 from model.evaluate.choose import choose
 from model.kernels.compiled import flat
 from model.mix.part import Arrays, Part
-from model.rankers.tables import Table, ViewTable
+from model.rankers.tables import Table
+from model.rankers.text_tables import ViewTable
 from model.rankers.title_knn import REDUCED, SHARPNESS, TitleKnn, WordKnn, reduced, tfidf
 
 DECAYS = (0.6, 0.8, 0.95)

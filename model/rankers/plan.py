@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ NONE: Floats = np.zeros((0, 0), dtype=np.float32)
 NO_VOTES: Floats = np.zeros((0, 0, 0), dtype=np.float32)
 NO_MASK: NDArray[np.bool_] = np.zeros((0, 0), dtype=np.bool_)
 NO_PLACES: NDArray[np.int32] = np.zeros((0, 0), dtype=np.int32)
+# votes of a session, products of many, and what neighbours need; see `model.kernels.mixing.mix`
+Room = tuple[Floats, Floats, tuple[NDArray[Any], ...]]
 NUMBERS_AT_ONCE = 1_048_576  # 4 MB of products a multiplying source: larger blocks fall out of the caches
 
 
@@ -185,15 +187,20 @@ class Plan:
         where[multiplying, sources.PLACE] = np.arange(sum(multiplying))
         return where, np.stack([record.numbers for record in records])
 
-    def _room(self, sessions: int) -> tuple[Floats, Floats, NDArray[np.int32]]:
+    def _room(self, sessions: int) -> Room:
         """Room of this thread: asked for anew, it would cost more than most kernels."""
-        found: tuple[Floats, Floats, NDArray[np.int32]] | None = getattr(self._rooms, "room", None)
+        found: Room | None = getattr(self._rooms, "room", None)
         if found is None or found[1].shape[1] < sessions:
             known = [table.known for table in self._tables if isinstance(table, NeighbourTable)]
             found = (
                 np.empty((len(self._tables), self.items), dtype=np.float32),
                 np.empty((sum(table.multiplies for table in self._tables), sessions, self.items), np.float32),
-                np.zeros(max(known, default=0), dtype=np.int32),
+                (
+                    np.zeros(max(known, default=0), dtype=np.int32),
+                    *np.empty((3, max(known, default=0)), dtype=np.int64),
+                    np.empty(max(known, default=0), dtype=np.float64),
+                    np.zeros(2, dtype=np.int64),
+                ),
             )
             self._rooms.room = found
         return found

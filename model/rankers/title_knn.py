@@ -21,7 +21,7 @@ from model.data.sequences import Cases
 from model.data.splits import Dataset
 from model.kernels.compiled import flat
 from model.rankers.plan import decayed_rows
-from model.rankers.tables import VectorTable, WordTable
+from model.rankers.text_tables import VectorTable, WordTable
 
 DECAY = 0.8
 SHARPNESS = 12.0  # cosine -> exp(12 * cosine): the best title then weighs about as much as 100 average ones

@@ -21,6 +21,7 @@ from model.evaluate.judge import Evaluation, Ranker, Seen, evaluate, speed
 from model.evaluate.metrics import difference
 from model.evaluate.predictions import write_predictions
 from model.evaluate.slices import sliced
+from model.mix import MOST_TEXT_ITEMS
 from model.mix.hybrid import NETWORK, Hybrid
 from model.recommender import artifact
 from model.recommender.recommender import Scorer
@@ -75,6 +76,15 @@ def prepare(
         log.info("'%s' has no titles: the model works on behaviour alone", folder)
         return dataset, ""
     if not config.text and config.fusion == "none":
+        return dataset, ""
+    if len(dataset.catalogue) > MOST_TEXT_ITEMS and config.text is not True and config.fusion != "paper":
+        log.warning(
+            "'%s' has %d items, and titles of more than %d are not read: encoding them takes hours; the "
+            "model works on behaviour alone (--set text=true reads them all the same)",
+            folder,
+            len(dataset.catalogue),
+            MOST_TEXT_ITEMS,
+        )
         return dataset, ""
 
     encoder = TextEncoder.load(settings.encoder)

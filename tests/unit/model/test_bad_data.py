@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_bad_input import benchmarked, clicks
+from test_bad_input import QUICK, benchmarked, clicks
 
+from feature_repo.contract.settings import Settings
+from model.config import make_config
 from model.recommender import artifact
 from model.recommender.recommender import ScoreRequest
+from model.study import benchmark
 
 WALKS = ["a b c d", "b c d e", "c d e a"]
 ITEMS = "item_id,title,category\n"
@@ -45,6 +48,29 @@ def test_titles_that_tell_nothing_apart(tmp_path: Path, title: str, category: st
     found = benchmarked(tmp_path / "d", files)
     assert found.metrics["test_cases"] > 0
     assert len(artifact.load(tmp_path / "d" / "out" / "model").score([ScoreRequest(["a"])], 4)[0].items) == 4
+
+
+@pytest.mark.parametrize("category", ["Home, Garden, Tools", "/a/b/c", '[""Home & Garden"", ""Tools""]'])
+def test_categories_with_commas_paths_and_lists(tmp_path: Path, category: str) -> None:
+    titles = {name: f"thing {name}" for name in "abcde"}
+    found = benchmarked(
+        tmp_path / "d", {"clicks.csv": clicks(*WALKS * 6), "items.csv": items(titles, category)}
+    )
+    assert found.metrics["test_cases"] > 0
+    assert len(set(found.trained.catalogue.categories)) == 1
+
+
+def test_more_items_than_titles_are_read_of_train_on_behaviour_and_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(benchmark, "MOST_TEXT_ITEMS", 4)
+    folder = tmp_path / "d"
+    folder.mkdir()
+    (folder / "clicks.csv").write_text(clicks(*WALKS * 6), encoding="utf-8")
+    (folder / "items.csv").write_text(items({name: f"thing {name}" for name in "abcde"}), encoding="utf-8")
+    found = benchmark.run(Settings(home=tmp_path / "home"), folder, make_config(QUICK), tmp_path / "out")
+    assert found.trained.catalogue.vectors is None
+    assert "5 items, and titles of more than 4 are not read" in caplog.text
 
 
 def test_validation_without_a_case_that_can_be_used(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from model.kernels.best import best_of
 
 scores_of = st.lists(
-    st.sampled_from([0.0, 0.25, 0.5, 1.0, -1.0, float("-inf"), float("nan")]), min_size=1, max_size=60
+    st.sampled_from([0.0, 0.25, 0.5, 1.0, -1.0, float("-inf"), float("nan")]), min_size=1, max_size=150
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from model.data.sequences import Cases, Sequences
 from model.mix.pool import Pool, pool
-from model.mix.weights import DEAR_GAIN, proven, search
+from model.mix.weights import DEAR_GAIN, PROVEN_ONLY, proven, search
 
 ITEMS = 200
 
@@ -111,6 +111,12 @@ def test_a_gain_is_proven_by_sessions_not_by_cases() -> None:
     gains = np.concatenate([np.full(50, 1.0), np.full(3, -1.0)])
     assert proven(gains, np.arange(53))
     assert not proven(gains, np.concatenate([np.zeros(50, np.int64), [1, 2, 3]]))
+
+
+def test_a_network_whose_epoch_was_chosen_on_the_cases_must_gain_more_than_intents_must() -> None:
+    gains = np.concatenate([np.ones(8), -np.ones(2)])  # 1.9 standard errors
+    assert proven(gains, np.arange(10), PROVEN_ONLY["intents"])
+    assert not proven(gains, np.arange(10), PROVEN_ONLY["network"])
 
 
 def test_intents_take_part_only_where_they_are_proven_out_of_fold() -> None:

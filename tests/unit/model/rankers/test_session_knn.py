@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.data.sequences import Sequences, without_targets
+from model.rankers.plan import Asked, Plan
 from model.rankers.session_knn import DAY_US, STAN, VSKNN, SessionKnn, Settings
 
 ITEMS = 6
@@ -78,3 +79,22 @@ def test_only_the_closest_sessions_vote() -> None:
 def test_an_item_that_no_session_holds_finds_nothing() -> None:
     model = SessionKnn.index(Sequences.of([[0, 1]]), ITEMS, STAN, "kNN")
     assert not model.scores(without_targets(Sequences.of([[5], [4, 5]]))).any()
+
+
+@given(first=sessions_of, second=sessions_of, prefixes=sessions_of)
+def test_two_sources_of_neighbours_name_their_own_clicks(
+    first: list[list[int]], second: list[list[int]], prefixes: list[list[int]]
+) -> None:
+    tables = [
+        SessionKnn.index(Sequences.of(train), ITEMS, settings, "kNN").table
+        for train, settings in ((first, VSKNN), (second, STAN))
+    ]
+    asked = Asked.of(without_targets(Sequences.of(prefixes)))
+    both = Plan(tables, [0.5, 0.5], ITEMS).best(asked, ITEMS, without_seen=False)
+    for place, table in enumerate(tables):
+        alone = Plan([table], [1.0], ITEMS).best(asked, ITEMS, without_seen=False)
+        for row in range(len(asked)):
+            clicked = dict(zip(alone.items[row].tolist(), alone.clicked[row].tolist(), strict=True))
+            mine = both.strongest[row] == place
+            named = both.clicked[row][mine].tolist()
+            assert named == [clicked[item] for item in both.items[row][mine].tolist()]

@@ -27,8 +27,8 @@ def of(sessions, items=5):
 
 
 @settings(max_examples=40, deadline=None)
-@given(SESSIONS, st.sampled_from([0.5, 0.9]), st.sampled_from([1.0, 30.0]))
-def test_weights_solve_the_normal_equations(sessions, decay, regulariser):
+@given(SESSIONS, st.sampled_from([0.5, 0.9]), st.sampled_from([1.0, 30.0]), st.sampled_from([0.0, 0.5, 1.0]))
+def test_weights_solve_the_normal_equations(sessions, decay, regulariser, power):
     rows, answers = [], []
     for session in sessions:
         for place in range(1, len(session)):
@@ -39,8 +39,10 @@ def test_weights_solve_the_normal_equations(sessions, decay, regulariser):
             rows.append(row)
             answers.append(np.eye(5)[session[place]])
     before, after = (np.array(part).reshape(-1, 5) for part in (rows, answers))
-    wanted = np.linalg.solve(before.T @ before + regulariser * np.eye(5), before.T @ after)
-    found = slit(of(sessions), regulariser=regulariser, query_decay=decay).weights
+    clicked = (before**2).sum(axis=0)
+    ridge = np.diag(regulariser * (np.maximum(clicked, 1.0) / max(clicked.mean(), 1.0)) ** power)
+    wanted = np.linalg.solve(before.T @ before + ridge, before.T @ after)
+    found = slit(of(sessions), regulariser=regulariser, query_decay=decay, ridge_power=power).weights
     assert found == pytest.approx(wanted, abs=1e-4)
 
 
@@ -61,3 +63,11 @@ def test_only_the_newest_next_clicks_are_read(monkeypatch):
 
 def test_sessions_without_a_next_click_teach_nothing():
     assert not slit(of([[0], [1]]), regulariser=1.0, query_decay=0.9).weights.any()
+
+
+def test_items_that_are_clicked_often_give_way_to_rare_ones():
+    data = of([[0, 2]] * 40 + [[0, 1, 2]] * 4)
+    alike = slit(data, regulariser=1.0, query_decay=0.9).weights
+    grown = slit(data, regulariser=1.0, query_decay=0.9, ridge_power=1.0).weights
+    assert grown[0, 2] < alike[0, 2]
+    assert grown[1, 2] > alike[1, 2]
