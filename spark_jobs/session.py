@@ -105,9 +105,9 @@ def _check_java() -> None:
 
 
 def _start(conf: SparkConf, stream: IO[bytes], file: Path) -> SparkSession:
-    # The gateway is launched here rather than by the builder, so that the JVM's own output can go to a file and
-    # no secret is on its command line, which every user of the machine may read: the context hands them over
-    # later.
+    # The gateway is launched here rather than by the builder, so that the JVM's own output can go to a file
+    # and no secret is on its command line, which every user of the machine may read: the context hands them
+    # over later.
     from py4j.protocol import Py4JError
     from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException

@@ -203,8 +203,11 @@ def _measured(summed: DataFrame) -> pa.Table:
     def numbers(prefix: str = "") -> NDArray[np.float64]:
         return np.stack([judged.column(f"{prefix}{name}").to_numpy() for name in GAINS], axis=1)
 
-    one = [judged.column(name).to_numpy().astype(float) for name in ("cases", "squared_cases", "sessions")]
-    figures = iter(measured(Sums(*one, numbers(), numbers("squared_"), numbers("crossed_"))))
+    cases, squared_cases, sessions = (
+        judged.column(name).to_numpy().astype(float) for name in ("cases", "squared_cases", "sessions")
+    )
+    gains = numbers(), numbers("squared_"), numbers("crossed_")
+    figures = iter(measured(Sums(cases, squared_cases, sessions, *gains)))
     for row in rows:
         if row["cases"]:
             row |= next(figures)

@@ -66,5 +66,5 @@ def _count_quality(metrics: ConsumerMetrics, judged: Sequence[Judged]) -> None:
     for gone in filter(None, map(metrics.running.add, judged)):
         metrics.quality.remove_by_labels({"model": gone})
     for version in {one.model_version for one in judged} & metrics.running.versions():
-        for (metric, k), value in metrics.running.figures(version).items():
-            metrics.quality.labels(version, metric, k).set(value)
+        for (metric, cutoff), value in metrics.running.figures(version).items():
+            metrics.quality.labels(version, metric, cutoff).set(value)
