@@ -667,7 +667,7 @@ _LIVE_QUALITY = Table(
             "target (cold or warm), reason (source of a shown item), position (of a shown item), session "
             "(first click or later).",
         ),
-        Field("value", _S, "Which one of the slice; empty for all."),
+        Field("value", _S, "Which one of the slice; `all` of the slice `all`."),
         Field("answers", _L, "Answers of the period, judged or not; only for all.", False),
         Field(
             "cases",

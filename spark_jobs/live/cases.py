@@ -102,10 +102,10 @@ def _slices(
 ) -> Iterator[tuple[str, str, int | None]]:
     """Slice, value and rank of a case; the rank is None for an answer without a case, 0 for a miss."""
     if verdict is None:
-        yield "all", "", None
+        yield "all", "all", None
         return
     rank = verdict.rank
-    yield "all", "", rank
+    yield "all", "all", rank
     yield "basis", verdict.basis, rank
     yield "intents", row["intent_source"], rank
     yield "session", "first click" if row["click_count"] == 1 else "later", rank

@@ -183,7 +183,8 @@ class NearLine:
         for (request, _), intent in zip(known, named, strict=True):
             row, entity = intent.to_row(), entity_key({"session_id": request.session_id})
             for view, schema in self._schemas.items():
-                packed = schema.encode(row, request.event_time_us, time.time_ns() // 1000)
+                values = {name: row[name] for name, _ in schema.fields}
+                packed = schema.encode(values, request.event_time_us, time.time_ns() // 1000)
                 rows.append((storage_key(PROJECT, view, entity), packed))
         if rows:
             self._client.write(rows, 0)

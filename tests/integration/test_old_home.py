@@ -27,7 +27,7 @@ from spark_jobs.sessions import cut as sessionise
 from streaming.consumer.state import Outbox, PartitionStore
 
 # columns that the next write adds
-ADDED_SINCE = {columns.ITEMS: {"raw", "available"}, columns.SESSIONS: {"weights"}}
+ADDED_SINCE = {columns.ITEMS: {"raw", "available", "attributes", "extra"}, columns.SESSIONS: {"weights"}}
 FROZEN = Path(__file__).with_name("homes") / "3fb4aa6.tar.gz"
 
 
