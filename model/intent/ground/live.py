@@ -169,7 +169,7 @@ class LiveIntents:
         titles = {item: title for item, title in zip(changed.item_ids, changed.titles, strict=True) if title}
         known = {item: titles[item] for item in titles if item in self._titles or self.recipe is not None}
         return LiveIntents(
-            self.localiser.over(changed.item_ids, changed.titles, changed.vectors),
+            self.localiser.over(changed.item_ids, changed.titles, changed.categories, changed.vectors),
             recipe=self.recipe,
             prompt_titles=self._titles | known,
             answers=self._answers,

@@ -50,7 +50,6 @@ class Localiser:
         Whether the vectors lie in that space already, as saved ones do.
     index : Path, optional
         File of inverted lists over these vectors, as `build_index` made them; none = searched in blocks.
-
     categories : sequence of str, optional
         Of the items, for names of intents; none = without.
 
@@ -105,13 +104,19 @@ class Localiser:
         self._blocked: BlockedSearch | None = None
         self._lists = ListSearch.load(index, self.vectors) if index is not None else None
 
-    def over(self, item_ids: Sequence[str], titles: Sequence[str], vectors: NDArray[np.float32]) -> Localiser:
-        """Return a localiser over the same space in which some items are new, or have other titles and
-        vectors.
+    def over(
+        self,
+        item_ids: Sequence[str],
+        titles: Sequence[str],
+        categories: Sequence[str],
+        vectors: NDArray[np.float32],
+    ) -> Localiser:
+        """Return a localiser over the same space in which some items are new, or have other titles,
+        categories and vectors.
 
         Parameters
         ----------
-        item_ids, titles : sequences of str
+        item_ids, titles, categories : sequences of str
             The new and changed items.
         vectors : array, float32, shape (n, dim)
             As the encoder gave them; an item with a row of zeros is left out.
@@ -127,6 +132,7 @@ class Localiser:
             centre=self.centre,
             transform=self.transform,
             in_space=True,
+            categories=[*(self.categories[row] for row in kept), *categories],
         )
 
     def __len__(self) -> int:

@@ -159,3 +159,12 @@ def test_items_without_a_vector_are_never_found():
     assert len(place) == 4 and "c" not in place
     assert "c" not in place.ground(vectors_of(1, seed=3))[0][0]
     assert not place.vectors_of(["c"]).any()
+
+
+def test_changed_and_new_items_come_with_their_categories_and_the_others_keep_theirs():
+    vectors = vectors_of(4)
+    before = Localiser(list("abcd"), list("ABCD"), vectors, categories=["w", "x", "y", "z"])
+    after = before.over(["b", "e"], ["B2", "E"], ["x2", "v"], vectors_of(2, seed=1))
+    told = dict(zip(after.item_ids, zip(after.titles, after.categories, strict=True), strict=True))
+    assert told == {"a": ("A", "w"), "b": ("B2", "x2"), "c": ("C", "y"), "d": ("D", "z"), "e": ("E", "v")}
+    assert np.array_equal(after.vectors[after.rows["c"]], before.vectors[before.rows["c"]])
