@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from feature_repo.contract.items.messages import ItemError, decode_item
-from feature_repo.contract.tables import ITEM_UPDATES, ITEMS, TIME
-from spark_jobs.ingest.kafka import Offsets, bounds, first_unread, held, records_between
-from spark_jobs.ingest.refused import quarantine
+from feature_repo.contract.tables import ITEM_UPDATES, ITEMS
+from spark_jobs.ingest import topic as source
 from spark_jobs.ingest.stock import publish_stock
 from spark_jobs.job import JobResult
 from spark_jobs.lake.lake import Lake
@@ -28,10 +27,7 @@ log = logging.getLogger("intentstore.ingest")
 _S = pa.string()
 DECODED = pa.schema(
     [
-        ("topic", _S),
-        ("partition", pa.int32()),
-        ("offset", pa.int64()),
-        ("arrival_time", TIME),
+        *source.PLACE,
         ("item_id", _S),
         ("title", _S),
         ("category", _S),
@@ -39,8 +35,7 @@ DECODED = pa.schema(
         ("withdrawn", pa.bool_()),
         ("attributes", _S),
         ("extra", _S),
-        ("reason", _S),
-        ("raw", _S),
+        *source.REFUSED,
     ]
 )
 
@@ -68,16 +63,17 @@ def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
     """
     started = time.monotonic()
     topic = lake.settings.kafka.items_topic
-    _, begin, end = bounds(lake.settings, topic, "kafka.items_topic")
+    _, begin, end = source.bounds(lake.settings, topic, "kafka.items_topic")
     lake.create(ITEM_UPDATES)
     lake.create(ITEMS)
     lake.add_new_columns(ITEMS)
-    position = first_unread(held(lake, ITEM_UPDATES, topic), begin, end, topic, "kafka.items_topic")
-    if max_offsets is not None:
-        end = {partition: min(last, position[partition] + max_offsets) for partition, last in end.items()}
-    counts = {"records": 0, "updates": 0, "refused": 0}
-    if any(position[partition] < last for partition, last in end.items()):
-        counts = _batch(lake, topic, position, end)
+    held = source.held(lake, ITEM_UPDATES, topic)
+    position = source.first_unread(held, begin, end, topic, "kafka.items_topic")
+    end = source.at_most(position, end, max_offsets)
+    counts = dict.fromkeys(("records", "updates", "refused"), 0)
+    for part in source.ranges(position, end):
+        for name, count in _batch(lake, topic, part).items():
+            counts[name] += count
     # also where nothing is new: a run that died in between left history that is not in `items` yet
     merged = lake.merge(ITEMS, _current(lake, topic))
     publish_stock(lake.settings)
@@ -99,27 +95,21 @@ def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
     )
 
 
-def _batch(lake: Lake, topic: str, first: Offsets, until: Offsets) -> dict[str, int]:
-    # In this order, as for clicks: the quarantine before the history, because the next run starts after the
-    # history's highest offset.
-    #   1 read and decode aside   2 refused to quarantine (adds only new ones)   3 new history in one commit
+def _batch(lake: Lake, topic: str, part: source.Range) -> dict[str, int]:
+    #   1 read and decode aside   2 refused to quarantine   3 new history in one commit
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import from_arrow_schema
 
     now = datetime.datetime.now(datetime.UTC)
-    records = records_between(lake, topic, first, until)
+    records = source.records_between(lake, topic, part.first, part.until)
     with (
         lake.as_job_error(ITEM_UPDATES),
         lake.staged(records.mapInArrow(decode_batches, from_arrow_schema(DECODED))) as rows,
     ):
-        refused = rows.where(F.col("reason").isNotNull())
-        source = F.concat(F.lit("kafka "), F.col("topic"), F.lit("/"), F.col("partition").cast("string"))
-        quarantine(
-            lake, refused.select(source.alias("source"), F.col("offset").alias("line"), "reason", "raw"), now
-        )
-        valid = rows.where(F.col("reason").isNull()).withColumn("ingest_time", F.lit(now))
-        added = lake.merge(ITEM_UPDATES, valid, update_changed=False).inserted
-        return {"records": rows.count(), "updates": added, "refused": refused.count()}
+        found = source.put_aside(lake, rows, now)
+        history = found.valid.withColumn("ingest_time", F.lit(now))
+        added = lake.merge(ITEM_UPDATES, history, update_changed=False).inserted
+        return {"records": rows.count(), "updates": added, "refused": found.refused.count()}
 
 
 def _current(lake: Lake, topic: str) -> DataFrame:
@@ -154,21 +144,8 @@ def _current(lake: Lake, topic: str) -> DataFrame:
 
 
 def decode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Decode records of the items topic; runs in Spark's Python workers.
-
-    Parameters
-    ----------
-    batches : iterator of pa.RecordBatch
-        Columns ``topic``, ``partition``, ``offset``, ``arrival_us``, ``key``, ``value``.
-
-    Yields
-    ------
-    pa.RecordBatch
-        Schema ``DECODED``; a refused record has a `reason` and no item.
-    """
-    for batch in batches:
-        records = [decode_record(**record) for record in batch.to_pylist()]
-        yield pa.RecordBatch.from_pylist(records, schema=DECODED)
+    """Decode records of the items topic into ``DECODED``."""
+    return source.decoded_rows(batches, decode_record, DECODED)
 
 
 def decode_record(
@@ -190,18 +167,11 @@ def decode_record(
     dict
         With ``reason`` and ``raw`` for a refused record, with the item's columns for a valid one.
     """
-    place: dict[str, object] = {
-        "topic": topic,
-        "partition": partition,
-        "offset": offset,
-        "arrival_time": arrival_us,
-    }
+    place = source.place_of(topic, partition, offset, arrival_us)
     try:
         item = decode_item(value, key)
     except ItemError as error:
-        raw = None if value is None else value[:10_000].decode("utf-8", errors="replace")
-        where = f"topic {topic} partition {partition} offset {offset}"
-        return place | {"reason": f"{where}: {error.reason}: {error}", "raw": raw}
+        return source.refusal(place, error, value)
     return place | {
         "item_id": item.item_id,
         "title": item.title,

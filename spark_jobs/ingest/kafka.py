@@ -9,38 +9,30 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from feature_repo.contract.key_partitions import KeyRule, key_rule
 from feature_repo.contract.messages import ClickError, decode_click
-from feature_repo.contract.settings import Settings
-from feature_repo.contract.tables import CLICK_FIELDS, CLICKS, OPTIONAL_CLICK_COLUMNS, TIME
-from spark_jobs.ingest.kafka_options import python_options, spark_options
-from spark_jobs.ingest.refused import quarantine
-from spark_jobs.job import JobError, JobResult
+from feature_repo.contract.tables import CLICK_FIELDS, CLICKS, OPTIONAL_CLICK_COLUMNS
+from spark_jobs.ingest import topic as source
+from spark_jobs.job import JobResult
 from spark_jobs.lake.lake import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 log = logging.getLogger("intentstore.ingest")
-BATCH_OFFSETS = 1_000_000  # records of one partition in one commit: bounds memory and what a crash repeats
-_S = pa.string()
 DECODED = pa.schema(
     [
         *((field.name, field.kind) for field in CLICK_FIELDS),
-        ("extra", _S),
-        ("topic", _S),
-        ("partition", pa.int32()),
-        ("offset", pa.int64()),
-        ("arrival_time", TIME),
-        ("reason", _S),
-        ("raw", _S),
+        ("extra", pa.string()),
+        *source.PLACE,
+        *source.REFUSED,
     ]
 )
-Offsets = dict[int, int]
 
 
 def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
@@ -66,19 +58,16 @@ def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
     """
     started = time.monotonic()
     topic = lake.settings.kafka.clicks_topic
-    topic_id, begin, end = bounds(lake.settings, topic, "kafka.clicks_topic")
+    topic_id, begin, end = source.bounds(lake.settings, topic, "kafka.clicks_topic")
     lake.create(CLICKS)
     rule = key_rule(lake.settings.kafka, lake.settings.home, topic_id, len(end), end)
-    position = first_unread(held(lake, CLICKS, topic), begin, end, topic, "kafka.clicks_topic")
-    if max_offsets is not None:
-        end = {partition: min(last, position[partition] + max_offsets) for partition, last in end.items()}
+    held = source.held(lake, CLICKS, topic)
+    first = position = source.first_unread(held, begin, end, topic, "kafka.clicks_topic")
     totals = dict.fromkeys(("records", "inserted", "refused", "duplicates"), 0)
-    first = position
-    while any(position[partition] < last for partition, last in end.items()):
-        until = {partition: min(last, position[partition] + BATCH_OFFSETS) for partition, last in end.items()}
-        for name, count in _batch(lake, rule, position, until).items():
+    for part in source.ranges(first, source.at_most(first, end, max_offsets)):
+        for name, count in _batch(lake, rule, part).items():
             totals[name] += count
-        position = until
+        position = part.until
         log.info(
             "ingest: %s records of topic %s read", f"{sum(position.values()) - sum(first.values()):,}", topic
         )
@@ -95,116 +84,17 @@ def run(lake: Lake, *, max_offsets: int | None = None) -> JobResult:
     )
 
 
-class Bounds(NamedTuple):
-    """Of a topic: Kafka's own id of it, and of each partition the first offset and the end."""
-
-    topic_id: str
-    begin: Offsets
-    end: Offsets
-
-
-def bounds(settings: Settings, topic: str, setting: str) -> Bounds:
-    """Ask the broker for a topic; `setting` names it in messages.
-
-    Raises
-    ------
-    JobError
-        No broker, or no such topic.
-    """
-    from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-    from kafka.errors import KafkaError
-
-    options = python_options(settings)
-    servers = ",".join(options["bootstrap_servers"])
-    try:
-        consumer = KafkaConsumer(
-            **options, enable_auto_commit=False, isolation_level="read_committed", bootstrap_timeout_ms=15_000
-        )
-        try:
-            partitions = consumer.partitions_for_topic(topic)
-            if not partitions:
-                raise JobError(f"topic '{topic}' does not exist on {servers}; create it, or set {setting}")
-            with KafkaAdminClient(**options) as admin:
-                topic_id = str(admin.describe_topics([topic])[0]["topic_id"])
-            every = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-            begin, end = consumer.beginning_offsets(every), consumer.end_offsets(every)
-        finally:
-            consumer.close()
-    except (KafkaError, OSError) as error:
-        raise JobError(
-            f"broker {servers} does not answer ({type(error).__name__}: {str(error)[:120]}); is it running? "
-            "`python -m streaming up`"
-        ) from None
-    return Bounds(
-        topic_id,
-        {place.partition: int(offset) for place, offset in begin.items()},
-        {place.partition: int(offset) for place, offset in end.items()},
-    )
-
-
-def held(lake: Lake, table: str, topic: str) -> Offsets:
-    """Give the highest offset of each partition that a table holds."""
-    from pyspark.sql import functions as F
-
-    rows = (
-        lake.read(table)
-        .where(F.col("topic") == topic)
-        .groupBy("partition")
-        .agg(F.max("offset").alias("offset"))
-        .collect()
-    )
-    return {int(row["partition"]): int(row["offset"]) for row in rows}
-
-
-def first_unread(
-    known: Offsets, begin: Offsets, end: Offsets, topic: str, setting: str = "kafka.clicks_topic"
-) -> Offsets:
-    """Give the offset of each partition that follows what a table holds.
-
-    Raises
-    ------
-    JobError
-        The topic does not hold the records that follow.
-    """
-    position = {}
-    for partition, first in begin.items():
-        following = known.get(partition, first - 1) + 1
-        if following > end[partition]:
-            raise JobError(
-                f"topic '{topic}' partition {partition} ends at offset {end[partition]}, but the table "
-                f"holds offset {following - 1}: the topic was made anew; give it another name "
-                f"({setting}), or start with an empty lake"
-            )
-        if following < first:
-            raise JobError(
-                f"topic '{topic}' partition {partition} starts at offset {first}, but the table ends at "
-                f"{following - 1}: {first - following} records were deleted before they were read; raise "
-                "the topic's retention, and name a new topic to go on without them"
-            )
-        position[partition] = following
-    return position
-
-
-def _batch(lake: Lake, rule: KeyRule, first: Offsets, until: Offsets) -> dict[str, int]:
-    # In this order: the quarantine before the clicks, because the next run starts after the clicks' highest
-    # offset.
-    #   1 read and decode aside   2 refused to quarantine (adds only new ones)   3 new clicks in one commit
+def _batch(lake: Lake, rule: KeyRule, part: source.Range) -> dict[str, int]:
+    #   1 read and decode aside   2 refused to quarantine   3 new clicks in one commit
     from pyspark.sql import functions as F
 
     now = datetime.datetime.now(datetime.UTC)
     with (
         lake.as_job_error(CLICKS),
-        lake.staged(_decoded(lake, rule, first, until)) as rows,
+        lake.staged(_decoded(lake, rule, part)) as rows,
     ):
-        refused = rows.where(F.col("reason").isNotNull())
-        source = F.concat(F.lit("kafka "), F.col("topic"), F.lit("/"), F.col("partition").cast("string"))
-        quarantine(
-            lake,
-            refused.select(source.alias("source"), F.col("offset").alias("line"), "reason", "raw"),
-            now,
-        )
-        valid = rows.where(F.col("reason").isNull())
-        clicks = _first_of_each(valid).withColumns(
+        found = source.put_aside(lake, rows, now)
+        clicks = _first_of_each(found.valid).withColumns(
             {
                 "split": F.lit(None),
                 "arrival_seq": F.col("offset"),
@@ -213,7 +103,7 @@ def _batch(lake: Lake, rule: KeyRule, first: Offsets, until: Offsets) -> dict[st
             }
         )
         inserted = lake.merge(CLICKS, clicks, update_changed=False).inserted
-        records, bad = rows.count(), refused.count()
+        records, bad = rows.count(), found.refused.count()
     return {"records": records, "inserted": inserted, "refused": bad, "duplicates": records - bad - inserted}
 
 
@@ -225,58 +115,20 @@ def _first_of_each(clicks: DataFrame) -> DataFrame:
     return clicks.withColumn("_nth", F.row_number().over(order)).where("_nth = 1").drop("_nth")
 
 
-def _decoded(lake: Lake, rule: KeyRule, first: Offsets, until: Offsets) -> DataFrame:
+def _decoded(lake: Lake, rule: KeyRule, part: source.Range) -> DataFrame:
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    topic = lake.settings.kafka.clicks_topic
-    records = records_between(lake, topic, first, until)
+    records = source.records_between(lake, lake.settings.kafka.clicks_topic, part.first, part.until)
     return records.mapInArrow(lambda batches: decode_batches(batches, rule), from_arrow_schema(DECODED))
-
-
-def records_between(lake: Lake, topic: str, first: Offsets, until: Offsets) -> DataFrame:
-    """Read a topic from one offset of each partition to another: columns ``topic``, ``partition``,
-    ``offset``, ``arrival_us``, ``key``, ``value``.
-    """
-    from pyspark.sql import functions as F
-
-    reader = (
-        lake.spark.read.format("kafka")
-        .options(**spark_options(lake.settings))
-        .option("subscribe", topic)
-        .option("failOnDataLoss", "true")
-    )
-    reader = reader.option("startingOffsets", _as_json(topic, first)).option(
-        "endingOffsets", _as_json(topic, until)
-    )
-    return reader.load().select(
-        "topic", "partition", "offset", F.unix_micros("timestamp").alias("arrival_us"), "key", "value"
-    )
-
-
-def _as_json(topic: str, offsets: Offsets) -> str:
-    return json.dumps({topic: {str(partition): offset for partition, offset in offsets.items()}})
 
 
 def decode_batches(
     batches: Iterator[pa.RecordBatch], rule: KeyRule | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Decode records of the clicks topic; runs in Spark's Python workers.
-
-    Parameters
-    ----------
-    batches : iterator of pa.RecordBatch
-        Columns ``topic``, ``partition``, ``offset``, ``arrival_us``, ``key``, ``value``.
-    rule : KeyRule, optional
-        On which partition a key belongs; the consumer's rule.
-
-    Yields
-    ------
-    pa.RecordBatch
-        Schema ``DECODED``; a refused record has a `reason` and no click.
+    """Decode records of the clicks topic into ``DECODED``; `rule` says on which partition a key belongs, as
+    the consumer's does.
     """
-    for batch in batches:
-        records = [decode_record(**record, rule=rule) for record in batch.to_pylist()]
-        yield pa.RecordBatch.from_pylist(records, schema=DECODED)
+    return source.decoded_rows(batches, partial(decode_record, rule=rule), DECODED)
 
 
 def decode_record(
@@ -300,29 +152,20 @@ def decode_record(
     key, value : bytes or None
         As Kafka holds them.
     rule : KeyRule, optional
-        See `decode_batches`.
+        On which partition a key belongs.
 
     Returns
     -------
     dict
         With ``reason`` and ``raw`` for a refused record, with the click's columns for a valid one.
     """
-    place: dict[str, object] = {
-        "topic": topic,
-        "partition": partition,
-        "offset": offset,
-        "arrival_time": arrival_us,
-    }
+    place = source.place_of(topic, partition, offset, arrival_us)
     try:
         click = decode_click(value, key, arrival_us)
         if rule is not None:
             rule.check(key or b"", partition, offset)
     except ClickError as error:
-        raw = None if value is None else value[:10_000].decode("utf-8", errors="replace")
-        return place | {
-            "reason": f"topic {topic} partition {partition} offset {offset}: {error.reason}: {error}",
-            "raw": raw,
-        }
+        return source.refusal(place, error, value)
     extra = dict(click.extra)
     lifted = {
         name: extra.pop(name) if isinstance(extra.get(name), str) else None for name in OPTIONAL_CLICK_COLUMNS

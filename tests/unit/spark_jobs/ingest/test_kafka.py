@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from feature_repo.contract.key_partitions import KeyRule, Width, partition_of
-from spark_jobs.ingest.kafka import DECODED, decode_batches, decode_record, first_unread
+from spark_jobs.ingest.kafka import DECODED, decode_batches, decode_record
+from spark_jobs.ingest.topic import first_unread
 from spark_jobs.job import JobError
 
 PLACE = {"topic": "clicks", "partition": 1, "offset": 7, "arrival_us": 1_704_067_200_000_000}
