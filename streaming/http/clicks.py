@@ -5,17 +5,15 @@ key.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 
 from feature_repo.contract.messages import Click, ClickError, decode_click
-from streaming.http.wire.bodies import raw_records
+from streaming.http.wire.bodies import key_of, raw_records
 from streaming.http.wire.errors import ErrorDetail
 from streaming.http.wire.sender import Outgoing, Place, Sender
-
-_SESSION = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class CheckedClick(NamedTuple):
@@ -74,40 +72,18 @@ def check_clicks(body: bytes, now_us: int | None = None) -> tuple[list[CheckedCl
 
 def _check(value: bytes, now_us: int) -> CheckedClick | ClickError:
     """Check one click as the consumer will, with the key that it will be sent with."""
-    try:
-        session = msgspec.json.decode(_SESSION.decode(value).get("session_id", b"null"))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        session = None  # the contract says better what is wrong
-    key = session.encode("utf-8", "replace") if isinstance(session, str) else b""
+    key = key_of(value, "session_id")
     try:
         return CheckedClick(decode_click(value, key, now_us), value)
     except ClickError as error:
         return error
 
 
-class ClickSender:
-    """Produces batches of clicks and waits for the broker's word on each. Used on one thread.
-
-    Parameters
-    ----------
-    make_producer : callable
-        Gives a new kafka-python producer; called at the first click and again after a failure to connect.
-    topic : str
-        The clicks topic.
-    """
+class ClickSender(Sender[CheckedClick, ClickResult]):
+    """Produces batches of clicks and waits for the broker's word on each; see ``Sender``."""
 
     def __init__(self, make_producer: Callable[[], Any], topic: str) -> None:
-        self._sender = Sender(make_producer, topic)
-
-    def __call__(self, batches: list[list[CheckedClick]]) -> Sequence[list[ClickResult] | Exception]:
-        """Send all clicks of some requests in one burst; see ``Batcher``."""
-        outgoing = [list(map(_outgoing, batch)) for batch in batches]
-        placed = self._sender.send(outgoing)
-        return [list(map(_result, batch, places)) for batch, places in zip(batches, placed, strict=True)]
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._sender.close()
+        super().__init__(make_producer, topic, _outgoing, _result)
 
 
 def _outgoing(checked: CheckedClick) -> Outgoing:

@@ -5,12 +5,12 @@ group, commits nothing.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from streaming.http.board import StoredAnswer
+from streaming.topics.following import Following
 from streaming.topics.foreign import answer_of
 
 log = logging.getLogger("intentstore.http")
@@ -20,7 +20,6 @@ POLL_RECORDS = 2_000
 # between polls: kafka-python pays 1.5 ms of CPU a poll, which would be taken from the requests
 PAUSE_SECONDS = 0.02
 CHECK_SECONDS = 2.0  # between looks at the end offsets, which tell lag and whether the broker answers
-RETRY_SECONDS = 1.0
 ANSWER_MS = 5_000  # a broker that does not answer within this is told as gone
 
 
@@ -55,43 +54,34 @@ class AnswerReader:
     ) -> None:
         self._make, self._topic, self._deliver, self._history = make_consumer, topic, deliver, history
         self._positions: dict[int, int] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="answer-reader", daemon=True)
+        self._following = Following("answer-reader", self._follow, self._failed)
         self.broker_problem = "the broker has not answered yet"
         self.problem = "answers are being restored"
         self.lag = self.foreign = 0
 
     def start(self) -> None:
         """Start reading."""
-        self._thread.start()
+        self._following.start()
 
     def close(self) -> None:
         """Stop reading and close the connection."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(10.0)
+        self._following.close()
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._follow()
-            except Exception as error:  # noqa: BLE001
-                # whatever the client raises, the remedy is a new connection at the same place
-                problem = (
-                    f"topic '{self._topic}' cannot be read ({type(error).__name__}: {str(error)[:200]}); "
-                    "check kafka.bootstrap_servers"
-                )
-                if problem != self.broker_problem:  # told once, not at every try
-                    log.warning("%s", problem)
-                self.broker_problem = problem
-                self._stop.wait(RETRY_SECONDS)
+    def _failed(self, error: Exception) -> None:
+        problem = (
+            f"topic '{self._topic}' cannot be read ({type(error).__name__}: {str(error)[:200]}); "
+            "check kafka.bootstrap_servers"
+        )
+        if problem != self.broker_problem:  # told once, not at every try
+            log.warning("%s", problem)
+        self.broker_problem = problem
 
     def _follow(self) -> None:
         consumer = self._make()
         try:
             goal = self._assign(consumer)
             checked = time.monotonic()
-            while not self._stop.is_set():
+            while not self._following.stop.is_set():
                 records = [
                     record
                     for part in consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS).values()
@@ -107,7 +97,7 @@ class AnswerReader:
                     if self._look(consumer):
                         return  # partitions were added: begin again with all of them
                 if records and not restoring:
-                    self._stop.wait(PAUSE_SECONDS)
+                    self._following.stop.wait(PAUSE_SECONDS)
         finally:
             consumer.close()
 

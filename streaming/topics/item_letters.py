@@ -5,7 +5,6 @@ once however many processes follow the topic.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +14,13 @@ from feature_repo.contract.messages import format_time
 from feature_repo.contract.settings import Settings
 from streaming.clients import BOOTSTRAP_TIMEOUT_MS, client_options, finish_join
 from streaming.topics.ensure import MAX_MESSAGE_BYTES
+from streaming.topics.following import Following
 
 log = logging.getLogger("intentstore.items")
 POLL_MS = 500
 RETRY_SECONDS = 2.0
 SEND_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
 GROUP_SUFFIX = ".items"
 
 
@@ -38,31 +39,23 @@ class ItemLetters:
     def __init__(self, settings: Settings, on_refused: Callable[[str], object] = lambda reason: None) -> None:
         self._settings, self._on_refused = settings, on_refused
         self._group = settings.streaming.group + GROUP_SUFFIX
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="item-letters", daemon=True)
+        self._following = Following("item-letters", self._follow, self._failed, RETRY_SECONDS)
         self._said = ""
 
     def start(self) -> None:
         """Start looking."""
-        self._thread.start()
+        self._following.start()
 
     def close(self) -> None:
         """Stop, after what is under way."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(5.0)
+        self._following.close(CLOSE_SECONDS)
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._follow()
-            except Exception as error:  # noqa: BLE001
-                # what was not committed is looked at again, by this process or another member
-                problem = f"{type(error).__name__}: {str(error)[:200]}"
-                if problem != self._said:
-                    log.warning("refused items wait for the dead letters (%s); trying again", problem)
-                self._said = problem
-                self._stop.wait(RETRY_SECONDS)
+    def _failed(self, error: Exception) -> None:
+        # what was not committed is looked at again, by this process or another member
+        problem = f"{type(error).__name__}: {str(error)[:200]}"
+        if problem != self._said:
+            log.warning("refused items wait for the dead letters (%s); trying again", problem)
+        self._said = problem
 
     # In this order; a crash after any step is repaired by reading again from the commit:
     #   1 read   2 letters of refused records, flushed   3 commit
@@ -80,7 +73,7 @@ class ItemLetters:
         )
         producer: Any = None
         try:
-            while not self._stop.is_set():
+            while not self._following.stop.is_set():
                 polled = consumer.poll(timeout_ms=POLL_MS)
                 finish_join(consumer)
                 refused = [

@@ -13,6 +13,7 @@ from feature_repo.contract.items.fold import ItemFold, LiveItems, Placed
 from feature_repo.contract.items.messages import ItemError, decode_item
 from feature_repo.contract.settings import Settings
 from streaming.topics import ensure as topics
+from streaming.topics.following import Following
 from streaming.topics.item_store import ItemStore
 from streaming.topics.tails import reader_of
 
@@ -22,7 +23,6 @@ POLL_RECORDS = 5_000
 PAUSE_SECONDS = 0.05  # between polls: kafka-python pays 1.5 ms of CPU a poll
 LOOK_SECONDS = 2.0  # between looks at the end offsets
 STORE_SECONDS = 10.0  # between two writes of what is known
-RETRY_SECONDS = 1.0
 ANSWER_MS = 5_000
 _CLIENT = {"bootstrap_timeout_ms": ANSWER_MS, "reconnect_backoff_max_ms": 1_000, "fetch_max_wait_ms": 500}
 
@@ -54,8 +54,8 @@ class ItemFeed:
         self._positions: dict[int, int] = {}
         self._changed, self._stored_at = False, time.monotonic()
         self._said: set[str] = set()
-        self._stop, self._up = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="items", daemon=True)
+        self._up = threading.Event()
+        self._following = Following("items", self._follow, self._failed)
         self.problem = "the items topic has not been read yet"
         self.refused = 0
 
@@ -65,7 +65,7 @@ class ItemFeed:
 
     def start(self) -> None:
         """Start reading."""
-        self._thread.start()
+        self._following.start()
 
     def wait(self, seconds: float) -> bool:
         """Wait until it caught up with what the topic held at the start; gives whether it did."""
@@ -73,24 +73,16 @@ class ItemFeed:
 
     def close(self) -> None:
         """Stop reading, and keep what is known."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(10.0)
+        self._following.close()
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._follow()
-            except Exception as error:  # noqa: BLE001
-                # whatever the client raises, the remedy is a new connection at the same place
-                problem = (
-                    f"topic '{self._topic}' cannot be read ({type(error).__name__}: {str(error)[:200]}); "
-                    "items stay as they were"
-                )
-                if problem != self.problem:  # told once, not at every try
-                    log.warning("%s", problem)
-                self.problem = problem
-                self._stop.wait(RETRY_SECONDS)
+    def _failed(self, error: Exception) -> None:
+        problem = (
+            f"topic '{self._topic}' cannot be read ({type(error).__name__}: {str(error)[:200]}); "
+            "items stay as they were"
+        )
+        if problem != self.problem:  # told once, not at every try
+            log.warning("%s", problem)
+        self.problem = problem
 
     def _follow(self) -> None:
         topics.ensure(self._settings, same_width=False)
@@ -98,7 +90,7 @@ class ItemFeed:
         with reader_of(self._settings, **_CLIENT) as reader:
             goal = self._assign(reader)
             looked = time.monotonic()
-            while not self._stop.is_set():
+            while not self._following.stop.is_set():
                 polled = reader.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
                 for name, records in polled.items():
                     self._take(name.partition, records)
@@ -110,7 +102,7 @@ class ItemFeed:
                         break
                 self._keep()
                 if polled:
-                    self._stop.wait(PAUSE_SECONDS)
+                    self._following.stop.wait(PAUSE_SECONDS)
             self._keep(at_once=True)
 
     def _begin(self, topic_id: str) -> None:

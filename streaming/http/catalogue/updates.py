@@ -4,17 +4,15 @@ id as key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 
 from feature_repo.contract.items.messages import ItemError, ItemUpdate, decode_item
-from streaming.http.wire.bodies import raw_records
+from streaming.http.wire.bodies import key_of, raw_records
 from streaming.http.wire.errors import ErrorDetail
 from streaming.http.wire.sender import Outgoing, Place, Sender
-
-_ID = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class CheckedItem(NamedTuple):
@@ -68,40 +66,18 @@ def withdrawal(item_id: str) -> CheckedItem:
 
 def _check(value: bytes) -> CheckedItem | ItemError:
     """Check one item as every follower of the topic will, with the key that it will be sent with."""
-    try:
-        item_id = msgspec.json.decode(_ID.decode(value).get("item_id", b"null"))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        item_id = None  # the contract says better what is wrong
-    key = item_id.encode("utf-8", "replace") if isinstance(item_id, str) else b""
+    key = key_of(value, "item_id")
     try:
         return CheckedItem(decode_item(value, key), value)
     except ItemError as error:
         return error
 
 
-class ItemSender:
-    """Produces batches of items and waits for the broker's word on each. Used on one thread.
-
-    Parameters
-    ----------
-    make_producer : callable
-        Gives a new kafka-python producer.
-    topic : str
-        The items topic.
-    """
+class ItemSender(Sender[CheckedItem, ItemResult]):
+    """Produces batches of items and waits for the broker's word on each; see ``Sender``."""
 
     def __init__(self, make_producer: Callable[[], Any], topic: str) -> None:
-        self._sender = Sender(make_producer, topic)
-
-    def __call__(self, batches: list[list[CheckedItem]]) -> Sequence[list[ItemResult] | Exception]:
-        """Send all items of some requests in one burst; see ``Batcher``."""
-        outgoing = [list(map(_outgoing, batch)) for batch in batches]
-        placed = self._sender.send(outgoing)
-        return [list(map(_result, batch, places)) for batch, places in zip(batches, placed, strict=True)]
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._sender.close()
+        super().__init__(make_producer, topic, _outgoing, _result)
 
 
 def refused(error: ItemError) -> ItemResult:

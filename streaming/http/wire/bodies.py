@@ -12,6 +12,7 @@ from streaming.http.wire.errors import ApiError, ErrorDetail
 
 MAX_RECORDS = 1_000  # in one request
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def raw_records(body: bytes, word: str) -> tuple[list[bytes], bool]:
@@ -59,6 +60,22 @@ def raw_records(body: bytes, word: str) -> tuple[list[bytes], bool]:
             f"the list holds {len(raws):,} {word}s; send 1 to {MAX_RECORDS:,} in one request",
         )
     return [bytes(raw) for raw in raws], False
+
+
+def key_of(record: bytes, name: str) -> bytes:
+    """Give the key that a record will be sent with: the text of one of its fields; empty where it has none,
+    as the contract says better what is wrong.
+
+    Examples
+    --------
+    >>> key_of(b'{"item_id": "7"}', "item_id"), key_of(b'{"item_id": 7}', "item_id"), key_of(b"[", "item_id")
+    (b'7', b'', b'')
+    """
+    try:
+        key = msgspec.json.decode(_FIELDS.decode(record).get(name, b"null"))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return b""
+    return key.encode("utf-8", "replace") if isinstance(key, str) else b""
 
 
 class RecordResult(Protocol):

@@ -7,9 +7,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 log = logging.getLogger("intentstore.http")
+Record = TypeVar("Record")
+Result = TypeVar("Result")
 # below the 15 s after which shops' clients commonly give up; the record is then reported as failed
 SEND_SECONDS = 10.0
 
@@ -28,7 +30,7 @@ class Place(NamedTuple):
     offset: int
 
 
-class Sender:
+class Sender(Generic[Record, Result]):
     """Sends the records of several requests in one burst. Used on one thread.
 
     Parameters
@@ -36,14 +38,29 @@ class Sender:
     make_producer : callable
         Gives a new kafka-python producer; called at the first record and again after a failure to connect.
     topic : str
+    outgoing : callable
+        Gives what is sent for a record.
+    result : callable
+        Gives what became of a record by its place, or by why it has none.
     """
 
-    def __init__(self, make_producer: Callable[[], Any], topic: str) -> None:
+    def __init__(
+        self,
+        make_producer: Callable[[], Any],
+        topic: str,
+        outgoing: Callable[[Record], Outgoing],
+        result: Callable[[Record, Place | Exception], Result],
+    ) -> None:
         self._make, self._topic = make_producer, topic
+        self._outgoing, self._result = outgoing, result
         self._producer: Any = None
 
-    def send(self, batches: Sequence[Sequence[Outgoing]]) -> list[list[Place | Exception]]:
-        """Send all records; gives of each its place, or why it has none."""
+    def __call__(self, batches: list[list[Record]]) -> Sequence[list[Result] | Exception]:
+        """Send all records of some requests; see ``Batcher``."""
+        placed = self._send([list(map(self._outgoing, batch)) for batch in batches])
+        return [list(map(self._result, batch, places)) for batch, places in zip(batches, placed, strict=True)]
+
+    def _send(self, batches: Sequence[Sequence[Outgoing]]) -> list[list[Place | Exception]]:
         if self._producer is None:
             try:
                 self._producer = self._make()
