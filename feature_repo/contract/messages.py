@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -221,12 +222,7 @@ def decode_click(value: bytes | None, key: bytes | None, now_us: int) -> Click:
     'i'
     """
     fields = decode_object(value, "event_id, session_id, item_id, event_time")
-    version = fields.get("schema_version", SCHEMA_VERSION)
-    if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise ClickError(
-            "unknown_schema_version",
-            f"schema_version {str(version)[:60]!r} is unknown; this consumer reads {SCHEMA_VERSION}",
-        )
+    check_version(fields, "this consumer")
     for name in ("event_id", "session_id", "item_id"):
         check_id(name, fields.get(name))
     try:
@@ -244,6 +240,22 @@ def decode_click(value: bytes | None, key: bytes | None, now_us: int) -> Click:
         )
     extra = {name: item for name, item in fields.items() if name not in _CLICK_FIELDS}
     return Click(fields["event_id"], fields["session_id"], fields["item_id"], time, SCHEMA_VERSION, extra)
+
+
+def check_version(fields: Mapping[str, Any], reader: str) -> None:
+    """Refuse another version of the wire format than ours; none given = ours. `reader` is for the message.
+
+    Raises
+    ------
+    ClickError
+        With reason ``unknown_schema_version``.
+    """
+    version = fields.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise ClickError(
+            "unknown_schema_version",
+            f"schema_version {str(version)[:60]!r} is unknown; {reader} reads {SCHEMA_VERSION}",
+        )
 
 
 def check_id(name: str, value: object) -> None:

@@ -10,6 +10,8 @@ import logging
 
 import pyarrow.compute as pc
 
+from feature_repo.contract.items.fold import ItemFold, Placed
+from feature_repo.contract.items.messages import ItemUpdate
 from feature_repo.contract.settings import Settings
 from feature_repo.contract.tables import ITEM_UPDATES, ITEMS
 from model.recommender import stock
@@ -46,10 +48,8 @@ def unavailable_at(settings: Settings, moment: datetime.datetime) -> set[str]:
         ["item_id", "partition", "offset", "arrival_time", "available"],
         filter=pc.field("arrival_time") <= pc.scalar(moment),
     )
-    latest: dict[tuple[str, int], dict[str, object]] = {}
-    for row in known.sort_by([("offset", "ascending")]).to_pylist():
-        latest[row["item_id"], row["partition"]] = row
-    newest: dict[str, dict[str, object]] = {}
-    for row in sorted(latest.values(), key=lambda one: (one["arrival_time"], one["partition"])):
-        newest[str(row["item_id"])] = row
-    return {item for item, row in newest.items() if not row["available"]}
+    fold, times = ItemFold(), known["arrival_time"].cast("int64").to_pylist()
+    for row, time_us in zip(known.drop_columns("arrival_time").to_pylist(), times, strict=True):
+        update = ItemUpdate(row["item_id"], available=row["available"])
+        fold.apply(Placed(row["partition"], row["offset"], time_us, update))
+    return {item for item, update in fold.now().items.items() if not update.available}

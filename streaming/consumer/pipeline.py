@@ -29,6 +29,7 @@ from streaming.consumer.state import PartitionStore
 from streaming.errors import BreakerError
 from streaming.running import Judged
 from streaming.serving.answers import Answer, Answerer
+from streaming.topics.dead_letters import headers_of
 
 log = logging.getLogger("intentstore.pipeline")
 SAID_TYPES = 20  # a sender that makes types up must not fill the log
@@ -314,12 +315,5 @@ class Pipeline:
         )
 
     def _letter(self, record: RawRecord, error: ClickError) -> Letter:
-        headers = [
-            ("reason", error.reason.encode()),
-            ("topic", self._topic.encode()),
-            ("partition", str(record.partition).encode()),
-            ("offset", str(record.offset).encode()),
-            ("failed_at", format_time(self._clock()).encode()),
-            ("detail", str(error).encode()),
-        ]
+        headers = headers_of(error, self._topic, record.partition, record.offset, self._clock())
         return Letter(record.offset, record.key, record.value, headers)

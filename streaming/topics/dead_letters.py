@@ -299,6 +299,31 @@ def _records(settings: Settings, topic: str, missing_is_empty: bool = False) -> 
         raise StreamingError(f"topic '{topic}' cannot be read ({error}); is the broker running?") from None
 
 
+def headers_of(
+    error: ClickError, topic: str, partition: int, offset: int, failed_us: int
+) -> list[tuple[str, bytes]]:
+    """Give the headers of a letter, those that ``letter_of`` reads.
+
+    Parameters
+    ----------
+    error : ClickError
+        Why the record was refused.
+    topic, partition, offset
+        Where it stands.
+    failed_us : int
+        When it was refused, microseconds UTC.
+    """
+    words = {
+        "reason": error.reason,
+        "topic": topic,
+        "partition": str(partition),
+        "offset": str(offset),
+        "failed_at": format_time(failed_us),
+        "detail": str(error),
+    }
+    return [(name, word.encode()) for name, word in words.items()]
+
+
 def letter_of(record: Any, *topics: str) -> DeadLetter:
     """Read one record of the dead letter topic.
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from feature_repo.contract.items.messages import ItemError, decode_item
-from feature_repo.contract.messages import format_time
 from feature_repo.contract.settings import Settings
 from streaming.clients import BOOTSTRAP_TIMEOUT_MS, client_options, finish_join
+from streaming.topics.dead_letters import headers_of
 from streaming.topics.ensure import MAX_MESSAGE_BYTES
 from streaming.topics.following import Following
 
@@ -102,18 +102,11 @@ class ItemLetters:
             decode_item(record.value, record.key)
         except ItemError as error:
             self._on_refused(error.reason)
-            words = {
-                "reason": error.reason,
-                "topic": record.topic,
-                "partition": str(record.partition),
-                "offset": str(record.offset),
-                "failed_at": format_time(time.time_ns() // 1000),
-                "detail": str(error),
-                "source": f"{self._group}/{record.offset}",
-            }
+            now_us = time.time_ns() // 1000
+            headers = headers_of(error, record.topic, record.partition, record.offset, now_us)
             key = record.key if record.key is not None or record.value is not None else b""
-            headers = [(name, word.encode()) for name, word in words.items()]
-            return {"value": record.value, "key": key, "headers": headers}
+            source = "source", f"{self._group}/{record.offset}".encode()
+            return {"value": record.value, "key": key, "headers": [*headers, source]}
         return None
 
     def _producer(self) -> Any:

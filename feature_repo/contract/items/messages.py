@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from feature_repo.contract.messages import SCHEMA_VERSION, ClickError, check_id, decode_object
+from feature_repo.contract.messages import SCHEMA_VERSION, ClickError, check_id, check_version, decode_object
 
 MAX_ATTRIBUTES_BYTES = 65_536  # all scoring processes hold them; a shop's filters are a few hundred bytes
 MAX_TEXT_CHARACTERS = 10_000  # of a title or a category, as in files; more is a broken export
@@ -106,12 +106,7 @@ def _withdrawn(key: bytes | None) -> ItemUpdate:
 
 def _decoded(value: bytes, key: bytes | None) -> ItemUpdate:
     fields = decode_object(value, "item_id, title, category, available, attributes")
-    version = fields.get("schema_version", SCHEMA_VERSION)
-    if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise ItemError(
-            "unknown_schema_version",
-            f"schema_version {str(version)[:60]!r} is unknown; this code reads {SCHEMA_VERSION}",
-        )
+    check_version(fields, "this code")
     item_id = fields.get("item_id")
     check_id("item_id", item_id)
     if key is None or key != str(item_id).encode():
