@@ -34,7 +34,7 @@ from streaming.topics.offsets import offsets_of
 
 log = logging.getLogger("intentstore.consumer")
 POLL_MS = 200  # how long an idle poll waits; the delay of SIGTERM and of housekeeping
-# being idle counts from the first assignment, or from here when other members hold everything
+# being idle counts from the first assignment after a join, or from here when other members hold everything
 JOIN_SECONDS = 15.0
 RESTART_SECONDS = 1.0  # between two tries with new Kafka clients
 MAX_RESTARTS = 20  # in a row without one good batch
@@ -95,8 +95,7 @@ class Consumer:
         # the change that was followed, until partitions come: what a move does not mend must not be tried for
         # ever
         self._followed = ""
-        self._last_record = time.monotonic() + JOIN_SECONDS
-        self._unassigned_since = time.monotonic()
+        self._last_record = self._unassigned_since = 0.0  # each join sets them
         self.stopping = False
         self.totals: dict[str, int] = {
             "answered": 0,
@@ -167,6 +166,8 @@ class Consumer:
             self._join(consumer)
             self._away_since = None
             self._unassigned_since = time.monotonic()
+            # what came before this join, a move of states that took minutes too, is no idle time
+            self._last_record = self._unassigned_since + JOIN_SECONDS
             self._commits = Commits(self._settings, self._partitions, self._metrics)
             self._partitions.before_release = lambda: self._await(sink, lambda: True)
             while not self.stopping:

@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from feature_repo.contract.key_partitions import partition_of
 from feature_repo.contract.settings import Settings
 from oracles.consumer_state import stored_features
 from streaming.clients import client_options
+from streaming.consumer import app
 from streaming.consumer.moves.group import group_client
 from streaming.consumer.sinks import KafkaSink
 from streaming.topics import dead_letters as dlq
@@ -76,6 +78,32 @@ def test_group_that_answered_and_never_committed_is_moved_from_where_it_said(
     result = judge(live, [b.state_dir])
     assert soak.faults_of(result) == {}
     assert result["answers_repeated_identically"] == 0
+
+
+def test_consumer_that_moved_states_for_long_reads_on_afterwards(
+    live: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, moved, clock = live.streaming.group, app.follow, time.monotonic
+    send(live, [click(number, f"{run}-{number % 12}") for number in range(36)])
+    consume(apart(live, "a"))
+    add_partitions(live, 5)
+    send(live, [click(100 + number, f"{run}-{number % 12}", "grown") for number in range(24)])
+    late = []
+
+    def slowly(*words: Any) -> Any:
+        """The move ends an hour later by the consumer's clock."""
+        found = moved(*words)
+        late.append(3600.0)
+        return found
+
+    monkeypatch.setattr(app, "follow", slowly)
+    later = SimpleNamespace(monotonic=lambda: clock() + sum(late), sleep=time.sleep)
+    monkeypatch.setattr("streaming.consumer.consumer.time", later)
+    # a first poll that ends before the group has answered, as on a busy machine
+    monkeypatch.setattr("streaming.consumer.consumer.POLL_MS", 1)
+    b = apart(live, "b")
+    assert consume(b)["answered"] == 24 and late == [3600.0]
+    assert soak.faults_of(judge(live, [b.state_dir])) == {}
 
 
 def test_sessions_that_came_back_to_their_first_partition_keep_their_order(live: Settings) -> None:
